@@ -1,0 +1,23 @@
+# spankey_header_test(<layer> [TORCH] [LINK ...])
+# Every header of src/<layer> compiles alone: one generated source file per header, which includes it twice (it must also
+# be guarded), in an object library that is part of the default build. With TORCH the sources use the shared precompiled
+# header (12 s a file without), which hides a missing standard include but not a missing one of ours.
+function(spankey_header_test layer)
+  cmake_parse_arguments(arg "TORCH" "" "LINK" ${ARGN})
+  file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/src/${layer}/*.h)
+  if(NOT headers)
+    message(FATAL_ERROR "spankey_header_test(${layer}): src/${layer} has no header")
+  endif()
+  set(sources)
+  foreach(header IN LISTS headers)
+    string(MAKE_C_IDENTIFIER ${header} name)
+    set(source ${CMAKE_CURRENT_BINARY_DIR}/headers/${name}.cpp)
+    file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${header}\"\n#include \"${header}\"\n")
+    list(APPEND sources ${source})
+  endforeach()
+  add_library(test_${layer}_headers OBJECT ${sources})
+  target_link_libraries(test_${layer}_headers PRIVATE spankey_${layer} ${arg_LINK} spankey_options)
+  if(arg_TORCH)
+    target_precompile_headers(test_${layer}_headers REUSE_FROM spankey_precompiled)
+  endif()
+endfunction()

@@ -1,0 +1,36 @@
+// The sub-commands: each one parses its arguments, calls, prints, and says how the program ends.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "dist/communicator.h"
+
+namespace spankey::cli {
+
+// What the parsed command line asks for; set by the callback of the sub-command that was named.
+using Action = std::function<ExitCode()>;
+
+void add_train(CLI::App& app, Action& action);
+void add_eval(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
+void add_config(CLI::App& app, Action& action);
+void add_data(CLI::App& app, Action& action);
+void add_devices(CLI::App& app, Action& action);
+
+std::string version_text();
+
+// The rank that the launcher gave this process, 0 without one: known before MPI is started.
+int launcher_rank();
+
+// Starts communicator, log and signal handlers, runs `work`, and turns errors into one line and an exit code. An error
+// that not all ranks share ends the whole job.
+ExitCode with_communicator(const DistConfig& config, const std::function<ExitCode(Communicator&)>& work);
+
+// Runs `action` and turns its error into one line (from rank 0 first) and an exit code.
+ExitCode report_errors(const Action& action);
+
+}  // namespace spankey::cli

@@ -1,0 +1,113 @@
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/hdf5_file.h"
+#include "cli/command.h"
+#include "train/checkpoint.h"
+#include "train/run_directory.h"
+
+namespace spankey::cli {
+namespace {
+
+nlohmann::json attribute(const h5::File& file, const std::string& name) {
+  try {
+    return file.string_attribute("/", name);
+  } catch (const Error&) {
+  }
+  try {
+    const auto values = file.ints_attribute("/", name);
+    return values.size() == 1 ? nlohmann::json(values[0]) : nlohmann::json(values);
+  } catch (const Error&) {
+  }
+  const auto values = file.doubles_attribute("/", name);
+  return values.size() == 1 ? nlohmann::json(values[0]) : nlohmann::json(values);
+}
+
+void list_tensors(const h5::File& file, const std::string& group, nlohmann::json& tensors) {
+  const auto prefix = group == "/" ? "" : group + "/";
+  for (const auto& name : file.datasets(group)) {
+    nlohmann::json entry{{"name", prefix + name}};
+    try {
+      const auto info = file.info(prefix + name);
+      std::vector<std::byte> bytes(static_cast<std::size_t>(info.elements()) * h5::size_bytes(info.type));
+      file.read_raw(prefix + name, bytes);
+      entry["shape"] = info.shape;
+      entry["dtype"] = h5::to_string(info.type);
+      entry["sha256"] = to_hex(sha256(bytes));
+    } catch (const Error&) {
+      entry["shape"] = {file.read_strings(prefix + name).size()};
+      entry["dtype"] = "string";
+    }
+    tensors.push_back(std::move(entry));
+  }
+  for (const auto& name : file.groups(group)) list_tensors(file, prefix + name, tensors);
+}
+
+nlohmann::json describe_file(const std::filesystem::path& path) {
+  const auto file = h5::File::open(path);
+  nlohmann::json description{{"path", path.string()}};
+  for (const auto& name : file.attribute_names("/")) description[name] = attribute(file, name);
+  if (!description.contains("kind") || !description["kind"].is_string())
+    fail_input("{}: not a file of spankey (no attribute 'kind')", path.string());
+  const auto kind = description["kind"].get<std::string>();
+  if (kind == "spankey checkpoint" || kind == "spankey basis") checked_image(read_bytes(path), path.string());
+  if (file.exists("config")) {
+    const auto text = file.read<std::uint8_t>("config");
+    description["config"] = std::string(text.begin(), text.end());
+  }
+  description["tensors"] = nlohmann::json::array();
+  list_tensors(file, "/", description["tensors"]);
+  return description;
+}
+
+nlohmann::json describe_run(const RunDirectory& directory) {
+  const auto newest = newest_valid_checkpoint(directory.checkpoints());
+  if (!newest) fail_input("{}: a folder without a valid checkpoint, not a run directory", directory.root.string());
+  auto description = describe_file(newest->path);
+  description["run"] = directory.root.string();
+  if (std::filesystem::exists(directory.result()))
+    description["result"] = nlohmann::json::parse(read_text(directory.result()));
+  return description;
+}
+
+void print_text(const nlohmann::json& description) {
+  for (const auto& [key, value] : description.items())
+    if (key != "tensors" && key != "config" && key != "result")
+      fmt::print("{:<16} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+  if (description.contains("config")) fmt::print("\n{}", description["config"].get<std::string>());
+  fmt::print("\n");
+  for (const auto& tensor : description["tensors"])
+    fmt::print("{:<36} {:<8} {:<18} {}\n", tensor["name"].get<std::string>(), tensor["dtype"].get<std::string>(),
+               tensor["shape"].dump(), tensor.value("sha256", "-"));
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Action& action) {
+  struct Arguments {
+    std::string path;
+    bool json = false;
+  };
+  auto* command = app.add_subcommand("inspect", "Show what a data set, checkpoint, basis or run directory holds");
+  const auto arguments = std::make_shared<Arguments>();
+  command->add_option("PATH", arguments->path, "a file or run directory of spankey")->required();
+  command->add_flag("--json", arguments->json, "print JSON");
+  command->callback([arguments, &action] {
+    action = [arguments] {
+      const std::filesystem::path path = arguments->path;
+      const auto description =
+          std::filesystem::is_directory(path) ? describe_run(RunDirectory{path}) : describe_file(path);
+      if (arguments->json)
+        fmt::print("{}\n", description.dump(2));
+      else
+        print_text(description);
+      return ExitCode::done;
+    };
+  });
+}
+
+}  // namespace spankey::cli

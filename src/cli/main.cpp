@@ -1,0 +1,44 @@
+#include <malloc.h>
+
+#include <climits>
+#include <cstdio>
+
+#include "cli/command.h"
+
+namespace {
+
+// Tensors of tens of megabytes come and go in every step: kept by the allocator instead of being given back to the
+// kernel, they cost no page faults.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace spankey;
+  keep_freed_memory();
+  CLI::App app{"Trains networks that work only for holders of a key, and measures how well the lock holds."};
+  app.name("spankey");
+  app.option_defaults()->always_capture_default();
+  app.set_version_flag("--version", cli::version_text);
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 done, 2 bad configuration or input, 3 run failed, 75 checkpointed and wants to be started "
+             "again.\nspankey COMMAND --help tells more.");
+  cli::Action action;
+  cli::add_train(app, action);
+  cli::add_eval(app, action);
+  cli::add_data(app, action);
+  cli::add_inspect(app, action);
+  cli::add_config(app, action);
+  cli::add_devices(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    if (cli::launcher_rank() == 0) std::fprintf(stderr, "spankey: %s (see --help)\n", error.what());
+    return static_cast<int>(ExitCode::bad_input);
+  }
+  return static_cast<int>(cli::report_errors(action));
+}

@@ -1,0 +1,51 @@
+#include "train/trainer.h"
+
+#include <memory>
+
+#include "cli/command.h"
+
+namespace spankey::cli {
+namespace {
+
+struct Arguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string run_directory;
+  std::string resume = "auto";
+  bool allow_change = false;
+};
+
+Resume to_resume(const std::string& word) {
+  if (word == "never") return Resume::never;
+  return word == "require" ? Resume::require : Resume::automatic;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  auto* command = app.add_subcommand("train", "Train a network, or go on where the run directory stands");
+  const auto arguments = std::make_shared<Arguments>();
+  command->add_option("CONFIG", arguments->config, "configuration file (TOML)")->required();
+  command->add_option("OVERRIDES", arguments->overrides, "key=value, for example key.gamma=1.0");
+  command->add_option("--run-dir", arguments->run_directory,
+                      "where the run lives; default: runs/<name of the file>-<hash of the configuration>");
+  command->add_option("--resume", arguments->resume, "auto: go on if there is a checkpoint")
+      ->check(CLI::IsMember({"auto", "never", "require"}));
+  command->add_flag("--allow-change", arguments->allow_change, "go on although the configuration has changed");
+  command->footer("Stop with SIGUSR2 (Ctrl-C without mpirun) or a file STOP in the run directory: the run commits a "
+                  "checkpoint and exits with 75.\n\nConfiguration:\n" +
+                  describe_fields());
+  command->callback([arguments, &action] {
+    action = [arguments] {
+      const TrainRequest request{.config = load_config(arguments->config, arguments->overrides),
+                                 .config_file = arguments->config,
+                                 .run_directory = arguments->run_directory,
+                                 .resume = to_resume(arguments->resume),
+                                 .allow_change = arguments->allow_change};
+      return with_communicator(request.config.dist,
+                               [&](Communicator& communicator) { return train(request, communicator); });
+    };
+  });
+}
+
+}  // namespace spankey::cli

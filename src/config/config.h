@@ -1,0 +1,356 @@
+// Typed configuration of a run, read from TOML.
+//
+// Each table of the file is a struct; its `fields` is the one place where a key is named, described and bounded.
+// Parsing, defaults, --help, the resolved dump, the hash, the diff and docs/configuration.md are visitors of it:
+//   template <class T> void operator()(T& value, const FieldOf<T>& field)
+// A new key is one member and one line in `fields`.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/enums.h"
+#include "config/field.h"
+
+namespace spankey {
+
+struct RunConfig {
+  std::int64_t seed = 42;
+  Compat compat = Compat::honest;
+  std::string name;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.seed, {.name = "seed", .help = "seed of every random number but the basis", .bounds = at_least(0)});
+    visit(self.compat, {.name = "compat", .help = "honest protocol, or the reference implementation's choices"});
+    visit(self.name, {.name = "name", .help = "free text, shown in reports", .hashed = false});
+  }
+  bool operator==(const RunConfig&) const = default;
+};
+
+struct DataConfig {
+  std::string file = "builtin:glyphs";
+  Augment augment = Augment::none;
+  std::int64_t limit = 0;
+  Verify verify = Verify::auto_;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.file, {.name = "file",
+                      .help = "HDF5 data set (spankey data import), or builtin:glyphs",
+                      .length = {.min = 1},
+                      .hashed = false});  // the digest of the content stands in
+    visit(self.augment, {.name = "augment", .help = "augmentation of the training images"});
+    visit(self.limit,
+          {.name = "limit", .help = "use the first N training samples only; 0: all", .bounds = at_least(0)});
+    visit(self.verify, {.name = "verify", .help = "check the digest of the data at start; auto: up to 1 GiB"});
+  }
+  bool operator==(const DataConfig&) const = default;
+};
+
+struct ModelConfig {
+  std::string name = "small_cnn";
+  bool sync_batchnorm = false;
+  BatchNorm batchnorm = BatchNorm::polluted;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.name, {.name = "name", .help = "the network", .length = {.min = 1}, .any_case = true});
+    visit(self.sync_batchnorm,
+          {.name = "sync_batchnorm", .help = "BatchNorm over the global batch instead of each shard"});
+    visit(self.batchnorm,
+          {.name = "batchnorm",
+           .help = "which passes update BatchNorm's running statistics; polluted: every training pass"});
+  }
+  bool operator==(const ModelConfig&) const = default;
+};
+
+struct KeyConfig {
+  std::int64_t m = 8;
+  double gamma = 0.5;
+  Inject inject = Inject::mul;
+  std::vector<std::int64_t> layers = {0};
+  double target_std = 0.5;
+  Rescale rescale = Rescale::key;
+  AlphaLaw alpha = AlphaLaw::u01;
+  BasisLaw basis = BasisLaw::uniform;
+  Layout layout = Layout::shared_prefix;
+  bool per_layer_key = false;
+  Multiplier multiplier = Multiplier::clamp;
+  std::int64_t seed = 0;
+  bool private_ = false;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.m, {.name = "m", .help = "dimension of the key space (rows of the basis)", .bounds = at_least(1)});
+    visit(self.gamma, {.name = "gamma", .help = "strength of the injection", .bounds = at_least(0)});
+    visit(self.inject, {.name = "inject", .help = "add: h + gamma k; mul: h * clamp(1 + gamma tanh k, 0.1, 2)"});
+    visit(self.layers, {.name = "layers",
+                        .help = "injection points of the network that take a key",
+                        .bounds = at_least(0),
+                        .length = {.min = 1},
+                        .ascending = true});
+    visit(self.target_std,
+          {.name = "target_std", .help = "standard deviation that keys are rescaled to", .bounds = above(0)});
+    visit(self.rescale, {.name = "rescale",
+                         .help = "one factor for the global batch, one for each key, or none",
+                         .reference = Rescale::batch});
+    visit(self.alpha, {.name = "alpha", .help = "law of the coefficients; u01: uniform on [0, 1)"});
+    visit(self.basis, {.name = "basis", .help = "entries uniform on +- 1/sqrt(m), or orthonormal rows"});
+    visit(self.layout, {.name = "layout", .help = "one basis whose prefix each layer uses, or one for each layer"});
+    visit(self.per_layer_key, {.name = "per_layer_key", .help = "draw other coefficients for each layer"});
+    visit(self.multiplier, {.name = "multiplier", .help = "shape of the factor that inject = \"mul\" applies"});
+    visit(
+        self.seed,
+        {.name = "seed", .help = "seed of the basis; 0: follows run.seed, for laboratory use", .bounds = at_least(0)});
+    visit(self.private_,
+          {.name = "private", .help = "draw the basis from the operating system's entropy instead of a seed"});
+  }
+  bool operator==(const KeyConfig&) const = default;
+};
+
+struct DenyConfig {
+  std::string mode = "none";
+  double weight = 0.1;
+  std::vector<Pass> on = {Pass::wrong};
+  double margin = 1.0;
+  double margin2 = 0.5;
+  double gap = 0.3;
+  std::int64_t warmup_epochs = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.mode, {.name = "mode",
+                      .help = "deny loss: none, A, A_soft, B, B_aux, C, cplus, AC",
+                      .length = {.min = 1},
+                      .any_case = true});
+    visit(self.weight, {.name = "weight", .help = "lambda, the weight of the deny loss", .bounds = at_least(0)});
+    visit(self.on, {.name = "on",
+                    .help = "passes that are denied; always the one with a wrong key",
+                    .length = {.min = 1},
+                    .distinct = true});
+    visit(self.margin, {.name = "margin", .help = "margin of C, cplus and AC", .bounds = at_least(0)});
+    visit(self.margin2, {.name = "margin2", .help = "second margin of cplus", .bounds = at_least(0)});
+    visit(self.gap, {.name = "gap", .help = "gap below the largest entropy, A_soft and AC", .bounds = at_least(0)});
+    visit(self.warmup_epochs,
+          {.name = "warmup_epochs", .help = "the weight grows linearly over this many epochs", .bounds = at_least(0)});
+  }
+  bool operator==(const DenyConfig&) const = default;
+};
+
+struct OptimConfig {
+  std::string name = "adam";
+  double lr = 1e-3;
+  double momentum = 0.9;
+  bool nesterov = false;
+  double weight_decay = 0.0;
+  std::vector<double> betas = {0.9, 0.999};
+  Schedule schedule = Schedule::constant;
+  std::vector<std::int64_t> milestones;
+  double schedule_factor = 0.1;
+  double clip_norm = 0.0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.name, {.name = "name", .help = "adam, adamw or sgd", .length = {.min = 1}, .any_case = true});
+    visit(self.lr, {.name = "lr", .help = "learning rate", .bounds = above(0)});
+    visit(self.momentum, {.name = "momentum", .help = "of sgd", .bounds = from_below(0, 1)});
+    visit(self.nesterov, {.name = "nesterov", .help = "Nesterov's momentum, of sgd"});
+    visit(self.weight_decay,
+          {.name = "weight_decay", .help = "on every parameter; decoupled for adamw", .bounds = at_least(0)});
+    visit(self.betas, {.name = "betas",
+                       .help = "averaging of the gradient and of its square, adam and adamw",
+                       .bounds = from_below(0, 1),
+                       .length = {.min = 2, .max = 2}});
+    visit(self.schedule, {.name = "schedule", .help = "how the learning rate falls, once an epoch"});
+    visit(self.milestones,
+          {.name = "milestones",
+           .help = "multistep: epochs at which the rate falls; step: the number of epochs between falls",
+           .bounds = at_least(1),
+           .ascending = true});
+    visit(self.schedule_factor,
+          {.name = "schedule_factor", .help = "factor of one fall, step and multistep", .bounds = above_to(0, 1)});
+    visit(self.clip_norm,
+          {.name = "clip_norm", .help = "largest norm of the gradient; 0: none", .bounds = at_least(0)});
+  }
+  bool operator==(const OptimConfig&) const = default;
+};
+
+struct TrainConfig {
+  std::int64_t epochs = 20;
+  std::int64_t global_batch = 128;
+  bool drop_last = true;
+  Device device = Device::auto_;
+  Precision precision = Precision::float32;
+  double max_seconds = 0.0;
+  Twin twin = Twin::none;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    // Epochs and steps are 32-bit words of the random streams; the bound keeps well below.
+    visit(self.epochs, {.name = "epochs", .help = "passes over the training samples", .bounds = from_to(1, 1'000'000)});
+    visit(self.global_batch,
+          {.name = "global_batch", .help = "samples of one step, over all ranks", .bounds = from_to(1, 1'000'000'000)});
+    visit(self.drop_last,
+          {.name = "drop_last", .help = "leave out the samples that do not fill a last batch", .reference = false});
+    visit(self.device,
+          {.name = "device", .help = "where the network runs; auto: a GPU if there is one", .hashed = false});
+    visit(self.precision, {.name = "precision", .help = "of activations and gradients"});
+    visit(self.max_seconds, {.name = "max_seconds",
+                             .help = "stop with a checkpoint and ask to be queued again after this time; 0: never",
+                             .bounds = at_least(0),
+                             .hashed = false});
+    visit(self.twin, {.name = "twin", .help = "train a network to compare with instead"});
+  }
+  bool operator==(const TrainConfig&) const = default;
+};
+
+struct DistConfig {
+  Backend backend = Backend::auto_;
+  Reduction reduction = Reduction::fast;
+  std::int64_t shards = 0;
+  std::int64_t threads = 0;
+  std::int64_t bucket_bytes = 1 << 20;
+  std::int64_t audit_every_steps = 100;
+  double timeout_seconds = 30.0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.backend, {.name = "backend", .help = "auto: mpi under mpirun, self otherwise", .hashed = false});
+    visit(self.reduction,
+          {.name = "reduction", .help = "fast: one shard a rank; elastic: the same bits for every number of ranks"});
+    visit(self.shards, {.name = "shards",
+                        .help = "parts of the global batch, elastic: a power of two; 0: one a rank",
+                        .bounds = from_to(0, 1 << 20)});
+    visit(self.threads,
+          {.name = "threads",
+           .help = "compute threads of a rank; 0: 1 under elastic, cores / ranks of the machine under fast",
+           .bounds = from_to(0, 4096)});
+    visit(self.bucket_bytes, {.name = "bucket_bytes",
+                              .help = "gradients travel in parts of about this size",
+                              .bounds = at_least(1024),
+                              .hashed = false});
+    visit(self.audit_every_steps, {.name = "audit_every_steps",
+                                   .help = "compare the digests of all ranks this often; 0: only at start and resume",
+                                   .bounds = at_least(0),
+                                   .hashed = false});
+    visit(self.timeout_seconds,
+          {.name = "timeout_seconds", .help = "longest wait for another rank", .bounds = above(0), .hashed = false});
+  }
+  bool operator==(const DistConfig&) const = default;
+};
+
+struct CheckpointConfig {
+  std::int64_t every_steps = 0;
+  std::int64_t keep = 3;
+  bool async = true;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.every_steps, {.name = "every_steps",
+                             .help = "steps between checkpoints, besides those at epoch ends; 0: only those",
+                             .bounds = at_least(0),
+                             .hashed = false});
+    visit(self.keep,
+          {.name = "keep", .help = "newest checkpoints that are kept", .bounds = at_least(1), .hashed = false});
+    visit(self.async, {.name = "async", .help = "write while training goes on", .hashed = false});
+  }
+  bool operator==(const CheckpointConfig&) const = default;
+};
+
+struct EvalConfig {
+  std::int64_t keys = 16;
+  std::int64_t every_epochs = 1;
+  std::vector<std::string> families = {"gaussian"};
+  bool aug = false;
+  bool train = false;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.keys, {.name = "keys",
+                      .help = "correct and wrong keys that are each tried on every sample; 0: a fresh key for every "
+                              "batch, the reference's protocol",
+                      .bounds = at_least(0),
+                      .reference = 0});
+    visit(self.every_epochs,
+          {.name = "every_epochs", .help = "epochs between evaluations; 0: only at the end", .bounds = at_least(0)});
+    visit(self.families, {.name = "families",
+                          .help = "families of wrong keys",
+                          .length = {.min = 1},
+                          .distinct = true,
+                          .any_case = true});
+    visit(self.aug, {.name = "aug", .help = "augment the training split when it is evaluated", .reference = true});
+    visit(self.train, {.name = "train", .help = "evaluate the training split as well"});
+  }
+  bool operator==(const EvalConfig&) const = default;
+};
+
+// Where a value was written: "FILE:LINE" or "command line".
+using Origins = std::map<std::string, std::string, std::less<>>;
+
+struct Config {
+  RunConfig run;
+  DataConfig data;
+  ModelConfig model;
+  KeyConfig key;
+  DenyConfig deny;
+  OptimConfig optim;
+  TrainConfig train;
+  DistConfig dist;
+  CheckpointConfig checkpoint;
+  EvalConfig eval;
+  Origins origins;  // by "table.key", explicit values only; takes no part in comparison
+
+  // visit(table, name, help)
+  template <class Self, class Visitor>
+  static void tables(Self& self, Visitor&& visit) {
+    visit(self.run, "run", "The run as a whole.");
+    visit(self.data, "data", "What it learns from.");
+    visit(self.model, "model", "The network.");
+    visit(self.key, "key", "The key space and how keys enter the network.");
+    visit(self.deny, "deny", "What the network is taught to do without a valid key.");
+    visit(self.optim, "optim", "The optimiser.");
+    visit(self.train, "train", "The length and the shape of the training.");
+    visit(self.dist, "dist", "Ranks, shards and their communication.");
+    visit(self.checkpoint, "checkpoint", "Checkpoints.");
+    visit(self.eval, "eval", "The measurement of access.");
+  }
+  friend bool operator==(const Config& a, const Config& b);
+};
+
+// Reads a configuration file, then overrides ("key.gamma=1.0": a TOML value, or a bare word taken as a string; the
+// last one of a key wins). Ranges and the rules between keys are checked; what needs a registry, the model or the data
+// is not. Error(bad_input): "FILE:LINE: table.key = VALUE: accepted: ...; did you mean 'x'?" in one line; the place is
+// "command line" for an override, and "default" where a default value breaks a rule.
+Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+
+// The same from text; `name` stands for the file in messages. Empty text means the defaults (as a file it is refused).
+Config parse_config(std::string_view toml, const std::string& name, const std::vector<std::string>& overrides = {});
+
+// The resolved file: every key in the order of the field lists; parse_config(to_toml(c)) == c.
+std::string to_toml(const Config& config);
+
+// Hex SHA-256 of everything that decides the result, with the digest of the data in place of data.file.
+// Not in it: checkpoint.*, dist.* but shards, reduction and threads, train.device, train.max_seconds, run.name.
+std::string config_hash(const Config& config, std::string_view data_digest);
+
+// "key.gamma: 0.5 -> 1.0", one entry for each key that differs. `hashed_only`: leaves out what config_hash leaves out.
+std::vector<std::string> config_diff(const Config& a, const Config& b, bool hashed_only);
+
+// Every key with what it accepts, its default and its meaning: for --help, and as docs/configuration.md.
+std::string describe_fields();
+std::string fields_markdown();
+
+// For checks made above this layer (registries, model, data): throws Error(bad_input)
+// "PLACE: table.key = VALUE: problem".
+[[noreturn]] void fail_key(const Config& config, std::string_view table_key, std::string_view problem);
+
+// The candidate that `word` is most likely a misspelling of, in any case; "" when none is near.
+std::string nearest(std::string_view word, std::span<const std::string> candidates);
+
+}  // namespace spankey

@@ -1,0 +1,55 @@
+#include "config/entries.h"
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "config/value.h"
+
+namespace spankey {
+namespace {
+
+// Makes an Entry of each field of one table.
+struct ToEntries {
+  std::string table;
+  std::vector<Entry>& out;
+
+  template <class T>
+  void operator()(const T& value, const FieldInfo<T>& field) const {
+    Entry entry;
+    entry.table = table;
+    entry.key = table + "." + std::string(field.name);
+    entry.value = value_text(value);
+    entry.canonical = field.any_case ? lower_case(entry.value) : entry.value;
+    entry.accepted = accepted_text(field);
+    if (field.reference) entry.reference = value_text(*field.reference);
+    entry.help = field.help;
+    entry.hashed = field.hashed;
+    out.push_back(std::move(entry));
+  }
+};
+
+struct ToReference {
+  template <class T>
+  void operator()(T& value, const FieldInfo<T>& field) const {
+    if (field.reference) value = *field.reference;
+  }
+};
+
+}  // namespace
+
+std::vector<Entry> entries(const Config& config) {
+  std::vector<Entry> out;
+  Config::tables(config, [&out]<class Table>(const Table& table, std::string_view name, std::string_view) {
+    Table::fields(table, ToEntries{std::string(name), out});
+  });
+  return out;
+}
+
+void apply_reference_defaults(Config& config) {
+  Config::tables(config, []<class Table>(Table& table, std::string_view, std::string_view) {
+    Table::fields(table, ToReference{});
+  });
+}
+
+}  // namespace spankey

@@ -1,0 +1,58 @@
+// What a field list says about one configuration key; read by every visitor (parse, dump, hash, diff, help, docs).
+#pragma once
+
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+
+namespace spankey {
+
+// Accepted numbers (for a list: of every element). An open end excludes the bound itself.
+struct Bounds {
+  double low = -std::numeric_limits<double>::infinity();
+  double high = std::numeric_limits<double>::infinity();
+  bool low_open = false;
+  bool high_open = false;
+};
+constexpr Bounds at_least(double low) {
+  return {.low = low};
+}
+constexpr Bounds above(double low) {
+  return {.low = low, .low_open = true};
+}
+constexpr Bounds from_to(double low, double high) {
+  return {.low = low, .high = high};
+}
+constexpr Bounds from_below(double low, double high) {
+  return {.low = low, .high = high, .high_open = true};
+}
+constexpr Bounds above_to(double low, double high) {
+  return {.low = low, .high = high, .low_open = true};
+}
+
+// Accepted number of characters or of list elements.
+struct Length {
+  std::size_t min = 0;
+  std::size_t max = std::numeric_limits<std::size_t>::max();
+};
+
+template <class T>
+struct FieldInfo {
+  std::string_view name = {};
+  std::string_view help = {};
+  Bounds bounds = {};
+  Length length = {};
+  bool ascending = false;           // list: strictly ascending, so without repetition
+  bool distinct = false;            // list: without repetition
+  bool any_case = false;            // string: names a registry entry, which is found in any case
+  bool hashed = true;               // part of config_hash
+  std::optional<T> reference = {};  // default under run.compat = "reference", where it differs
+};
+
+// The second argument of a visitor: `visit(self.gamma, {.name = "gamma", ...})` takes its type from the first.
+template <class T>
+using FieldOf = FieldInfo<std::remove_const_t<T>>;
+
+}  // namespace spankey

@@ -1,0 +1,353 @@
+// TOML to Config. toml++ stays in this file.
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <optional>
+#include <sstream>
+#include <system_error>
+#include <tuple>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "config/config.h"
+#include "config/entries.h"
+#include "config/value.h"
+
+namespace spankey {
+namespace {
+
+// One value as the user wrote it.
+struct Written {
+  std::string table;
+  std::string key;
+  const toml::node* node = nullptr;
+  std::string place;                // "FILE:LINE" or "command line"
+  std::optional<std::string> word;  // an override as typed
+
+  std::string path() const { return table.empty() ? key : table + "." + key; }
+};
+
+// On one line and not too long, whatever it is.
+std::string shown(std::string text) {
+  constexpr std::size_t longest = 80;
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  if (text.size() > longest) text = text.substr(0, longest) + "...";
+  return text;
+}
+
+std::string node_text(const toml::node& node) {
+  if (const auto* value = node.as_boolean()) return value_text(value->get());
+  if (const auto* value = node.as_integer()) return value_text(value->get());
+  if (const auto* value = node.as_floating_point()) return value_text(value->get());
+  if (const auto* value = node.as_string()) return value_text(value->get());
+  std::ostringstream out;
+  if (const auto* list = node.as_array()) {
+    for (const toml::node& element : *list) out << (out.tellp() == 0 ? "" : ", ") << node_text(element);
+    return "[" + out.str() + "]";
+  }
+  if (node.is_table()) return "{...}";
+  node.visit([&out](const auto& value) {
+    if constexpr (toml::is_chronological<decltype(value)>) out << value.get();
+  });
+  return out.str();
+}
+
+std::string did_you_mean(const std::string& near) {
+  return near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
+}
+
+// ---- One value ----
+
+bool inside(double value, const Bounds& bounds) {
+  return std::isfinite(value) && (bounds.low_open ? value > bounds.low : value >= bounds.low) &&
+         (bounds.high_open ? value < bounds.high : value <= bounds.high);
+}
+
+// False when the node has the wrong type or a value that is not accepted; `out` is then unspecified.
+template <class T>
+bool read_one(const toml::node& node, const Bounds& bounds, T& out) {
+  if constexpr (std::is_same_v<T, bool>) {
+    const auto* value = node.as_boolean();
+    if (value) out = value->get();
+    return value != nullptr;
+  } else if constexpr (std::is_same_v<T, std::int64_t>) {
+    const auto* value = node.as_integer();
+    if (value) out = value->get();
+    return value && inside(static_cast<double>(out), bounds);
+  } else if constexpr (std::is_same_v<T, double>) {
+    if (const auto* whole = node.as_integer()) {
+      out = static_cast<double>(whole->get());
+    } else if (const auto* value = node.as_floating_point()) {
+      out = value->get();
+    } else {
+      return false;
+    }
+    return inside(out, bounds);
+  } else if constexpr (ConfigEnum<T>) {
+    const auto* value = node.as_string();
+    constexpr auto words = enum_words(T{});
+    const auto word = value ? std::find(words.begin(), words.end(), lower_case(value->get())) : words.end();
+    out = static_cast<T>(word - words.begin());
+    return word != words.end();
+  } else {
+    const auto* value = node.as_string();
+    if (value) out = value->get();
+    return value != nullptr;
+  }
+}
+
+bool inside(std::size_t size, const Length& length) {
+  return size >= length.min && size <= length.max;
+}
+
+template <class T>
+bool read(const toml::node& node, const FieldInfo<T>& field, T& out) {
+  if constexpr (IsList<T>::value) {
+    const auto* list = node.as_array();
+    if (!list || !inside(list->size(), field.length)) return false;
+    out.clear();
+    for (const toml::node& element : *list) {
+      typename T::value_type value{};
+      if (!read_one(element, field.bounds, value)) return false;
+      if (field.ascending && !out.empty() && !(out.back() < value)) return false;
+      if (field.distinct && std::find(out.begin(), out.end(), value) != out.end()) return false;
+      out.push_back(value);
+    }
+    return true;
+  } else {
+    if (!read_one(node, field.bounds, out)) return false;
+    if constexpr (std::is_same_v<T, std::string>) return inside(out.size(), field.length);
+    return true;
+  }
+}
+
+// The nearest accepted word when a string was given for an enumeration.
+template <class T>
+std::string near_word(const toml::node& node) {
+  if constexpr (ConfigEnum<T>) {
+    constexpr auto words = enum_words(T{});
+    if (const auto* value = node.as_string()) {
+      return nearest(value->get(), std::vector<std::string>(words.begin(), words.end()));
+    }
+  }
+  return "";
+}
+
+// Visits one table and stores `written` in the field of its name.
+struct Store {
+  const Written& written;
+  bool& found;
+
+  template <class T>
+  void operator()(T& value, const FieldInfo<T>& field) const {
+    if (field.name != written.key) return;
+    found = true;
+    if constexpr (std::is_same_v<T, std::string>) {
+      // run.name=2026 on the command line means the text.
+      if (written.word && !written.node->is_string()) {
+        value = *written.word;
+        return;
+      }
+    }
+    if (!read(*written.node, field, value)) {
+      fail_input("{}: {} = {}: accepted: {}{}", written.place, written.path(), shown(node_text(*written.node)),
+                 accepted_text(field), did_you_mean(near_word<T>(*written.node)));
+    }
+  }
+};
+
+// ---- The names that exist ----
+
+struct Names {
+  std::vector<std::string> tables;
+  std::vector<std::string> keys;   // "table.key"
+  std::vector<std::string> plain;  // "key", in step with keys
+};
+
+const Names& known_names() {
+  static const Names names = [] {
+    Names result;
+    for (const Entry& entry : entries(Config{})) {
+      if (result.tables.empty() || result.tables.back() != entry.table) result.tables.push_back(entry.table);
+      result.keys.push_back(entry.key);
+      result.plain.emplace_back(entry.name());
+    }
+    return result;
+  }();
+  return names;
+}
+
+bool is_table_name(const std::string& name) {
+  const auto& tables = known_names().tables;
+  return std::find(tables.begin(), tables.end(), name) != tables.end();
+}
+
+std::vector<std::string> keys_of(const std::string& table) {
+  std::vector<std::string> result;
+  const Names& names = known_names();
+  for (std::size_t i = 0; i < names.keys.size(); ++i) {
+    if (names.keys[i].starts_with(table + ".")) result.push_back(names.plain[i]);
+  }
+  return result;
+}
+
+// The key in the wrong table first, then a misspelling in the right one, then a misspelling anywhere.
+std::string nearest_key(const std::string& table, const std::string& key) {
+  const Names& names = known_names();
+  const auto same = std::find(names.plain.begin(), names.plain.end(), lower_case(key));
+  const auto own = keys_of(table);
+  const bool own_in_other_case = std::find(own.begin(), own.end(), lower_case(key)) != own.end();
+  if (same != names.plain.end() && !own_in_other_case)
+    return names.keys[static_cast<std::size_t>(same - names.plain.begin())];
+  const std::string near = nearest(key, own);
+  if (!near.empty()) return table + "." + near;
+  const std::string elsewhere = nearest(key, names.plain);
+  const auto index = std::find(names.plain.begin(), names.plain.end(), elsewhere) - names.plain.begin();
+  return elsewhere.empty() ? "" : names.keys[static_cast<std::size_t>(index)];
+}
+
+[[noreturn]] void fail_unknown_table(const std::string& place, const std::string& name, const toml::node& node) {
+  const Names& names = known_names();
+  const std::string accepted = fmt::format("{}", fmt::join(names.tables, ", "));
+  if (node.is_table()) {
+    fail_input("{}: [{}]: unknown table; accepted: {}{}", place, shown(name), accepted,
+               did_you_mean(nearest(name, names.tables)));
+  }
+  fail_input("{}: {} = {}: unknown key; accepted: keys inside the tables {}{}", place, shown(name),
+             shown(node_text(node)), accepted, did_you_mean(nearest_key("", name)));
+}
+
+[[noreturn]] void fail_unknown_key(const Written& written) {
+  fail_input("{}: {} = {}: unknown key; accepted in [{}]: {}{}", written.place, shown(written.path()),
+             shown(node_text(*written.node)), written.table, fmt::join(keys_of(written.table), ", "),
+             did_you_mean(nearest_key(written.table, written.key)));
+}
+
+// ---- The file ----
+
+void refuse_nul(std::string_view text, const std::string& name) {
+  const std::size_t offset = text.find('\0');
+  if (offset == std::string_view::npos) return;
+  const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n');
+  fail_input("{}:{}: a NUL byte at offset {}: accepted: a text file in TOML", name, line, offset);
+}
+
+toml::table parse_text(std::string_view text, const std::string& name) {
+  refuse_nul(text, name);
+  try {
+    return toml::parse(text, name);
+  } catch (const toml::parse_error& error) {
+    fail_input("{}:{}: not valid TOML: {}", name, error.source().begin.line, shown(std::string(error.description())));
+  }
+}
+
+// The values of a file in the order of its lines.
+std::vector<Written> written_values(const toml::table& root, const std::string& name) {
+  std::vector<std::tuple<toml::source_position, Written>> found;
+  for (const auto& [table_key, table_node] : root) {
+    const std::string table(table_key.str());
+    const std::string table_place = fmt::format("{}:{}", name, table_key.source().begin.line);
+    if (!is_table_name(table)) fail_unknown_table(table_place, table, table_node);
+    if (!table_node.is_table()) {
+      fail_input("{}: {} = {}: accepted: a table, [{}]", table_place, table, shown(node_text(table_node)), table);
+    }
+    for (const auto& [key, node] : *table_node.as_table()) {
+      const toml::source_position begin = key.source().begin;
+      found.emplace_back(begin,
+                         Written{table, std::string(key.str()), &node, fmt::format("{}:{}", name, begin.line), {}});
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return std::get<0>(a) < std::get<0>(b); });
+  std::vector<Written> values;
+  for (auto& [position, written] : found) values.push_back(std::move(written));
+  return values;
+}
+
+// ---- The command line ----
+
+std::string trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) return "";
+  return std::string(text.substr(begin, text.find_last_not_of(" \t") - begin + 1));
+}
+
+// The value as TOML; what is not TOML is a bare word, which stands for the string.
+toml::table override_value(const std::string& word) {
+  try {
+    toml::table parsed = toml::parse("value = " + word);
+    if (parsed.size() == 1) return parsed;
+  } catch (const toml::parse_error&) {
+    return toml::table{{"value", word}};
+  }
+  return toml::table{{"value", word}};
+}
+
+Written override_written(const std::string& text, std::deque<toml::table>& storage) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos) {
+    fail_input("command line: {}: accepted: table.key=value, such as key.gamma=1.0", shown(value_text(text)));
+  }
+  const std::string path = trimmed(std::string_view(text).substr(0, equals));
+  const std::string word = trimmed(std::string_view(text).substr(equals + 1));
+  storage.push_back(override_value(word));
+  const toml::node* node = storage.back().get("value");
+  const std::size_t dot = path.find('.');
+  if (dot == std::string::npos) fail_unknown_table("command line", path, *node);
+  Written written{path.substr(0, dot), path.substr(dot + 1), node, "command line", word};
+  if (!is_table_name(written.table)) {
+    fail_input("command line: {} = {}: unknown table '{}'; accepted: {}{}", shown(path), shown(node_text(*node)),
+               shown(written.table), fmt::join(known_names().tables, ", "),
+               did_you_mean(nearest(written.table, known_names().tables)));
+  }
+  return written;
+}
+
+void store(const Written& written, Config& config) {
+  bool found = false;
+  Config::tables(config, [&]<class Table>(Table& table, std::string_view name, std::string_view) {
+    if (name == written.table) Table::fields(table, Store{written, found});
+  });
+  if (!found) fail_unknown_key(written);
+  config.origins[written.path()] = written.place;
+}
+
+}  // namespace
+
+Config parse_config(std::string_view toml, const std::string& name, const std::vector<std::string>& overrides) {
+  const toml::table root = parse_text(toml, name);
+  std::vector<Written> values = written_values(root, name);
+  std::deque<toml::table> storage;  // never moves what Written points to
+  for (const std::string& text : overrides) values.push_back(override_written(text, storage));
+
+  Config config;
+  // run.compat decides the defaults of other keys, wherever it stands.
+  for (const Written& written : values) {
+    if (written.path() == "run.compat") store(written, config);
+  }
+  if (config.run.compat == Compat::reference) apply_reference_defaults(config);
+  for (const Written& written : values) store(written, config);
+  check_rules(config);
+  return config;
+}
+
+Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  std::error_code error;
+  const auto status = std::filesystem::status(file, error);
+  if (!std::filesystem::exists(status)) fail_input("{}: no such file: accepted: a TOML configuration", file.string());
+  if (std::filesystem::is_directory(status)) {
+    fail_input("{}: a folder: accepted: a TOML configuration", file.string());
+  }
+  const std::string text = read_text(file);
+  // A file that holds nothing is more likely lost than meant.
+  if (parse_text(text, file.string()).empty()) {
+    fail_input("{}: holds no key: accepted: a TOML configuration (spankey config --help lists the keys)",
+               file.string());
+  }
+  return parse_config(text, file.string(), overrides);
+}
+
+}  // namespace spankey

@@ -1,0 +1,144 @@
+#include "dist/communicator.h"
+
+#include <ATen/Functions.h>
+#include <fmt/ranges.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "dist/mpi_communicator.h"
+#include "dist/self_communicator.h"
+
+namespace spankey {
+namespace {
+
+void check_tensor(const at::Tensor& tensor) {
+  SPANKEY_CHECK(tensor.defined());
+  if (!tensor.is_contiguous())
+    fail_run("communication needs contiguous tensors: sizes [{}] with strides [{}], contiguous would be [{}]",
+             fmt::join(tensor.sizes(), ", "), fmt::join(tensor.strides(), ", "),
+             fmt::join(c10::contiguous_strides(tensor.sizes()), ", "));
+  const auto type = tensor.scalar_type();
+  if (type != at::kFloat && type != at::kDouble && type != at::kLong && type != at::kByte)
+    fail_run("communication knows float32, float64, int64 and uint8, not {}", at::toString(type));
+}
+
+void check_root(int root, int size) {
+  SPANKEY_CHECK_GE(root, 0);
+  SPANKEY_CHECK_LT(root, size);
+}
+
+std::string short_hex(const std::uint8_t* digest) {
+  Digest copy;
+  std::memcpy(copy.data(), digest, copy.size());
+  return to_hex(copy).substr(0, 12);
+}
+
+}  // namespace
+
+Communicator::Communicator(const Topology& topology)
+    : rank_(topology.rank),
+      size_(topology.size),
+      local_rank_(topology.local_rank),
+      local_size_(topology.local_size) {}
+
+void Communicator::broadcast(at::Tensor& tensor, int root) {
+  check_tensor(tensor);
+  check_root(root, size_);
+  do_broadcast(tensor, root);
+}
+
+void Communicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
+  check_tensor(tensor);
+  do_all_reduce(tensor, op);
+}
+
+at::Tensor Communicator::all_gather(const at::Tensor& tensor) {
+  check_tensor(tensor);
+  auto shape = tensor.sizes().vec();
+  shape.insert(shape.begin(), size_);
+  auto gathered = at::empty(shape, tensor.options());
+  do_all_gather(tensor, gathered);
+  return gathered;
+}
+
+void Communicator::exchange(const at::Tensor& send, at::Tensor& receive, int peer) {
+  check_tensor(send);
+  check_tensor(receive);
+  check_root(peer, size_);
+  SPANKEY_CHECK_NE(peer, rank_);
+  SPANKEY_CHECK_EQ(send.numel(), receive.numel());
+  SPANKEY_CHECK_EQ(at::toString(send.scalar_type()), std::string(at::toString(receive.scalar_type())));
+  do_exchange(send, receive, peer);
+}
+
+void Communicator::barrier() { do_barrier(); }
+
+void Communicator::agree(const Digest& digest, std::string_view what) {
+  auto mine = at::empty({static_cast<std::int64_t>(digest.size())}, at::kByte);
+  std::memcpy(mine.mutable_data_ptr(), digest.data(), digest.size());
+  const auto all = all_gather(mine);  // (size, 32)
+  const auto* bytes = all.const_data_ptr<std::uint8_t>();
+  std::vector<std::string> differing;
+  for (int other = 1; other < size_; ++other) {
+    const auto* theirs = bytes + static_cast<std::size_t>(other) * digest.size();
+    if (std::memcmp(theirs, bytes, digest.size()) != 0)
+      differing.push_back(fmt::format("rank {} has {}", other, short_hex(theirs)));
+  }
+  if (!differing.empty())
+    fail_run("the ranks disagree on {}: rank 0 has {}, {}", what, short_hex(bytes), fmt::join(differing, ", "));
+}
+
+std::vector<std::byte> Communicator::broadcast_bytes(const std::vector<std::byte>& bytes, int root) {
+  auto length = at::full({1}, static_cast<std::int64_t>(bytes.size()), at::kLong);
+  broadcast(length, root);
+  auto buffer = at::empty({length.item<std::int64_t>()}, at::kByte);
+  if (rank_ == root && !bytes.empty()) std::memcpy(buffer.mutable_data_ptr(), bytes.data(), bytes.size());
+  broadcast(buffer, root);
+  const auto* first = static_cast<const std::byte*>(buffer.const_data_ptr());
+  return {first, first + buffer.numel()};
+}
+
+std::string Communicator::broadcast_string(const std::string& text, int root) {
+  const auto* first = reinterpret_cast<const std::byte*>(text.data());
+  const auto bytes = broadcast_bytes({first, first + text.size()}, root);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Registry
+
+namespace {
+
+struct BackendEntry {
+  Backend backend;
+  std::unique_ptr<Communicator> (*make)(double timeout_seconds);
+};
+
+constexpr std::array backends{
+    BackendEntry{Backend::self, make_self_communicator},
+    BackendEntry{Backend::mpi, make_mpi_communicator},
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds) {
+  const auto wanted = resolve_backend(backend, [](const char* name) -> const char* { return std::getenv(name); });
+  for (const auto& entry : backends)
+    if (entry.backend == wanted) return entry.make(timeout_seconds);
+  fail_input("dist.backend = \"{}\" is not built into this program", to_string(wanted));
+}
+
+Backend resolve_backend(Backend backend, const std::function<const char*(const char*)>& variable) {
+  if (backend != Backend::auto_) return backend;
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
+    if (variable(name)) return Backend::mpi;
+  // A batch script itself carries SLURM_PROCID = 0; a single task needs no MPI either way.
+  const char* tasks = variable("SLURM_NTASKS");
+  if (variable("SLURM_PROCID") && tasks && std::atoi(tasks) > 1) return Backend::mpi;
+  return Backend::self;
+}
+
+}  // namespace spankey

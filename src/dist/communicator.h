@@ -1,0 +1,90 @@
+// Collective communication between the ranks of a run (tensors in, tensors out).
+//
+// The public functions state and check the contract once for every back end; the back ends implement the private do_*.
+// Every collective has a deadline. A communicator is used by one thread at a time: whoever wants to communicate from two
+// threads takes a second one with split().
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/digest.h"
+#include "config/enums.h"
+
+namespace spankey {
+
+enum class ReduceOp { sum, max, min };
+
+// Tensors are contiguous, float32, float64, int64 or uint8, and have the same shape and type on every rank; a violation
+// that this rank can see throws Error(run_failed) with both values. A failure of the library below throws
+// Error(run_failed) naming expression, rank and place.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  // Position among, and number of, the ranks of this communicator on the same node.
+  int local_rank() const { return local_rank_; }
+  int local_size() const { return local_size_; }
+
+  // `tensor` of every rank becomes that of `root`.
+  void broadcast(at::Tensor& tensor, int root);
+  // `tensor` of every rank becomes the element-wise sum, maximum or minimum over the ranks: the same bits on all of them.
+  void all_reduce(at::Tensor& tensor, ReduceOp op = ReduceOp::sum);
+  // (size, ...): the tensors of all ranks in rank order.
+  at::Tensor all_gather(const at::Tensor& tensor);
+  // Sends `send` to `peer` and receives its `send` in `receive`; both sides call it. `peer` is another rank.
+  void exchange(const at::Tensor& send, at::Tensor& receive, int peer);
+  void barrier();
+
+  // Collective. The ranks with the same `color` form a communicator, ordered by `key`, then by rank.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+  // Ends every rank of the whole job with `exit_code` (in-process ranks: wakes them with an Error and throws one).
+  [[noreturn]] virtual void abort(int exit_code) = 0;
+  // Where the run stands ("epoch 2, step 17"); a missed deadline is reported with it. Not collective.
+  virtual void set_place(const std::string& place) = 0;
+
+  // Collective. Throws Error(run_failed) on every rank, naming `what` and all ranks whose digest differs from rank 0's.
+  void agree(const Digest& digest, std::string_view what);
+  std::vector<std::byte> broadcast_bytes(const std::vector<std::byte>& bytes, int root);
+  std::string broadcast_string(const std::string& text, int root);
+
+ protected:
+  struct Topology {
+    int rank, size, local_rank, local_size;
+  };
+  explicit Communicator(const Topology& topology);
+
+ private:
+  virtual void do_broadcast(at::Tensor& tensor, int root) = 0;
+  virtual void do_all_reduce(at::Tensor& tensor, ReduceOp op) = 0;
+  virtual void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) = 0;
+  virtual void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) = 0;
+  virtual void do_barrier() = 0;
+
+  int rank_, size_, local_rank_, local_size_;
+};
+
+// The communicator of the whole run. Backend::self starts no MPI; Backend::auto_ see resolve_backend().
+// `timeout_seconds`: a rank that waits longer in one collective logs where and ends with exit code 3.
+// Error(bad_input) for a back end that is not built in.
+std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds);
+
+// auto_ becomes mpi where the environment shows that a launcher started this process (mpirun, PMIx, PMI, srun with
+// more than one task), else self. `variable` returns the value of an environment variable or nullptr.
+Backend resolve_backend(Backend backend, const std::function<const char*(const char*)>& variable);
+
+// `size` communicators for `size` threads of this process. A missed deadline throws instead of ending the process.
+std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int size, double timeout_seconds = 30);
+
+}  // namespace spankey

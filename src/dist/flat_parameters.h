@@ -1,0 +1,48 @@
+// All parameters of a model in one tensor, all gradients in another.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace spankey {
+
+// Makes the parameters views of one flat weight tensor and their gradients views of one flat gradient tensor, so that
+// optimiser, reduction, snapshot and norm are each one pass over contiguous memory.
+//
+// Backward order: the reverse of the order of registration, which is about the order in which gradients become final.
+// Every parameter starts at a multiple of 64 bytes. The gaps are zero in both tensors at the start and stay zero under any
+// element-wise update that maps (weight 0, gradient 0) to 0, as all optimisers here do.
+// Views are contiguous whatever the strides of the parameter were.
+class FlatParameters {
+ public:
+  struct Entry {
+    std::string name;
+    at::Tensor parameter;
+    std::int64_t offset = 0, size = 0;  // in elements
+  };
+
+  // `named` in order of registration: different leaves that require gradients, float32, on one device.
+  explicit FlatParameters(const std::vector<std::pair<std::string, at::Tensor>>& named);
+
+  const at::Tensor& weights() const { return weights_; }      // (size) float32
+  const at::Tensor& gradients() const { return gradients_; }  // (size) float32
+  std::int64_t size() const { return weights_.numel(); }      // elements, gaps included
+  const std::vector<Entry>& entries() const { return entries_; }  // in backward order
+  const Entry& find(std::string_view name) const;
+
+  // Throws Error(run_failed) naming the parameter when its weight or gradient is a view of the flat tensors no more, as
+  // after zero_grad(set_to_none) or set_data.
+  void check_attached(std::size_t entry) const;
+  void check_attached() const;
+
+ private:
+  std::vector<Entry> entries_;
+  at::Tensor weights_, gradients_;
+};
+
+}  // namespace spankey

@@ -1,0 +1,56 @@
+// Communicator over MPI, host tensors.
+//
+// The calls are the blocking ones, made on the caller's thread: they are faster than the non-blocking ones, which make no
+// progress by themselves. A watchdog thread keeps the deadline.
+#pragma once
+
+#include <mpi.h>
+
+#include <cstdint>
+#include <memory>
+#include <source_location>
+
+#include "dist/communicator.h"
+#include "dist/mpi_session.h"
+#include "dist/watchdog.h"
+
+namespace spankey {
+
+class MpiCommunicator final : public Communicator {
+ public:
+  // Large tensors travel in pieces of this many bytes: pieces that fit the caches are up to four times faster than one
+  // large message, and counts stay far below INT_MAX.
+  static constexpr std::int64_t default_piece_bytes = std::int64_t{4} << 20;
+
+  // Collective over MPI_COMM_WORLD, of which the communicator takes a duplicate.
+  static std::unique_ptr<MpiCommunicator> world(double timeout_seconds, std::int64_t piece_bytes = default_piece_bytes);
+  ~MpiCommunicator() override;
+
+  std::unique_ptr<Communicator> split(int color, int key) override;
+  void abort(int exit_code) override;
+  void set_place(const std::string& place) override;
+
+  MPI_Comm handle() const { return comm_; }
+
+ private:
+  struct Shared;  // what a communicator and those split from it have in common
+  MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm);
+  static Topology topology(int world_rank, MPI_Comm comm);
+
+  // The watchdog times the calling thread as long as the guard lives.
+  Watchdog::Guard watch(const char* operation, std::int64_t bytes,
+                        std::source_location place = std::source_location::current());
+
+  void do_broadcast(at::Tensor& tensor, int root) override;
+  void do_all_reduce(at::Tensor& tensor, ReduceOp op) override;
+  void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) override;
+  void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) override;
+  void do_barrier() override;
+
+  std::shared_ptr<Shared> shared_;
+  MPI_Comm comm_;
+};
+
+std::unique_ptr<Communicator> make_mpi_communicator(double timeout_seconds);
+
+}  // namespace spankey

@@ -1,0 +1,106 @@
+// Sums the gradients of all shards of all ranks while backward still runs.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "config/enums.h"
+#include "dist/bucket_plan.h"
+#include "dist/communicator.h"
+#include "dist/flat_parameters.h"
+#include "dist/tree_sum.h"
+
+namespace torch::autograd {
+struct Node;
+}
+
+namespace spankey {
+
+struct ReducerOptions {
+  // fast: a rank's shards add up in place, ranks through the library's all-reduce.
+  // elastic: all shards as one balanced tree; the same bits for every number of ranks.
+  Reduction reduction = Reduction::fast;
+  std::int64_t shards = 0;  // of the whole run; read under elastic only
+  std::int64_t bucket_bytes = std::int64_t{1} << 20;
+  std::int64_t extra = 0;  // number of values that travel with the gradients
+  bool overlap = true;     // false: every bucket leaves in finish() (the yardstick for what overlap gains)
+};
+
+// One step of a rank:
+//
+//   for each of its shards:  begin_shard(last?); forward; backward; extras() = ...; end_shard();
+//   finish();                // flat.gradients() and extras() hold the sum over all shards of all ranks
+//
+// Hooks on the gradient accumulators notice which gradients are final. During the last shard's backward, full buckets go
+// to a communication thread, strictly in the order of the plan, so that all ranks communicate in one order whatever order
+// their hooks fire in. The last bucket has nothing left to hide behind and is reduced in finish() on the caller's thread;
+// a plan of one bucket, or one rank, needs no thread. A parameter without a gradient counts as zero. A shard without
+// backward (an empty one) is a sum of zeros.
+//
+// At most one backward a shard may reach a parameter. Errors of the communication thread are thrown by finish(); after
+// any error the reducer is of no more use. Elastic: Error(bad_input) where shards and ranks do not fit.
+class Reducer {
+ public:
+  // Collective: takes a communicator of its own. `flat` outlives the reducer.
+  Reducer(FlatParameters& flat, Communicator& communicator, const ReducerOptions& options);
+  ~Reducer();
+  Reducer(const Reducer&) = delete;
+  Reducer& operator=(const Reducer&) = delete;
+
+  // Zeroes what the shard's backward adds to. Throws when a gradient has been torn off the flat tensor.
+  void begin_shard(bool last);
+  at::Tensor extras() const { return extras_; }  // (extra) float64, zero at the begin of a shard
+  void end_shard();
+  void finish();
+
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+
+ private:
+  struct Hook;
+  enum class Phase { idle, in_shard, between_shards, complete };
+
+  void install_hooks();
+  void on_gradient(std::size_t entry);
+  void release_ready_buckets();
+  void communicate();
+  void reduce_bucket(std::size_t bucket);
+  void reduce_extras();
+  void reduce(at::Tensor& slice, const std::optional<TreeSum>& tree, std::int64_t begin, const at::Tensor& scratch);
+
+  FlatParameters& flat_;
+  std::unique_ptr<Communicator> communicator_;
+  const bool elastic_;
+  const std::int64_t local_shards_;  // elastic; 0 under fast, where it is free
+  std::vector<Bucket> buckets_;
+  std::vector<std::size_t> bucket_of_;      // entry -> bucket
+  std::size_t threaded_buckets_ = 0;        // the first ones, which leave during backward
+  std::optional<TreeSum> gradient_tree_;    // elastic
+  std::optional<TreeSum> extras_tree_;      // elastic
+  at::Tensor extras_;                       // (extra) float64
+  at::Tensor extras_sum_;                   // (extra) float64, fast: earlier shards
+  at::Tensor scratch_, extras_scratch_;     // elastic: what the peer sent
+  std::vector<std::pair<std::shared_ptr<torch::autograd::Node>, std::uintptr_t>> hooks_;
+
+  Phase phase_ = Phase::idle;
+  bool last_shard_ = false;
+  std::int64_t shard_ = 0;
+  std::vector<char> arrived_;            // entry -> has its gradient in this shard
+  std::vector<std::int64_t> missing_;    // bucket -> gradients to come
+
+  std::mutex mutex_;  // guards the hooks' state above and what follows
+  std::condition_variable changed_;
+  std::size_t released_ = 0, reduced_ = 0;  // buckets handed to, done by the communication thread
+  bool stop_ = false;
+  std::exception_ptr error_;
+  std::thread thread_;
+};
+
+}  // namespace spankey

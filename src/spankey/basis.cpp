@@ -1,0 +1,148 @@
+#include "spankey/basis.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/error.h"
+#include "base/stream.h"
+
+namespace spankey {
+namespace {
+
+// Row j of the basis has a stream of its own: a wider basis begins with the narrower one's columns.
+Stream row_stream(std::uint64_t seed, std::int64_t row, std::uint32_t slot) {
+  return Stream(
+      {.seed = seed, .purpose = Purpose::basis, .sample = static_cast<std::uint64_t>(row), .layer = slot});
+}
+
+at::Tensor draw_uniform(std::int64_t m, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
+  at::Tensor basis = at::empty({m, d}, at::kFloat);
+  const double bound = 1.0 / std::sqrt(static_cast<double>(m));
+  for (std::int64_t j = 0; j < m; ++j) {
+    const std::span row(basis.mutable_data_ptr<float>() + j * d, static_cast<std::size_t>(d));
+    row_stream(seed, j, slot).fill_uniform(row);
+    for (float& value : row) value = static_cast<float>((2.0 * static_cast<double>(value) - 1.0) * bound);
+  }
+  return basis;
+}
+
+at::Tensor draw_orthonormal(std::int64_t m, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
+  if (m > d)
+    fail_input("key.m = {}: an orthonormal basis needs a key layer at least that wide; this one has {} elements", m, d);
+  at::Tensor gauss = at::empty({m, d}, at::kFloat);
+  for (std::int64_t j = 0; j < m; ++j)
+    row_stream(seed, j, slot).fill_normal({gauss.mutable_data_ptr<float>() + j * d, static_cast<std::size_t>(d)});
+  return orthonormal_rows(gauss.to(at::kDouble)).to(at::kFloat);
+}
+
+at::Tensor draw(const KeyConfig& config, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
+  return config.basis == BasisLaw::uniform ? draw_uniform(config.m, d, seed, slot)
+                                           : draw_orthonormal(config.m, d, seed, slot);
+}
+
+double dot(const double* a, const double* b, std::int64_t n) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+}  // namespace
+
+Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims, std::uint64_t seed) {
+  SPANKEY_CHECK(!dims.empty());
+  Basis basis;
+  if (config.layout == Layout::per_layer) {
+    for (std::size_t i = 0; i < dims.size(); ++i)
+      basis.layers.push_back(draw(config, dims[i], seed, static_cast<std::uint32_t>(i)));
+    return basis;
+  }
+  const at::Tensor shared = draw(config, *std::max_element(dims.begin(), dims.end()), seed, 0);
+  for (const std::int64_t d : dims) basis.layers.push_back(shared.narrow(1, 0, d).contiguous());
+  return basis;
+}
+
+Digest basis_digest(const Basis& basis) {
+  Sha256 hash;
+  hash.update_int64(static_cast<std::int64_t>(basis.layers.size()));
+  for (const at::Tensor& layer : basis.layers) {
+    const at::Tensor values = layer.to(at::kCPU, at::kFloat).contiguous();
+    hash.update_int64(values.size(0)).update_int64(values.size(1));
+    hash.update({reinterpret_cast<const std::byte*>(values.const_data_ptr<float>()),
+                 static_cast<std::size_t>(values.numel()) * sizeof(float)});
+  }
+  return hash.finish();
+}
+
+// Gram-Schmidt, each row orthogonalised twice (which is enough: Giraud et al. 2005), in plain loops rather than LAPACK's QR,
+// whose signs and last bits depend on the library.
+at::Tensor orthonormal_rows(const at::Tensor& matrix) {
+  SPANKEY_CHECK(matrix.scalar_type() == at::kDouble);
+  at::Tensor rows = matrix.contiguous().clone();
+  const std::int64_t m = rows.size(0), d = rows.size(1);
+  SPANKEY_CHECK_LE(m, d);
+  for (std::int64_t j = 0; j < m; ++j) {
+    double* row = rows.mutable_data_ptr<double>() + j * d;
+    for (int pass = 0; pass < 2; ++pass) {
+      for (std::int64_t i = 0; i < j; ++i) {
+        const double* other = rows.const_data_ptr<double>() + i * d;
+        const double share = dot(row, other, d);
+        for (std::int64_t c = 0; c < d; ++c) row[c] -= share * other[c];
+      }
+    }
+    const double norm = std::sqrt(dot(row, row, d));
+    for (std::int64_t c = 0; c < d; ++c) row[c] /= norm;
+  }
+  return rows;
+}
+
+struct LayerBasis::Copies {
+  struct Copy {
+    at::ScalarType type;
+    at::Device device;
+    bool channels_last;
+    std::int64_t channels;
+    at::Tensor basis;
+  };
+  at::Tensor flat;
+  std::mutex mutex;
+  std::vector<Copy> copies;
+};
+
+LayerBasis::LayerBasis(at::Tensor basis) : copies_(std::make_shared<Copies>()) {
+  SPANKEY_CHECK_EQ(basis.dim(), 2);
+  copies_->flat = basis.contiguous();
+}
+
+const at::Tensor& LayerBasis::flat() const {
+  return copies_->flat;
+}
+
+at::Tensor LayerBasis::matching(const at::Tensor& h) const {
+  const bool channels_last = is_channels_last(h);
+  if (!channels_last && copies_->flat.options().type_equal(h.options())) return copies_->flat;
+  const std::int64_t channels = channels_last ? h.size(1) : 0;
+  const std::lock_guard lock(copies_->mutex);
+  for (const auto& copy : copies_->copies)
+    if (copy.type == h.scalar_type() && copy.device == h.device() && copy.channels_last == channels_last &&
+        copy.channels == channels)
+      return copy.basis;
+  const at::Tensor made = in_memory_order(copies_->flat, h).to(h.options()).contiguous();
+  copies_->copies.push_back({h.scalar_type(), h.device(), channels_last, channels, made});
+  return made;
+}
+
+bool is_channels_last(const at::Tensor& h) {
+  return h.dim() == 4 && !h.is_contiguous() && h.is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+at::Tensor in_memory_order(const at::Tensor& rows, const at::Tensor& h) {
+  if (!is_channels_last(h)) return rows;
+  return rows.view({rows.size(0), h.size(1), h.size(2), h.size(3)}).permute({0, 2, 3, 1}).reshape({rows.size(0), -1});
+}
+
+}  // namespace spankey

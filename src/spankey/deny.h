@@ -1,0 +1,64 @@
+// Deny losses: what teaches a network to be useless without a valid key. A loss is one file (deny_*.cpp) and one line of
+// the registry in deny.cpp.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/config.h"
+#include "spankey/model.h"
+
+namespace spankey {
+
+struct DenyInputs {
+  const Output& correct;     // with the correct keys
+  const Output* wrong;       // with the wrong key; nullptr where deny.on does not have it
+  const Output* none;        // without a key; likewise
+  const at::Tensor& labels;  // (n) int64
+  const DenyConfig& config;
+};
+
+enum class RejectKind { none, reject_class, reject_head };
+
+struct DenyLoss {
+  std::string_view name;
+  RejectKind reject;  // what the network must have
+  // (n), before deny.weight; nullptr for "none". Several denied passes: their mean. The loss is the mean over samples.
+  at::Tensor (*per_sample)(const DenyInputs&);
+};
+
+// Case does not matter. Error(bad_input) names the unknown mode and lists the known ones.
+const DenyLoss& find_deny_loss(const std::string& name);
+std::vector<std::string> deny_loss_names();
+
+// One of the denied passes of the inputs on its own; `average` applies `loss` to each and takes the mean.
+template <class Loss>
+at::Tensor average_over_passes(const DenyInputs& inputs, Loss&& loss) {
+  at::Tensor sum;
+  double passes = 0;
+  for (const Output* output : {inputs.wrong, inputs.none}) {
+    if (!output) continue;
+    const at::Tensor term = loss(*output);
+    sum = sum.defined() ? sum + term : term;
+    passes += 1;
+  }
+  return passes > 1 ? sum / passes : sum;
+}
+
+// Entropy of the predicted distribution in nats, (n, C) -> (n), with log(max(p, 1e-12)) as the reference has it.
+at::Tensor prediction_entropy(const at::Tensor& logits);
+
+// The losses, (n) each.
+at::Tensor deny_a(const DenyInputs& inputs);
+at::Tensor deny_a_soft(const DenyInputs& inputs);
+at::Tensor deny_b(const DenyInputs& inputs);
+at::Tensor deny_b_aux(const DenyInputs& inputs);
+at::Tensor deny_c(const DenyInputs& inputs);
+at::Tensor deny_cplus(const DenyInputs& inputs);
+at::Tensor deny_ac(const DenyInputs& inputs);
+
+}  // namespace spankey

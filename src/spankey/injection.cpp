@@ -1,0 +1,105 @@
+#include "spankey/injection.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <utility>
+
+#include "base/error.h"
+#include "spankey/inject_op.h"
+
+namespace spankey {
+
+std::int64_t InjectionPoint::size() const {
+  return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+}
+
+Injection Injection::none() {
+  Injection injection;
+  injection.parts_.push_back({-1, {}});
+  return injection;
+}
+
+Injection Injection::of_keys(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> keys,
+                             InjectionKind kind) {
+  SPANKEY_CHECK_EQ(layers.size(), keys.size());
+  Injection injection = none();
+  injection.kind_ = kind;
+  for (std::size_t i = 0; i < layers.size(); ++i) injection.parts_[0].slots.push_back({layers[i], keys[i], {}});
+  return injection;
+}
+
+Injection Injection::of_alphas(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> alphas,
+                               const std::vector<LayerBasis>& bases, InjectionKind kind) {
+  SPANKEY_CHECK(alphas.size() == 1 || alphas.size() == layers.size());
+  SPANKEY_CHECK_EQ(bases.size(), layers.size());
+  Injection injection = none();
+  injection.kind_ = kind;
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    injection.parts_[0].slots.push_back({layers[i], alphas[alphas.size() == 1 ? 0 : i], {bases[i]}});
+  return injection;
+}
+
+Injection Injection::stack(const std::vector<std::pair<Injection, std::int64_t>>& parts) {
+  Injection result;
+  bool keyed = false;
+  for (const auto& [injection, rows] : parts) {
+    SPANKEY_CHECK_EQ(injection.parts_.size(), std::size_t{1});  // stacks are not nested
+    const Part& part = injection.parts_[0];
+    result.parts_.push_back({rows, part.slots});
+    if (part.slots.empty()) continue;
+    if (keyed) {
+      SPANKEY_CHECK(injection.kind_.inject == result.kind_.inject);
+      SPANKEY_CHECK_EQ(injection.kind_.gamma, result.kind_.gamma);
+    }
+    result.kind_ = injection.kind_;
+    keyed = true;
+  }
+  return result;
+}
+
+const Injection::Slot* Injection::find(const Part& part, std::int64_t point) const {
+  const auto slot = std::find_if(part.slots.begin(), part.slots.end(), [&](const Slot& s) { return s.point == point; });
+  return slot == part.slots.end() ? nullptr : &*slot;
+}
+
+Injection Injection::observed(Observer observer) const {
+  Injection result = *this;
+  result.observer_ = std::move(observer);
+  return result;
+}
+
+at::Tensor Injection::apply(std::int64_t point, const at::Tensor& h) const {
+  const at::Tensor after = apply_keys(point, h);
+  if (observer_) observer_(point, h, after);
+  return after;
+}
+
+at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const {
+  const bool keyed = std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return find(part, point); });
+  if (!keyed) return h;
+  const at::Tensor dense = h.contiguous(h.suggest_memory_format());
+  std::vector<at::Tensor> coefficients, bases;
+  std::vector<std::int64_t> rows;
+  for (const Part& part : parts_) {
+    const Slot* slot = find(part, point);
+    rows.push_back(part.rows < 0 ? h.size(0) : part.rows);
+    bases.push_back(at::empty({0}, h.options()));
+    if (!slot) {
+      coefficients.push_back(at::empty({0}, h.options()));
+    } else if (slot->basis.empty() || slot->coefficients.requires_grad()) {
+      const at::Tensor key =
+          slot->basis.empty() ? slot->coefficients
+                              : slot->coefficients.matmul(slot->basis[0].flat().to(slot->coefficients.options()));
+      coefficients.push_back(in_memory_order(key.to(dense.options()), dense).contiguous());
+    } else {
+      coefficients.push_back(slot->coefficients.to(dense.options()).contiguous());
+      bases.back() = slot->basis[0].matching(dense);
+    }
+  }
+  return inject(dense, coefficients, bases, rows, kind_.gamma, kind_.inject == Inject::mul);
+}
+
+}  // namespace spankey

@@ -1,0 +1,75 @@
+// How keys enter a network: h' = h + gamma k, or h' = h * clamp(1 + gamma tanh k, 0.1, 2), element by element
+// (arXiv 2604.12254, section on injection; reference implementation, example 04, inject_add and inject_mul).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/enums.h"
+#include "spankey/basis.h"
+
+namespace spankey {
+
+// A place in a network where a key may enter; `shape` of one sample's activation, (C, H, W) or (D).
+struct InjectionPoint {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::int64_t size() const;
+};
+
+struct InjectionKind {
+  Inject inject = Inject::mul;
+  double gamma = 0.5;
+  Multiplier multiplier = Multiplier::clamp;
+};
+
+// The keys of one forward pass: what a network asks at each of its injection points. Cheap to copy.
+// A key belongs to the flattened activation in (C, H, W) order, whatever the memory format of the activation is.
+class Injection {
+ public:
+  // No key: apply() returns its argument.
+  static Injection none();
+
+  // Full keys, one tensor (n or 1, d_l) for each entry of `layers` (indices of injection points); one row serves the
+  // whole batch. The keys may require gradients.
+  static Injection of_keys(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> keys, InjectionKind kind);
+
+  // Keys alpha B, formed inside the kernel. `alphas`: (n or 1, m), scaled already, one for each layer or a single one
+  // that all layers share; `bases`: one for each layer.
+  static Injection of_alphas(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> alphas,
+                             const std::vector<LayerBasis>& bases, InjectionKind kind);
+
+  // Several passes as one batch: the first part's rows, then the second's, ... Keyed parts share one kind.
+  static Injection stack(const std::vector<std::pair<Injection, std::int64_t>>& parts);
+
+  // The same keys; apply() reports every activation before and after it, keyed or not (tests, diagnostics).
+  using Observer = std::function<void(std::int64_t point, const at::Tensor& before, const at::Tensor& after)>;
+  Injection observed(Observer observer) const;
+
+  // `h`: (rows, ...) activation at injection point `point`; returned as it is where that point carries no key.
+  at::Tensor apply(std::int64_t point, const at::Tensor& h) const;
+
+ private:
+  struct Slot {
+    std::int64_t point;
+    at::Tensor coefficients;        // (n or 1, m) with a basis, (n or 1, d) without
+    std::vector<LayerBasis> basis;  // none or one
+  };
+  struct Part {
+    std::int64_t rows;  // -1: as many as the batch has
+    std::vector<Slot> slots;
+  };
+  const Slot* find(const Part& part, std::int64_t point) const;
+  at::Tensor apply_keys(std::int64_t point, const at::Tensor& h) const;
+
+  InjectionKind kind_;
+  std::vector<Part> parts_;
+  Observer observer_;
+};
+
+}  // namespace spankey

@@ -1,0 +1,203 @@
+#include "train/checkpoint.h"
+
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <regex>
+
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hdf5_file.h"
+#include "base/log.h"
+
+namespace spankey {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the footer is little-endian");
+
+constexpr std::string_view footer_magic = "SPKYCRC1";
+constexpr std::size_t footer_bytes = 8 + 8 + 4;
+constexpr std::int64_t format_version = 1;
+
+h5::Type to_h5(at::ScalarType type) {
+  switch (type) {
+    case at::kFloat: return h5::Type::float32;
+    case at::kDouble: return h5::Type::float64;
+    case at::kLong: return h5::Type::int64;
+    case at::kInt: return h5::Type::int32;
+    case at::kByte: return h5::Type::uint8;
+    default: fail_run("a tensor of type {} has no place in a checkpoint", c10::toString(type));
+  }
+}
+
+at::ScalarType from_h5(h5::Type type) {
+  switch (type) {
+    case h5::Type::float32: return at::kFloat;
+    case h5::Type::float64: return at::kDouble;
+    case h5::Type::int64: return at::kLong;
+    case h5::Type::int32: return at::kInt;
+    case h5::Type::uint8: return at::kByte;
+  }
+  fail_run("unknown HDF5 type");
+}
+
+void write_tensors(h5::File& file, const std::string& group, const std::vector<NamedTensor>& tensors) {
+  for (const auto& [name, value] : tensors) {
+    const auto host = value.detach().cpu().contiguous();
+    file.write_raw(group + "/" + name, to_h5(host.scalar_type()), host.sizes().vec(),
+                   {static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});
+  }
+}
+
+std::vector<NamedTensor> read_tensors(const h5::File& file, const std::string& group) {
+  std::vector<NamedTensor> tensors;
+  if (!file.exists(group)) return tensors;
+  for (const auto& name : file.datasets(group)) {
+    const auto info = file.info(group + "/" + name);
+    auto value = at::empty(info.shape, at::TensorOptions().dtype(from_h5(info.type)));
+    file.read_raw(group + "/" + name, {static_cast<std::byte*>(value.mutable_data_ptr()), value.nbytes()});
+    tensors.push_back({name, std::move(value)});
+  }
+  return tensors;
+}
+
+std::vector<NamedTensor> read_optimizer(const h5::File& file) {
+  std::vector<NamedTensor> states;
+  if (!file.exists("optimizer")) return states;
+  for (const auto& state : file.groups("optimizer"))
+    for (auto& [name, value] : read_tensors(file, "optimizer/" + state))
+      states.push_back({state + "/" + name, std::move(value)});
+  return states;
+}
+
+template <class T>
+T read_number(std::span<const std::byte> bytes) {
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return value;
+}
+
+template <class T>
+void append_number(std::vector<std::byte>& bytes, T value) {
+  const auto* raw = reinterpret_cast<const std::byte*>(&value);
+  bytes.insert(bytes.end(), raw, raw + sizeof value);
+}
+
+}  // namespace
+
+void append_footer(std::vector<std::byte>& image) {
+  const std::uint64_t length = image.size();
+  const auto* magic = reinterpret_cast<const std::byte*>(footer_magic.data());
+  image.insert(image.end(), magic, magic + footer_magic.size());
+  append_number(image, length);
+  append_number(image, crc32c(image));
+}
+
+std::span<const std::byte> checked_image(std::span<const std::byte> bytes, const std::string& name) {
+  if (bytes.size() < footer_bytes)
+    fail_input("{}: {} bytes, too short for a file with a checksum footer of {} bytes", name, bytes.size(), footer_bytes);
+  const auto footer = bytes.last(footer_bytes);
+  if (std::memcmp(footer.data(), footer_magic.data(), footer_magic.size()) != 0)
+    fail_input("{}: no checksum footer at offset {} (truncated, or not written by spankey)", name,
+               bytes.size() - footer_bytes);
+  const auto length = read_number<std::uint64_t>(footer.subspan(8));
+  if (length != bytes.size() - footer_bytes)
+    fail_input("{}: the footer tells of {} bytes, the file has {}", name, length, bytes.size() - footer_bytes);
+  const auto expected = read_number<std::uint32_t>(footer.subspan(16));
+  const auto found = crc32c(bytes.first(bytes.size() - 4));
+  if (found != expected) fail_input("{}: checksum {:08x}, expected {:08x}: the file is damaged", name, found, expected);
+  return bytes.first(length);
+}
+
+std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint) {
+  auto file = h5::File::create();
+  file.set_attribute("/", "kind", std::string("spankey checkpoint"));
+  file.set_attribute("/", "format_version", format_version);
+  file.set_attribute("/", "epoch", checkpoint.cursor.epoch);
+  file.set_attribute("/", "step", checkpoint.cursor.step);
+  file.set_attribute("/", "global_step", checkpoint.cursor.global_step);
+  file.set_attribute("/", "config_hash", checkpoint.config_hash);
+  file.set_attribute("/", "basis_digest", checkpoint.basis_digest);
+  file.set_attribute("/", "data_digest", checkpoint.data_digest);
+  file.set_attribute("/", "program", checkpoint.program);
+  file.set_attribute("/", "train_seconds", checkpoint.train_seconds);
+  const std::int64_t length = static_cast<std::int64_t>(checkpoint.config_toml.size());
+  file.write_raw("config", h5::Type::uint8, {&length, 1}, std::as_bytes(std::span(checkpoint.config_toml)));
+  write_tensors(file, "parameters", checkpoint.parameters);
+  write_tensors(file, "buffers", checkpoint.buffers);
+  write_tensors(file, "optimizer", checkpoint.optimizer);
+  auto bytes = file.image();
+  append_footer(bytes);
+  return bytes;
+}
+
+Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string& name) {
+  const auto file = h5::File::from_image(checked_image(bytes, name), name);
+  if (!file.has_attribute("/", "kind") || file.string_attribute("/", "kind") != "spankey checkpoint")
+    fail_input("{}: not a spankey checkpoint", name);
+  if (const auto version = file.int_attribute("/", "format_version"); version != format_version)
+    fail_input("{}: checkpoint format {}, this program reads format {}", name, version, format_version);
+  Checkpoint checkpoint;
+  checkpoint.cursor = {.epoch = file.int_attribute("/", "epoch"),
+                       .step = file.int_attribute("/", "step"),
+                       .global_step = file.int_attribute("/", "global_step")};
+  checkpoint.config_hash = file.string_attribute("/", "config_hash");
+  checkpoint.basis_digest = file.string_attribute("/", "basis_digest");
+  checkpoint.data_digest = file.string_attribute("/", "data_digest");
+  checkpoint.program = file.string_attribute("/", "program");
+  checkpoint.train_seconds = file.double_attribute("/", "train_seconds");
+  const auto config = file.read<std::uint8_t>("config");
+  checkpoint.config_toml.assign(config.begin(), config.end());
+  checkpoint.parameters = read_tensors(file, "parameters");
+  checkpoint.buffers = read_tensors(file, "buffers");
+  checkpoint.optimizer = read_optimizer(file);
+  return checkpoint;
+}
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t global_step) {
+  return folder / fmt::format("step_{:08d}.h5", global_step);
+}
+
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder) {
+  static const std::regex name_form("step_[0-9]{8,}\\.h5");
+  std::vector<std::filesystem::path> found;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
+    if (std::regex_match(entry.path().filename().string(), name_form)) found.push_back(entry.path());
+  // Longer names hold larger steps; names of one length sort as their numbers do.
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    const auto x = a.filename().string(), y = b.filename().string();
+    return x.size() != y.size() ? x.size() > y.size() : x > y;
+  });
+  return found;
+}
+
+std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::path& folder) {
+  for (const auto& path : list_checkpoints(folder)) {
+    try {
+      auto bytes = read_bytes(path);
+      checked_image(bytes, path.string());
+      return FoundCheckpoint{path, std::move(bytes)};
+    } catch (const Error& error) {
+      log::warning("checkpoint passed over: {}", error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+void retain_checkpoints(const std::filesystem::path& folder, const std::filesystem::path& verified, std::int64_t keep) {
+  const auto files = list_checkpoints(folder);
+  const auto newest = std::find(files.begin(), files.end(), verified);
+  if (newest == files.end()) return;
+  for (auto file = newest; file != files.end(); ++file) {
+    if (file - newest < keep) continue;
+    std::error_code failed;
+    if (!std::filesystem::remove(*file, failed) && failed)
+      log::warning("{} could not be removed: {}", file->string(), failed.message());
+  }
+}
+
+}  // namespace spankey

@@ -1,0 +1,57 @@
+// Checkpoints: one HDF5 file, the same for every number of ranks, with a footer that covers all of it.
+//
+// Layout: attributes of "/" (kind, format_version, epoch, step, global_step, config_hash, basis_digest, data_digest,
+// program, train_seconds); "config" (the resolved TOML as bytes); groups "parameters", "buffers",
+// "optimizer/<state>" with one data set per tensor. After the HDF5 image: magic "SPKYCRC1", length of the image
+// (uint64, little-endian), CRC32C of everything before it. HDF5 tools open such a file.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "train/cursor.h"
+#include "train/named_tensor.h"
+
+namespace spankey {
+
+struct Checkpoint {
+  Cursor cursor;
+  std::string config_toml;  // resolved configuration of the run
+  std::string config_hash;
+  std::string basis_digest;  // never the basis itself
+  std::string data_digest;
+  std::string program;         // version and git revision that wrote it
+  double train_seconds = 0.0;  // training seconds of all attempts so far, evaluation excluded
+  std::vector<NamedTensor> parameters, buffers;
+  std::vector<NamedTensor> optimizer;  // "<state>/<parameter>", for example "exp_avg/conv1.weight"
+};
+
+std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint);
+
+// Checks length and checksum, then reads. Error(bad_input) names `name` and what is wrong.
+Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string& name);
+
+// Footer alone (also used for secret/basis.h5): appends it, or checks and returns the image without it.
+void append_footer(std::vector<std::byte>& image);
+std::span<const std::byte> checked_image(std::span<const std::byte> bytes, const std::string& name);
+
+// "<folder>/step_00000123.h5"
+std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t global_step);
+
+// Every checkpoint file in the folder, newest (highest step) first. A missing folder is an empty list.
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
+
+struct FoundCheckpoint {
+  std::filesystem::path path;
+  std::vector<std::byte> bytes;
+};
+
+// The newest checkpoint whose checksum holds; each bad one is named in a warning and passed over.
+std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::path& folder);
+
+// Removes all but the `keep` newest valid files at or before `verified`, which has just been read back and found good.
+void retain_checkpoints(const std::filesystem::path& folder, const std::filesystem::path& verified, std::int64_t keep);
+
+}  // namespace spankey

@@ -1,0 +1,116 @@
+#include "train/coordinator.h"
+
+#include <ATen/ATen.h>
+#include <sodium.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hdf5_file.h"
+#include "train/checkpoint.h"
+#include "train/experiment.h"
+#include "train/together.h"
+
+namespace spankey {
+namespace {
+
+// run.seed and key.seed draw from different streams (Purpose), so following run.seed gives no shared numbers.
+std::uint64_t basis_seed(const Config& config) {
+  if (config.key.private_) {
+    std::uint64_t seed = 0;
+    randombytes_buf(&seed, sizeof seed);
+    return seed;
+  }
+  return static_cast<std::uint64_t>(config.key.seed != 0 ? config.key.seed : config.run.seed);
+}
+
+Basis load_or_make(const Experiment& experiment, const RunDirectory& directory, const std::string& expected_digest) {
+  const auto& config = experiment.config;
+  const auto path = directory.basis();
+  Basis basis;
+  if (std::filesystem::exists(path)) {
+    basis = load_basis(path);
+  } else {
+    if (config.key.private_ && !expected_digest.empty())
+      fail_input("{} is missing: a private basis cannot be made again, and without it this run cannot go on",
+                 path.string());
+    basis = make_basis(config.key, experiment.key_dims, basis_seed(config));
+    save_basis(basis, path);
+  }
+  const auto digest = to_hex(basis_digest(basis));
+  if (!expected_digest.empty() && digest != expected_digest)
+    fail_input("{} holds the basis {:.16}, the checkpoint was trained with {:.16}", path.string(), digest,
+               expected_digest);
+  return basis;
+}
+
+Digest cursor_digest(const Cursor& cursor) {
+  return Sha256().update_int64(cursor.epoch).update_int64(cursor.step).update_int64(cursor.global_step).finish();
+}
+
+}  // namespace
+
+Coordinator::Coordinator(const Experiment& experiment, Communicator& communicator)
+    : experiment_(experiment), communicator_(communicator) {}
+
+Basis Coordinator::obtain_basis(const RunDirectory& directory, const std::string& expected_digest) {
+  Basis basis;
+  together(communicator_, [&] {
+    if (communicator_.rank() == 0) basis = load_or_make(experiment_, directory, expected_digest);
+  });
+  const auto& dims = experiment_.key_dims;
+  if (communicator_.rank() != 0)
+    for (const auto d : dims) basis.layers.push_back(at::empty({experiment_.config.key.m, d}));
+  SPANKEY_CHECK_EQ(basis.layers.size(), dims.size());
+  for (auto& layer : basis.layers) {
+    layer = layer.contiguous();
+    communicator_.broadcast(layer, 0);
+  }
+  return basis;
+}
+
+void Coordinator::agree_at_start(const Basis& basis, const Cursor& cursor) {
+  const auto& model = *experiment_.model;
+  communicator_.agree(sha256(experiment_.hash), "the configuration");
+  communicator_.agree(sha256(experiment_.dataset->info().digest), "the data set");
+  communicator_.agree(layout_digest(named_parameters(model), named_buffers(model)), "parameter names and shapes");
+  communicator_.agree(cursor_digest(cursor), "the cursor");
+  communicator_.agree(basis_digest(basis), "the key basis");
+}
+
+void Coordinator::audit(const Basis& basis, const Cursor& cursor) {
+  agree_at_start(basis, cursor);
+  const auto& model = *experiment_.model;
+  communicator_.agree(weights_digest(named_parameters(model), named_buffers(model)), "the weights");
+}
+
+void save_basis(const Basis& basis, const std::filesystem::path& path) {
+  auto file = h5::File::create();
+  file.set_attribute("/", "kind", std::string("spankey basis"));
+  file.set_attribute("/", "digest", to_hex(basis_digest(basis)));
+  file.set_attribute("/", "layers", static_cast<std::int64_t>(basis.layers.size()));
+  for (std::size_t i = 0; i < basis.layers.size(); ++i) {
+    const auto layer = basis.layers[i].contiguous();
+    file.write<float>(fmt::format("basis/{}", i), layer.sizes().vec(),
+                      {layer.const_data_ptr<float>(), static_cast<std::size_t>(layer.numel())});
+  }
+  auto bytes = file.image();
+  append_footer(bytes);
+  write_durably(path, bytes, 0600);
+}
+
+Basis load_basis(const std::filesystem::path& path) {
+  const auto bytes = read_bytes(path);
+  const auto file = h5::File::from_image(checked_image(bytes, path.string()), path.string());
+  if (!file.has_attribute("/", "kind") || file.string_attribute("/", "kind") != "spankey basis")
+    fail_input("{}: not a key basis", path.string());
+  Basis basis;
+  for (std::int64_t i = 0; i < file.int_attribute("/", "layers"); ++i) {
+    const auto name = fmt::format("basis/{}", i);
+    auto layer = at::empty(file.info(name).shape);
+    file.read_raw(name, {static_cast<std::byte*>(layer.mutable_data_ptr()), layer.nbytes()});
+    basis.layers.push_back(std::move(layer));
+  }
+  return basis;
+}
+
+}  // namespace spankey

@@ -1,0 +1,40 @@
+// Rank 0 makes or loads the secret basis and hands it to the others; all ranks are held to what they must share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "dist/communicator.h"
+#include "spankey/basis.h"
+#include "train/cursor.h"
+#include "train/named_tensor.h"
+#include "train/run_directory.h"
+
+namespace spankey {
+
+struct Experiment;
+
+class Coordinator {
+ public:
+  Coordinator(const Experiment& experiment, Communicator& communicator);
+
+  // The basis of the run: from secret/basis.h5 where it exists, otherwise made (from key.seed, or from the operating
+  // system's entropy with key.private) and stored there with mode 0600. `expected_digest`: of the checkpoint that is
+  // being resumed, empty for a new run. Collective; every rank returns the same tensors.
+  Basis obtain_basis(const RunDirectory& directory, const std::string& expected_digest);
+
+  // Throws Error(run_failed) on every rank, naming the thing and the ranks that differ from rank 0.
+  void agree_at_start(const Basis& basis, const Cursor& cursor);
+  // The same, and every bit of the weights.
+  void audit(const Basis& basis, const Cursor& cursor);
+
+ private:
+  const Experiment& experiment_;
+  Communicator& communicator_;
+};
+
+// secret/basis.h5: one data set a layer, and the digest; with the footer of checkpoint.h.
+void save_basis(const Basis& basis, const std::filesystem::path& path);
+Basis load_basis(const std::filesystem::path& path);
+
+}  // namespace spankey

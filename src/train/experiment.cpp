@@ -1,0 +1,113 @@
+#include "train/experiment.h"
+
+#include <fmt/ranges.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/error.h"
+
+namespace spankey {
+namespace {
+
+// Injection points of the configured layers, checked against the network.
+std::vector<std::int64_t> key_dimensions(const Config& config, const Model& model) {
+  const auto points = model.injection_points();
+  std::vector<std::int64_t> dims;
+  for (const auto layer : config.key.layers) {
+    if (layer >= static_cast<std::int64_t>(points.size()))
+      fail_key(config, "key.layers", fmt::format("{} has injection points 0 to {}", config.model.name, points.size() - 1));
+    dims.push_back(points[static_cast<std::size_t>(layer)].size());
+  }
+  const auto narrowest = *std::min_element(dims.begin(), dims.end());
+  if (config.key.m > narrowest)
+    fail_key(config, "key.m",
+             fmt::format("accepted: 1 to {}, the width of the narrowest of the layers {}", narrowest,
+                         fmt::join(config.key.layers, ", ")));
+  return dims;
+}
+
+void check_batch(const Config& config, const Experiment& experiment) {
+  const auto samples = experiment.train_samples();
+  if (config.train.drop_last && config.train.global_batch > samples)
+    fail_key(config, "train.global_batch",
+             fmt::format("the training split has {} samples; accepted: at most that with train.drop_last = true",
+                         samples));
+  if (config.data.augment != Augment::none && !experiment.dataset->is_images())
+    fail_key(config, "data.augment", "the data set holds features, not images; accepted: none");
+  if (config.eval.families != std::vector<std::string>{"gaussian"})
+    fail_key(config, "eval.families", "accepted: [\"gaussian\"]");
+}
+
+}  // namespace
+
+std::int64_t Experiment::train_samples() const {
+  const auto all = dataset->train().size;
+  return config.data.limit > 0 ? std::min(config.data.limit, all) : all;
+}
+
+Experiment make_experiment(Config config) {
+  Experiment experiment;
+  try {
+    experiment.deny = &find_deny_loss(config.deny.mode);
+  } catch (const Error& error) {
+    fail_key(config, "deny.mode", error.what());
+  }
+  config.deny.mode = experiment.deny->name;
+  experiment.dataset = Dataset::open(config.data.file, config.data.verify);
+  const auto& info = experiment.dataset->info();
+  try {
+    experiment.model = make_model(config.model.name, {.sample_shape = info.sample_shape,
+                                                      .classes = info.classes,
+                                                      .reject_class = experiment.deny->reject == RejectKind::reject_class,
+                                                      .reject_head = experiment.deny->reject == RejectKind::reject_head});
+  } catch (const Error& error) {
+    fail_key(config, "model.name", fmt::format("{} (data.file = {})", error.what(), config.data.file));
+  }
+  initialise(*experiment.model, static_cast<std::uint64_t>(config.run.seed));
+  experiment.key_dims = key_dimensions(config, *experiment.model);
+  experiment.hash = config_hash(config, info.digest);
+  experiment.config = std::move(config);
+  check_batch(experiment.config, experiment);
+  require_device(experiment.config);
+  return experiment;
+}
+
+void require_device(const Config& config) {
+  if (config.train.device == Device::cuda)
+    fail_key(config, "train.device", "this program was built without its CUDA module; accepted: cpu, auto");
+}
+
+std::int64_t resolve_shards(const Config& config, int world_size) {
+  const auto shards = config.dist.shards;
+  if (config.dist.reduction == Reduction::fast) {
+    if (shards != 0 && shards != world_size)
+      fail_key(config, "dist.shards",
+               fmt::format("dist.reduction = \"fast\" has one shard a rank; accepted: 0 or {}, or dist.reduction = "
+                           "\"elastic\"",
+                           world_size));
+    return world_size;
+  }
+  std::int64_t resolved = shards;
+  if (resolved == 0)
+    for (resolved = 8; config.train.global_batch % resolved != 0;) resolved /= 2;
+  if (!std::has_single_bit(static_cast<std::uint64_t>(resolved)) || resolved % world_size != 0)
+    fail_key(config, "dist.shards",
+             fmt::format("elastic needs a power of two that the number of ranks ({}) divides{}", world_size,
+                         shards == 0 ? fmt::format("; automatic gave {}", resolved) : ""));
+  return resolved;
+}
+
+int resolve_threads(const Config& config, int local_ranks) {
+  if (config.dist.threads > 0) return static_cast<int>(config.dist.threads);
+  if (config.dist.reduction == Reduction::elastic) return 1;
+  const auto cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  const int mine = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : cores;
+  return std::max(1, std::min(mine, cores / local_ranks));
+}
+
+}  // namespace spankey

@@ -1,0 +1,39 @@
+// What a configuration describes, put together and checked part against part: data, network, deny loss.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "data/dataset.h"
+#include "spankey/deny.h"
+#include "spankey/model.h"
+
+namespace spankey {
+
+struct Experiment {
+  Config config;  // names of registry entries in their canonical spelling
+  std::shared_ptr<const Dataset> dataset;
+  const DenyLoss* deny = nullptr;
+  std::shared_ptr<Model> model;        // initial weights, float32
+  std::vector<std::int64_t> key_dims;  // width of the key at each of key.layers
+  std::string hash;                    // config_hash with the digest of the data
+
+  std::int64_t train_samples() const;  // data.limit observed
+};
+
+// Error(bad_input) names the key, its place and what would be accepted.
+Experiment make_experiment(Config config);
+
+// The device asked for, or one line that says why it cannot be had.
+void require_device(const Config& config);
+
+// dist.shards with 0 resolved: one a rank (fast); under elastic the largest power of two up to 8 that divides
+// train.global_batch, whatever the number of ranks. Checked against the number of ranks.
+std::int64_t resolve_shards(const Config& config, int world_size);
+
+// dist.threads with 0 resolved: 1 under elastic, this machine's cores over its ranks under fast.
+int resolve_threads(const Config& config, int local_ranks);
+
+}  // namespace spankey

@@ -1,0 +1,110 @@
+#include "train/metrics.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace spankey {
+namespace {
+
+// Lines up to the cursor; a torn last line (the process was killed while writing it) is dropped as well.
+std::string lines_up_to(const std::string& text, std::int64_t global_step) {
+  std::string kept;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = text.find('\n', begin);
+    if (end == std::string::npos) break;
+    const auto line = nlohmann::json::parse(text.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
+    if (line.is_object() && line.value("global_step", std::int64_t{-1}) <= global_step)
+      kept.append(text, begin, end + 1 - begin);
+    begin = end + 1;
+  }
+  return kept;
+}
+
+double quantile(std::vector<double> values, double q) {
+  if (values.empty()) return 0.0;
+  const auto position = static_cast<std::ptrdiff_t>(q * static_cast<double>(values.size() - 1) + 0.5);
+  std::nth_element(values.begin(), values.begin() + position, values.end());
+  return values[static_cast<std::size_t>(position)];
+}
+
+std::string format_seconds(double seconds) {
+  const auto s = static_cast<long>(std::lround(std::max(0.0, seconds)));
+  return s < 3600 ? fmt::format("{}:{:02d}", s / 60, s % 60)
+                  : fmt::format("{}:{:02d}:{:02d}", s / 3600, s / 60 % 60, s % 60);
+}
+
+}  // namespace
+
+MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step) : path_(path) {
+  if (std::filesystem::exists(path)) write_durably(path, lines_up_to(read_text(path), global_step));
+  file_.open(path, std::ios::app);
+  if (!file_) fail_input("{} cannot be opened for writing", path.string());
+}
+
+void MetricsLog::write(const nlohmann::json& line) {
+  file_ << line.dump() << '\n';
+  if (!file_.flush()) fail_run("{} cannot be written (disk full?)", path_.string());
+}
+
+void StepClock::start() { started_ = std::chrono::steady_clock::now(); }
+
+void StepClock::stop(std::int64_t samples) {
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+  seconds_.push_back(elapsed.count());
+  samples_ += samples;
+  total_seconds_ += elapsed.count();
+}
+
+StepClock::Figures StepClock::take() {
+  double sum = 0.0;
+  for (const double s : seconds_) sum += s;
+  const Figures figures{sum > 0.0 ? static_cast<double>(samples_) / sum : 0.0, quantile(seconds_, 0.5),
+                        quantile(seconds_, 0.99)};
+  seconds_.clear();
+  samples_ = 0;
+  return figures;
+}
+
+ProgressBar::ProgressBar()
+    : terminal_(isatty(STDOUT_FILENO) != 0 && std::getenv("TERM") != nullptr),
+      last_(std::chrono::steady_clock::now()) {}
+
+void ProgressBar::show(const Progress& progress) {
+  const auto now = std::chrono::steady_clock::now();
+  const bool last_step = progress.step == progress.steps;
+  const std::chrono::duration<double> since = now - last_;
+  if (!last_step && since.count() < (terminal_ ? 0.1 : 30.0)) return;
+  last_ = now;
+  std::printf("%s%s", terminal_ ? "\r\033[K" : "", format_progress(progress).c_str());
+  line_open_ = terminal_;
+  if (!terminal_) std::printf("\n");
+  std::fflush(stdout);
+}
+
+void ProgressBar::finish_line() {
+  if (line_open_) std::printf("\n");
+  line_open_ = false;
+}
+
+std::string format_progress(const Progress& p) {
+  constexpr std::int64_t width = 32;
+  const auto filled = static_cast<std::size_t>(p.steps > 0 ? width * p.step / p.steps : width);
+  const auto rate = static_cast<long>(std::lround(p.samples_per_second));
+  std::string grouped = std::to_string(rate);
+  for (auto i = static_cast<std::ptrdiff_t>(grouped.size()) - 3; i > 0; i -= 3)
+    grouped.insert(static_cast<std::size_t>(i), ",");
+  return fmt::format("epoch {}/{}  {:-<{}}  {}/{}   loss {:.3f}  ce {:.3f}  deny {:.3f}   {} samples/s   {} left",
+                     p.epoch + 1, p.epochs, std::string(filled, '#'), width, p.step, p.steps, p.loss, p.ce, p.deny,
+                     grouped, format_seconds(p.seconds_left));
+}
+
+}  // namespace spankey

@@ -1,0 +1,35 @@
+// Tensors with the names they carry in checkpoints, and the digest of a set of weights.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "base/digest.h"
+
+namespace torch::nn {
+class Module;
+}
+
+namespace spankey {
+
+struct NamedTensor {
+  std::string name;
+  at::Tensor value;
+};
+
+std::vector<NamedTensor> named_parameters(const torch::nn::Module& module);
+std::vector<NamedTensor> named_buffers(const torch::nn::Module& module);
+
+// "float32", "float64", "int64", "int32", "uint8"; Error(run_failed) for any other type.
+std::string dtype_name(const at::Tensor& tensor);
+
+// `weights_sha256` of result.json: SHA-256 over parameters, then buffers, each sorted by name:
+// name, 0, dtype, 0, shape as int64 little-endian, raw bytes.
+Digest weights_digest(std::vector<NamedTensor> parameters, std::vector<NamedTensor> buffers);
+
+// Names and shapes alone: what ranks must agree on before they exchange gradients.
+Digest layout_digest(const std::vector<NamedTensor>& parameters, const std::vector<NamedTensor>& buffers);
+
+}  // namespace spankey

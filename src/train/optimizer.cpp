@@ -1,0 +1,97 @@
+#include "train/optimizer.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+
+namespace spankey {
+namespace {
+
+class Adam : public Optimizer {
+ public:
+  Adam(const OptimConfig& config, const at::Tensor& weights, const at::Tensor& gradients, bool decoupled_decay)
+      : config_(config),
+        decoupled_decay_(decoupled_decay),
+        weights_(weights),
+        gradients_(gradients),
+        exp_avg_(at::zeros_like(weights)),
+        exp_avg_sq_(at::zeros_like(weights)),
+        steps_(at::zeros({}, at::kFloat)) {}
+
+  void step(double lr) override {
+    steps_.add_(1);
+    const auto& c = config_;
+    if (decoupled_decay_)
+      at::_fused_adamw_({weights_}, {gradients_}, {exp_avg_}, {exp_avg_sq_}, {}, {steps_}, lr, c.betas[0], c.betas[1],
+                        c.weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+    else
+      at::_fused_adam_({weights_}, {gradients_}, {exp_avg_}, {exp_avg_sq_}, {}, {steps_}, lr, c.betas[0], c.betas[1],
+                       c.weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  }
+  std::vector<State> state() override { return {{"exp_avg", exp_avg_}, {"exp_avg_sq", exp_avg_sq_}}; }
+  void set_steps(std::int64_t steps) override { steps_.fill_(static_cast<double>(steps)); }
+
+ private:
+  static constexpr double epsilon = 1e-8;
+
+  OptimConfig config_;
+  bool decoupled_decay_;
+  at::Tensor weights_, gradients_, exp_avg_, exp_avg_sq_, steps_;
+};
+
+class Sgd : public Optimizer {
+ public:
+  Sgd(const OptimConfig& config, const at::Tensor& weights, const at::Tensor& gradients)
+      : config_(config), weights_(weights), gradients_(gradients), momentum_(at::zeros_like(weights)) {}
+
+  void step(double lr) override {
+    at::_fused_sgd_({weights_}, {gradients_}, {momentum_}, config_.weight_decay, config_.momentum, lr, /*dampening=*/0.0,
+                    config_.nesterov, /*maximize=*/false, /*is_first_step=*/steps_ == 0);
+    ++steps_;
+  }
+  std::vector<State> state() override { return {{"momentum_buffer", momentum_}}; }
+  void set_steps(std::int64_t steps) override { steps_ = steps; }
+
+ private:
+  OptimConfig config_;
+  at::Tensor weights_, gradients_, momentum_;
+  std::int64_t steps_ = 0;
+};
+
+struct Entry {
+  std::string_view name;
+  std::unique_ptr<Optimizer> (*make)(const OptimConfig&, const at::Tensor&, const at::Tensor&);
+};
+
+constexpr Entry registry[] = {
+    {"adam", [](const OptimConfig& c, const at::Tensor& w,
+                const at::Tensor& g) -> std::unique_ptr<Optimizer> { return std::make_unique<Adam>(c, w, g, false); }},
+    {"adamw", [](const OptimConfig& c, const at::Tensor& w,
+                 const at::Tensor& g) -> std::unique_ptr<Optimizer> { return std::make_unique<Adam>(c, w, g, true); }},
+    {"sgd", [](const OptimConfig& c, const at::Tensor& w,
+               const at::Tensor& g) -> std::unique_ptr<Optimizer> { return std::make_unique<Sgd>(c, w, g); }},
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, const at::Tensor& weights,
+                                          const at::Tensor& gradients) {
+  for (const auto& entry : registry)
+    if (entry.name == config.optim.name) return entry.make(config.optim, weights, gradients);
+  fail_key(config, "optim.name", fmt::format("no such optimiser; accepted: {}", fmt::join(optimizer_names(), ", ")));
+}
+
+std::vector<std::string> optimizer_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : registry) names.emplace_back(entry.name);
+  return names;
+}
+
+double clip_gradient_norm(const at::Tensor& gradients, double limit) {
+  const double norm = std::sqrt(gradients.to(at::kDouble).square().sum().item<double>());
+  if (limit > 0.0 && norm > limit) gradients.mul_(limit / (norm + 1e-6));
+  return norm;
+}
+
+}  // namespace spankey

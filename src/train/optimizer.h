@@ -1,0 +1,41 @@
+// Optimisers over one flat buffer of weights and gradients.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+
+namespace spankey {
+
+// Adam and AdamW (Kingma & Ba 2015; Loshchilov & Hutter 2019), SGD with momentum and Nesterov's form, as torch.optim
+// defines them: element by element, so that the result does not depend on how parameters are grouped.
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+
+  // One update with the gradients as they stand in the flat buffer.
+  virtual void step(double lr) = 0;
+
+  struct State {
+    std::string name;  // "exp_avg", "exp_avg_sq", "momentum_buffer"
+    at::Tensor flat;   // same layout as the weights
+  };
+  virtual std::vector<State> state() = 0;
+
+  // Tells a restored optimiser how many steps its state has seen.
+  virtual void set_steps(std::int64_t steps) = 0;
+};
+
+// `weights` and `gradients`: flat, same length. Error(bad_input) names optim.name for an unknown one.
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, const at::Tensor& weights, const at::Tensor& gradients);
+
+std::vector<std::string> optimizer_names();
+
+// Scales the gradients so that their Euclidean norm is at most `limit` (0: no limit); returns the norm before.
+double clip_gradient_norm(const at::Tensor& gradients, double limit);
+
+}  // namespace spankey

@@ -1,0 +1,87 @@
+#include "train/resume.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+#include <torch/utils.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "train/experiment.h"
+#include "train/together.h"
+
+namespace spankey {
+namespace {
+
+void refuse_changes(const TrainRequest& request, const Experiment& experiment, const std::string& stored_toml,
+                    const std::string& stored_data_digest, const std::string& place) {
+  auto changes = config_diff(parse_config(stored_toml, place), experiment.config, /*hashed_only=*/true);
+  const auto& digest = experiment.dataset->info().digest;
+  if (!stored_data_digest.empty() && stored_data_digest != digest)
+    changes.push_back(fmt::format("data: {:.16} -> {:.16}", stored_data_digest, digest));
+  if (changes.empty()) return;
+  const auto text = fmt::format("{}", fmt::join(changes, "; "));
+  if (!request.allow_change)
+    fail_input("{}: this run has another configuration: {} (--allow-change goes on with it; --run-dir starts another)",
+               place, text);
+  log::warning("going on with a changed configuration: {}", text);
+}
+
+// Rank 0's part: looks, checks, and returns the bytes of the checkpoint to start from (empty: none).
+std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Experiment& experiment,
+                                           const RunDirectory& directory, bool& finished) {
+  const bool has_config = std::filesystem::exists(directory.config());
+  auto found = newest_valid_checkpoint(directory.checkpoints());
+  if (request.resume == Resume::never && (found || std::filesystem::exists(directory.result())))
+    fail_input("{} already holds a run; with --resume never choose another --run-dir, or remove it",
+               directory.root.string());
+  if (request.resume == Resume::require && !found)
+    fail_input("--resume require: {} holds no valid checkpoint", directory.checkpoints().string());
+  if (has_config)
+    refuse_changes(request, experiment, read_text(directory.config()), "", directory.config().string());
+  if (!found) return {};
+  const auto checkpoint = decode_checkpoint(found->bytes, found->path.string());
+  refuse_changes(request, experiment, checkpoint.config_toml, checkpoint.data_digest, found->path.string());
+  finished = std::filesystem::exists(directory.result()) && checkpoint.config_hash == experiment.hash;
+  if (!finished)
+    log::info("resuming from {}: epoch {}, step {}", found->path.string(), checkpoint.cursor.epoch + 1,
+              checkpoint.cursor.step);
+  return std::move(found->bytes);
+}
+
+}  // namespace
+
+ResumePoint find_resume_point(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
+                              Communicator& communicator) {
+  ResumePoint point;
+  std::vector<std::byte> bytes;
+  together(communicator, [&] {
+    if (communicator.rank() == 0) bytes = look_for_checkpoint(request, experiment, directory, point.finished);
+  });
+  auto finished = at::full({1}, point.finished ? 1 : 0, at::kLong);
+  communicator.broadcast(finished, 0);
+  point.finished = finished.item<std::int64_t>() != 0;
+  bytes = communicator.broadcast_bytes(std::move(bytes), 0);
+  if (!bytes.empty())
+    point.checkpoint = together(communicator, [&] { return decode_checkpoint(bytes, "checkpoint sent by rank 0"); });
+  return point;
+}
+
+void restore_tensors(const std::vector<NamedTensor>& from, const std::vector<NamedTensor>& into,
+                     const std::string& what) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& [name, target] : into) {
+    const auto source = std::find_if(from.begin(), from.end(), [&](const auto& t) { return t.name == name; });
+    if (source == from.end()) fail_input("the checkpoint has no {} '{}'", what, name);
+    if (source->value.sizes() != target.sizes() || source->value.scalar_type() != target.scalar_type())
+      fail_input("the checkpoint's {} '{}' is {} {}, the model's is {} {}", what, name, dtype_name(source->value),
+                 source->value.sizes().vec(), dtype_name(target), target.sizes().vec());
+    at::Tensor(target).copy_(source->value);
+  }
+  if (from.size() != into.size())
+    fail_input("the checkpoint has {} tensors of kind '{}', the model {}", from.size(), what, into.size());
+}
+
+}  // namespace spankey

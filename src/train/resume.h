@@ -1,0 +1,28 @@
+// What a run directory already holds, and whether this run may go on from it.
+#pragma once
+
+#include <optional>
+
+#include "train/checkpoint.h"
+#include "train/run_directory.h"
+#include "train/trainer.h"
+
+namespace spankey {
+
+struct Experiment;
+
+struct ResumePoint {
+  bool finished = false;                 // result.json is there and the configuration is unchanged
+  std::optional<Checkpoint> checkpoint;  // the newest valid one
+};
+
+// Collective: rank 0 reads, the others get the bytes. A configuration that differs from the run's (config.toml) is
+// refused with a diff unless request.allow_change; data whose digest differs are refused likewise.
+ResumePoint find_resume_point(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
+                              Communicator& communicator);
+
+// Copies values by name into tensors of the same shape; Error(bad_input) names what is missing or of another shape.
+void restore_tensors(const std::vector<NamedTensor>& from, const std::vector<NamedTensor>& into,
+                     const std::string& what);
+
+}  // namespace spankey

@@ -1,0 +1,28 @@
+// Where everything of one run lies: enough to resume, evaluate, attack and report.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace spankey {
+
+struct RunDirectory {
+  std::filesystem::path root;
+
+  std::filesystem::path config() const { return root / "config.toml"; }  // resolved
+  std::filesystem::path metrics() const { return root / "metrics.jsonl"; }
+  std::filesystem::path checkpoints() const { return root / "checkpoints"; }
+  std::filesystem::path secret() const { return root / "secret"; }  // mode 0700
+  std::filesystem::path basis() const { return secret() / "basis.h5"; }  // mode 0600
+  std::filesystem::path result() const { return root / "result.json"; }
+  std::filesystem::path log() const { return root / "log"; }
+  std::filesystem::path stop_marker() const { return root / "STOP"; }
+
+  // Creates the folders; Error(bad_input) where they cannot be created or written to.
+  void create() const;
+};
+
+// "runs/<config stem>-<first 8 digits of the hash>", used without --run-dir.
+std::filesystem::path default_run_directory(const std::filesystem::path& config_file, const std::string& config_hash);
+
+}  // namespace spankey

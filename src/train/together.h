@@ -1,0 +1,43 @@
+// Work that every rank does at once and that may fail on any of them.
+#pragma once
+
+#include <type_traits>
+#include <utility>
+
+#include "base/error.h"
+#include "dist/communicator.h"
+
+namespace spankey {
+
+// Thrown on every rank at the same point, so no rank is left waiting in a collective and all may end in order. The
+// message is empty on the ranks that have nothing of their own to say.
+class AgreedError : public Error {
+ public:
+  using Error::Error;
+};
+
+// Compares the outcome of all ranks: returns where all succeeded; otherwise every rank throws AgreedError with the
+// exit code of the lowest failing rank, which alone carries its message.
+void settle(Communicator& communicator, const Error* mine);
+
+// Runs `work` on this rank and settles its outcome with the others.
+template <class Work>
+std::invoke_result_t<Work> together(Communicator& communicator, Work&& work) {
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
+      std::forward<Work>(work)();
+      settle(communicator, nullptr);
+    } else {
+      auto result = std::forward<Work>(work)();
+      settle(communicator, nullptr);
+      return result;
+    }
+  } catch (const AgreedError&) {
+    throw;
+  } catch (const Error& error) {
+    settle(communicator, &error);
+    throw;  // not reached: settle throws where any rank failed
+  }
+}
+
+}  // namespace spankey

@@ -1,0 +1,120 @@
+#include "train/train_step.h"
+
+#include <torch/nn/functional/loss.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "data/sampler.h"
+#include "spankey/schedule.h"
+
+namespace spankey {
+namespace {
+
+// The slots that travel with the gradients.
+enum Slot : std::int64_t { slot_loss, slot_ce, slot_deny, slot_stop };
+static_assert(slot_stop + 1 == step_slots);
+
+struct Passes {
+  Output correct, wrong, none;
+  bool has_wrong = false, has_none = false;
+};
+
+Output rows(const Output& output, std::int64_t begin, std::int64_t count) {
+  const auto part = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, begin, count) : t; };
+  return {part(output.logits), part(output.features), part(output.reject)};
+}
+
+bool denies_no_key(const DenyConfig& config) {
+  return std::find(config.on.begin(), config.on.end(), Pass::none) != config.on.end();
+}
+
+// All passes in the order correct, [no key], wrong: as one batch where samples do not meet inside the network, which
+// is the same up to rounding, one after the other where they do (BatchNorm).
+Passes forward_passes(Model& model, const at::Tensor& x, const Injection& correct, const Injection& wrong,
+                      bool with_deny, bool with_none) {
+  if (!with_deny) return {.correct = model.forward(x, correct)};
+  Passes passes{.has_wrong = true, .has_none = with_none};
+  if (model.couples_samples()) {
+    passes.correct = model.forward(x, correct);
+    if (with_none) passes.none = model.forward(x, Injection::none());
+    passes.wrong = model.forward(x, wrong);
+    return passes;
+  }
+  const auto n = x.size(0);
+  std::vector<std::pair<Injection, std::int64_t>> parts{{correct, n}};
+  if (with_none) parts.emplace_back(Injection::none(), n);
+  parts.emplace_back(wrong, n);
+  const auto count = static_cast<std::int64_t>(parts.size());
+  const auto all = model.forward(at::cat(std::vector<at::Tensor>(parts.size(), x)), Injection::stack(parts));
+  passes.correct = rows(all, 0, n);
+  if (with_none) passes.none = rows(all, n, n);
+  passes.wrong = rows(all, (count - 1) * n, n);
+  return passes;
+}
+
+// Forward and backward of one shard; leaves its losses in the reducer's slots.
+void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cursor, bool stop) {
+  const auto global_batch = static_cast<double>(batch.samples.size());
+  const auto x = batch.x.narrow(0, shard.begin - batch.range.begin, shard.end - shard.begin);
+  const auto labels = batch.labels.narrow(0, shard.begin - batch.range.begin, shard.end - shard.begin);
+  const double weight = deny_weight(p.config.deny, cursor.epoch);
+  const bool with_deny = p.deny.per_sample != nullptr && weight > 0.0;
+
+  // keys
+  const auto correct_key = p.keys.correct(cursor.epoch, cursor.step, batch.samples, shard.begin, shard.end);
+  const auto wrong_key = with_deny ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none();
+
+  // logits with the correct key, with the wrong key and without one
+  const auto passes = forward_passes(p.model, x, correct_key, wrong_key, with_deny, denies_no_key(p.config.deny));
+
+  // task loss
+  const auto ce = at::cross_entropy_loss(passes.correct.logits, labels, {}, at::Reduction::Sum) / global_batch;
+
+  // deny loss
+  at::Tensor deny = at::zeros_like(ce);
+  if (with_deny)
+    deny = p.deny.per_sample({.correct = passes.correct,
+                              .wrong = &passes.wrong,
+                              .none = passes.has_none ? &passes.none : nullptr,
+                              .labels = labels,
+                              .config = p.config.deny})
+               .sum() /
+           global_batch;
+
+  // backward; gradients leave in buckets as they fill
+  const auto loss = ce + weight * deny;
+  auto slots = p.reducer.extras();
+  slots[slot_loss] = loss.detach();
+  slots[slot_ce] = ce.detach();
+  slots[slot_deny] = deny.detach();
+  slots[slot_stop] = stop ? 1.0 : 0.0;
+  loss.backward();
+}
+
+}  // namespace
+
+StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, double lr, bool stop) {
+  const auto samples = static_cast<std::int64_t>(batch.samples.size());
+  for (std::int64_t i = 0; i < p.my_shards; ++i) {
+    const auto shard = shard_range(samples, p.shards, p.first_shard + i);
+    p.reducer.begin_shard(/*last=*/i + 1 == p.my_shards);
+    if (shard.end > shard.begin)
+      train_shard(p, batch, shard, cursor, stop);
+    else
+      p.reducer.extras()[slot_stop] = stop ? 1.0 : 0.0;
+    p.reducer.end_shard();
+  }
+  p.reducer.finish();
+
+  const auto slots = p.reducer.extras().to(at::kDouble).contiguous();
+  const auto* sums = slots.const_data_ptr<double>();
+  StepFigures figures{.loss = sums[slot_loss], .ce = sums[slot_ce], .deny = sums[slot_deny],
+                      .stop_requested = sums[slot_stop] > 0.0};
+  const double norm = clip_gradient_norm(p.parameters.gradients(), p.config.optim.clip_norm);
+  figures.finite = std::isfinite(figures.loss) && std::isfinite(norm);
+  if (figures.finite) p.optimizer.step(lr);
+  return figures;
+}
+
+}  // namespace spankey

@@ -1,0 +1,307 @@
+#include "train/trainer.h"
+
+#include <ATen/Parallel.h>
+
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/shutdown.h"
+#include "base/version.h"
+#include "spankey/schedule.h"
+#include "train/checkpoint_writer.h"
+#include "train/coordinator.h"
+#include "train/evaluator.h"
+#include "train/experiment.h"
+#include "train/lease.h"
+#include "train/metrics.h"
+#include "train/resume.h"
+#include "train/together.h"
+#include "train/training_parts.h"
+
+namespace spankey {
+namespace {
+
+constexpr std::int64_t metrics_every_steps = 10;
+constexpr std::int64_t progress_keys = 1;  // keys of the evaluations before the last one
+constexpr std::chrono::milliseconds stop_file_poll{500};
+
+class Trainer {
+ public:
+  Trainer(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
+          std::int64_t shards, const std::optional<Checkpoint>& checkpoint, Communicator& communicator);
+  ExitCode run();
+
+ private:
+  void restore(const Checkpoint& checkpoint);
+  void take_step(const Batch& batch);
+  void report_step(const StepFigures& figures, double lr);
+  void finish_epoch();
+  AccessReport evaluate(std::int64_t keys, bool with_train_split);
+  void save_checkpoint();
+  void write_result();
+  ExitCode stop();
+  bool should_stop();
+  double seconds_left() const;
+  bool is_root() const { return communicator_.rank() == 0; }
+
+  const Config& config_;
+  const Experiment& experiment_;
+  const RunDirectory& directory_;
+  Communicator& communicator_;
+  Cursor cursor_;
+  double earlier_seconds_ = 0.0;  // of training in attempts before this one
+  std::int64_t saved_at_ = -1;    // global step of the last checkpoint
+  std::int64_t steps_before_ = 0;  // taken by attempts before this one
+  bool stop_agreed_ = false;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point polled_ = started_;
+
+  Coordinator coordinator_;
+  Basis basis_;
+  TrainingParts parts_;
+  Evaluator evaluator_;
+  StepClock clock_;
+  ProgressBar progress_;
+  std::optional<MetricsLog> metrics_;         // rank 0
+  std::optional<CheckpointWriter> checkpoints_;  // rank 0
+};
+
+Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
+                 std::int64_t shards, const std::optional<Checkpoint>& checkpoint, Communicator& communicator)
+    : config_(experiment.config),
+      experiment_(experiment),
+      directory_(directory),
+      communicator_(communicator),
+      coordinator_(experiment, communicator),
+      basis_(coordinator_.obtain_basis(
+          directory, checkpoint && !request.allow_change ? checkpoint->basis_digest : std::string())),
+      parts_(experiment, basis_, shards, communicator),
+      evaluator_(experiment, parts_.keys(), communicator) {
+  if (checkpoint) together(communicator, [&] { restore(*checkpoint); });
+  coordinator_.audit(basis_, cursor_);
+  together(communicator, [&] {
+    if (!is_root()) return;
+    write_durably(directory_.config(), to_toml(config_));
+    std::filesystem::remove(directory_.result());
+    metrics_.emplace(directory_.metrics(), cursor_.global_step);
+    checkpoints_.emplace(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.async);
+  });
+}
+
+void Trainer::restore(const Checkpoint& checkpoint) {
+  restore_tensors(checkpoint.parameters, named_parameters(*experiment_.model), "parameters");
+  restore_tensors(checkpoint.buffers, named_buffers(*experiment_.model), "buffers");
+  restore_tensors(checkpoint.optimizer, parts_.optimizer_state(), "optimizer");
+  parts_.optimizer().set_steps(checkpoint.cursor.global_step);
+  cursor_ = checkpoint.cursor;
+  if (cursor_.step >= parts_.steps_per_epoch()) cursor_ = {cursor_.epoch + 1, 0, cursor_.global_step};
+  saved_at_ = steps_before_ = cursor_.global_step;
+  earlier_seconds_ = checkpoint.train_seconds;
+}
+
+ExitCode Trainer::run() {
+  experiment_.model->train();
+  while (cursor_.epoch < config_.train.epochs) {
+    clock_.start();
+    const auto batch = parts_.loader().load(cursor_.epoch, cursor_.step);
+    take_step(batch);
+    if (cursor_.step == parts_.steps_per_epoch()) finish_epoch();
+    const auto every = config_.checkpoint.every_steps;
+    if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
+    if (stop_agreed_ && cursor_.epoch < config_.train.epochs) return stop();
+    const auto audit = config_.dist.audit_every_steps;
+    if (audit > 0 && cursor_.global_step % audit == 0) coordinator_.audit(basis_, cursor_);
+  }
+  write_result();
+  return ExitCode::done;
+}
+
+void Trainer::take_step(const Batch& batch) {
+  communicator_.set_place(fmt::format("epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
+  const double lr = learning_rate(config_.optim, config_.train.epochs, cursor_.epoch);
+  const auto figures = parts_.step(batch, cursor_, lr, should_stop());
+  clock_.stop(static_cast<std::int64_t>(batch.samples.size()));
+  if (!figures.finite)
+    throw AgreedError(ExitCode::run_failed,
+                      is_root() ? fmt::format("epoch {}, step {}: loss or gradient is not finite (loss {}); the last "
+                                              "checkpoint in {} is from before it; a smaller optim.lr or an "
+                                              "optim.clip_norm may help",
+                                              cursor_.epoch + 1, cursor_.step, figures.loss,
+                                              directory_.checkpoints().string())
+                                : std::string());
+  ++cursor_.step;
+  ++cursor_.global_step;
+  stop_agreed_ = figures.stop_requested;
+  report_step(figures, lr);
+}
+
+void Trainer::report_step(const StepFigures& figures, double lr) {
+  if (!is_root() || (cursor_.global_step % metrics_every_steps != 0 && cursor_.step != parts_.steps_per_epoch())) return;
+  const auto times = clock_.take();
+  metrics_->write({{"kind", "step"},
+                   {"global_step", cursor_.global_step},
+                   {"step", cursor_.step},
+                   {"epoch", cursor_.epoch},
+                   {"loss", figures.loss},
+                   {"ce", figures.ce},
+                   {"deny", figures.deny},
+                   {"lr", lr},
+                   {"samples_per_second", times.samples_per_second},
+                   {"step_ms_p50", 1e3 * times.p50_seconds},
+                   {"step_ms_p99", 1e3 * times.p99_seconds}});
+  progress_.show({.epoch = cursor_.epoch,
+                  .epochs = config_.train.epochs,
+                  .step = cursor_.step,
+                  .steps = parts_.steps_per_epoch(),
+                  .loss = figures.loss,
+                  .ce = figures.ce,
+                  .deny = figures.deny,
+                  .samples_per_second = times.samples_per_second,
+                  .seconds_left = seconds_left()});
+}
+
+double Trainer::seconds_left() const {
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+  const auto done = cursor_.global_step - steps_before_;
+  const auto left = config_.train.epochs * parts_.steps_per_epoch() - cursor_.global_step;
+  return done > 0 ? elapsed.count() / static_cast<double>(done) * static_cast<double>(left) : 0.0;
+}
+
+// The evaluation comes before the checkpoint: a run that is killed between the two evaluates again, so that
+// metrics.jsonl never lacks a line.
+void Trainer::finish_epoch() {
+  cursor_.step = 0;
+  ++cursor_.epoch;
+  const auto every = config_.eval.every_epochs;
+  if (every > 0 && cursor_.epoch % every == 0 && cursor_.epoch < config_.train.epochs) {
+    const auto keys = config_.eval.keys == 0 ? 0 : progress_keys;
+    const auto report = evaluate(keys, /*with_train_split=*/false);
+    if (is_root()) {
+      auto line = to_json(report);
+      line["kind"] = "eval";
+      line["epoch"] = cursor_.epoch - 1;
+      line["global_step"] = cursor_.global_step;
+      metrics_->write(line);
+    }
+  }
+  save_checkpoint();
+}
+
+AccessReport Trainer::evaluate(std::int64_t keys, bool with_train_split) {
+  communicator_.set_place(fmt::format("evaluation after epoch {}", cursor_.epoch));
+  return evaluator_.evaluate(keys, with_train_split);
+}
+
+void Trainer::save_checkpoint() {
+  if (!is_root() || saved_at_ == cursor_.global_step) return;
+  saved_at_ = cursor_.global_step;
+  const auto copies = [](std::vector<NamedTensor> tensors) {
+    for (auto& tensor : tensors) tensor.value = tensor.value.detach().clone();
+    return tensors;
+  };
+  checkpoints_->save({.cursor = cursor_,
+                      .config_toml = to_toml(config_),
+                      .config_hash = experiment_.hash,
+                      .basis_digest = to_hex(basis_digest(basis_)),
+                      .data_digest = experiment_.dataset->info().digest,
+                      .program = program_version(),
+                      .train_seconds = earlier_seconds_ + clock_.total_seconds(),
+                      .parameters = copies(named_parameters(*experiment_.model)),
+                      .buffers = copies(named_buffers(*experiment_.model)),
+                      .optimizer = copies(parts_.optimizer_state())});
+}
+
+bool Trainer::should_stop() {
+  if (shutdown::requested()) return true;
+  if (!is_root()) return false;
+  const auto now = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> elapsed = now - started_;
+  if (config_.train.max_seconds > 0.0 && elapsed.count() >= config_.train.max_seconds) return true;
+  if (now - polled_ < stop_file_poll) return false;
+  polled_ = now;
+  return std::filesystem::exists(directory_.stop_marker());
+}
+
+// The marker goes only once the checkpoint is committed; the barrier keeps a rank from ending first and taking the
+// others with it.
+ExitCode Trainer::stop() {
+  save_checkpoint();
+  together(communicator_, [&] {
+    if (!is_root()) return;
+    checkpoints_->finish();
+    std::filesystem::remove(directory_.stop_marker());
+    progress_.finish_line();
+    log::info("stopped as asked after epoch {}, step {}: the checkpoint is committed, start again to go on",
+              cursor_.epoch + 1, cursor_.step);
+  });
+  return ExitCode::requeue;
+}
+
+void Trainer::write_result() {
+  together(communicator_, [&] {
+    if (is_root()) checkpoints_->finish();
+  });
+  const auto report = evaluate(config_.eval.keys, config_.eval.train);
+  coordinator_.audit(basis_, cursor_);
+  together(communicator_, [&] {
+    if (!is_root()) return;
+    const double seconds = earlier_seconds_ + clock_.total_seconds();
+    auto result = to_json(report);
+    result["config_hash"] = experiment_.hash;
+    result["basis_digest"] = to_hex(basis_digest(basis_));
+    result["weights_sha256"] =
+        to_hex(weights_digest(named_parameters(*experiment_.model), named_buffers(*experiment_.model)));
+    result["steps"] = cursor_.global_step;
+    result["epochs"] = cursor_.epoch;
+    result["ranks"] = communicator_.size();
+    result["seconds_total"] = seconds;
+    result["seconds_per_epoch"] = seconds / static_cast<double>(cursor_.epoch);
+    auto line = to_json(report);
+    line["kind"] = "result";
+    line["epoch"] = cursor_.epoch - 1;
+    line["global_step"] = cursor_.global_step;
+    metrics_->write(line);
+    write_durably(directory_.result(), result.dump(2) + "\n");
+    progress_.finish_line();
+    fmt::print("\n{}", access_table(result));
+    fmt::print("run: {}\n", directory_.root.string());
+  });
+}
+
+}  // namespace
+
+ExitCode train(const TrainRequest& request, Communicator& communicator) {
+  const auto threads = resolve_threads(request.config, communicator.local_size());
+  at::set_num_threads(threads);
+  const auto experiment = together(communicator, [&] { return make_experiment(request.config); });
+  const auto shards = together(communicator, [&] { return resolve_shards(experiment.config, communicator.size()); });
+
+  RunDirectory directory{request.run_directory};
+  if (directory.root.empty()) directory.root = default_run_directory(request.config_file, experiment.hash);
+  std::optional<Lease> lease;
+  together(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    directory.create();
+    lease.emplace(directory.root);
+  });
+  log::add_file(directory.log());
+
+  const auto resume = find_resume_point(request, experiment, directory, communicator);
+  if (resume.finished) {
+    if (communicator.rank() == 0) {
+      const auto result = nlohmann::json::parse(read_text(directory.result()));
+      fmt::print("{} is finished; its result:\n\n{}", directory.root.string(), access_table(result));
+    }
+    return ExitCode::done;
+  }
+  log::info("model {}, {} ranks, {} shards, {} threads a rank, run directory {}", experiment.config.model.name,
+            communicator.size(), shards, threads, directory.root.string());
+  return Trainer(request, experiment, directory, shards, resume.checkpoint, communicator).run();
+}
+
+}  // namespace spankey

@@ -1,0 +1,49 @@
+// Everything a training step works with, built from an experiment: shared by the trainer and the benchmarks.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "data/loader.h"
+#include "data/sampler.h"
+#include "dist/communicator.h"
+#include "dist/flat_parameters.h"
+#include "dist/reducer.h"
+#include "spankey/key_maker.h"
+#include "train/experiment.h"
+#include "train/named_tensor.h"
+#include "train/optimizer.h"
+#include "train/train_step.h"
+
+namespace spankey {
+
+class TrainingParts {
+ public:
+  // Collective. `shards` as resolve_shards() gives it. The model's parameters become views of flat buffers.
+  TrainingParts(const Experiment& experiment, const Basis& basis, std::int64_t shards, Communicator& communicator);
+
+  std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  const KeyMaker& keys() const { return keys_; }
+  Optimizer& optimizer() { return *optimizer_; }
+  Loader& loader() { return loader_; }
+
+  // One step of the whole run at `cursor`.
+  StepFigures step(const Batch& batch, const Cursor& cursor, double lr, bool stop) {
+    return train_step(step_parts_, batch, cursor, lr, stop);
+  }
+
+  // "<state>/<parameter>": views of the flat optimiser state, shaped as the parameters.
+  std::vector<NamedTensor> optimizer_state();
+
+ private:
+  KeyMaker keys_;
+  FlatParameters parameters_;
+  Reducer reducer_;
+  std::unique_ptr<Optimizer> optimizer_;
+  StepParts step_parts_;
+  Sampler sampler_;
+  std::int64_t steps_per_epoch_;
+  Loader loader_;
+};
+
+}  // namespace spankey

@@ -1,0 +1,144 @@
+// What a user can get wrong, through the real program: exit code 2 (or 3 for a run that fails), one line that says what
+// to change, nothing lost.
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include "small_run.h"
+#include "support/expect_error.h"
+
+namespace spankey::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class BadInput : public SmallRun {
+ protected:
+  void write(const std::string& name, const std::string& text) const { std::ofstream(folder / name) << text; }
+
+  Outcome train_file(const std::string& config, std::vector<std::string> more = {}, int ranks = 1) const {
+    std::vector<std::string> arguments{"train", config, "--run-dir", "run"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(on_ranks(ranks, arguments), folder.path());
+  }
+
+  // Exit code 2 and exactly one line of our own.
+  void expect_refused(const Outcome& outcome, const testing::Matcher<std::string>& line) const {
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.err, line);
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+};
+
+TEST_F(BadInput, Configuration) {
+  expect_refused(train_file("missing.toml"), HasSubstr("missing.toml"));
+  write("empty.toml", "");
+  expect_refused(train_file("empty.toml"), HasSubstr("empty.toml"));
+  write("cut.toml", "[key]\ngamma = ");
+  expect_refused(train_file("cut.toml"), HasSubstr("cut.toml:2"));
+  write("binary.toml", std::string("\x89PNG\0\x1a\n", 7));
+  expect_refused(train_file("binary.toml"), HasSubstr("binary.toml"));
+  write("typo.toml", "[key]\ngama = 1.0\n");
+  expect_refused(train_file("typo.toml"), AllOf(HasSubstr("typo.toml:2"), HasSubstr("gama"), HasSubstr("'gamma'")));
+  write("type.toml", "[train]\nepochs = \"ten\"\n");
+  expect_refused(train_file("type.toml"), AllOf(HasSubstr("type.toml:2"), HasSubstr("train.epochs"), HasSubstr("ten")));
+  expect_refused(train_file("small.toml", {"key.gamma=-1"}), AllOf(HasSubstr("command line"), HasSubstr("key.gamma")));
+  expect_refused(train_file("."), HasSubstr("."));
+}
+
+TEST_F(BadInput, UnderMpirunOneRankSpeaks) {
+  const auto outcome = train_file("missing.toml", {}, 2);
+  EXPECT_EQ(outcome.exit_code, 2);
+  const auto first = outcome.err.find("spankey: ");
+  ASSERT_NE(first, std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find("spankey: ", first + 1), std::string::npos) << outcome.err;
+}
+
+TEST_F(BadInput, LayersAndDimensions) {
+  expect_refused(train_file("small.toml", {"key.layers=[0,3]"}),
+                 AllOf(HasSubstr("key.layers"), HasSubstr("injection points 0 to 2")));
+  expect_refused(train_file("small.toml", {"key.m=785"}), AllOf(HasSubstr("key.m"), HasSubstr("1 to 784")));
+  expect_refused(train_file("small.toml", {"model.name=small_cn"}), HasSubstr("small_cnn"));
+  expect_refused(train_file("small.toml", {"deny.mode=D"}), AllOf(HasSubstr("deny.mode"), HasSubstr("A_soft")));
+  expect_refused(train_file("small.toml", {"optim.name=lion"}), AllOf(HasSubstr("optim.name"), HasSubstr("adamw")));
+  expect_refused(train_file("small.toml", {"train.device=cuda"}), HasSubstr("train.device"));
+}
+
+TEST_F(BadInput, Shards) {
+  const std::vector<std::string> elastic{"dist.reduction=elastic"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), elastic.begin(), elastic.end());
+    return more;
+  };
+  expect_refused(train_file("small.toml", with({"dist.shards=3", "train.global_batch=120"})), HasSubstr("dist.shards"));
+  expect_refused(train_file("small.toml", with({"dist.shards=16", "train.global_batch=120"})),
+                 HasSubstr("global_batch"));
+  const auto outcome = train_file("small.toml", with({"dist.shards=4"}), 3);
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("dist.shards"), HasSubstr("ranks (3)")));
+}
+
+TEST_F(BadInput, Data) {
+  expect_refused(train_file("small.toml", {"data.file=missing.h5"}), HasSubstr("missing.h5"));
+  write("garbage.h5", "this is not HDF5");
+  expect_refused(train_file("small.toml", {"data.file=garbage.h5"}), HasSubstr("garbage.h5"));
+  ASSERT_EQ(run({program(), "data", "render", "argmax", "--out", "argmax.h5"}, folder.path()).exit_code, 0);
+  expect_refused(train_file("small.toml", {"data.file=argmax.h5"}), HasSubstr("argmax.h5"));
+  {
+    std::fstream file(folder / "argmax.h5", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(-5000, std::ios::end);
+    file.put('\x55');
+  }
+  expect_refused(train_file("small.toml", {"data.file=argmax.h5", "model.name=mlp", "key.layers=[0]"}),
+                 AllOf(HasSubstr("argmax.h5"), HasSubstr("digest")));
+}
+
+TEST_F(BadInput, ANonFiniteLossStopsAllRanksAndKeepsTheLastCheckpoint) {
+  const auto outcome = train_file("small.toml", {"optim.name=sgd", "optim.lr=1e30", "train.epochs=20"}, 2);
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.err + outcome.out, AllOf(HasSubstr("not finite"), HasSubstr("optim.lr")));
+  EXPECT_FALSE(std::filesystem::exists(folder / "run/result.json"));
+}
+
+TEST_F(BadInput, AChangedConfigurationIsRefusedWithADiff) {
+  expect_success(train(1, "run"));
+  expect_refused(train_file("small.toml", {"key.gamma=1.0"}),
+                 AllOf(HasSubstr("key.gamma: 0.5 -> 1"), HasSubstr("--allow-change")));
+  EXPECT_EQ(train_file("small.toml", {"checkpoint.keep=5", "run.name=other"}).exit_code, 0);
+  expect_refused(train_file("small.toml", {"--resume", "never"}), HasSubstr("--resume never"));
+}
+
+TEST_F(BadInput, ResumeRequireWithoutACheckpoint) {
+  expect_refused(train_file("small.toml", {"--resume", "require"}), HasSubstr("no valid checkpoint"));
+}
+
+TEST_F(BadInput, RunDirectoryThatCannotBeWritten) {
+  write("file", "");
+  auto command = train(1, "file/run");
+  expect_refused(run(command, folder.path()), HasSubstr("file/run"));
+}
+
+TEST_F(BadInput, TwoRunsOnOneDirectory) {
+  Child first(train(1, "run", {"train.epochs=1000"}), folder.path());
+  while (first.running() && !std::filesystem::exists(folder / "run/checkpoints/step_00000003.h5"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  ASSERT_TRUE(first.running());
+  expect_refused(train_file("small.toml", {"train.epochs=1000"}), HasSubstr("in use by another run"));
+  EXPECT_TRUE(first.running());
+}
+
+TEST_F(BadInput, CommandLine) {
+  const auto refused = [&](std::vector<std::string> arguments, const char* word) {
+    expect_refused(run(on_ranks(1, std::move(arguments)), folder.path()), HasSubstr(word));
+  };
+  refused({"trian", "small.toml"}, "trian");
+  refused({"train"}, "CONFIG");
+  refused({"train", "small.toml", "--resume", "sometimes"}, "sometimes");
+  refused({"train", "small.toml", "key.gamma"}, "key.gamma");
+  refused({"eval", "nowhere"}, "nowhere");
+  refused({"inspect", "nowhere.h5"}, "nowhere.h5");
+}
+
+}  // namespace
+}  // namespace spankey::test

@@ -1,0 +1,37 @@
+// One set of weights for every number of ranks.
+#include "small_run.h"
+
+namespace spankey::test {
+namespace {
+
+class Elastic : public SmallRun {};
+
+TEST_F(Elastic, OneTwoAndFourRanksGiveTheSameBits) {
+  const std::vector<std::string> elastic{"dist.reduction=elastic", "dist.shards=4"};
+  for (const int ranks : {1, 2, 4}) expect_success(train(ranks, "ranks" + std::to_string(ranks), elastic));
+  const auto one = result("ranks1");
+  EXPECT_EQ(result("ranks2")["weights_sha256"], one["weights_sha256"]);
+  EXPECT_EQ(result("ranks4")["weights_sha256"], one["weights_sha256"]);
+  EXPECT_EQ(result("ranks4")["ranks"], 4);
+  EXPECT_EQ(tensors("ranks4"), tensors("ranks1"));
+  EXPECT_EQ(metrics("ranks4"), metrics("ranks1"));
+  for (const char* kind : {"no_key", "correct_key", "wrong_key"}) EXPECT_EQ(result("ranks4")[kind], one[kind]);
+}
+
+// The negative control: without the tree, the number of ranks shows in the bits.
+TEST_F(Elastic, FastReductionDoesNot) {
+  for (const int ranks : {1, 2}) expect_success(train(ranks, "ranks" + std::to_string(ranks)));
+  EXPECT_NE(result("ranks1")["weights_sha256"], result("ranks2")["weights_sha256"]);
+  // ... but only there: the same keys, samples and losses, up to rounding.
+  const auto one = metrics("ranks1"), two = metrics("ranks2");
+  ASSERT_EQ(one.size(), two.size());
+  EXPECT_NEAR(one[0]["loss"].get<double>(), two[0]["loss"].get<double>(), 1e-4);
+}
+
+TEST_F(Elastic, UnevenBatchesWorkUnderFast) {
+  expect_success(train(3, "three", {"train.global_batch=100", "train.drop_last=false"}));
+  EXPECT_EQ(result("three")["steps"], 3 * 11);
+}
+
+}  // namespace
+}  // namespace spankey::test

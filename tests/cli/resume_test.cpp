@@ -1,0 +1,147 @@
+// Killed at any moment, a run ends as if nothing had happened.
+#include <csignal>
+#include <random>
+#include <thread>
+
+#include "small_run.h"
+
+namespace spankey::test {
+namespace {
+
+using std::chrono::milliseconds;
+
+class Resume : public SmallRun {
+ protected:
+  // Kills the run again and again (the launcher and all ranks at once, as a node that loses power does) until it gets
+  // through; returns the number of kills.
+  int kill_until_done(const std::function<std::vector<std::string>(int attempt)>& command, int most_kills) {
+    std::mt19937 random(7);
+    int kills = 0;
+    for (int attempt = 0;; ++attempt) {
+      Child child(command(attempt), folder.path());
+      if (kills < most_kills) {
+        std::this_thread::sleep_for(milliseconds(400 + random() % 1200));
+        if (child.running()) {
+          child.signal_group(SIGKILL);
+          child.wait();
+          ++kills;
+          continue;
+        }
+      }
+      const auto outcome = child.wait();
+      EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+      return kills;
+    }
+  }
+};
+
+TEST_F(Resume, EndsWithTheBitsOfAnUndisturbedRunAfterKills) {
+  expect_success(train(2, "undisturbed"));
+  const int kills = kill_until_done([&](int) { return train(2, "killed"); }, 6);
+  std::printf("kills performed: %d\n", kills);
+  EXPECT_GT(kills, 0);
+  EXPECT_EQ(result("killed")["weights_sha256"], result("undisturbed")["weights_sha256"]);
+  EXPECT_EQ(tensors("killed"), tensors("undisturbed"));
+  EXPECT_EQ(metrics("killed"), metrics("undisturbed"));
+}
+
+TEST_F(Resume, OneRankKilledEndsTheRunAndItGoesOn) {
+  expect_success(train(1, "undisturbed"));
+  Child child(train(1, "killed"), folder.path());
+  std::this_thread::sleep_for(milliseconds(900));
+  child.signal(SIGKILL);
+  EXPECT_EQ(child.wait().exit_code, 128 + SIGKILL);
+  expect_success(train(1, "killed"));
+  EXPECT_EQ(tensors("killed"), tensors("undisturbed"));
+}
+
+// The negative control: a cursor that is off by one leads to other weights.
+TEST_F(Resume, AnotherOrderOfSamplesIsSeen) {
+  expect_success(train(1, "one"));
+  expect_success(train(1, "other", {"run.seed=43"}));
+  EXPECT_NE(result("one")["weights_sha256"], result("other")["weights_sha256"]);
+}
+
+TEST_F(Resume, ElasticGoesOnWithOtherNumbersOfRanks) {
+  const std::vector<std::string> elastic{"dist.reduction=elastic", "dist.shards=4"};
+  expect_success(train(1, "undisturbed", elastic));
+  const int ranks[] = {4, 2, 1, 4, 2, 1};
+  const int kills = kill_until_done([&](int attempt) { return train(ranks[attempt % 6], "killed", elastic); }, 4);
+  std::printf("kills performed: %d\n", kills);
+  EXPECT_GT(kills, 0);
+  EXPECT_EQ(result("killed")["weights_sha256"], result("undisturbed")["weights_sha256"]);
+  EXPECT_EQ(tensors("killed"), tensors("undisturbed"));
+}
+
+TEST_F(Resume, AStopSignalCommitsACheckpointAndAsksToBeQueuedAgain) {
+  expect_success(train(1, "undisturbed", {"train.epochs=8"}));
+  Child child(train(1, "stopped", {"train.epochs=8"}), folder.path());
+  std::this_thread::sleep_for(milliseconds(1000));
+  child.signal(SIGUSR2);
+  const auto outcome = child.wait();
+  ASSERT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
+  expect_success(train(1, "stopped", {"train.epochs=8"}));
+  EXPECT_EQ(tensors("stopped"), tensors("undisturbed"));
+}
+
+TEST_F(Resume, AStopFileStopsAllRanksAndGoes) {
+  Child child(train(2, "stopped", {"train.epochs=1000"}), folder.path());
+  while (child.running() && !std::filesystem::exists(folder / "stopped/checkpoints/step_00000003.h5"))
+    std::this_thread::sleep_for(milliseconds(20));
+  std::ofstream(folder / "stopped/STOP").flush();
+  const auto outcome = child.wait();
+  EXPECT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
+  EXPECT_FALSE(std::filesystem::exists(folder / "stopped/STOP"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "stopped/lease"));
+}
+
+TEST_F(Resume, MaxSecondsStopsInTime) {
+  const auto outcome = run(train(1, "timed", {"train.epochs=1000", "train.max_seconds=1.5"}), folder.path());
+  EXPECT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
+}
+
+TEST_F(Resume, AFinishedRunShowsItsResultAgain) {
+  expect_success(train(1, "run"));
+  const auto before = result("run");
+  const auto outcome = run(train(1, "run"), folder.path());
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_NE(outcome.out.find("is finished"), std::string::npos) << outcome.out;
+  EXPECT_EQ(result("run"), before);
+}
+
+TEST_F(Resume, AFinishedRunIsTrainedOnWithAllowChange) {
+  expect_success(train(1, "four", {"train.epochs=4"}));
+  expect_success(train(1, "run"));
+  const auto refused = run(train(1, "run", {"train.epochs=4"}), folder.path());
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_NE(refused.err.find("train.epochs: 3 -> 4"), std::string::npos) << refused.err;
+  expect_success(train(1, "run", {"train.epochs=4", "--allow-change"}));
+  EXPECT_EQ(result("run")["epochs"], 4);
+  EXPECT_EQ(result("run")["weights_sha256"], result("four")["weights_sha256"]);
+}
+
+TEST_F(Resume, ADamagedCheckpointIsNamedAndThePreviousOneUsed) {
+  expect_success(train(1, "undisturbed"));
+  Child child(train(1, "damaged", {"train.epochs=3"}), folder.path());
+  while (child.running() && !std::filesystem::exists(folder / "damaged/checkpoints/step_00000009.h5"))
+    std::this_thread::sleep_for(milliseconds(2));
+  child.signal(SIGKILL);
+  child.wait();
+  std::filesystem::path newest;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "damaged/checkpoints"))
+    if (entry.path().extension() == ".h5" && entry.path() > newest) newest = entry.path();
+  {
+    std::fstream file(newest, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(5000);
+    const char flipped = static_cast<char>(file.get() ^ 1);
+    file.seekp(5000);
+    file.put(flipped);
+  }
+  const auto outcome = run(train(1, "damaged"), folder.path());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE((outcome.out + outcome.err).find(newest.filename().string()), std::string::npos);
+  EXPECT_EQ(tensors("damaged"), tensors("undisturbed"));
+}
+
+}  // namespace
+}  // namespace spankey::test

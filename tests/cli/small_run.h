@@ -1,0 +1,72 @@
+// A run small enough to be killed and repeated many times: 24 steps of a second in all.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "support/program.h"
+#include "support/temporary_folder.h"
+
+namespace spankey::test {
+
+inline constexpr const char* small_config = R"(
+[data]
+limit = 1024
+[key]
+layers = [0, 2]
+[deny]
+mode = "B"
+[train]
+epochs = 3
+global_batch = 128
+[eval]
+keys = 2
+[checkpoint]
+every_steps = 3
+)";
+
+class SmallRun : public testing::Test {
+ protected:
+  void SetUp() override { std::ofstream(folder / "small.toml") << small_config; }
+
+  std::vector<std::string> train(int ranks, const std::string& run, std::vector<std::string> more = {}) const {
+    std::vector<std::string> arguments{"train", "small.toml", "--run-dir", run};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return on_ranks(ranks, arguments);
+  }
+
+  nlohmann::json result(const std::string& run) const {
+    std::ifstream file(folder / (run + "/result.json"));
+    return nlohmann::json::parse(file);
+  }
+
+  // Name, shape and SHA-256 of every tensor of the newest checkpoint: weights, buffers, optimiser.
+  nlohmann::json tensors(const std::string& run) const {
+    const auto outcome = test::run({program(), "inspect", run, "--json"}, folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out)["tensors"];
+  }
+
+  // metrics.jsonl without the figures that time decides.
+  std::vector<nlohmann::json> metrics(const std::string& run) const {
+    std::ifstream file(folder / (run + "/metrics.jsonl"));
+    std::vector<nlohmann::json> lines;
+    for (std::string line; std::getline(file, line);) {
+      auto json = nlohmann::json::parse(line);
+      for (const char* timed : {"samples_per_second", "step_ms_p50", "step_ms_p99"}) json.erase(timed);
+      lines.push_back(std::move(json));
+    }
+    return lines;
+  }
+
+  void expect_success(const std::vector<std::string>& command) const {
+    const auto outcome = test::run(command, folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  }
+
+  TemporaryFolder folder;
+};
+
+}  // namespace spankey::test

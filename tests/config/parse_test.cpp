@@ -1,0 +1,327 @@
+// Reading configurations: what is accepted, and the exact line a mistake is answered with.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "config/config.h"
+
+namespace spankey {
+namespace {
+
+// What() of the Error(bad_input) that reading throws; "" when nothing is thrown.
+std::string refusal(std::string_view toml, const std::vector<std::string>& overrides = {}) {
+  try {
+    parse_config(toml, "f.toml", overrides);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_input);
+    return error.what();
+  }
+  return "";
+}
+
+class Folder {
+ public:
+  Folder() : path_(std::filesystem::temp_directory_path() / ("spankey_config_test_" + std::to_string(::getpid()))) {
+    std::filesystem::create_directories(path_);
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  std::filesystem::path write(const std::string& name, const std::string& content) const {
+    std::ofstream(path_ / name, std::ios::binary) << content;
+    return path_ / name;
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string file_refusal(const std::filesystem::path& file) {
+  try {
+    load_config(file);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::bad_input);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Parse, ReadsEveryKindOfValue) {
+  const Config config = parse_config(R"(
+run.seed = 7
+[data]
+file = "mnist.h5"   # a comment
+[key]
+gamma = 1           # an integer where a number is wanted
+inject = "ADD"      # any case
+layers = [0, 2]
+per_layer_key = true
+[deny]
+mode = "B"
+on = ["wrong", "None"]
+[optim]
+betas = [0, 0.99]
+lr = 1e-4
+)",
+                                     "f.toml");
+  EXPECT_EQ(config.run.seed, 7);
+  EXPECT_EQ(config.data.file, "mnist.h5");
+  EXPECT_EQ(config.key.gamma, 1.0);
+  EXPECT_EQ(config.key.inject, Inject::add);
+  EXPECT_EQ(config.key.layers, (std::vector<std::int64_t>{0, 2}));
+  EXPECT_TRUE(config.key.per_layer_key);
+  EXPECT_EQ(config.deny.mode, "B");
+  EXPECT_EQ(config.deny.on, (std::vector<Pass>{Pass::wrong, Pass::none}));
+  EXPECT_EQ(config.optim.betas, (std::vector<double>{0.0, 0.99}));
+  EXPECT_EQ(config.optim.lr, 1e-4);
+  EXPECT_EQ(config.key.m, 8);  // untouched
+}
+
+TEST(Parse, OverridesWinAndTheLastOneCounts) {
+  const Config config = parse_config("[key]\ngamma = 0.25\n", "f.toml",
+                                     {"key.gamma=1.0", "key.gamma=2", "data.file=a folder/mnist.h5", "run.name=2026",
+                                      "key.layers=[0,1]", "deny.on=[\"wrong\",\"none\"]", "train.drop_last=false",
+                                      " optim.name = sgd ", "model.name=\"mlp\"", "data.augment=affine"});
+  EXPECT_EQ(config.key.gamma, 2.0);
+  EXPECT_EQ(config.data.file, "a folder/mnist.h5");
+  EXPECT_EQ(config.run.name, "2026");
+  EXPECT_EQ(config.key.layers, (std::vector<std::int64_t>{0, 1}));
+  EXPECT_EQ(config.deny.on.size(), 2U);
+  EXPECT_FALSE(config.train.drop_last);
+  EXPECT_EQ(config.optim.name, "sgd");
+  EXPECT_EQ(config.model.name, "mlp");
+  EXPECT_EQ(config.data.augment, Augment::affine);
+}
+
+// An override cannot smuggle in a second key.
+TEST(Parse, OverrideIsOneValue) {
+  const Config config = parse_config("", "f.toml", {"run.name=1\nkey = 2"});
+  EXPECT_EQ(config.run.name, "1\nkey = 2");
+}
+
+TEST(Parse, UnknownNames) {
+  EXPECT_EQ(refusal("[key]\nm = 4\ngama = 0.5\n"),
+            "f.toml:3: key.gama = 0.5: unknown key; accepted in [key]: m, gamma, inject, layers, target_std, rescale, "
+            "alpha, basis, layout, per_layer_key, multiplier, seed, private; did you mean 'key.gamma'?");
+  EXPECT_EQ(refusal("[checkpoint]\nzzzz = true\n"),
+            "f.toml:2: checkpoint.zzzz = true: unknown key; accepted in [checkpoint]: every_steps, keep, async");
+  EXPECT_EQ(
+      refusal("[checkpoint]\nlr = 1\n"),
+      "f.toml:2: checkpoint.lr = 1: unknown key; accepted in [checkpoint]: every_steps, keep, async; did you mean "
+      "'optim.lr'?");
+  EXPECT_EQ(refusal("[checkpoint]\nKeep = 1\n"),
+            "f.toml:2: checkpoint.Keep = 1: unknown key; accepted in [checkpoint]: every_steps, keep, async; did you "
+            "mean 'checkpoint.keep'?");
+  EXPECT_EQ(refusal("[checkpoint.keep]\nfirst = 1\n"), "f.toml:1: checkpoint.keep = {...}: accepted: an integer >= 1");
+  EXPECT_EQ(refusal("\n[trian]\nepochs = 3\n"),
+            "f.toml:2: [trian]: unknown table; accepted: run, data, model, key, deny, optim, train, dist, checkpoint, "
+            "eval; did you mean 'train'?");
+  EXPECT_EQ(refusal("gamma = 1.0\n"),
+            "f.toml:1: gamma = 1.0: unknown key; accepted: keys inside the tables run, data, model, key, deny, optim, "
+            "train, dist, checkpoint, eval; did you mean 'key.gamma'?");
+}
+
+// The first mistake of the file is the one that is named, whatever the order of the names.
+TEST(Parse, FirstMistakeFirst) {
+  EXPECT_THAT(refusal("[train]\nepochs = 0\n[data]\nlimit = -1\n"), testing::StartsWith("f.toml:2: train.epochs = 0:"));
+  EXPECT_THAT(refusal("[data]\nlimit = -1\n[train]\nepochs = 0\n"), testing::StartsWith("f.toml:2: data.limit = -1:"));
+}
+
+TEST(Parse, WrongTypes) {
+  EXPECT_EQ(refusal("[key]\nm = 8.0\n"), "f.toml:2: key.m = 8.0: accepted: an integer >= 1");
+  EXPECT_EQ(refusal("[key]\nm = \"8\"\n"), "f.toml:2: key.m = \"8\": accepted: an integer >= 1");
+  EXPECT_EQ(refusal("[key]\ngamma = \"strong\"\n"), "f.toml:2: key.gamma = \"strong\": accepted: a number >= 0");
+  EXPECT_EQ(refusal("[key]\ngamma = true\n"), "f.toml:2: key.gamma = true: accepted: a number >= 0");
+  EXPECT_EQ(refusal("[key]\nprivate = 1\n"), "f.toml:2: key.private = 1: accepted: true or false");
+  EXPECT_EQ(refusal("[key]\nlayers = 0\n"),
+            "f.toml:2: key.layers = 0: accepted: a list of integers >= 0, strictly ascending, not empty");
+  EXPECT_EQ(refusal("[key]\nlayers = [0, 1.5]\n"),
+            "f.toml:2: key.layers = [0, 1.5]: accepted: a list of integers >= 0, strictly ascending, not empty");
+  EXPECT_EQ(refusal("[data]\nfile = 3\n"), "f.toml:2: data.file = 3: accepted: a string that is not empty");
+  EXPECT_EQ(refusal("[run]\nname = 2026-01-02\n"), "f.toml:2: run.name = 2026-01-02: accepted: a string");
+  EXPECT_EQ(refusal("[run]\nseed = { a = 1 }\n"), "f.toml:2: run.seed = {...}: accepted: an integer >= 0");
+  EXPECT_EQ(refusal("[run]\nseed = [ ]\n"), "f.toml:2: run.seed = []: accepted: an integer >= 0");
+  EXPECT_EQ(refusal("key = 3\n"), "f.toml:1: key = 3: accepted: a table, [key]");
+  EXPECT_EQ(refusal("[[key]]\nm = 3\n"), "f.toml:1: key = [{...}]: accepted: a table, [key]");
+}
+
+TEST(Parse, WrongWords) {
+  EXPECT_EQ(refusal("[key]\ninject = \"mull\"\n"),
+            "f.toml:2: key.inject = \"mull\": accepted: \"add\" or \"mul\"; did you mean 'mul'?");
+  EXPECT_EQ(refusal("[key]\ninject = 1\n"), "f.toml:2: key.inject = 1: accepted: \"add\" or \"mul\"");
+  EXPECT_EQ(refusal("[optim]\nschedule = \"\"\n"),
+            "f.toml:2: optim.schedule = \"\": accepted: \"constant\", \"step\", \"multistep\" or \"cosine\"");
+  EXPECT_EQ(refusal("[train]\nprecision = \"bf16\"\n"), "f.toml:2: train.precision = \"bf16\": accepted: \"float32\"");
+  EXPECT_EQ(refusal("[deny]\non = [\"wrong\", \"nothing\"]\n"),
+            "f.toml:2: deny.on = [\"wrong\", \"nothing\"]: accepted: a list of \"wrong\" or \"none\", none twice, not "
+            "empty");
+}
+
+TEST(Parse, OutOfRange) {
+  EXPECT_EQ(refusal("[key]\nm = 0\n"), "f.toml:2: key.m = 0: accepted: an integer >= 1");
+  EXPECT_EQ(refusal("[run]\nseed = -1\n"), "f.toml:2: run.seed = -1: accepted: an integer >= 0");
+  EXPECT_EQ(refusal("[key]\ngamma = -0.5\n"), "f.toml:2: key.gamma = -0.5: accepted: a number >= 0");
+  EXPECT_EQ(refusal("[key]\ngamma = nan\n"), "f.toml:2: key.gamma = nan: accepted: a number >= 0");
+  EXPECT_EQ(refusal("[key]\ngamma = inf\n"), "f.toml:2: key.gamma = inf: accepted: a number >= 0");
+  EXPECT_EQ(refusal("[key]\ntarget_std = 0.0\n"), "f.toml:2: key.target_std = 0.0: accepted: a number > 0");
+  EXPECT_EQ(refusal("[optim]\nmomentum = 1.0\n"), "f.toml:2: optim.momentum = 1.0: accepted: a number >= 0 and < 1");
+  EXPECT_EQ(refusal("[optim]\nschedule_factor = 0\n"),
+            "f.toml:2: optim.schedule_factor = 0: accepted: a number > 0 and <= 1");
+  EXPECT_EQ(refusal("[train]\nepochs = 1000001\n"),
+            "f.toml:2: train.epochs = 1000001: accepted: an integer from 1 to 1000000");
+  EXPECT_EQ(refusal("[data]\nfile = \"\"\n"), "f.toml:2: data.file = \"\": accepted: a string that is not empty");
+  // Bounds that belong to the interval.
+  EXPECT_EQ(refusal("[optim]\nmomentum = 0\nschedule_factor = 1\n[train]\nepochs = 1000000\n[key]\ngamma = 0\n"), "");
+}
+
+TEST(Parse, Lists) {
+  const std::string layers = "accepted: a list of integers >= 0, strictly ascending, not empty";
+  EXPECT_EQ(refusal("[key]\nlayers = []\n"), "f.toml:2: key.layers = []: " + layers);
+  EXPECT_EQ(refusal("[key]\nlayers = [0, 0]\n"), "f.toml:2: key.layers = [0, 0]: " + layers);
+  EXPECT_EQ(refusal("[key]\nlayers = [2, 0]\n"), "f.toml:2: key.layers = [2, 0]: " + layers);
+  EXPECT_EQ(refusal("[key]\nlayers = [-1, 0]\n"), "f.toml:2: key.layers = [-1, 0]: " + layers);
+  EXPECT_EQ(refusal("[optim]\nmilestones = [50, 25]\n"),
+            "f.toml:2: optim.milestones = [50, 25]: accepted: a list of integers >= 1, strictly ascending");
+  EXPECT_EQ(refusal("[optim]\nmilestones = []\n"), "");
+  EXPECT_EQ(refusal("[optim]\nbetas = [0.9]\n"),
+            "f.toml:2: optim.betas = [0.9]: accepted: a list of 2 numbers >= 0 and < 1");
+  EXPECT_EQ(refusal("[optim]\nbetas = [0.9, 1.0]\n"),
+            "f.toml:2: optim.betas = [0.9, 1.0]: accepted: a list of 2 numbers >= 0 and < 1");
+  EXPECT_EQ(
+      refusal("[deny]\non = [\"wrong\", \"wrong\"]\n"),
+      "f.toml:2: deny.on = [\"wrong\", \"wrong\"]: accepted: a list of \"wrong\" or \"none\", none twice, not empty");
+  EXPECT_EQ(refusal("[eval]\nfamilies = []\n"),
+            "f.toml:2: eval.families = []: accepted: a list of strings, none twice, not empty");
+}
+
+TEST(Parse, RulesBetweenKeys) {
+  EXPECT_EQ(refusal("[deny]\non = [\"none\"]\n"),
+            "f.toml:2: deny.on = [\"none\"]: accepted: [\"wrong\"] or [\"wrong\", \"none\"]");
+  EXPECT_EQ(
+      refusal("[dist]\nreduction = \"elastic\"\nshards = 3\n"),
+      "f.toml:3: dist.shards = 3: accepted under dist.reduction = \"elastic\": a power of two, or 0 for automatic");
+  EXPECT_EQ(refusal("[train]\nglobal_batch = 100\n[dist]\nreduction = \"elastic\"\nshards = 8\n"),
+            "f.toml:2: train.global_batch = 100: accepted under dist.reduction = \"elastic\": train.global_batch "
+            "divisible by dist.shards; 100 is not divisible by 8");
+  EXPECT_EQ(refusal("[dist]\nreduction = \"elastic\"\nshards = 256\n"),
+            "f.toml:3: dist.shards = 256: accepted under dist.reduction = \"elastic\": train.global_batch divisible by "
+            "dist.shards; 128 is not divisible by 256");
+  // The other reduction takes uneven shards, and automatic shards are settled later.
+  EXPECT_EQ(refusal("[train]\nglobal_batch = 100\n[dist]\nshards = 3\n"), "");
+  EXPECT_EQ(refusal("[train]\nglobal_batch = 99\n[dist]\nreduction = \"elastic\"\n"), "");
+  EXPECT_EQ(refusal("[dist]\nreduction = \"elastic\"\nshards = 4\n"), "");
+
+  EXPECT_EQ(
+      refusal("[optim]\nschedule = \"multistep\"\n"),
+      "f.toml:2: optim.schedule = \"multistep\": accepted under optim.schedule = \"multistep\": at least one value "
+      "in optim.milestones");
+  EXPECT_EQ(refusal("[optim]\nschedule = \"step\"\nmilestones = [2, 4]\n"),
+            "f.toml:3: optim.milestones = [2, 4]: accepted under optim.schedule = \"step\": exactly one value in "
+            "optim.milestones, the period");
+  EXPECT_EQ(refusal("[optim]\nschedule = \"step\"\nmilestones = [2]\n"), "");
+}
+
+TEST(Parse, Overrides) {
+  EXPECT_EQ(refusal("", {"key.gamma=strong"}), "command line: key.gamma = \"strong\": accepted: a number >= 0");
+  EXPECT_EQ(refusal("", {"key.gamma="}), "command line: key.gamma = \"\": accepted: a number >= 0");
+  EXPECT_EQ(refusal("", {"key.gamma"}),
+            "command line: \"key.gamma\": accepted: table.key=value, such as key.gamma=1.0");
+  EXPECT_EQ(
+      refusal("", {"gamma=1"}),
+      "command line: gamma = 1: unknown key; accepted: keys inside the tables run, data, model, key, deny, optim, "
+      "train, dist, checkpoint, eval; did you mean 'key.gamma'?");
+  EXPECT_EQ(
+      refusal("", {"checkpoint.kep=1"}),
+      "command line: checkpoint.kep = 1: unknown key; accepted in [checkpoint]: every_steps, keep, async; did you "
+      "mean 'checkpoint.keep'?");
+  EXPECT_EQ(
+      refusal("", {"trian.epochs=1"}),
+      "command line: trian.epochs = 1: unknown table 'trian'; accepted: run, data, model, key, deny, optim, train, "
+      "dist, checkpoint, eval; did you mean 'train'?");
+  EXPECT_EQ(refusal("[dist]\nreduction = \"elastic\"\n", {"dist.shards=6"}),
+            "command line: dist.shards = 6: accepted under dist.reduction = \"elastic\": a power of two, or 0 for "
+            "automatic");
+  // A mistake in the file is named although an override would hide it.
+  EXPECT_EQ(refusal("[key]\nm = 0\n", {"key.m=4"}), "f.toml:2: key.m = 0: accepted: an integer >= 1");
+}
+
+TEST(Parse, NotToml) {
+  EXPECT_THAT(refusal("[key]\nlayers = [0,\n"), testing::StartsWith("f.toml:2: not valid TOML: "));
+  EXPECT_THAT(refusal("[key]\nm 3\n"), testing::StartsWith("f.toml:2: not valid TOML: "));
+  EXPECT_THAT(refusal("[key]\nm = 3\nm = 4\n"), testing::StartsWith("f.toml:3: not valid TOML: "));
+  EXPECT_THAT(refusal("run.name = \"\xff\xfe\"\n"), testing::StartsWith("f.toml:1: not valid TOML: "));
+  EXPECT_EQ(refusal(std::string_view("[key]\nm = 3\0\n", 13)),
+            "f.toml:2: a NUL byte at offset 11: accepted: a text file in TOML");
+}
+
+// Whatever is written, the answer is one line of a readable length.
+TEST(Parse, OneLine) {
+  const std::vector<std::string> texts = {
+      "[key]\n\"a\\nb\" = 1\n",
+      "\"a\\nb\" = 1\n",
+      "[key]\ninject = \"\"\"a\nb\"\"\"\n",
+      "[key]\nlayers = [" + std::string(5000, ' ') + "\"" + std::string(5000, 'x') + "\"]\n",
+      "[key]\nm = = \n",
+      "[\"" + std::string(5000, 'k') + "\"]\n",
+  };
+  for (const std::string& text : texts) {
+    const std::string line = refusal(text);
+    EXPECT_FALSE(line.empty()) << text;
+    EXPECT_EQ(line.find('\n'), std::string::npos) << line;
+    EXPECT_LT(line.size(), 400U) << line;
+  }
+}
+
+// Damaged files are read or refused; nothing else escapes.
+TEST(Parse, DamagedTextIsRefusedInOneLine) {
+  std::mt19937 random(1);  // tests only
+  const std::string whole = to_toml(Config{});
+  int refused = 0;
+  for (int round = 0; round < 3000; ++round) {
+    std::string text = whole.substr(0, 1 + random() % whole.size());
+    for (unsigned flips = random() % 4; flips > 0; --flips) text[random() % text.size()] = static_cast<char>(random());
+    const std::string line = refusal(text);
+    refused += line.empty() ? 0 : 1;
+    EXPECT_EQ(line.find('\n'), std::string::npos) << line;
+  }
+  EXPECT_GT(refused, 1500);
+  EXPECT_LT(refused, 3000);
+}
+
+TEST(Load, FilesThatAreNone) {
+  const Folder folder;
+  const std::string missing = (folder.path() / "missing.toml").string();
+  EXPECT_EQ(file_refusal(missing), missing + ": no such file: accepted: a TOML configuration");
+  EXPECT_EQ(file_refusal(folder.path()), folder.path().string() + ": a folder: accepted: a TOML configuration");
+  for (const char* content : {"", "\n\n", "# only a comment\n"}) {
+    const auto file = folder.write("empty.toml", content);
+    EXPECT_EQ(file_refusal(file), file.string() +
+                                      ": holds no key: accepted: a TOML configuration (spankey config --help lists the "
+                                      "keys)");
+  }
+  const auto binary = folder.write("data.h5", std::string("\x89HDF\r\n\x1a\n\0\0\0\0", 12));
+  EXPECT_EQ(file_refusal(binary), binary.string() + ":3: a NUL byte at offset 8: accepted: a text file in TOML");
+  const auto truncated = folder.write("truncated.toml", "[key]\nm = 8\ninject = \"mu");
+  EXPECT_THAT(file_refusal(truncated), testing::StartsWith(truncated.string() + ":3: not valid TOML: "));
+}
+
+TEST(Load, NamesTheFile) {
+  const Folder folder;
+  const auto file = folder.write("run.toml", "[key]\nm = 16\n");
+  EXPECT_EQ(load_config(file).key.m, 16);
+  EXPECT_EQ(load_config(file, {"key.m=4"}).key.m, 4);
+  const auto wrong = folder.write("wrong.toml", "\n[key]\nm = -16\n");
+  EXPECT_EQ(file_refusal(wrong), wrong.string() + ":3: key.m = -16: accepted: an integer >= 1");
+}
+
+}  // namespace
+}  // namespace spankey

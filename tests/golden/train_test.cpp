@@ -1,0 +1,327 @@
+// train.h5: whole training trajectories, and the reference's search for a key by gradient.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "golden/network.h"
+#include "spankey/access.h"
+#include "spankey/deny.h"
+#include "spankey/key_maker.h"
+#include "spankey/schedule.h"
+
+namespace spankey {
+namespace {
+
+// torch.optim's Adam, AdamW and SGD with Nesterov's momentum, by ATen's own fused kernels.
+class Optimiser {
+ public:
+  Optimiser(std::string name, double lr, double weight_decay, std::vector<at::Tensor> parameters)
+      : name_(std::move(name)), lr_(lr), decay_(weight_decay), parameters_(std::move(parameters)) {
+    EXPECT_TRUE(name_ == "adam" || name_ == "adamw" || name_ == "sgd") << name_;
+    for (const at::Tensor& p : parameters_) {
+      first_.push_back(at::zeros_like(p));
+      second_.push_back(at::zeros_like(p));
+      steps_.push_back(at::zeros({}, at::kFloat));
+    }
+  }
+  void step() {
+    const at::NoGradGuard no_grad;
+    std::vector<at::Tensor> gradients;
+    for (const at::Tensor& p : parameters_) gradients.push_back(p.grad());
+    for (at::Tensor& s : steps_) s.add_(1);
+    if (name_ == "adam") {
+      at::_fused_adam_(parameters_, gradients, first_, second_, {}, steps_, lr_, 0.9, 0.999, 0.0, 1e-8, false, false);
+    } else if (name_ == "adamw") {
+      at::_fused_adamw_(parameters_, gradients, first_, second_, {}, steps_, lr_, 0.9, 0.999, decay_, 1e-8, false,
+                        false);
+    } else {
+      at::_fused_sgd_(parameters_, gradients, first_, decay_, 0.9, lr_, 0.0, true, false, steps_[0].item<float>() == 1);
+    }
+    for (at::Tensor& p : parameters_) p.mutable_grad().zero_();
+  }
+
+ private:
+  std::string name_;
+  double lr_, decay_;
+  std::vector<at::Tensor> parameters_, first_, second_, steps_;
+};
+
+// One stored trajectory.
+struct Trajectory {
+  const h5::File& file;
+  std::string group;
+  std::string name;  // of the reference's network
+  std::int64_t steps, batch, m;
+  std::vector<std::int64_t> dims;
+  std::uint64_t data_seed;
+  KeyConfig key;
+  DenyConfig deny;
+  bool keyed = true;
+
+  Trajectory(const h5::File& f, std::string path);
+  Basis basis() const;
+  at::Tensor input(std::int64_t step, const std::vector<std::int64_t>& sample_shape) const;
+  std::vector<at::Tensor> gauss(std::int64_t step, const KeyRules& rules) const;
+  bool closed() const { return file.string_attribute(group, "basis") == "closed"; }
+  std::string path(const std::string& dataset) const { return group + "/" + dataset; }
+};
+
+Trajectory::Trajectory(const h5::File& f, std::string p)
+    : file(f),
+      group(std::move(p)),
+      name(file.string_attribute(group, "name")),
+      steps(file.int_attribute(group, "steps")),
+      batch(file.int_attribute(group, "batch")),
+      m(static_cast<std::int64_t>(golden::number(file, group, "m", 1))),
+      dims(file.ints_attribute(group, "layer_dims")),
+      data_seed(static_cast<std::uint64_t>(file.int_attribute(group, "data_seed"))) {
+  key.m = m;
+  key.gamma = golden::number(file, group, "gamma", 0.0);
+  key.inject = golden::text(file, group, "inject", "mul") == "add" ? Inject::add : Inject::mul;
+  key.layers = file.ints_attribute(group, "layers");
+  key.target_std = golden::number(file, group, "std", 0.0);
+  key.rescale = Rescale::batch;
+  key.per_layer_key = golden::flag(file, group, "plk");
+  // The reference ignores this option where one layer takes a key.
+  if (golden::flag(file, group, "plb") && key.layers.size() > 1) key.layout = Layout::per_layer;
+  keyed = key.layers != std::vector<std::int64_t>{-1};
+  deny.mode = golden::text(file, group, "deny_mode", "none");
+  deny.weight = golden::number(file, group, "w", 0.0);
+  deny.margin = golden::number(file, group, "m1", deny.margin);
+  deny.margin2 = golden::number(file, group, "m2", deny.margin2);
+  deny.gap = golden::number(file, group, "gap", deny.gap);
+  deny.warmup_epochs = static_cast<std::int64_t>(golden::number(file, group, "warmup", 0.0));
+  const std::string on = golden::text(file, group, "deny_on", "wrong");
+  EXPECT_TRUE(on == "wrong" || on == "wrong+no") << on;
+  deny.on = on == "wrong" ? std::vector{Pass::wrong} : std::vector{Pass::wrong, Pass::none};
+}
+
+Basis Trajectory::basis() const {
+  Basis result;
+  const auto width = [&](std::int64_t layer) { return dims.at(static_cast<std::size_t>(layer)); };
+  std::int64_t widest = 0;
+  for (const std::int64_t layer : key.layers) widest = std::max(widest, width(layer));
+  for (const std::int64_t layer : key.layers) {
+    const bool own = key.layout == Layout::per_layer;
+    const std::string suffix = own ? std::to_string(layer) : "";
+    const std::int64_t columns = own ? width(layer) : widest;
+    at::Tensor stored;
+    if (closed()) {
+      stored = golden::hash_values(data_seed + 1, static_cast<std::uint64_t>(50 + (own ? layer : 0)), {m, columns}) /
+               std::sqrt(static_cast<double>(m));
+      golden::expect_check(stored, golden::tensor(file, path("inputs/B" + suffix + "_check")), 1e-12, group + " basis");
+    } else {
+      stored = golden::widened(file, path("inputs/B" + suffix + "_f32"));
+    }
+    EXPECT_EQ(stored.size(1), columns) << group;
+    result.layers.push_back(stored.narrow(1, 0, width(layer)).contiguous());
+  }
+  return result;
+}
+
+at::Tensor Trajectory::input(std::int64_t step, const std::vector<std::int64_t>& sample_shape) const {
+  std::vector<std::int64_t> shape = {batch};
+  shape.insert(shape.end(), sample_shape.begin(), sample_shape.end());
+  return std::sqrt(3.0) * golden::hash_values(data_seed + 100 + static_cast<std::uint64_t>(step), 0, shape);
+}
+
+std::vector<at::Tensor> Trajectory::gauss(std::int64_t step, const KeyRules& rules) const {
+  std::vector<at::Tensor> slots;
+  std::int64_t first = 0;
+  for (std::int64_t j = 0; j < rules.wrong_slots(); ++j) {
+    const std::int64_t width = rules.wrong_width(j);
+    if (closed()) {
+      slots.push_back(std::sqrt(3.0) *
+                      golden::hash_values(data_seed + 2, static_cast<std::uint64_t>(500 + 10 * step + j), {width}));
+    } else {
+      slots.push_back(golden::widened(file, path("inputs/gauss_f32"))[step].narrow(0, first, width));
+    }
+    first += width;
+  }
+  return slots;
+}
+
+struct Injections {
+  Injection correct, wrong;
+};
+
+Injections make_injections(const Trajectory& t, const KeyRules& rules, std::int64_t step, bool deny) {
+  if (!t.keyed) return {Injection::none(), Injection::none()};
+  const InjectionKind kind{t.key.inject, t.key.gamma};
+  const at::Tensor stored = golden::widened(t.file, t.path("inputs/alpha_f32"))[step];  // (slots, batch, m)
+  std::vector<at::Tensor> alphas;
+  for (std::int64_t s = 0; s < rules.alpha_slots(); ++s) alphas.push_back(stored[s]);
+  const auto factors = rules.factors(alphas);
+  std::vector<at::Tensor> scaled;
+  for (std::size_t l = 0; l < factors.size(); ++l)
+    scaled.push_back(alphas[alphas.size() == 1 ? 0 : l] * factors[l].unsqueeze(1));
+  Injections result{Injection::of_alphas(t.key.layers, scaled, rules.bases(), kind), Injection::none()};
+  if (deny)
+    result.wrong = Injection::of_keys(t.key.layers, rules.wrong_keys(t.gauss(step, rules), t.batch, {}), kind);
+  return result;
+}
+
+std::vector<std::int64_t> sample_shape_of(const Trajectory& t) {
+  return golden::model_for(t.name) == "mlp" ? std::vector<std::int64_t>{t.dims[0]} : std::vector<std::int64_t>{1, 28, 28};
+}
+
+double gradient_norm(Model& model) {
+  double squares = 0;
+  for (const at::Tensor& p : model.parameters()) squares += p.grad().to(at::kDouble).square().sum().item<double>();
+  return std::sqrt(squares);
+}
+
+// The reference's order of events in one step; correct and denied passes as one batch, which no BatchNorm forbids.
+void train(const Trajectory& t, at::ScalarType type, double loss_tolerance, double parameter_tolerance) {
+  const auto model = golden::make_network(t.file, t.group, t.name, t.dims[0]);
+  golden::fill_closed(*model, t.file.string_attribute(t.group, "rule"),
+                      static_cast<std::uint64_t>(t.file.int_attribute(t.group, "seed")), type);
+  const KeyRules rules(t.key, Compat::reference, t.keyed ? t.basis() : Basis{{at::zeros({t.m, 1}, at::kDouble)}});
+  Optimiser optimiser(t.file.string_attribute(t.group, "opt"), t.file.double_attribute(t.group, "lr"),
+                      golden::number(t.file, t.group, "wd", 0.0), model->parameters());
+  const DenyLoss& deny = find_deny_loss(t.deny.mode);
+  const double weight = deny_weight(t.deny, 0);
+  const bool denied = deny.per_sample && weight > 0;
+  const std::string precision = type == at::kDouble ? "" : "_f32";
+  const at::Tensor losses = golden::tensor(t.file, t.path("loss" + precision));
+  model->train();
+  for (std::int64_t step = 0; step < t.steps; ++step) {
+    SCOPED_TRACE(t.group + " step " + std::to_string(step));
+    const Injections keys = make_injections(t, rules, step, denied);
+    const at::Tensor x = t.input(step, sample_shape_of(t)).to(type);
+    const at::Tensor labels = golden::tensor(t.file, t.path("inputs/labels"))[step];
+    std::vector<std::pair<Injection, std::int64_t>> parts = {{keys.correct, t.batch}};
+    if (denied) parts.push_back({keys.wrong, t.batch});
+    if (denied && t.deny.on.size() > 1) parts.push_back({Injection::none(), t.batch});
+    const Output all = model->forward(at::cat(std::vector<at::Tensor>(parts.size(), x)), Injection::stack(parts));
+    std::vector<Output> outputs;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const auto first = static_cast<std::int64_t>(i) * t.batch;
+      outputs.push_back({all.logits.narrow(0, first, t.batch), {},
+                         all.reject.defined() ? all.reject.narrow(0, first, t.batch) : at::Tensor()});
+    }
+    const at::Tensor ce = at::cross_entropy_loss(outputs[0].logits, labels);
+    at::Tensor loss = ce;
+    if (denied) {
+      const at::Tensor term =
+          deny.per_sample({outputs[0], &outputs[1], outputs.size() > 2 ? &outputs[2] : nullptr, labels, t.deny}).mean();
+      if (type == at::kDouble)
+        golden::expect_close(term.item<double>(), golden::tensor(t.file, t.path("deny"))[step].item<double>(),
+                             loss_tolerance, t.group + " deny");
+      loss = ce + weight * term;
+    }
+    if (type == at::kDouble)
+      golden::expect_close(ce.item<double>(), golden::tensor(t.file, t.path("ce"))[step].item<double>(), loss_tolerance,
+                           t.group + " ce");
+    golden::expect_close(loss.item<double>(), losses[step].item<double>(), loss_tolerance, t.group + " loss" + precision);
+    loss.backward();
+    if (step == 0)
+      golden::expect_parameter_checks(*model, true, golden::tensor(t.file, t.path("grad_step0_check")),
+                                      type == at::kDouble ? 1e-10 : 1e-4, t.group + " first gradient");
+    if (type == at::kDouble && t.file.exists(t.path("grad_norm")))
+      golden::expect_close(gradient_norm(*model), golden::tensor(t.file, t.path("grad_norm"))[step].item<double>(), 1e-9,
+                           t.group + " gradient norm");
+    optimiser.step();
+    if (step == 0 && type == at::kDouble)
+      golden::expect_parameter_checks(*model, false, golden::tensor(t.file, t.path("param_after_1_check")),
+                                      parameter_tolerance, t.group + " after one step");
+  }
+  golden::expect_parameter_checks(*model, false, golden::tensor(t.file, t.path("param_final_check")),
+                                  parameter_tolerance, t.group + " final" + precision);
+  if (type != at::kDouble) return;
+  model->eval();
+  golden::expect_close(model->forward(t.input(0, sample_shape_of(t)), Injection::none()).logits,
+                       golden::tensor(t.file, t.path("eval_logits_nokey_batch0")), parameter_tolerance,
+                       t.group + " logits after training");
+}
+
+void check_trajectory(const h5::File& file, const std::string& group) {
+  golden::expect_known(
+      file, group,
+      {"basis", "batch", "data_seed", "deny_mode", "deny_on", "dev_*",  "gamma", "gap", "inject", "layer_dims",
+       "layers", "lr",   "m",         "m1",        "m2",      "name",   "opt",   "plb", "plk",    "rule",
+       "seed",   "std",  "steps",     "w",         "warmup",  "wd"},
+      {"ce", "deny", "loss", "loss_f32", "grad_norm", "grad_step0_check", "eval_logits_nokey_batch0",
+       "param_after_1_check", "param_final_check", "param_names", "param_ndim", "param_shapes"},
+      {"inputs"});
+  golden::expect_known(file, group + "/inputs", {},
+                       {"B_f32", "B[0-9]*_f32", "B_check", "B[0-9]*_check", "alpha_f32", "gauss_f32", "labels",
+                        "wrong_check", "x_step0_check"});
+  const Trajectory t(file, group);
+  golden::expect_check(t.input(0, sample_shape_of(t)), golden::tensor(file, group + "/inputs/x_step0_check"), 1e-12,
+                       group + " input");
+  train(t, at::kDouble, 1e-10, 1e-9);
+  train(t, at::kFloat, std::max(1e-5, 20 * golden::number(file, group, "dev_f32_loss", 0.0)),
+        std::max(1e-4, 20 * golden::number(file, group, "dev_f32_param_rel", 0.0)));
+}
+
+// Adam on alpha through the differentiable rescale; alpha kept inside (1e-6, 1 - 1e-6).
+void check_attack(const h5::File& file, const std::string& group) {
+  golden::expect_known(file, group,
+                       {"batch", "gamma", "init_rule", "init_seed", "layers", "lr", "m", "reject_frac", "semantic_acc",
+                        "steps", "target_key_std", "x_phase"},
+                       {"B_f32", "alpha0_f32", "alpha_before_step", "alpha_final", "labels", "loss"});
+  // The network is example 05's with its reject class.
+  const auto model = make_model("small_cnn", {.sample_shape = {1, 28, 28}, .classes = 10, .reject_class = true});
+  golden::fill_closed(*model, file.string_attribute(group, "init_rule"),
+                      static_cast<std::uint64_t>(file.int_attribute(group, "init_seed")), at::kDouble);
+  for (at::Tensor& p : model->parameters()) p.requires_grad_(false);
+  const auto layers = file.ints_attribute(group, "layers");
+  const at::Tensor basis = golden::widened(file, group + "/B_f32");
+  const double target = file.double_attribute(group, "target_key_std");
+  const InjectionKind kind{Inject::mul, file.double_attribute(group, "gamma")};
+  const auto points = model->injection_points();
+  const at::Tensor labels = golden::tensor(file, group + "/labels");
+  const at::Tensor x = golden::closed_input(file.double_attribute(group, "x_phase"), {labels.size(0), 1, 28, 28});
+  const auto run = [&](const at::Tensor& alpha) {
+    const at::Tensor key = rescale_differentiably(alpha.matmul(basis), target);
+    std::vector<at::Tensor> keys;
+    for (const std::int64_t l : layers) keys.push_back(key.narrow(1, 0, points.at(static_cast<std::size_t>(l)).size()));
+    return model->forward(x, Injection::of_keys(layers, keys, kind));
+  };
+
+  at::Tensor alpha = golden::widened(file, group + "/alpha0_f32").requires_grad_();
+  Optimiser optimiser("adam", file.double_attribute(group, "lr"), 0.0, {alpha});
+  const at::Tensor before = golden::tensor(file, group + "/alpha_before_step");
+  for (std::int64_t step = 0; step < file.int_attribute(group, "steps"); ++step) {
+    golden::expect_close(alpha.reshape({-1}), before[step], 1e-9, group + " alpha");
+    const at::Tensor loss = at::cross_entropy_loss(run(alpha).logits, labels);
+    golden::expect_close(loss.item<double>(), golden::tensor(file, group + "/loss")[step].item<double>(), 1e-10,
+                         group + " loss");
+    loss.backward();
+    optimiser.step();
+    const at::NoGradGuard no_grad;
+    alpha.clamp_(1e-6, 1 - 1e-6);
+  }
+  golden::expect_close(alpha, golden::tensor(file, group + "/alpha_final"), 1e-9, group + " final alpha");
+  const AccessCounts counts = count_access(run(alpha), labels, RejectKind::reject_class);
+  const auto n = static_cast<double>(counts.samples);
+  golden::expect_close(static_cast<double>(counts.correct) / n, file.double_attribute(group, "semantic_acc"), 1e-6, "acc");
+  golden::expect_close(static_cast<double>(counts.rejected) / n, file.double_attribute(group, "reject_frac"), 1e-6,
+                       "reject");
+}
+
+TEST(Golden, train) {
+  const h5::File file = golden::open("train.h5");
+  golden::Tally tally("train.h5");
+  for (const std::string& name : file.groups("/")) {
+    const std::string group = "/" + name;
+    SCOPED_TRACE(group);
+    if (name == "bn_order") {
+      tally.skip("bn_order has no model yet");
+    } else if (name.starts_with("attack_gradient_alpha")) {
+      check_attack(file, group);
+      tally.run();
+    } else if (golden::model_for(file.string_attribute(group, "name")).empty()) {
+      tally.skip(file.string_attribute(group, "name") + " has no model yet");
+    } else {
+      check_trajectory(file, group);
+      tally.run();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace spankey

@@ -1,0 +1,114 @@
+#include "support/program.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <iterator>
+#include <stdexcept>
+#include <thread>
+
+namespace spankey::test {
+namespace {
+
+std::string contents(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  if (!value) throw std::runtime_error(std::string(name) + " is not set: start the test through ctest");
+  return value;
+}
+
+}  // namespace
+
+Child::Child(const std::vector<std::string>& command, const std::filesystem::path& working_directory) {
+  static int counter = 0;
+  const auto stem = ".child-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
+  out_ = working_directory / (stem + ".out");
+  err_ = working_directory / (stem + ".err");
+  std::vector<char*> arguments;
+  for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+  arguments.push_back(nullptr);
+  pid_ = fork();
+  if (pid_ < 0) throw std::runtime_error("fork failed");
+  if (pid_ == 0) {
+    setpgid(0, 0);
+    const int in = open("/dev/null", O_RDONLY);
+    const int out = open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    const int err = open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    dup2(in, 0);
+    dup2(out, 1);
+    dup2(err, 2);
+    if (chdir(working_directory.c_str()) == 0) execvp(arguments[0], arguments.data());
+    _exit(127);
+  }
+  setpgid(pid_, pid_);
+}
+
+Child::~Child() {
+  if (reaped_) return;
+  signal_group(SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
+
+void Child::reap(int status) {
+  reaped_ = true;
+  exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+bool Child::running() {
+  int status = 0;
+  if (!reaped_ && waitpid(pid_, &status, WNOHANG) == pid_) reap(status);
+  return !reaped_;
+}
+
+void Child::signal(int number) {
+  if (running()) kill(pid_, number);
+}
+
+void Child::signal_group(int number) { kill(-pid_, number); }
+
+Outcome Child::wait(std::chrono::seconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (running() && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  Outcome outcome;
+  if (running()) {
+    outcome.timed_out = true;
+    signal_group(SIGKILL);
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    reap(status);
+  }
+  outcome.exit_code = exit_code_;
+  outcome.out = contents(out_);
+  outcome.err = contents(err_);
+  return outcome;
+}
+
+Outcome run(const std::vector<std::string>& command, const std::filesystem::path& working_directory,
+            std::chrono::seconds limit) {
+  Child child(command, working_directory);
+  return child.wait(limit);
+}
+
+std::string program() { return environment("SPANKEY_PROGRAM"); }
+
+std::filesystem::path source(const std::string& relative) {
+  return std::filesystem::path(environment("SPANKEY_SOURCE_DIR")) / relative;
+}
+
+std::vector<std::string> on_ranks(int ranks, std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), program());
+  if (ranks == 1) return arguments;
+  std::vector<std::string> command{"mpirun", "-np", std::to_string(ranks), "--oversubscribe", "--bind-to", "none"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+}  // namespace spankey::test

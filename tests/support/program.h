@@ -1,0 +1,52 @@
+// Starts the real program (or any other) as a user would and collects what it says.
+#pragma once
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace spankey::test {
+
+struct Outcome {
+  int exit_code = -1;  // 128 + signal where a signal ended it
+  std::string out, err;
+  bool timed_out = false;
+};
+
+// A running child in a process group of its own; the group is killed with the object.
+class Child {
+ public:
+  Child(const std::vector<std::string>& command, const std::filesystem::path& working_directory);
+  ~Child();
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  int pid() const { return pid_; }
+  bool running();
+  void signal(int number);        // to the child alone
+  void signal_group(int number);  // to the child and all its descendants that stayed in its group
+  Outcome wait(std::chrono::seconds limit = std::chrono::seconds(100));
+
+ private:
+  void reap(int status);
+
+  int pid_ = -1;
+  bool reaped_ = false;
+  int exit_code_ = -1;
+  std::filesystem::path out_, err_;
+};
+
+Outcome run(const std::vector<std::string>& command, const std::filesystem::path& working_directory,
+            std::chrono::seconds limit = std::chrono::seconds(100));
+
+// "build/bin/spankey" of this build.
+std::string program();
+// A file of the source tree.
+std::filesystem::path source(const std::string& relative);
+// The command line that starts `arguments` of the program on `ranks` ranks (1: without mpirun).
+std::vector<std::string> on_ranks(int ranks, std::vector<std::string> arguments);
+
+}  // namespace spankey::test
