@@ -3,12 +3,12 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <malloc.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <climits>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "train/experiment.h"
@@ -76,7 +76,8 @@ int main(int argc, char** argv) {
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
   std::vector<std::string> words(argv + 1, argv + argc);
   std::int64_t steps = 60;
-  if (const auto flag = std::find(words.begin(), words.end(), "--steps"); flag != words.end() && flag + 1 != words.end()) {
+  if (const auto flag = std::find(words.begin(), words.end(), "--steps");
+      flag != words.end() && flag + 1 != words.end()) {
     steps = std::stoll(flag[1]);
     words.erase(flag, flag + 2);
   }

@@ -23,6 +23,7 @@ target_compile_options(spankey_options INTERFACE
   # No fused multiply-adds behind our back: results must not depend on what the compiler can prove.
   -ffp-contract=off)
 foreach(sanitizer IN LISTS SPANKEY_SANITIZE)
-  target_compile_options(spankey_options INTERFACE -fsanitize=${sanitizer} -fno-omit-frame-pointer)
+  target_compile_options(spankey_options INTERFACE -fsanitize=${sanitizer} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
   target_link_options(spankey_options INTERFACE -fsanitize=${sanitizer})
 endforeach()

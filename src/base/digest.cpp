@@ -16,7 +16,9 @@ struct Sha256::State {
   crypto_hash_sha256_state sodium;
 };
 
-Sha256::Sha256() : state_(std::make_unique<State>()) { crypto_hash_sha256_init(&state_->sodium); }
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  crypto_hash_sha256_init(&state_->sodium);
+}
 
 Sha256::~Sha256() = default;
 
@@ -25,9 +27,13 @@ Sha256& Sha256::update(std::span<const std::byte> bytes) {
   return *this;
 }
 
-Sha256& Sha256::update(std::string_view text) { return update(std::as_bytes(std::span(text))); }
+Sha256& Sha256::update(std::string_view text) {
+  return update(std::as_bytes(std::span(text)));
+}
 
-Sha256& Sha256::update_int64(std::int64_t value) { return update(std::as_bytes(std::span(&value, 1))); }
+Sha256& Sha256::update_int64(std::int64_t value) {
+  return update(std::as_bytes(std::span(&value, 1)));
+}
 
 Digest Sha256::finish() {
   Digest digest;
@@ -36,9 +42,13 @@ Digest Sha256::finish() {
   return digest;
 }
 
-Digest sha256(std::span<const std::byte> bytes) { return Sha256().update(bytes).finish(); }
+Digest sha256(std::span<const std::byte> bytes) {
+  return Sha256().update(bytes).finish();
+}
 
-Digest sha256(std::string_view text) { return Sha256().update(text).finish(); }
+Digest sha256(std::string_view text) {
+  return Sha256().update(text).finish();
+}
 
 std::string to_hex(const Digest& digest) {
   std::string hex;
@@ -68,7 +78,8 @@ namespace detail {
 
 std::uint32_t crc32c_portable(std::span<const std::byte> bytes, std::uint32_t seed) {
   std::uint32_t crc = ~seed;
-  for (const std::byte byte : bytes) crc = (crc >> 8) ^ crc32c_table[(crc ^ std::to_integer<std::uint32_t>(byte)) & 255];
+  for (const std::byte byte : bytes)
+    crc = (crc >> 8) ^ crc32c_table[(crc ^ std::to_integer<std::uint32_t>(byte)) & 255];
   return ~crc;
 }
 

@@ -41,18 +41,18 @@ namespace detail {
 }  // namespace spankey
 
 // A programmer's mistake: these throw Error(run_failed) with place, expression and (for the binary ones) both values.
-#define SPANKEY_CHECK(condition)                                                      \
-  do {                                                                                \
+#define SPANKEY_CHECK(condition)                                                           \
+  do {                                                                                     \
     if (!(condition)) ::spankey::detail::check_failed(__FILE__, __LINE__, #condition, ""); \
   } while (false)
 
-#define SPANKEY_CHECK_OP(a, op, b)                                                                  \
-  do {                                                                                              \
-    const auto& spankey_a = (a);                                                                    \
-    const auto& spankey_b = (b);                                                                    \
-    if (!(spankey_a op spankey_b))                                                                  \
-      ::spankey::detail::check_failed(__FILE__, __LINE__, #a " " #op " " #b,                        \
-                                      fmt::format("{} against {}", spankey_a, spankey_b));          \
+#define SPANKEY_CHECK_OP(a, op, b)                                                         \
+  do {                                                                                     \
+    const auto& spankey_a = (a);                                                           \
+    const auto& spankey_b = (b);                                                           \
+    if (!(spankey_a op spankey_b))                                                         \
+      ::spankey::detail::check_failed(__FILE__, __LINE__, #a " " #op " " #b,               \
+                                      fmt::format("{} against {}", spankey_a, spankey_b)); \
   } while (false)
 
 #define SPANKEY_CHECK_EQ(a, b) SPANKEY_CHECK_OP(a, ==, b)

@@ -16,7 +16,9 @@ namespace spankey {
 
 namespace {
 
-std::string reason(int error) { return std::generic_category().message(error); }
+std::string reason(int error) {
+  return std::generic_category().message(error);
+}
 
 // Owns a file descriptor; `close()` reports what the destructor would have to swallow.
 class Descriptor {

@@ -58,22 +58,32 @@ constexpr std::array all_types = {Type::uint8, Type::int32, Type::int64, Type::f
 
 hid_t native(Type type) {
   switch (type) {
-    case Type::uint8: return H5T_NATIVE_UINT8;
-    case Type::int32: return H5T_NATIVE_INT32;
-    case Type::int64: return H5T_NATIVE_INT64;
-    case Type::float32: return H5T_NATIVE_FLOAT;
-    case Type::float64: return H5T_NATIVE_DOUBLE;
+    case Type::uint8:
+      return H5T_NATIVE_UINT8;
+    case Type::int32:
+      return H5T_NATIVE_INT32;
+    case Type::int64:
+      return H5T_NATIVE_INT64;
+    case Type::float32:
+      return H5T_NATIVE_FLOAT;
+    case Type::float64:
+      return H5T_NATIVE_DOUBLE;
   }
   return H5I_INVALID_HID;
 }
 
 hid_t stored(Type type) {
   switch (type) {
-    case Type::uint8: return H5T_STD_U8LE;
-    case Type::int32: return H5T_STD_I32LE;
-    case Type::int64: return H5T_STD_I64LE;
-    case Type::float32: return H5T_IEEE_F32LE;
-    case Type::float64: return H5T_IEEE_F64LE;
+    case Type::uint8:
+      return H5T_STD_U8LE;
+    case Type::int32:
+      return H5T_STD_I32LE;
+    case Type::int64:
+      return H5T_STD_I64LE;
+    case Type::float32:
+      return H5T_IEEE_F32LE;
+    case Type::float64:
+      return H5T_IEEE_F64LE;
   }
   return H5I_INVALID_HID;
 }
@@ -90,10 +100,14 @@ constexpr Type type_of() {
 bool fits(Type from, Type to) {
   if (from == to) return true;
   switch (from) {
-    case Type::uint8: return true;
-    case Type::int32: return to == Type::int64 || to == Type::float64;
-    case Type::float32: return to == Type::float64;
-    default: return false;
+    case Type::uint8:
+      return true;
+    case Type::int32:
+      return to == Type::int64 || to == Type::float64;
+    case Type::float32:
+      return to == Type::float64;
+    default:
+      return false;
   }
 }
 
@@ -112,7 +126,9 @@ herr_t in_memory(hid_t list) {
 }
 
 // Files of ours are committed whole and never changed: no lock is needed, and some shared file systems have none.
-herr_t without_locking(hid_t list) { return H5Pset_file_locking(list, false, true); }
+herr_t without_locking(hid_t list) {
+  return H5Pset_file_locking(list, false, true);
+}
 
 // HDF5 takes two files in memory with one name for the same file.
 std::string unique_name() {
@@ -209,7 +225,9 @@ Handle string_type(std::size_t length) {
   return type;
 }
 
-std::string trimmed(const char* text, std::size_t length) { return {text, strnlen(text, length)}; }
+std::string trimmed(const char* text, std::size_t length) {
+  return {text, strnlen(text, length)};
+}
 
 void create_and_write(hid_t file, const std::string& dataset, hid_t file_type, hid_t memory_type, const Handle& space,
                       const void* values) {
@@ -320,22 +338,30 @@ bool link_exists(hid_t file, const std::string& path) {
 
 std::string_view to_string(Type type) {
   switch (type) {
-    case Type::uint8: return "uint8";
-    case Type::int32: return "int32";
-    case Type::int64: return "int64";
-    case Type::float32: return "float32";
-    case Type::float64: return "float64";
+    case Type::uint8:
+      return "uint8";
+    case Type::int32:
+      return "int32";
+    case Type::int64:
+      return "int64";
+    case Type::float32:
+      return "float32";
+    case Type::float64:
+      return "float64";
   }
   return "?";
 }
 
 std::size_t size_bytes(Type type) {
   switch (type) {
-    case Type::uint8: return 1;
+    case Type::uint8:
+      return 1;
     case Type::int32:
-    case Type::float32: return 4;
+    case Type::float32:
+      return 4;
     case Type::int64:
-    case Type::float64: return 8;
+    case Type::float64:
+      return 8;
   }
   return 0;
 }
@@ -594,7 +620,8 @@ void File::set_attribute(const std::string& object, const std::string& name, con
 void File::set_attribute(const std::string& object, const std::string& name, const std::vector<double>& values) {
   const auto count = static_cast<std::int64_t>(values.size());
   const Lock lock;
-  write_attribute(id_, object, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, make_space(std::span(&count, 1)), values.data());
+  write_attribute(id_, object, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, make_space(std::span(&count, 1)),
+                  values.data());
 }
 
 template std::vector<std::uint8_t> File::read(const std::string&) const;

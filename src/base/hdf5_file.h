@@ -1,8 +1,9 @@
 // HDF5 files, read from disk or memory and written to memory.
 //
 // Nothing here writes to disk: a file is built in memory, `image()` gives its bytes, and base/file.h commits them, so
-// that a crash or a full disk leaves the old file in place. Debian's HDF5 is not thread-safe: one mutex guards every call.
-// A user's file that is missing, damaged or of another shape than asked for is Error(bad_input) with file and object.
+// that a crash or a full disk leaves the old file in place. Debian's HDF5 is not thread-safe: one mutex guards every
+// call. A user's file that is missing, damaged or of another shape than asked for is Error(bad_input) with file and
+// object.
 #pragma once
 
 #include <cstddef>

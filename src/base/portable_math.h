@@ -23,23 +23,49 @@ namespace detail {
 
 #ifdef __CUDA_ARCH__
 // nvcc fuses a * b + c unless told not to; the intrinsics are never fused.
-SPANKEY_HOST_DEVICE inline float mul(float a, float b) { return __fmul_rn(a, b); }
-SPANKEY_HOST_DEVICE inline float add(float a, float b) { return __fadd_rn(a, b); }
-SPANKEY_HOST_DEVICE inline float div(float a, float b) { return __fdiv_rn(a, b); }
-SPANKEY_HOST_DEVICE inline float square_root(float a) { return __fsqrt_rn(a); }
-SPANKEY_HOST_DEVICE inline std::int32_t to_bits(float a) { return __float_as_int(a); }
-SPANKEY_HOST_DEVICE inline float from_bits(std::int32_t a) { return __int_as_float(a); }
+SPANKEY_HOST_DEVICE inline float mul(float a, float b) {
+  return __fmul_rn(a, b);
+}
+SPANKEY_HOST_DEVICE inline float add(float a, float b) {
+  return __fadd_rn(a, b);
+}
+SPANKEY_HOST_DEVICE inline float div(float a, float b) {
+  return __fdiv_rn(a, b);
+}
+SPANKEY_HOST_DEVICE inline float square_root(float a) {
+  return __fsqrt_rn(a);
+}
+SPANKEY_HOST_DEVICE inline std::int32_t to_bits(float a) {
+  return __float_as_int(a);
+}
+SPANKEY_HOST_DEVICE inline float from_bits(std::int32_t a) {
+  return __int_as_float(a);
+}
 #else
-inline float mul(float a, float b) { return a * b; }
-inline float add(float a, float b) { return a + b; }
-inline float div(float a, float b) { return a / b; }
-inline float square_root(float a) { return std::sqrt(a); }
-inline std::int32_t to_bits(float a) { return std::bit_cast<std::int32_t>(a); }
-inline float from_bits(std::int32_t a) { return std::bit_cast<float>(a); }
+inline float mul(float a, float b) {
+  return a * b;
+}
+inline float add(float a, float b) {
+  return a + b;
+}
+inline float div(float a, float b) {
+  return a / b;
+}
+inline float square_root(float a) {
+  return std::sqrt(a);
+}
+inline std::int32_t to_bits(float a) {
+  return std::bit_cast<std::int32_t>(a);
+}
+inline float from_bits(std::int32_t a) {
+  return std::bit_cast<float>(a);
+}
 #endif
 
 // a * b + c with two roundings.
-SPANKEY_HOST_DEVICE inline float mul_add(float a, float b, float c) { return add(mul(a, b), c); }
+SPANKEY_HOST_DEVICE inline float mul_add(float a, float b, float c) {
+  return add(mul(a, b), c);
+}
 
 // The nearest integer (ties to even), |a| < 2^22.
 SPANKEY_HOST_DEVICE inline float nearest(float a) {
@@ -48,7 +74,9 @@ SPANKEY_HOST_DEVICE inline float nearest(float a) {
 }
 
 // 2^n, -126 <= n <= 127.
-SPANKEY_HOST_DEVICE inline float power_of_two(std::int32_t n) { return from_bits((n + 127) << 23); }
+SPANKEY_HOST_DEVICE inline float power_of_two(std::int32_t n) {
+  return from_bits((n + 127) << 23);
+}
 
 // ln 2 in two parts; n * ln2_high is exact for |n| < 2^9.
 constexpr float ln2_high = 0x1.62e4p-1f;

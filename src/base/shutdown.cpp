@@ -25,12 +25,20 @@ void install_handlers() {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR2}) sigaction(signal, &action, nullptr);
 }
 
-bool requested() { return first_signal.load() != 0; }
+bool requested() {
+  return first_signal.load() != 0;
+}
 
-int signal_number() { return first_signal.load(); }
+int signal_number() {
+  return first_signal.load();
+}
 
-void request() { remember(SIGUSR2); }
+void request() {
+  remember(SIGUSR2);
+}
 
-void clear() { first_signal.store(0); }
+void clear() {
+  first_signal.store(0);
+}
 
 }  // namespace spankey::shutdown

@@ -19,10 +19,16 @@ r123::Philox4x32::ctr_type philox(std::uint32_t c0, std::uint32_t c1, std::uint3
   return r123::Philox4x32()(counter, {{key[0], key[1]}});
 }
 
-std::uint32_t low(std::uint64_t value) { return static_cast<std::uint32_t>(value); }
-std::uint32_t high(std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); }
+std::uint32_t low(std::uint64_t value) {
+  return static_cast<std::uint32_t>(value);
+}
+std::uint32_t high(std::uint64_t value) {
+  return static_cast<std::uint32_t>(value >> 32);
+}
 
-float to_uniform(std::uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+float to_uniform(std::uint32_t word) {
+  return static_cast<float>(word >> 8) * 0x1p-24f;
+}
 
 std::uint64_t join(std::uint32_t first, std::uint32_t second) {
   return static_cast<std::uint64_t>(first) << 32 | second;
@@ -57,7 +63,9 @@ std::uint32_t Stream::word(std::uint64_t index) const {
   return block(static_cast<std::uint32_t>(index / 4))[index % 4];
 }
 
-float Stream::uniform(std::uint64_t index) const { return to_uniform(word(index)); }
+float Stream::uniform(std::uint64_t index) const {
+  return to_uniform(word(index));
+}
 
 double Stream::uniform_double(std::uint64_t index) const {
   SPANKEY_CHECK_LT(index, most_words / 2);

@@ -39,8 +39,8 @@ struct StreamId {
   std::uint64_t seed = 0;
   Purpose purpose = Purpose::test;
   std::uint32_t epoch = 0;
-  std::uint32_t step = 0;   // step within the epoch
-  std::uint64_t sample = 0; // index in the data set
+  std::uint32_t step = 0;    // step within the epoch
+  std::uint64_t sample = 0;  // index in the data set
   std::uint32_t layer = 0;
 };
 
@@ -53,10 +53,10 @@ class Stream {
 
   // Draw number `index` of each kind. Kinds share the words underneath: use one kind per stream.
   std::uint32_t word(std::uint64_t index) const;
-  float uniform(std::uint64_t index) const;                              // [0, 1), multiples of 2^-24
-  double uniform_double(std::uint64_t index) const;                      // [0, 1), multiples of 2^-53
-  float normal(std::uint64_t index) const;                               // N(0, 1), Box-Muller, see portable_math.h
-  std::uint64_t below(std::uint64_t index, std::uint64_t bound) const;   // 0 .. bound-1; bias < bound / 2^64
+  float uniform(std::uint64_t index) const;                             // [0, 1), multiples of 2^-24
+  double uniform_double(std::uint64_t index) const;                     // [0, 1), multiples of 2^-53
+  float normal(std::uint64_t index) const;                              // N(0, 1), Box-Muller, see portable_math.h
+  std::uint64_t below(std::uint64_t index, std::uint64_t bound) const;  // 0 .. bound-1; bias < bound / 2^64
 
   // Draws 0 .. out.size()-1, equal bit for bit to the single draws.
   void fill_uniform(std::span<float> out) const;

@@ -4,6 +4,8 @@
 
 namespace spankey {
 
-std::string program_version() { return SPANKEY_VERSION " (git " SPANKEY_GIT_REVISION ")"; }
+std::string program_version() {
+  return SPANKEY_VERSION " (git " SPANKEY_GIT_REVISION ")";
+}
 
 }  // namespace spankey

@@ -14,7 +14,8 @@ void add_config(CLI::App& app, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("CONFIG", arguments->config, "configuration file (TOML)");
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example key.gamma=1.0");
-  command->add_flag("--markdown", arguments->markdown, "print the reference of all keys (docs/configuration.md) instead");
+  command->add_flag("--markdown", arguments->markdown,
+                    "print the reference of all keys (docs/configuration.md) instead");
   command->footer("Configuration:\n" + describe_fields());
   command->callback([arguments, &action] {
     action = [arguments] {

@@ -1,7 +1,7 @@
 #include <ATen/Parallel.h>
+#include <nlohmann/json.hpp>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "train/evaluator.h"
@@ -39,7 +39,8 @@ void add_eval(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("eval", "Measure what the keys of a trained run open");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("RUN", arguments->run, "run directory")->required();
-  command->add_option("OVERRIDES", arguments->overrides, "key=value, for example data.file=mnist.h5 or eval.train=true");
+  command->add_option("OVERRIDES", arguments->overrides,
+                      "key=value, for example data.file=mnist.h5 or eval.train=true");
   command
       ->add_option("--keys", arguments->keys,
                    "correct and wrong keys, each tried on every sample; 0: a fresh key for every batch; default: "

@@ -1,7 +1,7 @@
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -51,6 +51,11 @@ nlohmann::json describe_file(const std::filesystem::path& path) {
   const auto file = h5::File::open(path);
   nlohmann::json description{{"path", path.string()}};
   for (const auto& name : file.attribute_names("/")) description[name] = attribute(file, name);
+  if (description.contains("format")) {  // data sets call themselves that, and images or features their kind
+    description["content"] = description["kind"];
+    description["kind"] = description["format"];
+    description.erase("format");
+  }
   if (!description.contains("kind") || !description["kind"].is_string())
     fail_input("{}: not a file of spankey (no attribute 'kind')", path.string());
   const auto kind = description["kind"].get<std::string>();

@@ -1,7 +1,8 @@
+#include <fmt/ranges.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <climits>
-#include <cstdio>
 
 #include "cli/command.h"
 
@@ -14,6 +15,17 @@ void keep_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
 }
 
+// CLI11 says of a mistyped command only that one is required.
+std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  std::vector<std::string> names;
+  for (const auto* command : app.get_subcommands({})) names.push_back(command->get_name());
+  if (argc < 2 || argv[1][0] == '-' || std::find(names.begin(), names.end(), argv[1]) != names.end())
+    return fmt::format("{} (see --help)", error.what());
+  const auto near = spankey::nearest(argv[1], names);
+  return fmt::format("no command '{}'; accepted: {}{}", argv[1], fmt::join(names, ", "),
+                     near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -24,8 +36,9 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.set_version_flag("--version", cli::version_text);
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 done, 2 bad configuration or input, 3 run failed, 75 checkpointed and wants to be started "
-             "again.\nspankey COMMAND --help tells more.");
+  app.footer(
+      "Exit codes: 0 done, 2 bad configuration or input, 3 run failed, 75 checkpointed and wants to be started "
+      "again.\nspankey COMMAND --help tells more.");
   cli::Action action;
   cli::add_train(app, action);
   cli::add_eval(app, action);
@@ -37,7 +50,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    if (cli::launcher_rank() == 0) std::fprintf(stderr, "spankey: %s (see --help)\n", error.what());
+    if (cli::launcher_rank() == 0) fmt::print(stderr, "spankey: {}\n", explain(app, error, argc, argv));
     return static_cast<int>(ExitCode::bad_input);
   }
   return static_cast<int>(cli::report_errors(action));

@@ -49,8 +49,8 @@ ExitCode report_errors(const Action& action) {
     return action();
   } catch (const Error& error) {
     // Every rank has read the same wrong file: rank 0 speaks for all, and the launcher ends the others. One that is
-    // still there a second later is the only one that knows.
-    if (launcher_rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(1));
+    // still there seconds later is the only one that knows.
+    if (launcher_rank() != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
     fmt::print(stderr, "spankey: {}\n", error.what());
     return error.code();
   } catch (const std::exception& error) {

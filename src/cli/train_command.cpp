@@ -1,8 +1,7 @@
-#include "train/trainer.h"
-
 #include <memory>
 
 #include "cli/command.h"
+#include "train/trainer.h"
 
 namespace spankey::cli {
 namespace {
@@ -32,9 +31,10 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("--resume", arguments->resume, "auto: go on if there is a checkpoint")
       ->check(CLI::IsMember({"auto", "never", "require"}));
   command->add_flag("--allow-change", arguments->allow_change, "go on although the configuration has changed");
-  command->footer("Stop with SIGUSR2 (Ctrl-C without mpirun) or a file STOP in the run directory: the run commits a "
-                  "checkpoint and exits with 75.\n\nConfiguration:\n" +
-                  describe_fields());
+  command->footer(
+      "Stop with SIGUSR2 (Ctrl-C without mpirun) or a file STOP in the run directory: the run commits a "
+      "checkpoint and exits with 75.\n\nConfiguration:\n" +
+      describe_fields());
   command->callback([arguments, &action] {
     action = [arguments] {
       const TrainRequest request{.config = load_config(arguments->config, arguments->overrides),

@@ -1,4 +1,8 @@
 // TOML to Config. toml++ stays in this file.
+
+// toml++ asserts what malformed text violates before it goes on to refuse that text; without the assertions (as in a
+// release build) the refusal is what the user gets.
+#define TOML_ASSERT(expression) static_assert(true)
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -6,6 +10,7 @@
 #include <deque>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <system_error>
 #include <tuple>
 
@@ -236,8 +241,46 @@ void refuse_nul(std::string_view text, const std::string& name) {
   fail_input("{}:{}: a NUL byte at offset {}: accepted: a text file in TOML", name, line, offset);
 }
 
+std::string_view opening_quote(std::string_view rest) {
+  for (const std::string_view quote : {"\"\"\"", "'''", "\"", "'"}) {
+    if (rest.starts_with(quote)) return quote;
+  }
+  return "";
+}
+
+// Outside comments and strings of one line nothing but ASCII is let through: beside strings TOML forbids the rest, and
+// toml++ 3.3 classifies such a character as white space or not by a table that has a hole (U+FB26 to U+FEFE, undefined
+// behaviour), in strings of several lines too.
+void refuse_stray_characters(std::string_view text, const std::string& name) {
+  const std::string_view line_end = "\n";
+  std::string_view closing;  // what ends the string or comment we are in; empty outside
+  for (std::size_t i = text.starts_with("\xef\xbb\xbf") ? 3 : 0; i < text.size();) {
+    const std::string_view rest = text.substr(i);
+    if (static_cast<unsigned char>(rest[0]) >= 0x80 && closing.size() != 1) {
+      const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i), '\n');
+      fail_input("{}:{}: not valid TOML: a character outside ASCII; accepted: in comments and in strings of one line",
+                 name, line);
+    }
+    if (closing.empty()) {
+      closing = rest[0] == '#' ? line_end : opening_quote(rest);
+      i += std::max<std::size_t>(1, closing.size());
+    } else if (closing[0] == '"' && rest[0] == '\\') {
+      i += 2;
+    } else if (rest.starts_with(closing)) {
+      i += closing.size();
+      // A string of several lines may end in one or two quotes of its own.
+      for (int own = 0; own < 2 && closing.size() == 3 && i < text.size() && text[i] == closing[0]; ++own) ++i;
+      closing = {};
+    } else {
+      if (closing.size() == 1 && rest[0] == '\n') closing = {};  // left open; toml++ says so
+      ++i;
+    }
+  }
+}
+
 toml::table parse_text(std::string_view text, const std::string& name) {
   refuse_nul(text, name);
+  refuse_stray_characters(text, name);
   try {
     return toml::parse(text, name);
   } catch (const toml::parse_error& error) {
@@ -278,9 +321,10 @@ std::string trimmed(std::string_view text) {
 // The value as TOML; what is not TOML is a bare word, which stands for the string.
 toml::table override_value(const std::string& word) {
   try {
+    refuse_stray_characters(word, "command line");
     toml::table parsed = toml::parse("value = " + word);
     if (parsed.size() == 1) return parsed;
-  } catch (const toml::parse_error&) {
+  } catch (const std::runtime_error&) {  // toml::parse_error or Error
     return toml::table{{"value", word}};
   }
   return toml::table{{"value", word}};

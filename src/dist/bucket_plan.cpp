@@ -14,7 +14,8 @@ std::vector<Bucket> plan_buckets(std::span<const std::int64_t> sizes_bytes, std:
 
   const std::int64_t tail_most = std::min(bucket_bytes, last_bucket_most_bytes);
   std::int64_t tail = count - 1;
-  for (std::int64_t bytes = size(tail); tail > 0 && bytes + size(tail - 1) <= tail_most; --tail) bytes += size(tail - 1);
+  for (std::int64_t bytes = size(tail); tail > 0 && bytes + size(tail - 1) <= tail_most; --tail)
+    bytes += size(tail - 1);
 
   std::vector<Bucket> buckets;
   std::int64_t first = 0, bytes = 0;

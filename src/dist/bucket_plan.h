@@ -17,8 +17,8 @@ struct Bucket {
 constexpr std::int64_t last_bucket_most_bytes = std::int64_t{1} << 20;
 
 // `sizes_bytes`: sizes of the parameters in backward order. Every bucket before the last is closed as soon as it has
-// reached `bucket_bytes`, so that the first ones are large; the last takes as many of the final parameters as stay under
-// min(bucket_bytes, last_bucket_most_bytes), and at least one. No parameters, no buckets.
+// reached `bucket_bytes`, so that the first ones are large; the last takes as many of the final parameters as stay
+// under min(bucket_bytes, last_bucket_most_bytes), and at least one. No parameters, no buckets.
 std::vector<Bucket> plan_buckets(std::span<const std::int64_t> sizes_bytes, std::int64_t bucket_bytes);
 
 }  // namespace spankey

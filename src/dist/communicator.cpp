@@ -39,10 +39,7 @@ std::string short_hex(const std::uint8_t* digest) {
 }  // namespace
 
 Communicator::Communicator(const Topology& topology)
-    : rank_(topology.rank),
-      size_(topology.size),
-      local_rank_(topology.local_rank),
-      local_size_(topology.local_size) {}
+    : rank_(topology.rank), size_(topology.size), local_rank_(topology.local_rank), local_size_(topology.local_size) {}
 
 void Communicator::broadcast(at::Tensor& tensor, int root) {
   check_tensor(tensor);
@@ -74,7 +71,9 @@ void Communicator::exchange(const at::Tensor& send, at::Tensor& receive, int pee
   do_exchange(send, receive, peer);
 }
 
-void Communicator::barrier() { do_barrier(); }
+void Communicator::barrier() {
+  do_barrier();
+}
 
 void Communicator::agree(const Digest& digest, std::string_view what) {
   auto mine = at::empty({static_cast<std::int64_t>(digest.size())}, at::kByte);

@@ -1,8 +1,8 @@
 // Collective communication between the ranks of a run (tensors in, tensors out).
 //
 // The public functions state and check the contract once for every back end; the back ends implement the private do_*.
-// Every collective has a deadline. A communicator is used by one thread at a time: whoever wants to communicate from two
-// threads takes a second one with split().
+// Every collective has a deadline. A communicator is used by one thread at a time: whoever wants to communicate from
+// two threads takes a second one with split().
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -39,7 +39,8 @@ class Communicator {
 
   // `tensor` of every rank becomes that of `root`.
   void broadcast(at::Tensor& tensor, int root);
-  // `tensor` of every rank becomes the element-wise sum, maximum or minimum over the ranks: the same bits on all of them.
+  // `tensor` of every rank becomes the element-wise sum, maximum or minimum over the ranks: the same bits on all of
+  // them.
   void all_reduce(at::Tensor& tensor, ReduceOp op = ReduceOp::sum);
   // (size, ...): the tensors of all ranks in rank order.
   at::Tensor all_gather(const at::Tensor& tensor);

@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::int64_t alignment = 64 / sizeof(float);  // elements
 
-std::int64_t aligned(std::int64_t elements) { return (elements + alignment - 1) / alignment * alignment; }
+std::int64_t aligned(std::int64_t elements) {
+  return (elements + alignment - 1) / alignment * alignment;
+}
 
 void check_parameter(const std::string& name, const at::Tensor& parameter, const at::Tensor& first) {
   SPANKEY_CHECK(parameter.defined());

@@ -15,9 +15,9 @@ namespace spankey {
 // optimiser, reduction, snapshot and norm are each one pass over contiguous memory.
 //
 // Backward order: the reverse of the order of registration, which is about the order in which gradients become final.
-// Every parameter starts at a multiple of 64 bytes. The gaps are zero in both tensors at the start and stay zero under any
-// element-wise update that maps (weight 0, gradient 0) to 0, as all optimisers here do.
-// Views are contiguous whatever the strides of the parameter were.
+// Every parameter starts at a multiple of 64 bytes. The gaps are zero in both tensors at the start and stay zero under
+// any element-wise update that maps (weight 0, gradient 0) to 0, as all optimisers here do. Views are contiguous
+// whatever the strides of the parameter were.
 class FlatParameters {
  public:
   struct Entry {
@@ -29,9 +29,9 @@ class FlatParameters {
   // `named` in order of registration: different leaves that require gradients, float32, on one device.
   explicit FlatParameters(const std::vector<std::pair<std::string, at::Tensor>>& named);
 
-  const at::Tensor& weights() const { return weights_; }      // (size) float32
-  const at::Tensor& gradients() const { return gradients_; }  // (size) float32
-  std::int64_t size() const { return weights_.numel(); }      // elements, gaps included
+  const at::Tensor& weights() const { return weights_; }          // (size) float32
+  const at::Tensor& gradients() const { return gradients_; }      // (size) float32
+  std::int64_t size() const { return weights_.numel(); }          // elements, gaps included
   const std::vector<Entry>& entries() const { return entries_; }  // in backward order
   const Entry& find(std::string_view name) const;
 

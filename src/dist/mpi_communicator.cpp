@@ -14,37 +14,56 @@ struct MpiCommunicator::Shared {
   Shared(std::shared_ptr<MpiSession> mpi_session, double timeout_seconds, std::int64_t bytes)
       : session(std::move(mpi_session)), piece_bytes(bytes), watchdog(session->world_rank(), timeout_seconds) {}
 
-  Watchdog::Guard watch(const char* operation, std::int64_t bytes, int rank, int size, std::source_location place) {
-    return {watchdog, {operation, bytes, rank, size, place.file_name(), place.line(), {}}};
+  // MPI_Finalize waits for the other ranks, and one of them may have results to write before it comes.
+  ~Shared() {
+    if (is_unwinding()) return;
+    const auto guard =
+        watch("end of MPI", 0, session->world_rank(), 0, std::source_location::current(), /*patience=*/10);
+    session.reset();
+  }
+
+  Watchdog::Guard watch(const char* operation, std::int64_t bytes, int rank, int size, std::source_location place,
+                        double patience = 1) {
+    return {watchdog, {operation, bytes, rank, size, place.file_name(), place.line(), patience}};
   }
 
   std::shared_ptr<MpiSession> session;
   std::int64_t piece_bytes;
-  Watchdog watchdog;  // stops before MPI ends
+  Watchdog watchdog;
 };
 
 namespace {
 
 MPI_Datatype mpi_type(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
-    case at::kFloat: return MPI_FLOAT;
-    case at::kDouble: return MPI_DOUBLE;
-    case at::kLong: return MPI_INT64_T;
-    case at::kByte: return MPI_UINT8_T;
-    default: fail_run("no MPI type for {}", at::toString(tensor.scalar_type()));
+    case at::kFloat:
+      return MPI_FLOAT;
+    case at::kDouble:
+      return MPI_DOUBLE;
+    case at::kLong:
+      return MPI_INT64_T;
+    case at::kByte:
+      return MPI_UINT8_T;
+    default:
+      fail_run("no MPI type for {}", at::toString(tensor.scalar_type()));
   }
 }
 
 MPI_Op mpi_op(ReduceOp op) {
   switch (op) {
-    case ReduceOp::sum: return MPI_SUM;
-    case ReduceOp::max: return MPI_MAX;
-    case ReduceOp::min: return MPI_MIN;
+    case ReduceOp::sum:
+      return MPI_SUM;
+    case ReduceOp::max:
+      return MPI_MAX;
+    case ReduceOp::min:
+      return MPI_MIN;
   }
   fail_run("no MPI operation for ReduceOp {}", static_cast<int>(op));
 }
 
-std::int64_t bytes_of(const at::Tensor& tensor) { return static_cast<std::int64_t>(tensor.nbytes()); }
+std::int64_t bytes_of(const at::Tensor& tensor) {
+  return static_cast<std::int64_t>(tensor.nbytes());
+}
 
 // Calls piece(first byte, element count) for consecutive pieces of at most `piece_bytes`.
 template <class Piece>
@@ -55,8 +74,12 @@ void for_pieces(const at::Tensor& tensor, std::int64_t piece_bytes, Piece&& piec
     piece(first * item, static_cast<int>(std::min(most, tensor.numel() - first)));
 }
 
-std::byte* bytes(at::Tensor& tensor) { return static_cast<std::byte*>(tensor.mutable_data_ptr()); }
-const std::byte* bytes(const at::Tensor& tensor) { return static_cast<const std::byte*>(tensor.const_data_ptr()); }
+std::byte* bytes(at::Tensor& tensor) {
+  return static_cast<std::byte*>(tensor.mutable_data_ptr());
+}
+const std::byte* bytes(const at::Tensor& tensor) {
+  return static_cast<const std::byte*>(tensor.const_data_ptr());
+}
 
 // A duplicate or part of the world whose errors come back as return codes.
 MPI_Comm with_error_codes(int world_rank, MPI_Comm comm) {
@@ -85,8 +108,7 @@ std::unique_ptr<MpiCommunicator> MpiCommunicator::world(double timeout_seconds, 
   const auto guard = shared->watch("start of the communicator", 0, world_rank, 0, std::source_location::current());
   MPI_Comm comm = MPI_COMM_NULL;
   SPANKEY_MPI(world_rank, MPI_Comm_dup(MPI_COMM_WORLD, &comm));
-  return std::unique_ptr<MpiCommunicator>(
-      new MpiCommunicator(std::move(shared), with_error_codes(world_rank, comm)));
+  return std::unique_ptr<MpiCommunicator>(new MpiCommunicator(std::move(shared), with_error_codes(world_rank, comm)));
 }
 
 MpiCommunicator::MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm)
@@ -95,7 +117,9 @@ MpiCommunicator::MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm)
 MpiCommunicator::~MpiCommunicator() {
   int ended = 0;
   MPI_Finalized(&ended);
-  if (!ended && !is_unwinding()) MPI_Comm_free(&comm_);
+  if (ended || is_unwinding()) return;
+  const auto guard = watch("release of the communicator", 0);
+  MPI_Comm_free(&comm_);
 }
 
 Watchdog::Guard MpiCommunicator::watch(const char* operation, std::int64_t bytes, std::source_location place) {
@@ -118,7 +142,9 @@ void MpiCommunicator::abort(int exit_code) {
   std::_Exit(exit_code);
 }
 
-void MpiCommunicator::set_place(const std::string& place) { shared_->watchdog.set_place(place); }
+void MpiCommunicator::set_place(const std::string& place) {
+  shared_->watchdog.set_place(place);
+}
 
 void MpiCommunicator::do_broadcast(at::Tensor& tensor, int root) {
   const auto guard = watch("broadcast", bytes_of(tensor));
@@ -140,8 +166,8 @@ void MpiCommunicator::do_all_gather(const at::Tensor& tensor, at::Tensor& gather
   const std::int64_t item = tensor.element_size();
   for_pieces(tensor, shared_->piece_bytes, [&](std::int64_t first, int count) {
     auto piece = at::empty({size(), count}, tensor.options());
-    SPANKEY_MPI(shared_->session->world_rank(), MPI_Allgather(bytes(tensor) + first, count, mpi_type(tensor), bytes(piece),
-                                                              count, mpi_type(tensor), comm_));
+    SPANKEY_MPI(shared_->session->world_rank(), MPI_Allgather(bytes(tensor) + first, count, mpi_type(tensor),
+                                                              bytes(piece), count, mpi_type(tensor), comm_));
     gathered.view({size(), tensor.numel()}).narrow(1, first / item, count).copy_(piece);
   });
 }
@@ -150,8 +176,8 @@ void MpiCommunicator::do_exchange(const at::Tensor& send, at::Tensor& receive, i
   const auto guard = watch("exchange", bytes_of(send));
   for_pieces(send, shared_->piece_bytes, [&](std::int64_t first, int count) {
     SPANKEY_MPI(shared_->session->world_rank(),
-                MPI_Sendrecv(bytes(send) + first, count, mpi_type(send), peer, /*sendtag=*/0, bytes(receive) + first, count,
-                             mpi_type(send), peer, /*recvtag=*/0, comm_, MPI_STATUS_IGNORE));
+                MPI_Sendrecv(bytes(send) + first, count, mpi_type(send), peer, /*sendtag=*/0, bytes(receive) + first,
+                             count, mpi_type(send), peer, /*recvtag=*/0, comm_, MPI_STATUS_IGNORE));
   });
 }
 

@@ -23,7 +23,9 @@ void check_mpi(int code, const char* expression, int rank, const char* file, int
 
 }  // namespace detail
 
-bool is_unwinding() { return std::uncaught_exceptions() > 0; }
+bool is_unwinding() {
+  return std::uncaught_exceptions() > 0;
+}
 
 void advise_yield_when_idle() {
   const char* local_ranks = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
@@ -59,8 +61,8 @@ MpiSession::MpiSession() {
   }
   SPANKEY_MPI(-1, MPI_Comm_rank(MPI_COMM_WORLD, &world_rank_));
   if (level < MPI_THREAD_MULTIPLE)
-    fail_run("rank {}: MPI grants thread level {}, but a communication thread needs MPI_THREAD_MULTIPLE ({})", world_rank_,
-             level, MPI_THREAD_MULTIPLE);
+    fail_run("rank {}: MPI grants thread level {}, but a communication thread needs MPI_THREAD_MULTIPLE ({})",
+             world_rank_, level, MPI_THREAD_MULTIPLE);
 }
 
 MpiSession::~MpiSession() {

@@ -7,8 +7,8 @@
 
 namespace spankey {
 
-// Holds MPI open. Starts it with MPI_THREAD_MULTIPLE, or joins what somebody else has started (and then leaves the end to
-// them). Throws Error(run_failed) when the thread level is not granted. The last holder finalizes, except while an
+// Holds MPI open. Starts it with MPI_THREAD_MULTIPLE, or joins what somebody else has started (and then leaves the end
+// to them). Throws Error(run_failed) when the thread level is not granted. The last holder finalizes, except while an
 // exception unwinds: a dying rank would wait there for ranks that wait for it.
 class MpiSession {
  public:
@@ -29,8 +29,8 @@ class MpiSession {
 // True while an exception is on its way through this thread: nothing collective may be done then.
 bool is_unwinding();
 
-// Open MPI spins while it waits. Where the node has fewer cores than waiting and computing threads, the waiting ones must
-// offer their core to the others: sets OMPI_MCA_mpi_yield_when_idle unless the user has. Call before MPI starts.
+// Open MPI spins while it waits. Where the node has fewer cores than waiting and computing threads, the waiting ones
+// must offer their core to the others: sets OMPI_MCA_mpi_yield_when_idle unless the user has. Call before MPI starts.
 void advise_yield_when_idle();
 
 namespace detail {
@@ -40,4 +40,5 @@ void check_mpi(int code, const char* expression, int rank, const char* file, int
 }  // namespace spankey
 
 // Throws Error(run_failed) naming expression, rank, place and MPI's own text. `rank` is the rank in the world.
-#define SPANKEY_MPI(rank, expression) ::spankey::detail::check_mpi((expression), #expression, (rank), __FILE__, __LINE__)
+#define SPANKEY_MPI(rank, expression) \
+  ::spankey::detail::check_mpi((expression), #expression, (rank), __FILE__, __LINE__)

@@ -62,7 +62,8 @@ Reducer::Reducer(FlatParameters& flat, Communicator& communicator, const Reducer
   for (std::size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
     const auto [begin, end] = range_of(buckets_[bucket], flat_);
     longest = std::max(longest, end - begin);
-    bucket_of_.insert(bucket_of_.end(), static_cast<std::size_t>(buckets_[bucket].last - buckets_[bucket].first), bucket);
+    bucket_of_.insert(bucket_of_.end(), static_cast<std::size_t>(buckets_[bucket].last - buckets_[bucket].first),
+                      bucket);
   }
   if (elastic_) {
     gradient_tree_.emplace(local_shards_);
@@ -122,7 +123,8 @@ void Reducer::on_gradient(std::size_t entry) {
   if (phase_ != Phase::in_shard) return;  // a backward that is none of ours
   flat_.check_attached(entry);
   if (arrived_[entry])
-    fail_run("a second backward reached {} in one shard; its gradient may already have left", flat_.entries()[entry].name);
+    fail_run("a second backward reached {} in one shard; its gradient may already have left",
+             flat_.entries()[entry].name);
   arrived_[entry] = 1;
   --missing_[bucket_of_[entry]];
   if (last_shard_) release_ready_buckets();

@@ -39,11 +39,11 @@ struct ReducerOptions {
 //   for each of its shards:  begin_shard(last?); forward; backward; extras() = ...; end_shard();
 //   finish();                // flat.gradients() and extras() hold the sum over all shards of all ranks
 //
-// Hooks on the gradient accumulators notice which gradients are final. During the last shard's backward, full buckets go
-// to a communication thread, strictly in the order of the plan, so that all ranks communicate in one order whatever order
-// their hooks fire in. The last bucket has nothing left to hide behind and is reduced in finish() on the caller's thread;
-// a plan of one bucket, or one rank, needs no thread. A parameter without a gradient counts as zero. A shard without
-// backward (an empty one) is a sum of zeros.
+// Hooks on the gradient accumulators notice which gradients are final. During the last shard's backward, full buckets
+// go to a communication thread, strictly in the order of the plan, so that all ranks communicate in one order whatever
+// order their hooks fire in. The last bucket has nothing left to hide behind and is reduced in finish() on the caller's
+// thread; a plan of one bucket, or one rank, needs no thread. A parameter without a gradient counts as zero. A shard
+// without backward (an empty one) is a sum of zeros.
 //
 // At most one backward a shard may reach a parameter. Errors of the communication thread are thrown by finish(); after
 // any error the reducer is of no more use. Elastic: Error(bad_input) where shards and ranks do not fit.
@@ -80,20 +80,20 @@ class Reducer {
   const bool elastic_;
   const std::int64_t local_shards_;  // elastic; 0 under fast, where it is free
   std::vector<Bucket> buckets_;
-  std::vector<std::size_t> bucket_of_;      // entry -> bucket
-  std::size_t threaded_buckets_ = 0;        // the first ones, which leave during backward
-  std::optional<TreeSum> gradient_tree_;    // elastic
-  std::optional<TreeSum> extras_tree_;      // elastic
-  at::Tensor extras_;                       // (extra) float64
-  at::Tensor extras_sum_;                   // (extra) float64, fast: earlier shards
-  at::Tensor scratch_, extras_scratch_;     // elastic: what the peer sent
+  std::vector<std::size_t> bucket_of_;    // entry -> bucket
+  std::size_t threaded_buckets_ = 0;      // the first ones, which leave during backward
+  std::optional<TreeSum> gradient_tree_;  // elastic
+  std::optional<TreeSum> extras_tree_;    // elastic
+  at::Tensor extras_;                     // (extra) float64
+  at::Tensor extras_sum_;                 // (extra) float64, fast: earlier shards
+  at::Tensor scratch_, extras_scratch_;   // elastic: what the peer sent
   std::vector<std::pair<std::shared_ptr<torch::autograd::Node>, std::uintptr_t>> hooks_;
 
   Phase phase_ = Phase::idle;
   bool last_shard_ = false;
   std::int64_t shard_ = 0;
-  std::vector<char> arrived_;            // entry -> has its gradient in this shard
-  std::vector<std::int64_t> missing_;    // bucket -> gradients to come
+  std::vector<char> arrived_;          // entry -> has its gradient in this shard
+  std::vector<std::int64_t> missing_;  // bucket -> gradients to come
 
   std::mutex mutex_;  // guards the hooks' state above and what follows
   std::condition_variable changed_;

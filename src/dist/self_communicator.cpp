@@ -31,6 +31,8 @@ class SelfCommunicator final : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_self_communicator(double) { return std::make_unique<SelfCommunicator>(); }
+std::unique_ptr<Communicator> make_self_communicator(double) {
+  return std::make_unique<SelfCommunicator>();
+}
 
 }  // namespace spankey

@@ -57,7 +57,9 @@ class ThreadCommunicator final : public Communicator {
   void do_all_reduce(at::Tensor& tensor, ReduceOp op) override;
   void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) override;
   void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) override;
-  void do_barrier() override { meet("barrier", {}, [](const auto&) {}); }
+  void do_barrier() override {
+    meet("barrier", {}, [](const auto&) {});
+  }
 
   // All ranks deposit a tensor; then each reads the deposits of all; nobody leaves before everybody has read.
   template <class Read>
@@ -75,12 +77,11 @@ class ThreadCommunicator final : public Communicator {
 
 template <class Ready>
 void ThreadCommunicator::wait(std::unique_lock<std::mutex>& lock, const char* operation, Ready&& ready) {
-  const bool in_time =
-      family_->changed.wait_for(lock, family_->timeout, [&] { return family_->broken.has_value() || ready(); });
+  family_->changed.wait_for(lock, family_->timeout, [&] { return family_->broken.has_value() || ready(); });
+  if (ready()) return;  // also where another rank has failed since
   if (family_->broken) fail_run("rank {}: {} given up: {}", rank(), operation, *family_->broken);
-  if (!in_time)
-    fail_run("rank {}: {} with {} ranks has waited longer than {:g} s, {}", rank(), operation, size(),
-             family_->timeout.count(), place_);
+  fail_run("rank {}: {} with {} ranks has waited longer than {:g} s, {}", rank(), operation, size(),
+           family_->timeout.count(), place_);
 }
 
 void ThreadCommunicator::wait_for_all(std::unique_lock<std::mutex>& lock, const char* operation) {
@@ -101,8 +102,8 @@ void ThreadCommunicator::check_deposits(const char* operation) const {
       fail_run("rank {} calls {} while rank {} calls {}", rank(), operation, other, theirs.operation);
     if (mine.tensor.defined() &&
         (mine.tensor.sizes() != theirs.tensor.sizes() || mine.tensor.scalar_type() != theirs.tensor.scalar_type()))
-      fail_run("{}: rank {} has {} elements of {}, rank {} has {} of {}", operation, rank(), mine.tensor.numel(),
-               at::toString(mine.tensor.scalar_type()), other, theirs.tensor.numel(),
+      fail_run("{}: rank {} has {} elements of {}, rank {} has {} elements of {}", operation, rank(),
+               mine.tensor.numel(), at::toString(mine.tensor.scalar_type()), other, theirs.tensor.numel(),
                at::toString(theirs.tensor.scalar_type()));
   }
 }
@@ -139,7 +140,8 @@ void ThreadCommunicator::do_all_reduce(at::Tensor& tensor, ReduceOp op) {
 
 void ThreadCommunicator::do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) {
   meet("all_gather", tensor, [&](const auto& deposits) {
-    for (int other = 0; other < size(); ++other) gathered[other].copy_(deposits[static_cast<std::size_t>(other)].tensor);
+    for (int other = 0; other < size(); ++other)
+      gathered[other].copy_(deposits[static_cast<std::size_t>(other)].tensor);
   });
 }
 
@@ -160,8 +162,7 @@ std::unique_ptr<Communicator> ThreadCommunicator::split(int color, int key) {
   std::vector<int> members;
   for (int other = 0; other < size(); ++other)
     if (values[2 * other] == color) members.push_back(other);
-  std::stable_sort(members.begin(), members.end(),
-                   [&](int a, int b) { return values[2 * a + 1] < values[2 * b + 1]; });
+  std::stable_sort(members.begin(), members.end(), [&](int a, int b) { return values[2 * a + 1] < values[2 * b + 1]; });
   const int number = splits_++;
   if (color < 0) return nullptr;
   const int part_rank = static_cast<int>(std::find(members.begin(), members.end(), rank()) - members.begin());

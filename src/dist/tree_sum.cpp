@@ -8,13 +8,17 @@
 
 namespace spankey {
 
-bool is_power_of_two(std::int64_t value) { return value > 0 && std::has_single_bit(static_cast<std::uint64_t>(value)); }
+bool is_power_of_two(std::int64_t value) {
+  return value > 0 && std::has_single_bit(static_cast<std::uint64_t>(value));
+}
 
 void check_elastic(std::int64_t shards, std::int64_t ranks) {
-  if (!is_power_of_two(shards)) fail_input("dist.shards = {}: dist.reduction = \"elastic\" needs a power of two", shards);
+  if (!is_power_of_two(shards))
+    fail_input("dist.shards = {}: dist.reduction = \"elastic\" needs a power of two", shards);
   if (!is_power_of_two(ranks) || shards % ranks != 0)
-    fail_input("dist.shards = {} with {} ranks: dist.reduction = \"elastic\" needs a number of ranks that divides the shards",
-               shards, ranks);
+    fail_input(
+        "dist.shards = {} with {} ranks: dist.reduction = \"elastic\" needs a number of ranks that divides the shards",
+        shards, ranks);
 }
 
 TreeSum::TreeSum(std::int64_t terms)

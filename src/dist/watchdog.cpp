@@ -16,7 +16,8 @@ constexpr std::chrono::seconds patience_with_log{5};
 
 }  // namespace
 
-Watchdog::Watchdog(int world_rank, double timeout_seconds) : world_rank_(world_rank), timeout_seconds_(timeout_seconds) {
+Watchdog::Watchdog(int world_rank, double timeout_seconds)
+    : world_rank_(world_rank), timeout_seconds_(timeout_seconds) {
   SPANKEY_CHECK_OP(timeout_seconds, >, 0.0);
   thread_ = std::thread([this] { watch(); });
 }
@@ -30,8 +31,7 @@ Watchdog::~Watchdog() {
   thread_.join();
 }
 
-Watchdog::Guard::Guard(Watchdog& watchdog, Waiting waiting) : watchdog_(watchdog) {
-  waiting.since = std::chrono::steady_clock::now();
+Watchdog::Guard::Guard(Watchdog& watchdog, const Waiting& waiting) : watchdog_(watchdog) {
   const std::lock_guard lock(watchdog_.mutex_);
   entry_ = watchdog_.waiting_.insert(watchdog_.waiting_.end(), waiting);
 }
@@ -53,7 +53,7 @@ void Watchdog::watch() {
     const auto now = std::chrono::steady_clock::now();
     for (const auto& waiting : waiting_) {
       const double waited_seconds = std::chrono::duration<double>(now - waiting.since).count();
-      if (waited_seconds > timeout_seconds_) end_process(waiting, waited_seconds);
+      if (waited_seconds > timeout_seconds_ * waiting.patience) end_process(waiting, waited_seconds);
     }
   }
 }
@@ -65,7 +65,7 @@ void Watchdog::end_process(const Waiting& waiting, double waited_seconds) const 
     _exit(static_cast<int>(ExitCode::run_failed));
   }).detach();
   log::error(
-      "rank {}: {} of {} bytes with {} ranks (as rank {}) has waited {:.1f} s, longer than dist.timeout_seconds = {:g}, at "
+      "rank {}: {} of {} bytes with {} ranks (as rank {}) has waited {:.1f} s, dist.timeout_seconds = {:g}, at "
       "{}:{}, {}; another rank is lost, stuck or late: giving up",
       world_rank_, waiting.operation, waiting.bytes, waiting.size, waiting.rank, waited_seconds, timeout_seconds_,
       waiting.file, waiting.line, place_);

@@ -18,7 +18,8 @@ struct Waiting {
   int rank, size;  // of the communicator
   const char* file;
   std::uint_least32_t line;
-  std::chrono::steady_clock::time_point since;  // set by the guard
+  double patience = 1;  // in timeouts
+  std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
 };
 
 // One thread that looks at what the others wait for. When something has waited longer than the timeout, it logs rank,
@@ -33,7 +34,7 @@ class Watchdog {
   // Watches the calling thread from construction to destruction.
   class Guard {
    public:
-    Guard(Watchdog& watchdog, Waiting waiting);
+    Guard(Watchdog& watchdog, const Waiting& waiting);
     ~Guard();
     Guard(const Guard&) = delete;
     Guard& operator=(const Guard&) = delete;

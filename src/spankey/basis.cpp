@@ -16,8 +16,7 @@ namespace {
 
 // Row j of the basis has a stream of its own: a wider basis begins with the narrower one's columns.
 Stream row_stream(std::uint64_t seed, std::int64_t row, std::uint32_t slot) {
-  return Stream(
-      {.seed = seed, .purpose = Purpose::basis, .sample = static_cast<std::uint64_t>(row), .layer = slot});
+  return Stream({.seed = seed, .purpose = Purpose::basis, .sample = static_cast<std::uint64_t>(row), .layer = slot});
 }
 
 at::Tensor draw_uniform(std::int64_t m, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
@@ -78,8 +77,8 @@ Digest basis_digest(const Basis& basis) {
   return hash.finish();
 }
 
-// Gram-Schmidt, each row orthogonalised twice (which is enough: Giraud et al. 2005), in plain loops rather than LAPACK's QR,
-// whose signs and last bits depend on the library.
+// Gram-Schmidt, each row orthogonalised twice (which is enough: Giraud et al. 2005), in plain loops rather than
+// LAPACK's QR, whose signs and last bits depend on the library.
 at::Tensor orthonormal_rows(const at::Tensor& matrix) {
   SPANKEY_CHECK(matrix.scalar_type() == at::kDouble);
   at::Tensor rows = matrix.contiguous().clone();

@@ -1,5 +1,5 @@
-// Deny losses: what teaches a network to be useless without a valid key. A loss is one file (deny_*.cpp) and one line of
-// the registry in deny.cpp.
+// Deny losses: what teaches a network to be useless without a valid key. A loss is one file (deny_*.cpp) and one line
+// of the registry in deny.cpp.
 #pragma once
 
 #include <ATen/core/Tensor.h>

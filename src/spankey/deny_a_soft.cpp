@@ -9,9 +9,8 @@ namespace spankey {
 
 at::Tensor deny_a_soft(const DenyInputs& inputs) {
   const double enough = std::log(static_cast<double>(inputs.correct.logits.size(1))) - inputs.config.gap;
-  return average_over_passes(inputs, [&](const Output& output) {
-    return (enough - prediction_entropy(output.logits)).relu().square();
-  });
+  return average_over_passes(
+      inputs, [&](const Output& output) { return (enough - prediction_entropy(output.logits)).relu().square(); });
 }
 
 }  // namespace spankey

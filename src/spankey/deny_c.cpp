@@ -1,4 +1,5 @@
-// Mode C: the correct key's logit of the true class leads the denied one's by `margin`. max(0, margin - (z_ok[y] - z_w[y]))
+// Mode C: the correct key's logit of the true class leads the denied one's by `margin`. max(0, margin - (z_ok[y] -
+// z_w[y]))
 #include <ATen/ATen.h>
 
 #include "spankey/deny.h"

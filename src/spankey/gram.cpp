@@ -107,7 +107,7 @@ double rescale_factor(double std, double target) {
 }
 
 at::Tensor rescale_differentiably(const at::Tensor& key, double target) {
-  return target > 0 ? key * (target / (key.std() + 1e-8)) : key;
+  return target > 0 ? key * (target / key.std().clamp_min(1e-8)) : key;
 }
 
 }  // namespace spankey

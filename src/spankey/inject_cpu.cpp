@@ -6,13 +6,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
+#include <memory>
 #include <vector>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 #include "base/error.h"
+#include "spankey/cpu_level.h"
 #include "spankey/inject_op.h"
 
 namespace spankey {
@@ -41,7 +44,6 @@ constexpr std::int64_t scratch_columns = 2048;  // widest block of columns
 namespace avx512 {
 #define SPANKEY_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")))
 #define SPANKEY_WIDTH 16
-#include "spankey/simd.inc"
 #include "spankey/inject_kernel.inc"
 #undef SPANKEY_TARGET
 #undef SPANKEY_WIDTH
@@ -50,7 +52,6 @@ namespace avx512 {
 namespace avx2 {
 #define SPANKEY_TARGET __attribute__((target("avx2,fma")))
 #define SPANKEY_WIDTH 8
-#include "spankey/simd.inc"
 #include "spankey/inject_kernel.inc"
 #undef SPANKEY_TARGET
 #undef SPANKEY_WIDTH
@@ -60,7 +61,6 @@ namespace avx2 {
 namespace plain {
 #define SPANKEY_TARGET
 #define SPANKEY_WIDTH 4
-#include "spankey/simd.inc"
 #include "spankey/inject_kernel.inc"
 #undef SPANKEY_TARGET
 #undef SPANKEY_WIDTH
@@ -69,19 +69,27 @@ namespace plain {
 
 using Kernel = void (*)(const InjectPart&, Rectangle, float*);
 
-Kernel choose_kernel() {
+Kernel kernel_of(CpuLevel level) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512dq"))
-    return avx512::inject_rectangle;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return avx2::inject_rectangle;
+  if (level == CpuLevel::avx512) return avx512::inject_rectangle;
+  if (level == CpuLevel::avx2) return avx2::inject_rectangle;
 #endif
   return plain::inject_rectangle;
 }
 
+// The calling thread's buffer of `size` floats, on a cache line: whole registers read from it must not straddle two.
+float* aligned_scratch(std::int64_t size) {
+  constexpr std::size_t line = 64;
+  thread_local std::vector<std::byte> buffer;
+  std::size_t space = static_cast<std::size_t>(size) * sizeof(float) + line;
+  buffer.resize(std::max(buffer.size(), space));
+  void* start = buffer.data();
+  return static_cast<float*>(std::align(line, space - line, start, space));
+}
+
 // Blocks of columns whose part of the basis stays in the first- or second-level cache, times groups of rows.
 void inject_float(const InjectPart& part, std::int64_t rows) {
-  static const Kernel kernel = choose_kernel();
+  const Kernel kernel = kernel_of(cpu_level());
   const std::int64_t m = part.basis ? part.m : 1;
   const std::int64_t block = std::clamp<std::int64_t>(16384 / m / 64 * 64, 64, scratch_columns);
   constexpr std::int64_t group = 32;
@@ -89,11 +97,10 @@ void inject_float(const InjectPart& part, std::int64_t rows) {
   const std::int64_t groups = (rows + group - 1) / group;
   const std::int64_t grain = std::max<std::int64_t>(1, 16384 / (std::min(block, part.d) * std::min(group, rows)));
   at::parallel_for(0, blocks * groups, grain, [&](std::int64_t begin, std::int64_t end) {
-    thread_local std::vector<float> scratch;
-    scratch.resize(static_cast<std::size_t>(scratch_columns + m * block));
+    float* scratch = aligned_scratch(scratch_columns + m * block);
     for (std::int64_t item = begin; item < end; ++item) {
       const std::int64_t row = item % groups * group, column = item / groups * block;
-      kernel(part, {row, std::min(row + group, rows), column, std::min(column + block, part.d)}, scratch.data());
+      kernel(part, {row, std::min(row + group, rows), column, std::min(column + block, part.d)}, scratch);
     }
   });
 }

@@ -34,9 +34,9 @@ at::Tensor flat_view(const at::Tensor& h, at::MemoryFormat format) {
 
 class InjectFunction : public torch::autograd::Function<InjectFunction> {
  public:
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h, const std::vector<at::Tensor>& coefficients,
-                            const std::vector<at::Tensor>& bases, const std::vector<std::int64_t>& rows, double gamma,
-                            bool multiply) {
+  // The lists must be TensorLists: of other containers the base class takes no tensors for gradients.
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h, at::TensorList coefficients,
+                            at::TensorList bases, at::IntArrayRef rows, double gamma, bool multiply) {
     at::AutoDispatchBelowADInplaceOrView below;
     bool key_grad = false;
     for (std::size_t p = 0; p < coefficients.size(); ++p) {
@@ -44,7 +44,7 @@ class InjectFunction : public torch::autograd::Function<InjectFunction> {
       SPANKEY_CHECK(bases[p].numel() == 0);  // the caller multiplies out what it wants to differentiate
       key_grad = true;
     }
-    variable_list saved(coefficients);
+    variable_list saved = coefficients.vec();
     saved.insert(saved.end(), bases.begin(), bases.end());
     if (key_grad) saved.push_back(h);
     ctx->save_for_backward(std::move(saved));
@@ -84,7 +84,7 @@ class InjectFunction : public torch::autograd::Function<InjectFunction> {
 
 at::Tensor inject_autograd(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
                            double gamma, bool multiply) {
-  return InjectFunction::apply(h, coefficients.vec(), bases.vec(), rows.vec(), gamma, multiply);
+  return InjectFunction::apply(h, coefficients, bases, rows, gamma, multiply);
 }
 
 TORCH_LIBRARY(spankey, library) {
@@ -102,10 +102,10 @@ TORCH_LIBRARY_IMPL(spankey, Autograd, library) {
 
 at::Tensor inject(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
                   double gamma, bool multiply) {
-  static const auto handle = c10::Dispatcher::singleton()
-                                 .findSchemaOrThrow("spankey::inject", "")
-                                 .typed<at::Tensor(const at::Tensor&, at::TensorList, at::TensorList, at::IntArrayRef,
-                                                   double, bool)>();
+  static const auto handle =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("spankey::inject", "")
+          .typed<at::Tensor(const at::Tensor&, at::TensorList, at::TensorList, at::IntArrayRef, double, bool)>();
   return handle.call(h, coefficients, bases, rows, gamma, multiply);
 }
 

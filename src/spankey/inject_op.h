@@ -1,4 +1,5 @@
-// The operator spankey::inject. Its CPU implementation is inject_cpu.cpp; a device module adds its own to the dispatcher.
+// The operator spankey::inject. Its CPU implementation is inject_cpu.cpp; a device module adds its own to the
+// dispatcher.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,8 +16,9 @@ constexpr double multiplier_high = 2.0;
 //   coefficients[p] (rows or 1, m) and bases[p] (m, d): keys coefficients * basis, or
 //   coefficients[p] (rows or 1, d) and an empty bases[p]: the keys themselves, or
 //   an empty coefficients[p]: no key.
-// d = elements of one sample; keys and basis columns in the order of h's memory, which is dense. multiply: h * clamp(1 +
-// gamma tanh k), else h + gamma k. Differentiable in h and in whole keys; what k is made of is recomputed, not stored.
+// d = elements of one sample; keys and basis columns in the order of h's memory, which is dense. multiply: h * clamp(1
+// + gamma tanh k), else h + gamma k. Differentiable in h and in whole keys; what k is made of is recomputed, not
+// stored.
 at::Tensor inject(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
                   double gamma, bool multiply);
 

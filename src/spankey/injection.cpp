@@ -90,9 +90,9 @@ at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const 
     if (!slot) {
       coefficients.push_back(at::empty({0}, h.options()));
     } else if (slot->basis.empty() || slot->coefficients.requires_grad()) {
-      const at::Tensor key =
-          slot->basis.empty() ? slot->coefficients
-                              : slot->coefficients.matmul(slot->basis[0].flat().to(slot->coefficients.options()));
+      const at::Tensor key = slot->basis.empty()
+                                 ? slot->coefficients
+                                 : slot->coefficients.matmul(slot->basis[0].flat().to(slot->coefficients.options()));
       coefficients.push_back(in_memory_order(key.to(dense.options()), dense).contiguous());
     } else {
       coefficients.push_back(slot->coefficients.to(dense.options()).contiguous());

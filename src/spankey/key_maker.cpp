@@ -30,8 +30,8 @@ KeyRules::KeyRules(const KeyConfig& config, Compat compat, const Basis& basis) :
     bases_.emplace_back(layer);
     grams_.push_back(make_gram(layer));
   }
-  const auto widest = std::max_element(grams_.begin(), grams_.end(),
-                                       [](const Gram& a, const Gram& b) { return a.width < b.width; });
+  const auto widest =
+      std::max_element(grams_.begin(), grams_.end(), [](const Gram& a, const Gram& b) { return a.width < b.width; });
   widest_ = widest - grams_.begin();
 }
 
@@ -70,8 +70,7 @@ std::vector<at::Tensor> KeyRules::factors(const std::vector<at::Tensor>& alphas,
     } else if (config_.rescale == Rescale::key) {
       const at::Tensor stds = key_std_rows(gram, alpha);
       for (std::int64_t i = 0; i < alpha.size(0); ++i)
-        factor.mutable_data_ptr<double>()[i] =
-            rescale_factor(stds.const_data_ptr<double>()[i], config_.target_std);
+        factor.mutable_data_ptr<double>()[i] = rescale_factor(stds.const_data_ptr<double>()[i], config_.target_std);
     }
     result.push_back(factor);
   }
@@ -128,8 +127,8 @@ std::vector<at::Tensor> KeyMaker::batch_alphas(std::int64_t epoch, std::int64_t 
     for (std::int64_t i = 0; i < n; ++i)
       Stream(stream_id(seed_, Purpose::alpha, epoch, step, samples[static_cast<std::size_t>(i)],
                        static_cast<std::size_t>(slot)))
-          .fill_uniform(std::span(alphas.mutable_data_ptr<float>() + i * config_.m,
-                                  static_cast<std::size_t>(config_.m)));
+          .fill_uniform(
+              std::span(alphas.mutable_data_ptr<float>() + i * config_.m, static_cast<std::size_t>(config_.m)));
     slots.push_back(alphas);
   }
   return slots;

@@ -37,8 +37,8 @@ class KeyRules {
   std::vector<at::Tensor> factors(const std::vector<at::Tensor>& alphas, std::int64_t repeats = 1) const;
 
   // `gauss`: (d) for each wrong slot. Rescaled like a key expanded to `rows` rows, in the type of `gauss`; without
-  // rescaling, the honest protocol brings each to `valid_std` (of the valid keys beside it, one entry for each slot) and
-  // the reference's leaves it as drawn. Returns (1, d_l) for each layer.
+  // rescaling, the honest protocol brings each to `valid_std` (of the valid keys beside it, one entry for each slot)
+  // and the reference's leaves it as drawn. Returns (1, d_l) for each layer.
   std::vector<at::Tensor> wrong_keys(const std::vector<at::Tensor>& gauss, std::int64_t rows,
                                      const std::vector<double>& valid_std) const;
 

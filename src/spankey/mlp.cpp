@@ -25,8 +25,8 @@ class Mlp : public Model {
   }
 
   Output forward(const at::Tensor& x, const Injection& injection) override {
-    at::Tensor h = in_->forward(injection.apply(0, x));                  // (n, 64)
-    h = middle_->forward(injection.apply(1, h).relu());                  // (n, 32)
+    at::Tensor h = in_->forward(injection.apply(0, x));  // (n, 64)
+    h = middle_->forward(injection.apply(1, h).relu());  // (n, 32)
     Output output;
     output.features = injection.apply(2, h).relu();
     output.logits = out_->forward(output.features);

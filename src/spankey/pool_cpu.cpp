@@ -1,5 +1,5 @@
-// Fused CPU kernels of pool_op.h, float32 over channels_last memory. Sums over images are formed in groups of fixed size
-// and added in order: the number of threads cannot change a bit.
+// Fused CPU kernels of pool_op.h, float32 over channels_last memory. Sums over images are formed in groups of fixed
+// size and added in order: the number of threads cannot change a bit.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -12,6 +12,7 @@
 #include <immintrin.h>
 #endif
 
+#include "spankey/cpu_level.h"
 #include "spankey/pool_op.h"
 
 namespace spankey {
@@ -30,7 +31,6 @@ struct ConvShape {
 namespace avx512 {
 #define SPANKEY_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")))
 #define SPANKEY_WIDTH 16
-#include "spankey/simd.inc"
 #include "spankey/pool_kernel.inc"
 #undef SPANKEY_TARGET
 #undef SPANKEY_WIDTH
@@ -39,7 +39,6 @@ namespace avx512 {
 namespace avx2 {
 #define SPANKEY_TARGET __attribute__((target("avx2,fma")))
 #define SPANKEY_WIDTH 8
-#include "spankey/simd.inc"
 #include "spankey/pool_kernel.inc"
 #undef SPANKEY_TARGET
 #undef SPANKEY_WIDTH
@@ -49,7 +48,6 @@ namespace avx2 {
 namespace plain {
 #define SPANKEY_TARGET
 #define SPANKEY_WIDTH 4
-#include "spankey/simd.inc"
 #include "spankey/pool_kernel.inc"
 #undef SPANKEY_TARGET
 #undef SPANKEY_WIDTH
@@ -63,18 +61,14 @@ struct Kernels {
   decltype(&plain::conv_pool_image_backward) conv_pool_image_backward;
 };
 
-const Kernels& kernels() {
-  static const Kernels chosen = [] {
+Kernels kernels() {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-      return Kernels{avx512::pool_row, avx512::unpool_row, avx512::conv_pool_image, avx512::conv_pool_image_backward};
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-      return Kernels{avx2::pool_row, avx2::unpool_row, avx2::conv_pool_image, avx2::conv_pool_image_backward};
+  if (cpu_level() == CpuLevel::avx512)
+    return {avx512::pool_row, avx512::unpool_row, avx512::conv_pool_image, avx512::conv_pool_image_backward};
+  if (cpu_level() == CpuLevel::avx2)
+    return {avx2::pool_row, avx2::unpool_row, avx2::conv_pool_image, avx2::conv_pool_image_backward};
 #endif
-    return Kernels{plain::pool_row, plain::unpool_row, plain::conv_pool_image, plain::conv_pool_image_backward};
-  }();
-  return chosen;
+  return {plain::pool_row, plain::unpool_row, plain::conv_pool_image, plain::conv_pool_image_backward};
 }
 
 // ---------------------------------------------------------------------------------------------- relu_max_pool
@@ -94,9 +88,10 @@ std::pair<at::Tensor, at::Tensor> pool_forward(const at::Tensor& input) {
   float* result = out.mutable_data_ptr<float>();
   std::uint8_t* choice = index.mutable_data_ptr<std::uint8_t>();
   const std::int64_t row = width * channels;  // elements of a pooled row; an input row has twice as many
+  const auto kernel = kernels().pool_row;
   at::parallel_for(0, n * height, std::max<std::int64_t>(1, 8192 / row), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
-      kernels().pool_row(in + 4 * r * row, in + (4 * r + 2) * row, width, channels, result + r * row, choice + r * row);
+      kernel(in + 4 * r * row, in + (4 * r + 2) * row, width, channels, result + r * row, choice + r * row);
   });
   return {out, index};
 }
@@ -109,10 +104,10 @@ at::Tensor pool_backward(const at::Tensor& gradient, const at::Tensor& index) {
   float* result = out.mutable_data_ptr<float>();
   const std::uint8_t* choice = index.const_data_ptr<std::uint8_t>();
   const std::int64_t row = width * channels;
+  const auto kernel = kernels().unpool_row;
   at::parallel_for(0, n * height, std::max<std::int64_t>(1, 8192 / row), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
-      kernels().unpool_row(in + r * row, choice + r * row, width, channels, result + 4 * r * row,
-                           result + (4 * r + 2) * row);
+      kernel(in + r * row, choice + r * row, width, channels, result + 4 * r * row, result + (4 * r + 2) * row);
   });
   return out;
 }
@@ -150,7 +145,9 @@ bool conv_fusible(const at::Tensor& x, const at::Tensor& weight) {
 class PaddedImages {
  public:
   explicit PaddedImages(const at::Tensor& x)
-      : data_(x.const_data_ptr<float>()), height_(x.size(2)), width_(x.size(3)),
+      : data_(x.const_data_ptr<float>()),
+        height_(x.size(2)),
+        width_(x.size(3)),
         padded_(static_cast<std::size_t>((height_ + 2) * stride()), 0.0f) {}
   std::int64_t stride() const { return width_ + 2; }
   const float* image(std::int64_t i) {
@@ -185,10 +182,11 @@ std::pair<at::Tensor, at::Tensor> conv_forward(const at::Tensor& input, const at
   float* result = out.mutable_data_ptr<float>();
   std::uint8_t* choice = index.mutable_data_ptr<std::uint8_t>();
   const std::int64_t each = out.numel() / n;
+  const auto kernel = kernels().conv_pool_image;
   at::parallel_for(0, n, 1, [&](std::int64_t begin, std::int64_t end) {
     PaddedImages images(x);
     for (std::int64_t i = begin; i < end; ++i)
-      kernels().conv_pool_image(images.image(i), images.stride(), w, b, shape, result + i * each, choice + i * each);
+      kernel(images.image(i), images.stride(), w, b, shape, result + i * each, choice + i * each);
   });
   return {out, index};
 }
@@ -205,11 +203,12 @@ std::pair<at::Tensor, at::Tensor> conv_backward(const at::Tensor& x, const at::T
   const float* in = g.const_data_ptr<float>();
   const std::uint8_t* choice = index.const_data_ptr<std::uint8_t>();
   float* partial = sums.mutable_data_ptr<float>();
+  const auto kernel = kernels().conv_pool_image_backward;
   at::parallel_for(0, groups, 1, [&](std::int64_t begin, std::int64_t end) {
     PaddedImages images(x);
     for (std::int64_t i = begin * group; i < std::min(end * group, n); ++i)
-      kernels().conv_pool_image_backward(images.image(i), images.stride(), in + i * each, choice + i * each, shape,
-                                         partial + i / group * 10 * channels);
+      kernel(images.image(i), images.stride(), in + i * each, choice + i * each, shape,
+             partial + i / group * 10 * channels);
   });
   for (std::int64_t other = 1; other < groups; ++other) sums[0] += sums[other];
   return {sums[0].narrow(0, 0, 9).t().reshape({channels, 1, 3, 3}), sums[0][9]};

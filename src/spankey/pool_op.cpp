@@ -22,8 +22,9 @@ TORCH_LIBRARY_IMPL(spankey, CompositeImplicitAutograd, library) {
 }  // namespace
 
 at::Tensor relu_max_pool(const at::Tensor& h) {
-  static const auto handle =
-      c10::Dispatcher::singleton().findSchemaOrThrow("spankey::relu_max_pool", "").typed<at::Tensor(const at::Tensor&)>();
+  static const auto handle = c10::Dispatcher::singleton()
+                                 .findSchemaOrThrow("spankey::relu_max_pool", "")
+                                 .typed<at::Tensor(const at::Tensor&)>();
   return handle.call(h);
 }
 

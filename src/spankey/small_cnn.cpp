@@ -38,9 +38,8 @@ class SmallCnn : public Model {
   }
 
   std::vector<InjectionPoint> injection_points() const override {
-    return {{"input", {1, side, side}},
-            {"pool1", {channels1, side / 2, side / 2}},
-            {"pool2", {channels2, pooled, pooled}}};
+    return {
+        {"input", {1, side, side}}, {"pool1", {channels1, side / 2, side / 2}}, {"pool2", {channels2, pooled, pooled}}};
   }
 
  private:

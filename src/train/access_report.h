@@ -1,8 +1,9 @@
 // What each kind of key opens: the figures of result.json and the table on the screen.
 #pragma once
 
-#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,8 +12,8 @@ namespace spankey {
 
 // One key (or none) over one whole split.
 struct AccessFigures {
-  double accuracy = 0.0;        // a reject counts as wrong
-  double strip_accuracy = 0.0;  // argmax over the class logits: reject logit or auxiliary head ignored
+  double accuracy = 0.0;                  // a reject counts as wrong
+  double strip_accuracy = 0.0;            // argmax over the class logits: reject logit or auxiliary head ignored
   std::optional<double> reject_fraction;  // empty where the model cannot reject
 };
 

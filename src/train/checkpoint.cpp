@@ -24,22 +24,33 @@ constexpr std::int64_t format_version = 1;
 
 h5::Type to_h5(at::ScalarType type) {
   switch (type) {
-    case at::kFloat: return h5::Type::float32;
-    case at::kDouble: return h5::Type::float64;
-    case at::kLong: return h5::Type::int64;
-    case at::kInt: return h5::Type::int32;
-    case at::kByte: return h5::Type::uint8;
-    default: fail_run("a tensor of type {} has no place in a checkpoint", c10::toString(type));
+    case at::kFloat:
+      return h5::Type::float32;
+    case at::kDouble:
+      return h5::Type::float64;
+    case at::kLong:
+      return h5::Type::int64;
+    case at::kInt:
+      return h5::Type::int32;
+    case at::kByte:
+      return h5::Type::uint8;
+    default:
+      fail_run("a tensor of type {} has no place in a checkpoint", c10::toString(type));
   }
 }
 
 at::ScalarType from_h5(h5::Type type) {
   switch (type) {
-    case h5::Type::float32: return at::kFloat;
-    case h5::Type::float64: return at::kDouble;
-    case h5::Type::int64: return at::kLong;
-    case h5::Type::int32: return at::kInt;
-    case h5::Type::uint8: return at::kByte;
+    case h5::Type::float32:
+      return at::kFloat;
+    case h5::Type::float64:
+      return at::kDouble;
+    case h5::Type::int64:
+      return at::kLong;
+    case h5::Type::int32:
+      return at::kInt;
+    case h5::Type::uint8:
+      return at::kByte;
   }
   fail_run("unknown HDF5 type");
 }
@@ -98,7 +109,8 @@ void append_footer(std::vector<std::byte>& image) {
 
 std::span<const std::byte> checked_image(std::span<const std::byte> bytes, const std::string& name) {
   if (bytes.size() < footer_bytes)
-    fail_input("{}: {} bytes, too short for a file with a checksum footer of {} bytes", name, bytes.size(), footer_bytes);
+    fail_input("{}: {} bytes, too short for a file with a checksum footer of {} bytes", name, bytes.size(),
+               footer_bytes);
   const auto footer = bytes.last(footer_bytes);
   if (std::memcmp(footer.data(), footer_magic.data(), footer_magic.size()) != 0)
     fail_input("{}: no checksum footer at offset {} (truncated, or not written by spankey)", name,

@@ -84,8 +84,7 @@ SplitAccess Evaluator::evaluate_split(const Split& split, std::int64_t samples, 
     at::Tensor x, labels;
     assemble(indices, /*epoch=*/0, x, labels);
     const auto measure = [&](Kind kind, std::int64_t key, const Injection& injection) {
-      add(table[kind][key],
-          count_access(experiment_.model->forward(x, injection), labels, experiment_.deny->reject));
+      add(table[kind][key], count_access(experiment_.model->forward(x, injection), labels, experiment_.deny->reject));
     };
     measure(kind_none, 0, Injection::none());
     for (std::int64_t key = fresh_keys ? b : 0; key < (fresh_keys ? b + 1 : keys); ++key) {

@@ -8,6 +8,7 @@
 #include <bit>
 
 #include "base/error.h"
+#include "train/optimizer.h"
 
 namespace spankey {
 namespace {
@@ -18,7 +19,8 @@ std::vector<std::int64_t> key_dimensions(const Config& config, const Model& mode
   std::vector<std::int64_t> dims;
   for (const auto layer : config.key.layers) {
     if (layer >= static_cast<std::int64_t>(points.size()))
-      fail_key(config, "key.layers", fmt::format("{} has injection points 0 to {}", config.model.name, points.size() - 1));
+      fail_key(config, "key.layers",
+               fmt::format("{} has injection points 0 to {}", config.model.name, points.size() - 1));
     dims.push_back(points[static_cast<std::size_t>(layer)].size());
   }
   const auto narrowest = *std::min_element(dims.begin(), dims.end());
@@ -32,9 +34,9 @@ std::vector<std::int64_t> key_dimensions(const Config& config, const Model& mode
 void check_batch(const Config& config, const Experiment& experiment) {
   const auto samples = experiment.train_samples();
   if (config.train.drop_last && config.train.global_batch > samples)
-    fail_key(config, "train.global_batch",
-             fmt::format("the training split has {} samples; accepted: at most that with train.drop_last = true",
-                         samples));
+    fail_key(
+        config, "train.global_batch",
+        fmt::format("the training split has {} samples; accepted: at most that with train.drop_last = true", samples));
   if (config.data.augment != Augment::none && !experiment.dataset->is_images())
     fail_key(config, "data.augment", "the data set holds features, not images; accepted: none");
   if (config.eval.families != std::vector<std::string>{"gaussian"})
@@ -56,13 +58,15 @@ Experiment make_experiment(Config config) {
     fail_key(config, "deny.mode", error.what());
   }
   config.deny.mode = experiment.deny->name;
+  require_optimizer(config);
   experiment.dataset = Dataset::open(config.data.file, config.data.verify);
   const auto& info = experiment.dataset->info();
   try {
-    experiment.model = make_model(config.model.name, {.sample_shape = info.sample_shape,
-                                                      .classes = info.classes,
-                                                      .reject_class = experiment.deny->reject == RejectKind::reject_class,
-                                                      .reject_head = experiment.deny->reject == RejectKind::reject_head});
+    experiment.model =
+        make_model(config.model.name, {.sample_shape = info.sample_shape,
+                                       .classes = info.classes,
+                                       .reject_class = experiment.deny->reject == RejectKind::reject_class,
+                                       .reject_head = experiment.deny->reject == RejectKind::reject_head});
   } catch (const Error& error) {
     fail_key(config, "model.name", fmt::format("{} (data.file = {})", error.what(), config.data.file));
   }

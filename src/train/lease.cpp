@@ -1,6 +1,7 @@
 #include "train/lease.h"
 
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,7 +10,6 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/error.h"
@@ -46,7 +46,9 @@ std::string host_name() {
   return name;
 }
 
-std::string boot_id() { return first_line("/proc/sys/kernel/random/boot_id"); }
+std::string boot_id() {
+  return first_line("/proc/sys/kernel/random/boot_id");
+}
 
 std::string own_content() {
   const nlohmann::json lease{{"host", host_name()},
@@ -108,8 +110,8 @@ Lease::Lease(const std::filesystem::path& run_directory) : path_(run_directory /
     if (owner.empty() && attempt < 10) continue;  // removed between the two calls
     if (attempt >= 10 || !is_stale(path_, owner)) {
       auto described = owner.substr(0, owner.find('\n'));
-      fail_input("{} is in use by another run ({}); wait for it, or choose another --run-dir",
-                 run_directory.string(), described);
+      fail_input("{} is in use by another run ({}); wait for it, or choose another --run-dir", run_directory.string(),
+                 described);
     }
     log::info("taking over the lease of a run that is no longer alive: {}", owner.substr(0, owner.find('\n')));
     remove_stale(path_, owner);
@@ -127,7 +129,9 @@ Lease::~Lease() {
   if (still_ours()) unlink(path_.c_str());
 }
 
-bool Lease::still_ours() const { return read_if_there(path_) == content_; }
+bool Lease::still_ours() const {
+  return read_if_there(path_) == content_;
+}
 
 void Lease::renew_until_stopped() {
   std::unique_lock lock(mutex_);

@@ -18,8 +18,8 @@ struct LoadedRun {
   Cursor cursor;
 };
 
-// Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5"; the data must have the digest that
-// the run was trained on. Error(bad_input) where the directory holds no run, no valid checkpoint or no basis.
+// Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5"; the data must have the digest
+// that the run was trained on. Error(bad_input) where the directory holds no run, no valid checkpoint or no basis.
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides,
                    Communicator& communicator);
 

@@ -1,13 +1,13 @@
 #include "train/metrics.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -42,6 +42,20 @@ std::string format_seconds(double seconds) {
                   : fmt::format("{}:{:02d}:{:02d}", s / 3600, s / 60 % 60, s % 60);
 }
 
+std::string group_thousands(long number) {
+  return number < 1000 ? std::to_string(number)
+                       : fmt::format("{},{:03d}", group_thousands(number / 1000), number % 1000);
+}
+
+// mpirun gives its ranks a pseudo-terminal whatever its own output goes to: there, what counts is where it writes.
+bool writes_to_terminal() {
+  if (!isatty(STDOUT_FILENO) || !std::getenv("TERM")) return false;
+  if (!std::getenv("OMPI_COMM_WORLD_RANK")) return true;
+  std::error_code failed;
+  const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), failed).string();
+  return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty");
+}
+
 }  // namespace
 
 MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step) : path_(path) {
@@ -55,7 +69,9 @@ void MetricsLog::write(const nlohmann::json& line) {
   if (!file_.flush()) fail_run("{} cannot be written (disk full?)", path_.string());
 }
 
-void StepClock::start() { started_ = std::chrono::steady_clock::now(); }
+void StepClock::start() {
+  started_ = std::chrono::steady_clock::now();
+}
 
 void StepClock::stop(std::int64_t samples) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
@@ -74,9 +90,7 @@ StepClock::Figures StepClock::take() {
   return figures;
 }
 
-ProgressBar::ProgressBar()
-    : terminal_(isatty(STDOUT_FILENO) != 0 && std::getenv("TERM") != nullptr),
-      last_(std::chrono::steady_clock::now()) {}
+ProgressBar::ProgressBar() : terminal_(writes_to_terminal()), last_(std::chrono::steady_clock::now()) {}
 
 void ProgressBar::show(const Progress& progress) {
   const auto now = std::chrono::steady_clock::now();
@@ -98,13 +112,9 @@ void ProgressBar::finish_line() {
 std::string format_progress(const Progress& p) {
   constexpr std::int64_t width = 32;
   const auto filled = static_cast<std::size_t>(p.steps > 0 ? width * p.step / p.steps : width);
-  const auto rate = static_cast<long>(std::lround(p.samples_per_second));
-  std::string grouped = std::to_string(rate);
-  for (auto i = static_cast<std::ptrdiff_t>(grouped.size()) - 3; i > 0; i -= 3)
-    grouped.insert(static_cast<std::size_t>(i), ",");
   return fmt::format("epoch {}/{}  {:-<{}}  {}/{}   loss {:.3f}  ce {:.3f}  deny {:.3f}   {} samples/s   {} left",
                      p.epoch + 1, p.epochs, std::string(filled, '#'), width, p.step, p.steps, p.loss, p.ce, p.deny,
-                     grouped, format_seconds(p.seconds_left));
+                     group_thousands(std::lround(p.samples_per_second)), format_seconds(p.seconds_left));
 }
 
 }  // namespace spankey

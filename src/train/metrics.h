@@ -1,11 +1,12 @@
 // The record of a run (metrics.jsonl, one JSON object a line) and what a person sees while it trains.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 

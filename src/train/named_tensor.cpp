@@ -38,16 +38,24 @@ std::vector<NamedTensor> named_parameters(const torch::nn::Module& module) {
   return to_named(module.named_parameters());
 }
 
-std::vector<NamedTensor> named_buffers(const torch::nn::Module& module) { return to_named(module.named_buffers()); }
+std::vector<NamedTensor> named_buffers(const torch::nn::Module& module) {
+  return to_named(module.named_buffers());
+}
 
 std::string dtype_name(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
-    case at::kFloat: return "float32";
-    case at::kDouble: return "float64";
-    case at::kLong: return "int64";
-    case at::kInt: return "int32";
-    case at::kByte: return "uint8";
-    default: fail_run("a tensor of type {} has no place in a checkpoint", c10::toString(tensor.scalar_type()));
+    case at::kFloat:
+      return "float32";
+    case at::kDouble:
+      return "float64";
+    case at::kLong:
+      return "int64";
+    case at::kInt:
+      return "int32";
+    case at::kByte:
+      return "uint8";
+    default:
+      fail_run("a tensor of type {} has no place in a checkpoint", c10::toString(tensor.scalar_type()));
   }
 }
 

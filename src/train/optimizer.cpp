@@ -46,8 +46,8 @@ class Sgd : public Optimizer {
       : config_(config), weights_(weights), gradients_(gradients), momentum_(at::zeros_like(weights)) {}
 
   void step(double lr) override {
-    at::_fused_sgd_({weights_}, {gradients_}, {momentum_}, config_.weight_decay, config_.momentum, lr, /*dampening=*/0.0,
-                    config_.nesterov, /*maximize=*/false, /*is_first_step=*/steps_ == 0);
+    at::_fused_sgd_({weights_}, {gradients_}, {momentum_}, config_.weight_decay, config_.momentum, lr,
+                    /*dampening=*/0.0, config_.nesterov, /*maximize=*/false, /*is_first_step=*/steps_ == 0);
     ++steps_;
   }
   std::vector<State> state() override { return {{"momentum_buffer", momentum_}}; }
@@ -65,21 +65,35 @@ struct Entry {
 };
 
 constexpr Entry registry[] = {
-    {"adam", [](const OptimConfig& c, const at::Tensor& w,
-                const at::Tensor& g) -> std::unique_ptr<Optimizer> { return std::make_unique<Adam>(c, w, g, false); }},
-    {"adamw", [](const OptimConfig& c, const at::Tensor& w,
-                 const at::Tensor& g) -> std::unique_ptr<Optimizer> { return std::make_unique<Adam>(c, w, g, true); }},
-    {"sgd", [](const OptimConfig& c, const at::Tensor& w,
-               const at::Tensor& g) -> std::unique_ptr<Optimizer> { return std::make_unique<Sgd>(c, w, g); }},
+    {"adam",
+     [](const OptimConfig& c, const at::Tensor& w, const at::Tensor& g) -> std::unique_ptr<Optimizer> {
+       return std::make_unique<Adam>(c, w, g, false);
+     }},
+    {"adamw",
+     [](const OptimConfig& c, const at::Tensor& w, const at::Tensor& g) -> std::unique_ptr<Optimizer> {
+       return std::make_unique<Adam>(c, w, g, true);
+     }},
+    {"sgd",
+     [](const OptimConfig& c, const at::Tensor& w, const at::Tensor& g) -> std::unique_ptr<Optimizer> {
+       return std::make_unique<Sgd>(c, w, g);
+     }},
 };
+
+const Entry& find_entry(const Config& config) {
+  for (const auto& entry : registry)
+    if (entry.name == config.optim.name) return entry;
+  fail_key(config, "optim.name", fmt::format("no such optimiser; accepted: {}", fmt::join(optimizer_names(), ", ")));
+}
 
 }  // namespace
 
+void require_optimizer(const Config& config) {
+  find_entry(config);
+}
+
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const at::Tensor& weights,
                                           const at::Tensor& gradients) {
-  for (const auto& entry : registry)
-    if (entry.name == config.optim.name) return entry.make(config.optim, weights, gradients);
-  fail_key(config, "optim.name", fmt::format("no such optimiser; accepted: {}", fmt::join(optimizer_names(), ", ")));
+  return find_entry(config).make(config.optim, weights, gradients);
 }
 
 std::vector<std::string> optimizer_names() {

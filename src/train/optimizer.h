@@ -30,7 +30,10 @@ class Optimizer {
   virtual void set_steps(std::int64_t steps) = 0;
 };
 
-// `weights` and `gradients`: flat, same length. Error(bad_input) names optim.name for an unknown one.
+// Error(bad_input) lists the known names where optim.name is none of them.
+void require_optimizer(const Config& config);
+
+// `weights` and `gradients`: flat, same length.
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const at::Tensor& weights, const at::Tensor& gradients);
 
 std::vector<std::string> optimizer_names();

@@ -39,8 +39,7 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
                directory.root.string());
   if (request.resume == Resume::require && !found)
     fail_input("--resume require: {} holds no valid checkpoint", directory.checkpoints().string());
-  if (has_config)
-    refuse_changes(request, experiment, read_text(directory.config()), "", directory.config().string());
+  if (has_config) refuse_changes(request, experiment, read_text(directory.config()), "", directory.config().string());
   if (!found) return {};
   const auto checkpoint = decode_checkpoint(found->bytes, found->path.string());
   refuse_changes(request, experiment, checkpoint.config_toml, checkpoint.data_digest, found->path.string());

@@ -12,7 +12,7 @@ struct RunDirectory {
   std::filesystem::path config() const { return root / "config.toml"; }  // resolved
   std::filesystem::path metrics() const { return root / "metrics.jsonl"; }
   std::filesystem::path checkpoints() const { return root / "checkpoints"; }
-  std::filesystem::path secret() const { return root / "secret"; }  // mode 0700
+  std::filesystem::path secret() const { return root / "secret"; }       // mode 0700
   std::filesystem::path basis() const { return secret() / "basis.h5"; }  // mode 0600
   std::filesystem::path result() const { return root / "result.json"; }
   std::filesystem::path log() const { return root / "log"; }

@@ -16,8 +16,7 @@ enum Slot : std::int64_t { slot_loss, slot_ce, slot_deny, slot_stop };
 static_assert(slot_stop + 1 == step_slots);
 
 struct Passes {
-  Output correct, wrong, none;
-  bool has_wrong = false, has_none = false;
+  Output correct, wrong, none;  // logits undefined where a pass was not taken
 };
 
 Output rows(const Output& output, std::int64_t begin, std::int64_t count) {
@@ -33,8 +32,11 @@ bool denies_no_key(const DenyConfig& config) {
 // is the same up to rounding, one after the other where they do (BatchNorm).
 Passes forward_passes(Model& model, const at::Tensor& x, const Injection& correct, const Injection& wrong,
                       bool with_deny, bool with_none) {
-  if (!with_deny) return {.correct = model.forward(x, correct)};
-  Passes passes{.has_wrong = true, .has_none = with_none};
+  Passes passes;
+  if (!with_deny) {
+    passes.correct = model.forward(x, correct);
+    return passes;
+  }
   if (model.couples_samples()) {
     passes.correct = model.forward(x, correct);
     if (with_none) passes.none = model.forward(x, Injection::none());
@@ -74,11 +76,12 @@ void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cu
   // deny loss
   at::Tensor deny = at::zeros_like(ce);
   if (with_deny)
-    deny = p.deny.per_sample({.correct = passes.correct,
-                              .wrong = &passes.wrong,
-                              .none = passes.has_none ? &passes.none : nullptr,
-                              .labels = labels,
-                              .config = p.config.deny})
+    deny = p.deny
+               .per_sample({.correct = passes.correct,
+                            .wrong = &passes.wrong,
+                            .none = passes.none.logits.defined() ? &passes.none : nullptr,
+                            .labels = labels,
+                            .config = p.config.deny})
                .sum() /
            global_batch;
 
@@ -109,8 +112,8 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
 
   const auto slots = p.reducer.extras().to(at::kDouble).contiguous();
   const auto* sums = slots.const_data_ptr<double>();
-  StepFigures figures{.loss = sums[slot_loss], .ce = sums[slot_ce], .deny = sums[slot_deny],
-                      .stop_requested = sums[slot_stop] > 0.0};
+  StepFigures figures{
+      .loss = sums[slot_loss], .ce = sums[slot_ce], .deny = sums[slot_deny], .stop_requested = sums[slot_stop] > 0.0};
   const double norm = clip_gradient_norm(p.parameters.gradients(), p.config.optim.clip_norm);
   figures.finite = std::isfinite(figures.loss) && std::isfinite(norm);
   if (figures.finite) p.optimizer.step(lr);

@@ -34,7 +34,7 @@ inline constexpr std::int64_t step_slots = 4;
 // Sums over the global batch divided by its size; the same on every rank.
 struct StepFigures {
   double loss = 0.0, ce = 0.0, deny = 0.0;
-  bool finite = true;          // loss and gradients; where false, the weights have not been touched
+  bool finite = true;           // loss and gradients; where false, the weights have not been touched
   bool stop_requested = false;  // by at least one rank
 };
 

@@ -1,10 +1,10 @@
 #include "train/trainer.h"
 
 #include <ATen/Parallel.h>
+#include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
@@ -32,8 +32,8 @@ constexpr std::chrono::milliseconds stop_file_poll{500};
 
 class Trainer {
  public:
-  Trainer(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
-          std::int64_t shards, const std::optional<Checkpoint>& checkpoint, Communicator& communicator);
+  Trainer(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory, std::int64_t shards,
+          const std::optional<Checkpoint>& checkpoint, Communicator& communicator);
   ExitCode run();
 
  private:
@@ -54,8 +54,8 @@ class Trainer {
   const RunDirectory& directory_;
   Communicator& communicator_;
   Cursor cursor_;
-  double earlier_seconds_ = 0.0;  // of training in attempts before this one
-  std::int64_t saved_at_ = -1;    // global step of the last checkpoint
+  double earlier_seconds_ = 0.0;   // of training in attempts before this one
+  std::int64_t saved_at_ = -1;     // global step of the last checkpoint
   std::int64_t steps_before_ = 0;  // taken by attempts before this one
   bool stop_agreed_ = false;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -67,7 +67,7 @@ class Trainer {
   Evaluator evaluator_;
   StepClock clock_;
   ProgressBar progress_;
-  std::optional<MetricsLog> metrics_;         // rank 0
+  std::optional<MetricsLog> metrics_;            // rank 0
   std::optional<CheckpointWriter> checkpoints_;  // rank 0
 };
 
@@ -78,8 +78,8 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
       directory_(directory),
       communicator_(communicator),
       coordinator_(experiment, communicator),
-      basis_(coordinator_.obtain_basis(
-          directory, checkpoint && !request.allow_change ? checkpoint->basis_digest : std::string())),
+      basis_(coordinator_.obtain_basis(directory,
+                                       checkpoint && !request.allow_change ? checkpoint->basis_digest : std::string())),
       parts_(experiment, basis_, shards, communicator),
       evaluator_(experiment, parts_.keys(), communicator) {
   if (checkpoint) together(communicator, [&] { restore(*checkpoint); });
@@ -127,13 +127,13 @@ void Trainer::take_step(const Batch& batch) {
   const auto figures = parts_.step(batch, cursor_, lr, should_stop());
   clock_.stop(static_cast<std::int64_t>(batch.samples.size()));
   if (!figures.finite)
-    throw AgreedError(ExitCode::run_failed,
-                      is_root() ? fmt::format("epoch {}, step {}: loss or gradient is not finite (loss {}); the last "
-                                              "checkpoint in {} is from before it; a smaller optim.lr or an "
-                                              "optim.clip_norm may help",
-                                              cursor_.epoch + 1, cursor_.step, figures.loss,
-                                              directory_.checkpoints().string())
-                                : std::string());
+    throw AgreedError(
+        ExitCode::run_failed,
+        is_root() ? fmt::format("epoch {}, step {}: loss or gradient is not finite (loss {}); the last "
+                                "checkpoint in {} is from before it; a smaller optim.lr or an "
+                                "optim.clip_norm may help",
+                                cursor_.epoch + 1, cursor_.step, figures.loss, directory_.checkpoints().string())
+                  : std::string());
   ++cursor_.step;
   ++cursor_.global_step;
   stop_agreed_ = figures.stop_requested;
@@ -141,7 +141,8 @@ void Trainer::take_step(const Batch& batch) {
 }
 
 void Trainer::report_step(const StepFigures& figures, double lr) {
-  if (!is_root() || (cursor_.global_step % metrics_every_steps != 0 && cursor_.step != parts_.steps_per_epoch())) return;
+  if (!is_root() || (cursor_.global_step % metrics_every_steps != 0 && cursor_.step != parts_.steps_per_epoch()))
+    return;
   const auto times = clock_.take();
   metrics_->write({{"kind", "step"},
                    {"global_step", cursor_.global_step},

@@ -1,8 +1,9 @@
 // One run from start (or from its last checkpoint) to its result.
 #pragma once
 
-#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+
+#include <filesystem>
 #include <string>
 
 #include "base/error.h"

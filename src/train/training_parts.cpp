@@ -1,6 +1,5 @@
 #include "train/training_parts.h"
 
-
 namespace spankey {
 namespace {
 

@@ -24,7 +24,9 @@ TEST(Sha256, PiecesEqualTheWhole) {
   EXPECT_NE(Sha256().update("ab").finish(), sha256("abc"));
 }
 
-std::vector<std::byte> repeated(std::byte value, std::size_t count) { return std::vector<std::byte>(count, value); }
+std::vector<std::byte> repeated(std::byte value, std::size_t count) {
+  return std::vector<std::byte>(count, value);
+}
 
 std::vector<std::byte> counting(std::size_t count) {
   std::vector<std::byte> bytes(count);

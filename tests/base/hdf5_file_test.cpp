@@ -109,7 +109,9 @@ TEST(Hdf5File, BytesAfterTheImageAreIgnored) {
   expect_sample(h5::File::open(folder / "a.h5"));
 }
 
-TEST(Hdf5File, EqualContentGivesEqualBytes) { EXPECT_EQ(sample_file().image(), sample_file().image()); }
+TEST(Hdf5File, EqualContentGivesEqualBytes) {
+  EXPECT_EQ(sample_file().image(), sample_file().image());
+}
 
 TEST(Hdf5File, FilesInMemoryDoNotShareContent) {
   h5::File a = h5::File::create(), b = h5::File::create();
@@ -142,7 +144,8 @@ TEST(Hdf5File, ConvertsOnlyWithoutLoss) {
   EXPECT_EQ(file.read<double>("train/images")[5], 255.0);
   EXPECT_EQ(file.read<std::int64_t>("train/small")[0], -7);
   EXPECT_EQ(file.read<double>("weights")[0], static_cast<double>(0.1f));
-  EXPECT_ERROR(file.read<float>("scalar"), ExitCode::bad_input, "(memory): data set 'scalar': expected float32, found float64");
+  EXPECT_ERROR(file.read<float>("scalar"), ExitCode::bad_input,
+               "(memory): data set 'scalar': expected float32, found float64");
   EXPECT_ERROR(file.read<double>("train/labels"), ExitCode::bad_input, HasSubstr("expected float64, found int64"));
   EXPECT_ERROR(file.read<std::uint8_t>("names"), ExitCode::bad_input, HasSubstr("expected elements of type"));
   EXPECT_ERROR(file.read_strings("weights"), ExitCode::bad_input, HasSubstr("strings of fixed length"));
@@ -153,7 +156,8 @@ TEST(Hdf5File, ConvertsOnlyWithoutLoss) {
 
 TEST(Hdf5File, MissingObjectsAreNamed) {
   const h5::File file = sample_file();
-  EXPECT_ERROR(file.read<float>("train/none"), ExitCode::bad_input, "(memory): data set 'train/none' is missing or damaged");
+  EXPECT_ERROR(file.read<float>("train/none"), ExitCode::bad_input,
+               "(memory): data set 'train/none' is missing or damaged");
   EXPECT_ERROR(file.datasets("none"), ExitCode::bad_input, HasSubstr("group 'none'"));
   EXPECT_ERROR(file.int_attribute("/", "none"), ExitCode::bad_input, HasSubstr("attribute 'none' of '/' is missing"));
   EXPECT_ERROR(file.int_attribute("none", "x"), ExitCode::bad_input, HasSubstr("object 'none'"));

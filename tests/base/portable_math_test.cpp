@@ -28,9 +28,8 @@ void sweep(float low, float high, Visit visit) {
 
 TEST(PortableMath, LogWithinOneUlp) {
   double worst = 0;
-  sweep(std::numeric_limits<float>::min(), std::numeric_limits<float>::max(), [&](float x) {
-    worst = std::max(worst, error_ulp(portable::log(x), std::log(static_cast<long double>(x))));
-  });
+  sweep(std::numeric_limits<float>::min(), std::numeric_limits<float>::max(),
+        [&](float x) { worst = std::max(worst, error_ulp(portable::log(x), std::log(static_cast<long double>(x)))); });
   sweep(0.5f, 2.0f, [&](float x) {  // where the logarithm is small
     worst = std::max(worst, error_ulp(portable::log(x), std::log(static_cast<long double>(x))));
   });
@@ -93,7 +92,8 @@ TEST(PortableMath, SameBitsEverywhere) {
     float sine, cosine, z0, z1;
     portable::sincos_2pi(x, sine, cosine);
     portable::normal_pair(static_cast<std::uint32_t>(k) * 2654435761u, static_cast<std::uint32_t>(k) * 40503u, z0, z1);
-    for (const float value : {portable::log(x), portable::exp(x), portable::exp(-x), portable::tanh(x), sine, cosine, z0, z1}) {
+    for (const float value :
+         {portable::log(x), portable::exp(x), portable::exp(-x), portable::tanh(x), sine, cosine, z0, z1}) {
       add(value);
     }
   }

@@ -39,8 +39,12 @@ TEST(Stream, ReferencePhiloxMeetsPublishedVectors) {
 }
 
 TEST(Stream, LayoutIsTheOneTheHeaderPromises) {
-  const StreamId id{.seed = 0x0123456789abcdefull, .purpose = Purpose::alpha, .epoch = 7, .step = 11,
-                    .sample = 0xfedcba9876543210ull, .layer = 3};
+  const StreamId id{.seed = 0x0123456789abcdefull,
+                    .purpose = Purpose::alpha,
+                    .epoch = 7,
+                    .step = 11,
+                    .sample = 0xfedcba9876543210ull,
+                    .layer = 3};
   const Words mixed = reference_philox({4, 3, 7, 0}, {0x89abcdef, 0x01234567});
   const Stream stream(id);
   for (const std::uint32_t j : {0u, 1u, 1000u, 0xffffffffu}) {
@@ -108,8 +112,12 @@ double kolmogorov_smirnov(std::vector<double> draws, const std::function<double(
   return distance * std::sqrt(n);
 }
 
-double uniform_distribution(double x) { return x; }
-double normal_distribution(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
+double uniform_distribution(double x) {
+  return x;
+}
+double normal_distribution(double x) {
+  return 0.5 * std::erfc(-x / std::sqrt(2.0));
+}
 
 constexpr std::size_t draws_per_test = 200'000;
 
@@ -182,7 +190,8 @@ double chi_square(const std::vector<std::int64_t>& counts) {
   const auto total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0}));
   const double expected = total / static_cast<double>(counts.size());
   double sum = 0;
-  for (const auto count : counts) sum += (static_cast<double>(count) - expected) * (static_cast<double>(count) - expected);
+  for (const auto count : counts)
+    sum += (static_cast<double>(count) - expected) * (static_cast<double>(count) - expected);
   return sum / expected;
 }
 

@@ -13,7 +13,8 @@ TEST_F(Commands, TrainWritesTheRunDirectory) {
   const auto outcome = run(train(2, "run"), folder.path());
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("correct key"));
-  for (const char* name : {"config.toml", "metrics.jsonl", "result.json", "secret/basis.h5", "log/rank0.log", "log/rank1.log"})
+  for (const char* name :
+       {"config.toml", "metrics.jsonl", "result.json", "secret/basis.h5", "log/rank0.log", "log/rank1.log"})
     EXPECT_TRUE(std::filesystem::exists(folder / "run" / name)) << name;
   const auto figures = result("run");
   EXPECT_EQ(figures["steps"], 24);
@@ -34,7 +35,8 @@ TEST_F(Commands, EvalAgreesWithTheResultAndTakesOtherNumbersOfKeys) {
   expect_success(train(1, "run"));
   const auto same = nlohmann::json::parse(run(on_ranks(1, {"eval", "run", "--json"}), folder.path()).out);
   for (const char* kind : {"no_key", "correct_key", "wrong_key"}) EXPECT_EQ(same[kind], result("run")[kind]);
-  const auto more = nlohmann::json::parse(run(on_ranks(2, {"eval", "run", "--keys", "5", "--json"}), folder.path()).out);
+  const auto more =
+      nlohmann::json::parse(run(on_ranks(2, {"eval", "run", "--keys", "5", "--json"}), folder.path()).out);
   EXPECT_EQ(more["correct_key"]["accuracy"]["keys"], 5);
   EXPECT_EQ(more["no_key"], same["no_key"]);
   EXPECT_THAT(run(on_ranks(1, {"eval", "run"}), folder.path()).out, HasSubstr("strip accuracy"));
@@ -50,7 +52,10 @@ TEST_F(Commands, InspectKnowsAllFiles) {
   EXPECT_EQ(kind("run"), "spankey checkpoint");
   EXPECT_EQ(kind("run/checkpoints/step_00000024.h5"), "spankey checkpoint");
   EXPECT_EQ(kind("run/secret/basis.h5"), "spankey basis");
-  ASSERT_EQ(run(on_ranks(1, {"data", "render", "glyphs", "--train", "20", "--test", "10", "--out", "g.h5"}), folder.path()).exit_code, 0);
+  ASSERT_EQ(
+      run(on_ranks(1, {"data", "render", "glyphs", "--train", "20", "--test", "10", "--out", "g.h5"}), folder.path())
+          .exit_code,
+      0);
   EXPECT_EQ(kind("g.h5"), "spankey data set");
 }
 

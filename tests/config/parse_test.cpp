@@ -102,6 +102,14 @@ TEST(Parse, OverridesWinAndTheLastOneCounts) {
   EXPECT_EQ(config.data.augment, Augment::affine);
 }
 
+TEST(Parse, CharactersOutsideAsciiInStringsAndComments) {
+  const std::string text =
+      "\xef\xbb\xbf# \xef\xb9\xa6 \"\n[run]\nname = \"\\\"\xe9\x8d\xb5 # \xef\xb9\xa6\" # '\xc3\xa9\n";
+  EXPECT_EQ(parse_config(text, "f.toml").run.name, "\"\xe9\x8d\xb5 # \xef\xb9\xa6");
+  EXPECT_EQ(parse_config("[run]\nname = '\xef\xb9\xa6\\'\n", "f.toml").run.name, "\xef\xb9\xa6\\");
+  EXPECT_EQ(parse_config("", "f.toml", {"run.name=\xef\xb9\xa6"}).run.name, "\xef\xb9\xa6");
+}
+
 // An override cannot smuggle in a second key.
 TEST(Parse, OverrideIsOneValue) {
   const Config config = parse_config("", "f.toml", {"run.name=1\nkey = 2"});
@@ -259,6 +267,10 @@ TEST(Parse, NotToml) {
   EXPECT_THAT(refusal("[key]\nm 3\n"), testing::StartsWith("f.toml:2: not valid TOML: "));
   EXPECT_THAT(refusal("[key]\nm = 3\nm = 4\n"), testing::StartsWith("f.toml:3: not valid TOML: "));
   EXPECT_THAT(refusal("run.name = \"\xff\xfe\"\n"), testing::StartsWith("f.toml:1: not valid TOML: "));
+  EXPECT_EQ(refusal("[run]\nname = \"\"\"a\"\"\"\"\" # \xc3\xa9 \"\nseed\xef\xb9\xa6 = 1\n"),
+            "f.toml:3: not valid TOML: a character outside ASCII; accepted: in comments and in strings of one line");
+  EXPECT_EQ(refusal("[run]\nname = \"\"\"a \\\n  \xef\xb9\xa6\"\"\"\n"),
+            "f.toml:3: not valid TOML: a character outside ASCII; accepted: in comments and in strings of one line");
   EXPECT_EQ(refusal(std::string_view("[key]\nm = 3\0\n", 13)),
             "f.toml:2: a NUL byte at offset 11: accepted: a text file in TOML");
 }
@@ -285,10 +297,12 @@ TEST(Parse, OneLine) {
 TEST(Parse, DamagedTextIsRefusedInOneLine) {
   std::mt19937 random(1);  // tests only
   const std::string whole = to_toml(Config{});
+  const std::vector<std::string> pieces = {"\xef\xb9\xa6", "\"\"\"", "'''", "\\\n", "[", "[[", "{", "=", "\"", "#"};
   int refused = 0;
   for (int round = 0; round < 3000; ++round) {
     std::string text = whole.substr(0, 1 + random() % whole.size());
     for (unsigned flips = random() % 4; flips > 0; --flips) text[random() % text.size()] = static_cast<char>(random());
+    if (random() % 4 == 0) text.insert(random() % text.size(), pieces[random() % pieces.size()]);
     const std::string line = refusal(text);
     refused += line.empty() ? 0 : 1;
     EXPECT_EQ(line.find('\n'), std::string::npos) << line;

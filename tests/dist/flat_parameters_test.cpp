@@ -1,9 +1,10 @@
+#include "dist/flat_parameters.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
 #include "base/error.h"
-#include "dist/flat_parameters.h"
 
 namespace spankey {
 namespace {

@@ -49,44 +49,60 @@ Ended run(std::vector<std::string> arguments) {
   return ended;
 }
 
-Ended run_job(const std::string& way) {
-  return run({SPANKEY_MPIEXEC, "-n", "2", "--oversubscribe", SPANKEY_JOB_HELPER, way});
+Ended run_job(const std::string& way, const std::string& timeout_seconds) {
+  return run({SPANKEY_MPIEXEC, "-n", "2", "--oversubscribe", SPANKEY_JOB_HELPER, way, timeout_seconds});
 }
 
 TEST(JobEnd, Well) {
-  const auto job = run_job("end");
+  const auto job = run_job("end", "30");
   EXPECT_EQ(job.code, 0) << job.output;
   EXPECT_THAT(job.output, HasSubstr("2 ranks ended well"));
 }
 
 TEST(JobEnd, WithoutALauncherTheProcessIsAlone) {
-  const auto job = run({SPANKEY_JOB_HELPER, "end"});
+  const auto job = run({SPANKEY_JOB_HELPER, "end", "30"});
   EXPECT_EQ(job.code, 0) << job.output;
   EXPECT_THAT(job.output, HasSubstr("1 ranks ended well"));
 }
 
 TEST(JobEnd, TheWatchdogNamesRankCollectiveAndPlace) {
-  const auto job = run_job("sleep");
+  const auto job = run_job("sleep", "1");
   EXPECT_EQ(job.code, 3) << job.output;
   EXPECT_LT(job.seconds, 20);  // the other rank sleeps for 60
   EXPECT_THAT(job.output, AllOf(HasSubstr("rank 0: all_reduce of 20 bytes"), HasSubstr("dist.timeout_seconds = 1"),
                                 HasSubstr("mpi_communicator.cpp:"), HasSubstr("epoch 4, step 17")));
 }
 
+TEST(JobEnd, AStoppedRankIsNotWaitedFor) {
+  const auto job = run_job("stop", "1");
+  EXPECT_EQ(job.code, 3) << job.output;
+  EXPECT_LT(job.seconds, 20);
+  EXPECT_THAT(job.output, HasSubstr("rank 0: all_reduce"));
+}
+
+TEST(JobEnd, EvenTheEndOfMpiHasADeadline) {
+  const auto job = run_job("end late", "0.5");
+  EXPECT_EQ(job.code, 3) << job.output;
+  EXPECT_LT(job.seconds, 30);
+  EXPECT_THAT(job.output, HasSubstr("rank 0: end of MPI"));
+}
+
 TEST(JobEnd, ARankThatThrowsEndsAllAndNamesItself) {
-  const auto job = run_job("throw");
+  const auto job = run_job("throw", "30");
   EXPECT_EQ(job.code, 3) << job.output;
   EXPECT_LT(job.seconds, 20);
   EXPECT_THAT(job.output, HasSubstr("rank 1 cannot go on"));
 }
 
 TEST(JobEnd, ADyingRankDoesNotFinalize) {
-  const auto job = run_job("unwind");
+  const auto job = run_job("unwind", "30");
   EXPECT_EQ(job.code, 3) << job.output;
   EXPECT_LT(job.seconds, 20);
   EXPECT_THAT(job.output, HasSubstr("rank 1 unwinds"));
 }
 
-TEST(JobEnd, AbortGivesItsCodeToTheLauncher) { EXPECT_EQ(run_job("requeue").code, 75); }
+TEST(JobEnd, AbortGivesItsCodeToTheLauncher) {
+  EXPECT_EQ(run_job("requeue", "30").code, 75);
+}
 
 }  // namespace

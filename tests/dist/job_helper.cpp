@@ -1,9 +1,10 @@
-// A small parallel program that ends in a chosen way; see job_end_test.cpp.
+// job_helper WAY TIMEOUT: a small parallel program that ends in the given way; see job_end_test.cpp.
 #include <ATen/ATen.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <string>
 #include <thread>
 
@@ -15,8 +16,6 @@ namespace {
 
 using namespace spankey;
 
-constexpr double short_timeout_seconds = 1;
-
 void run(Communicator& world, const std::string& way) {
   world.set_place("epoch 4, step 17");
   auto values = at::full({5}, 1.0);
@@ -24,10 +23,12 @@ void run(Communicator& world, const std::string& way) {
   if (values[0].item<float>() != static_cast<float>(world.size())) fail_run("communication does nothing");
   const bool chosen = world.rank() == world.size() - 1;
   if (chosen && way == "sleep") std::this_thread::sleep_for(std::chrono::seconds(60));
+  if (chosen && way == "stop") raise(SIGSTOP);
   if (chosen && way == "throw") fail_run("rank {} cannot go on", world.rank());
   if (chosen && way == "unwind") fail_run("rank {} unwinds", world.rank());
   if (chosen && way == "requeue") world.abort(75);
-  if (way != "end") world.all_reduce(values);
+  if (chosen && way == "end late") std::this_thread::sleep_for(std::chrono::seconds(60));
+  if (way != "end" && way != "end late") world.all_reduce(values);
 }
 
 }  // namespace
@@ -35,7 +36,7 @@ void run(Communicator& world, const std::string& way) {
 int main(int, char** argv) {
   const std::string way = argv[1];
   try {
-    const auto world = make_communicator(Backend::auto_, short_timeout_seconds);
+    const auto world = make_communicator(Backend::auto_, std::atof(argv[2]));
     log::start(world->rank(), world->size());
     if (way == "unwind") {
       run(*world, way);

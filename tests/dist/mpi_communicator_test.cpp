@@ -1,4 +1,6 @@
 // MPI communicator under mpiexec. Every expectation depends on the rank: it fails where communication does nothing.
+#include "dist/mpi_communicator.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -7,7 +9,6 @@
 #include <thread>
 
 #include "base/error.h"
-#include "dist/mpi_communicator.h"
 
 namespace spankey {
 namespace {
@@ -111,7 +112,8 @@ TEST_P(Mpi, SplitLeavesOutNegativeColors) {
 
 TEST_P(Mpi, BroadcastsTexts) {
   const int root = size - 1;
-  EXPECT_EQ(world->broadcast_string("text of rank " + std::to_string(rank), root), "text of rank " + std::to_string(root));
+  EXPECT_EQ(world->broadcast_string("text of rank " + std::to_string(rank), root),
+            "text of rank " + std::to_string(root));
   EXPECT_EQ(world->broadcast_string(rank == root ? "" : "lost", root), "");
 }
 
@@ -132,7 +134,8 @@ TEST_P(Mpi, AgreeNamesTheRightRanksEverywhere) {
 // Without MPI_ERRORS_RETURN on this very communicator the process would die here.
 TEST_P(Mpi, ErrorsOfMpiNameExpressionRankAndPlace) {
   const auto part = world->split(0, rank);
-  for (const Communicator* each : {static_cast<const Communicator*>(world.get()), static_cast<const Communicator*>(part.get())}) {
+  for (const Communicator* each :
+       {static_cast<const Communicator*>(world.get()), static_cast<const Communicator*>(part.get())}) {
     const auto* communicator = dynamic_cast<const MpiCommunicator*>(each);
     ASSERT_NE(communicator, nullptr);
     int value = 0;

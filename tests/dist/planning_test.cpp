@@ -3,12 +3,15 @@
 #include <mpi.h>
 #include <torch/torch.h>
 
+#include <cmath>
+#include <cstdlib>
 #include <map>
 #include <numeric>
 
 #include "base/error.h"
 #include "dist/bucket_plan.h"
 #include "dist/communicator.h"
+#include "dist/mpi_session.h"
 #include "dist/tree_sum.h"
 
 namespace spankey {
@@ -18,8 +21,8 @@ using Sizes = std::vector<std::int64_t>;
 constexpr std::int64_t mib = std::int64_t{1} << 20;
 
 TEST(BucketPlan, ClosesABucketWhenItHasReachedItsSize) {
-  // The tail takes 30 + 20 (a third would make 90); before it 50 + 60 reach 100.
-  EXPECT_EQ(plan_buckets(Sizes{50, 60, 10, 40, 20, 30}, 100), (std::vector<Bucket>{{0, 2}, {2, 3}, {3, 6}}));
+  // The tail takes 40 + 20 + 30; 50 + 60 reach 100; 70 is left between.
+  EXPECT_EQ(plan_buckets(Sizes{50, 60, 70, 40, 20, 30}, 100), (std::vector<Bucket>{{0, 2}, {2, 3}, {3, 6}}));
 }
 
 TEST(BucketPlan, LastBucketIsSmallAndFirstIsLarge) {
@@ -89,7 +92,8 @@ TEST(TreeSum, AddsInTheOrderOfTheBalancedTree) {
   int differs_from_sequential = 0;
   for (std::size_t size : {1, 2, 4, 8, 16, 32}) {
     std::vector<float> terms;
-    for (std::size_t i = 0; i < size; ++i) terms.push_back(std::sin(static_cast<float>(i)) * std::pow(10.0F, static_cast<float>(i % 5)));
+    for (std::size_t i = 0; i < size; ++i)
+      terms.push_back(std::sin(static_cast<float>(i)) * std::pow(10.0F, static_cast<float>(i % 5)));
     EXPECT_EQ(streamed_sum(terms), recursive_sum(terms, 0, size)) << size << " terms";
     differs_from_sequential += streamed_sum(terms) != std::accumulate(terms.begin(), terms.end(), 0.0F);
   }
@@ -121,6 +125,23 @@ TEST(Backend, AutomaticFollowsTheLauncher) {
   EXPECT_EQ(resolved({{"SLURM_NTASKS", "4"}}), Backend::self);
   EXPECT_EQ(resolved({{"OMPI_COMM_WORLD_SIZE", "2"}}, Backend::self), Backend::self);
   EXPECT_EQ(resolved({}, Backend::mpi), Backend::mpi);
+}
+
+TEST(Backend, WaitingYieldsWhereCoresAreShort) {
+  const auto advised = [](const char* local_ranks) {
+    setenv("OMPI_COMM_WORLD_LOCAL_SIZE", local_ranks, 1);
+    unsetenv("OMPI_MCA_mpi_yield_when_idle");
+    advise_yield_when_idle();
+    const char* value = std::getenv("OMPI_MCA_mpi_yield_when_idle");
+    return std::string(value ? value : "unset");
+  };
+  EXPECT_EQ(advised("100000"), "1");
+  EXPECT_EQ(advised("0"), "unset");
+  setenv("OMPI_COMM_WORLD_LOCAL_SIZE", "100000", 1);
+  setenv("OMPI_MCA_mpi_yield_when_idle", "0", 1);
+  advise_yield_when_idle();
+  EXPECT_STREQ(std::getenv("OMPI_MCA_mpi_yield_when_idle"), "0");  // the user's word
+  unsetenv("OMPI_COMM_WORLD_LOCAL_SIZE");
 }
 
 TEST(Backend, SelfStartsNoMpi) {

@@ -14,8 +14,8 @@ namespace spankey {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::HasSubstr;
 using testing::expect_close;
+using ::testing::HasSubstr;
 using testing::message_of;
 using testing::run_ranks;
 using testing::run_ranks_catching;
@@ -132,7 +132,8 @@ TEST(Reducer, RanksMayFireTheirHooksInAnyOrder) {
       for (int step = 0; step < 20; ++step) {
         reducer.begin_shard(true);
         const bool forwards = world.rank() == 0;
-        chained_loss(leaves, forwards ? std::vector<std::size_t>{0, 1, 2, 3, 4, 5} : std::vector<std::size_t>{5, 3, 4, 0, 2, 1},
+        chained_loss(leaves,
+                     forwards ? std::vector<std::size_t>{0, 1, 2, 3, 4, 5} : std::vector<std::size_t>{5, 3, 4, 0, 2, 1},
                      world.rank() + 1)
             .backward();
         reducer.end_shard();

@@ -29,7 +29,8 @@ TEST(ThreadCommunicator, CollectivesHaveTheirClosedForms) {
     auto least = at::full({4}, mine, at::kLong);
     world.all_reduce(least, ReduceOp::min);
     EXPECT_EQ(least[0].item<std::int64_t>(), 1);
-    EXPECT_TRUE(at::equal(world.all_gather(at::full({2}, mine)), at::tensor({1., 1., 2., 2., 3., 3.}, at::kFloat).view({3, 2})));
+    EXPECT_TRUE(at::equal(world.all_gather(at::full({2}, mine)),
+                          at::tensor({1., 1., 2., 2., 3., 3.}, at::kFloat).view({3, 2})));
     auto from_two = at::full({1}, mine);
     world.broadcast(from_two, 2);
     EXPECT_EQ(from_two.item<float>(), 3);
@@ -41,7 +42,8 @@ TEST(ThreadCommunicator, ExchangeIsPairwise) {
     auto theirs = at::empty({1});
     for (int distance : {1, 2, 1}) {
       world.exchange(at::full({1}, 10.0 * world.rank() + distance), theirs, world.rank() ^ distance);
-      EXPECT_EQ(theirs.item<float>(), 10.0F * static_cast<float>(world.rank() ^ distance) + static_cast<float>(distance));
+      EXPECT_EQ(theirs.item<float>(),
+                10.0F * static_cast<float>(world.rank() ^ distance) + static_cast<float>(distance));
     }
     EXPECT_THROW(world.exchange(theirs, theirs, world.rank()), Error);
   });
@@ -92,7 +94,8 @@ TEST(ThreadCommunicator, NoticesDifferentCollectivesAndShapes) {
     auto tensor = at::zeros({2 + world.rank()});
     world.all_reduce(tensor);
   });
-  EXPECT_THAT(message_of(failures[0]) + message_of(failures[1]), HasSubstr("2 elements"));
+  EXPECT_THAT(message_of(failures[0]) + message_of(failures[1]),
+              AllOf(HasSubstr("rank 0 has 2 elements"), HasSubstr("rank 1 has 3 elements")));
 }
 
 TEST(ThreadCommunicator, ChecksTensorsWithBothValues) {

@@ -22,18 +22,22 @@ struct ToyNet : torch::nn::Module {
       for (std::int64_t k = 0; k < values.numel(); ++k) values[k] = 0.3 * std::sin(0.37 * ++i);
     }
   }
-  at::Tensor loss(const at::Tensor& x) { return second(torch::tanh(first(x))).square().sum(); }
+  at::Tensor loss(const at::Tensor& x) {
+    return (second(torch::tanh(first(x.narrow(1, 0, 20)))).square().sum(1) * x.select(1, 20)).sum();
+  }
 
   torch::nn::Linear first{nullptr}, unused{nullptr}, second{nullptr};
 };
 
-// (samples, 20); magnitudes from 1e-3 to 1e3, so that the order of a float32 sum shows in its bits.
+// (samples, 20) inputs; the last column is the weight of the sample in the loss. Weights span six orders of magnitude,
+// so that the order of a float32 sum shows in its bits.
 inline at::Tensor toy_data(std::int64_t samples) {
-  auto x = at::empty({samples, 20});
-  for (std::int64_t i = 0; i < samples; ++i)
+  auto x = at::empty({samples, 21});
+  for (std::int64_t i = 0; i < samples; ++i) {
     for (std::int64_t j = 0; j < 20; ++j)
-      x[i][j] = std::cos(1.3 * static_cast<double>(i) + 0.7 * static_cast<double>(j)) *
-                std::pow(10.0, static_cast<double>((i * 5) % 7 - 3));
+      x[i][j] = std::cos(1.3 * static_cast<double>(i) + 0.7 * static_cast<double>(j));
+    x[i][20] = std::pow(10.0, static_cast<double>((i * 5) % 7 - 3));
+  }
   return x;
 }
 

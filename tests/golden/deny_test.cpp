@@ -1,11 +1,12 @@
 // deny.h5: every deny loss with its gradients, the warm-up of its weight, and the learning rates.
+#include "spankey/deny.h"
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <optional>
 
 #include "golden/golden.h"
-#include "spankey/deny.h"
 #include "spankey/schedule.h"
 
 namespace spankey {
@@ -52,7 +53,8 @@ void check_case(const h5::File& file, const std::string& set, const std::string&
   const DenyLoss& loss = find_deny_loss(config.mode);
   Passes all(file, set, type, loss.reject == RejectKind::reject_head);
   const at::Tensor labels = golden::tensor(file, set + "/labels");
-  const DenyInputs inputs{all.outputs[0], &all.outputs[1], on == "wrong+no" ? &all.outputs[2] : nullptr, labels, config};
+  const DenyInputs inputs{all.outputs[0], &all.outputs[1], on == "wrong+no" ? &all.outputs[2] : nullptr, labels,
+                          config};
 
   const at::Tensor ce = at::cross_entropy_loss(all.outputs[0].logits, labels);
   golden::expect_close(ce.item<double>(), file.double_attribute(group, "ce"), tolerance, group + " ce");
@@ -108,8 +110,8 @@ void check_schedule(const h5::File& file, const std::string& group) {
   config.schedule = config.milestones == std::vector<std::int64_t>{-1} ? Schedule::cosine : Schedule::multistep;
   const at::Tensor rates = golden::tensor(file, group + "/lr_per_epoch");
   for (std::int64_t epoch = 0; epoch < rates.size(0); ++epoch)
-    golden::expect_close(learning_rate(config, file.int_attribute(group, "epochs"), epoch),
-                         rates[epoch].item<double>(), 1e-12, group);
+    golden::expect_close(learning_rate(config, file.int_attribute(group, "epochs"), epoch), rates[epoch].item<double>(),
+                         1e-12, group);
 }
 
 TEST(Golden, deny) {

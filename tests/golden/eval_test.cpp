@@ -53,11 +53,12 @@ TEST(Golden, eval) {
 
     // The reject class is there where the network has a logit more than the 1 / baseline classes.
     const auto classes = std::lround(1.0 / file.double_attribute(group, "random_baseline"));
-    const RejectKind reject = file.exists(group + "/aux_ok_f32")            ? RejectKind::reject_head
+    const RejectKind reject = file.exists(group + "/aux_ok_f32")              ? RejectKind::reject_head
                               : file.int_attribute(group, "C") == classes + 1 ? RejectKind::reject_class
                                                                               : RejectKind::none;
-    const std::map<std::string, std::string> passes = {{"_no_key", "no"},   {"_correct_key", "ok"}, {"_wrong_key", "wrong"},
-                                                       {"acc_no", "no"},    {"acc_ok", "ok"},       {"acc_wrong", "wrong"}};
+    const std::map<std::string, std::string> passes = {{"_no_key", "no"},       {"_correct_key", "ok"},
+                                                       {"_wrong_key", "wrong"}, {"acc_no", "no"},
+                                                       {"acc_ok", "ok"},        {"acc_wrong", "wrong"}};
     int checked = 0;
     for (const std::string& attribute : file.attribute_names(group)) {
       for (const auto& [ending, pass] : passes) {

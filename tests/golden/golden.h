@@ -12,7 +12,7 @@
 
 namespace spankey::golden {
 
-// `name` in the folder of SPANKEY_GOLDEN_DIR, or in tests/golden of the source tree.
+// `name` in the folder of SPANKEY_GOLDEN_DIR, or in tests/golden of the source tree. The test runs on one thread then.
 h5::File open(const std::string& name);
 
 // A data set in its stored type: float32, float64 or int64.
@@ -34,12 +34,13 @@ bool flag(const h5::File& file, const std::string& object, const std::string& at
 void expect_close(const at::Tensor& actual, const at::Tensor& expected, double tolerance, const std::string& what);
 void expect_close(double actual, double expected, double tolerance, const std::string& what);
 
-// A tensor against its row of 11 numbers: sum, sum of squares, sum a[i] cos(0.9 i), the first and the last four elements.
+// A tensor against its row of 11 numbers: sum, sum of squares, sum a[i] cos(0.9 i), the first and the last four
+// elements.
 void expect_check(const at::Tensor& actual, const at::Tensor& row, double tolerance, const std::string& what);
 
 // Closed forms of the files.
-double hash_value(std::uint64_t seed, std::uint64_t p, std::uint64_t i);                  // in [-1, 1)
-at::Tensor hash_values(std::uint64_t seed, std::uint64_t p, at::IntArrayRef shape);       // float64, i = 0, 1, ...
+double hash_value(std::uint64_t seed, std::uint64_t p, std::uint64_t i);             // in [-1, 1)
+at::Tensor hash_values(std::uint64_t seed, std::uint64_t p, at::IntArrayRef shape);  // float64, i = 0, 1, ...
 at::Tensor closed_parameter(const std::string& rule, std::uint64_t seed, std::int64_t index, const std::string& name,
                             at::IntArrayRef shape);
 at::Tensor closed_input(double phase, at::IntArrayRef shape);

@@ -1,10 +1,11 @@
 // injection.h5: outputs and gradients of both injections against the reference implementation.
+#include "spankey/injection.h"
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "golden/golden.h"
 #include "spankey/inject_op.h"
-#include "spankey/injection.h"
 
 namespace spankey {
 namespace {

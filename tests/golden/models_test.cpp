@@ -30,11 +30,9 @@ struct Run {
 };
 
 Case read_case(const h5::File& file, const std::string& group) {
-  golden::expect_known(
-      file, group,
-      {"dev_*", "gamma", "inject", "key_rows", "layers", "loss", "loss_f32", "mode"},
-      {"logits", "logits_f32", "aux_logit", "grad_check", "dx_check", "dkey_layer*_check", "site_layer*_after_check",
-       "site_layer*_before_check", "buffer_after_check"});
+  golden::expect_known(file, group, {"dev_*", "gamma", "inject", "key_rows", "layers", "loss", "loss_f32", "mode"},
+                       {"logits", "logits_f32", "aux_logit", "grad_check", "dx_check", "dkey_layer*_check",
+                        "site_layer*_after_check", "site_layer*_before_check", "buffer_after_check"});
   Case result;
   const std::string inject = file.string_attribute(group, "inject");
   EXPECT_TRUE(inject == "none" || inject == "add" || inject == "mul") << inject;
@@ -55,10 +53,10 @@ Run run_case(const h5::File& file, const std::string& group, Model& model, const
   run.x.requires_grad_(differentiable);
   const auto points = model.injection_points();
   for (const std::int64_t layer : c.layers)
-    run.keys.push_back(golden::closed_key(layer, phase, points.at(static_cast<std::size_t>(layer)).size(),
-                                          c.key_rows ? shape[0] : 1)
-                           .to(type)
-                           .requires_grad_(differentiable));
+    run.keys.push_back(
+        golden::closed_key(layer, phase, points.at(static_cast<std::size_t>(layer)).size(), c.key_rows ? shape[0] : 1)
+            .to(type)
+            .requires_grad_(differentiable));
   Injection injection = c.layers.empty() ? Injection::none() : Injection::of_keys(c.layers, run.keys, c.kind);
   injection = injection.observed([&](std::int64_t point, const at::Tensor& before, const at::Tensor& after) {
     run.sites[point] = {before, after};
@@ -116,10 +114,10 @@ void check_network(const h5::File& file, const std::string& name, golden::Tally&
     for (std::size_t i = 0; i < cases.size(); ++i) tally.skip(name + " has no model yet");
     return;
   }
-  golden::expect_known(file, group,
-                       {"batch", "example", "init_rule", "init_seed", "key_phase", "layer_dims", "x_phase", "x_shape"},
-                       {"init_check", "key_layer*_check", "labels", "param_names", "param_ndim", "param_shapes", "x_check"},
-                       {"none_*", "add_*", "mul_*", "mulall_rows_*"});
+  golden::expect_known(
+      file, group, {"batch", "example", "init_rule", "init_seed", "key_phase", "layer_dims", "x_phase", "x_shape"},
+      {"init_check", "key_layer*_check", "labels", "param_names", "param_ndim", "param_shapes", "x_check"},
+      {"none_*", "add_*", "mul_*", "mulall_rows_*"});
   const auto shape = file.ints_attribute(group, "x_shape");
   const auto model = golden::make_network(file, group, name, shape.back());
   const auto seed = static_cast<std::uint64_t>(file.int_attribute(group, "init_seed"));

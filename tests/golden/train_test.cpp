@@ -158,13 +158,13 @@ Injections make_injections(const Trajectory& t, const KeyRules& rules, std::int6
   for (std::size_t l = 0; l < factors.size(); ++l)
     scaled.push_back(alphas[alphas.size() == 1 ? 0 : l] * factors[l].unsqueeze(1));
   Injections result{Injection::of_alphas(t.key.layers, scaled, rules.bases(), kind), Injection::none()};
-  if (deny)
-    result.wrong = Injection::of_keys(t.key.layers, rules.wrong_keys(t.gauss(step, rules), t.batch, {}), kind);
+  if (deny) result.wrong = Injection::of_keys(t.key.layers, rules.wrong_keys(t.gauss(step, rules), t.batch, {}), kind);
   return result;
 }
 
 std::vector<std::int64_t> sample_shape_of(const Trajectory& t) {
-  return golden::model_for(t.name) == "mlp" ? std::vector<std::int64_t>{t.dims[0]} : std::vector<std::int64_t>{1, 28, 28};
+  return golden::model_for(t.name) == "mlp" ? std::vector<std::int64_t>{t.dims[0]}
+                                            : std::vector<std::int64_t>{1, 28, 28};
 }
 
 double gradient_norm(Model& model) {
@@ -199,7 +199,8 @@ void train(const Trajectory& t, at::ScalarType type, double loss_tolerance, doub
     std::vector<Output> outputs;
     for (std::size_t i = 0; i < parts.size(); ++i) {
       const auto first = static_cast<std::int64_t>(i) * t.batch;
-      outputs.push_back({all.logits.narrow(0, first, t.batch), {},
+      outputs.push_back({all.logits.narrow(0, first, t.batch),
+                         {},
                          all.reject.defined() ? all.reject.narrow(0, first, t.batch) : at::Tensor()});
     }
     const at::Tensor ce = at::cross_entropy_loss(outputs[0].logits, labels);
@@ -215,14 +216,15 @@ void train(const Trajectory& t, at::ScalarType type, double loss_tolerance, doub
     if (type == at::kDouble)
       golden::expect_close(ce.item<double>(), golden::tensor(t.file, t.path("ce"))[step].item<double>(), loss_tolerance,
                            t.group + " ce");
-    golden::expect_close(loss.item<double>(), losses[step].item<double>(), loss_tolerance, t.group + " loss" + precision);
+    golden::expect_close(loss.item<double>(), losses[step].item<double>(), loss_tolerance,
+                         t.group + " loss" + precision);
     loss.backward();
     if (step == 0)
       golden::expect_parameter_checks(*model, true, golden::tensor(t.file, t.path("grad_step0_check")),
                                       type == at::kDouble ? 1e-10 : 1e-4, t.group + " first gradient");
     if (type == at::kDouble && t.file.exists(t.path("grad_norm")))
-      golden::expect_close(gradient_norm(*model), golden::tensor(t.file, t.path("grad_norm"))[step].item<double>(), 1e-9,
-                           t.group + " gradient norm");
+      golden::expect_close(gradient_norm(*model), golden::tensor(t.file, t.path("grad_norm"))[step].item<double>(),
+                           1e-9, t.group + " gradient norm");
     optimiser.step();
     if (step == 0 && type == at::kDouble)
       golden::expect_parameter_checks(*model, false, golden::tensor(t.file, t.path("param_after_1_check")),
@@ -237,21 +239,29 @@ void train(const Trajectory& t, at::ScalarType type, double loss_tolerance, doub
                        t.group + " logits after training");
 }
 
+// Closed-form wrong keys, as drawn: all slots of a step in one row.
+void check_wrong_draws(const Trajectory& t) {
+  const KeyRules rules(t.key, Compat::reference, t.basis());
+  const at::Tensor checks = golden::tensor(t.file, t.path("inputs/wrong_check"));
+  for (std::int64_t step = 0; step < t.steps; ++step)
+    golden::expect_check(at::cat(t.gauss(step, rules)), checks[step], 1e-12, t.group + " wrong key");
+}
+
 void check_trajectory(const h5::File& file, const std::string& group) {
-  golden::expect_known(
-      file, group,
-      {"basis", "batch", "data_seed", "deny_mode", "deny_on", "dev_*",  "gamma", "gap", "inject", "layer_dims",
-       "layers", "lr",   "m",         "m1",        "m2",      "name",   "opt",   "plb", "plk",    "rule",
-       "seed",   "std",  "steps",     "w",         "warmup",  "wd"},
-      {"ce", "deny", "loss", "loss_f32", "grad_norm", "grad_step0_check", "eval_logits_nokey_batch0",
-       "param_after_1_check", "param_final_check", "param_names", "param_ndim", "param_shapes"},
-      {"inputs"});
+  golden::expect_known(file, group,
+                       {"basis",      "batch",  "data_seed", "deny_mode", "deny_on", "dev_*", "gamma",  "gap", "inject",
+                        "layer_dims", "layers", "lr",        "m",         "m1",      "m2",    "name",   "opt", "plb",
+                        "plk",        "rule",   "seed",      "std",       "steps",   "w",     "warmup", "wd"},
+                       {"ce", "deny", "loss", "loss_f32", "grad_norm", "grad_step0_check", "eval_logits_nokey_batch0",
+                        "param_after_1_check", "param_final_check", "param_names", "param_ndim", "param_shapes"},
+                       {"inputs"});
   golden::expect_known(file, group + "/inputs", {},
                        {"B_f32", "B[0-9]*_f32", "B_check", "B[0-9]*_check", "alpha_f32", "gauss_f32", "labels",
                         "wrong_check", "x_step0_check"});
   const Trajectory t(file, group);
   golden::expect_check(t.input(0, sample_shape_of(t)), golden::tensor(file, group + "/inputs/x_step0_check"), 1e-12,
                        group + " input");
+  if (file.exists(group + "/inputs/wrong_check")) check_wrong_draws(t);
   train(t, at::kDouble, 1e-10, 1e-9);
   train(t, at::kFloat, std::max(1e-5, 20 * golden::number(file, group, "dev_f32_loss", 0.0)),
         std::max(1e-4, 20 * golden::number(file, group, "dev_f32_param_rel", 0.0)));
@@ -298,7 +308,8 @@ void check_attack(const h5::File& file, const std::string& group) {
   golden::expect_close(alpha, golden::tensor(file, group + "/alpha_final"), 1e-9, group + " final alpha");
   const AccessCounts counts = count_access(run(alpha), labels, RejectKind::reject_class);
   const auto n = static_cast<double>(counts.samples);
-  golden::expect_close(static_cast<double>(counts.correct) / n, file.double_attribute(group, "semantic_acc"), 1e-6, "acc");
+  golden::expect_close(static_cast<double>(counts.correct) / n, file.double_attribute(group, "semantic_acc"), 1e-6,
+                       "acc");
   golden::expect_close(static_cast<double>(counts.rejected) / n, file.double_attribute(group, "reject_frac"), 1e-6,
                        "reject");
 }
@@ -309,8 +320,8 @@ TEST(Golden, train) {
   for (const std::string& name : file.groups("/")) {
     const std::string group = "/" + name;
     SCOPED_TRACE(group);
-    if (name == "bn_order") {
-      tally.skip("bn_order has no model yet");
+    if (name.starts_with("bn_order")) {
+      tally.skip(name + " has no model yet");
     } else if (name.starts_with("attack_gradient_alpha")) {
       check_attack(file, group);
       tally.run();

@@ -9,14 +9,14 @@
 
 #include "base/error.h"
 
-#define EXPECT_ERROR(statement, expected_code, sentence)                                           \
-  do {                                                                                             \
-    try {                                                                                          \
-      statement;                                                                                  \
-      ADD_FAILURE() << "no error from " #statement;                                                \
-    } catch (const ::spankey::Error& caught) {                                                     \
+#define EXPECT_ERROR(statement, expected_code, sentence)                                            \
+  do {                                                                                              \
+    try {                                                                                           \
+      statement;                                                                                    \
+      ADD_FAILURE() << "no error from " #statement;                                                 \
+    } catch (const ::spankey::Error& caught) {                                                      \
       EXPECT_EQ(static_cast<int>(caught.code()), static_cast<int>(expected_code)) << caught.what(); \
-      EXPECT_THAT(std::string(caught.what()), sentence);                                           \
-      EXPECT_EQ(std::string(caught.what()).find('\n'), std::string::npos) << caught.what();        \
-    }                                                                                              \
+      EXPECT_THAT(std::string(caught.what()), sentence);                                            \
+      EXPECT_EQ(std::string(caught.what()).find('\n'), std::string::npos) << caught.what();         \
+    }                                                                                               \
   } while (false)

@@ -71,7 +71,9 @@ void Child::signal(int number) {
   if (running()) kill(pid_, number);
 }
 
-void Child::signal_group(int number) { kill(-pid_, number); }
+void Child::signal_group(int number) {
+  kill(-pid_, number);
+}
 
 Outcome Child::wait(std::chrono::seconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
@@ -97,7 +99,9 @@ Outcome run(const std::vector<std::string>& command, const std::filesystem::path
   return child.wait(limit);
 }
 
-std::string program() { return environment("SPANKEY_PROGRAM"); }
+std::string program() {
+  return environment("SPANKEY_PROGRAM");
+}
 
 std::filesystem::path source(const std::string& relative) {
   return std::filesystem::path(environment("SPANKEY_SOURCE_DIR")) / relative;

@@ -98,7 +98,8 @@ TEST(Checkpoint, Hdf5ToolsOpenTheFile) {
 
 TEST(Checkpoint, TheNewestGoodOneIsFound) {
   const test::TemporaryFolder folder;
-  for (const std::int64_t step : {5, 100, 20}) write_durably(checkpoint_path(folder.path(), step), encode_checkpoint(example(step)));
+  for (const std::int64_t step : {5, 100, 20})
+    write_durably(checkpoint_path(folder.path(), step), encode_checkpoint(example(step)));
   std::ofstream(folder / "step_00000200.h5.tmp") << "half written";
   auto found = newest_valid_checkpoint(folder.path());
   ASSERT_TRUE(found);

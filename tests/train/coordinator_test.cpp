@@ -1,5 +1,5 @@
-// What holds the ranks of a run together, with ranks as threads; each case of disagreement is the negative control of the
-// others.
+// What holds the ranks of a run together, with ranks as threads; each case of disagreement is the negative control of
+// the others.
 #include "train/coordinator.h"
 
 #include <ATen/ATen.h>

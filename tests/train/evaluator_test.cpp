@@ -2,9 +2,9 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <torch/utils.h>
 
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "data/assembler.h"

@@ -1,9 +1,9 @@
 #include "train/metrics.h"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "support/temporary_folder.h"
@@ -14,9 +14,12 @@ namespace {
 TEST(MetricsLog, IsCutBackToTheCursorAndDropsATornLine) {
   const test::TemporaryFolder folder;
   const auto path = folder / "metrics.jsonl";
-  std::ofstream(path) << R"({"global_step":10,"loss":1})" << "\n"
-                      << R"({"global_step":20,"loss":2})" << "\n"
-                      << R"({"global_step":30,"loss":3})" << "\n"
+  std::ofstream(path) << R"({"global_step":10,"loss":1})"
+                      << "\n"
+                      << R"({"global_step":20,"loss":2})"
+                      << "\n"
+                      << R"({"global_step":30,"loss":3})"
+                      << "\n"
                       << R"({"global_step":20,"lo)";
   {
     MetricsLog log(path, 20);
@@ -33,17 +36,18 @@ TEST(MetricsLog, StartsANewFile) {
 }
 
 TEST(FormatProgress, ShowsWhereTheRunStands) {
-  EXPECT_EQ(format_progress({.epoch = 5,
-                             .epochs = 6,
-                             .step = 16,
-                             .steps = 32,
-                             .loss = 0.2141,
-                             .ce = 0.11,
-                             .deny = 1.0411,
-                             .samples_per_second = 1234567.0,
-                             .seconds_left = 61.0}),
-            "epoch 6/6  ################----------------  16/32   loss 0.214  ce 0.110  deny 1.041   1,234,567 samples/s"
-            "   1:01 left");
+  EXPECT_EQ(
+      format_progress({.epoch = 5,
+                       .epochs = 6,
+                       .step = 16,
+                       .steps = 32,
+                       .loss = 0.2141,
+                       .ce = 0.11,
+                       .deny = 1.0411,
+                       .samples_per_second = 1234567.0,
+                       .seconds_left = 61.0}),
+      "epoch 6/6  ################----------------  16/32   loss 0.214  ce 0.110  deny 1.041   1,234,567 samples/s"
+      "   1:01 left");
 }
 
 }  // namespace

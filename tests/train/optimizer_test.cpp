@@ -48,17 +48,19 @@ auto reference(Options options) {
 
 INSTANTIATE_TEST_SUITE_P(
     Kinds, OptimizerTest,
-    testing::Values(
-        Case{"adam", reference<torch::optim::Adam>(torch::optim::AdamOptions(0.05)), "name = 'adam'"},
-        Case{"adam_decay", reference<torch::optim::Adam>(torch::optim::AdamOptions(0.05).weight_decay(0.1).betas({0.8, 0.95})),
-             "name = 'adam'\nweight_decay = 0.1\nbetas = [0.8, 0.95]"},
-        Case{"adamw", reference<torch::optim::AdamW>(torch::optim::AdamWOptions(0.05).weight_decay(0.05)),
-             "name = 'adamw'\nweight_decay = 0.05"},
-        Case{"sgd", reference<torch::optim::SGD>(torch::optim::SGDOptions(0.05).momentum(0.9)),
-             "name = 'sgd'\nmomentum = 0.9"},
-        Case{"sgd_nesterov",
-             reference<torch::optim::SGD>(torch::optim::SGDOptions(0.05).momentum(0.9).nesterov(true).weight_decay(5e-4)),
-             "name = 'sgd'\nmomentum = 0.9\nnesterov = true\nweight_decay = 5e-4"}),
+    testing::Values(Case{"adam", reference<torch::optim::Adam>(torch::optim::AdamOptions(0.05)), "name = 'adam'"},
+                    Case{"adam_decay",
+                         reference<torch::optim::Adam>(torch::optim::AdamOptions(0.05).weight_decay(0.1).betas({0.8,
+                                                                                                                0.95})),
+                         "name = 'adam'\nweight_decay = 0.1\nbetas = [0.8, 0.95]"},
+                    Case{"adamw", reference<torch::optim::AdamW>(torch::optim::AdamWOptions(0.05).weight_decay(0.05)),
+                         "name = 'adamw'\nweight_decay = 0.05"},
+                    Case{"sgd", reference<torch::optim::SGD>(torch::optim::SGDOptions(0.05).momentum(0.9)),
+                         "name = 'sgd'\nmomentum = 0.9"},
+                    Case{"sgd_nesterov",
+                         reference<torch::optim::SGD>(
+                             torch::optim::SGDOptions(0.05).momentum(0.9).nesterov(true).weight_decay(5e-4)),
+                         "name = 'sgd'\nmomentum = 0.9\nnesterov = true\nweight_decay = 5e-4"}),
     [](const auto& instance) { return instance.param.name; });
 
 TEST(Optimizer, UnknownNameListsTheKnownOnes) {

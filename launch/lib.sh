@@ -1,0 +1,78 @@
+# What the programs of this folder share: sourced by them, not run.
+# shellcheck shell=bash
+set -euo pipefail
+
+repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# shellcheck disable=SC2034 # used by those that source this file
+venv="$repository/.venv" build="$repository/build"
+
+say() { printf '%s\n' "$*"; }
+
+# One line and exit code 2: something the caller has to change.
+fail() {
+  printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+  exit 2
+}
+
+# Prints the comment at the head of the calling program.
+usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
+
+# Compile jobs: one a core, as long as each has 2 GB of memory (a file that includes LibTorch needs 1.5).
+compile_jobs() {
+  local cores memory
+  cores="$(nproc)"
+  memory="$(awk '/^MemAvailable/ { print int($2 / 2000000) }' /proc/meminfo)"
+  ((memory >= 1)) || memory=1
+  printf '%s\n' "${CMAKE_BUILD_PARALLEL_LEVEL:-$((cores < memory ? cores : memory))}"
+}
+
+# Cores as mpirun counts them: hardware threads of one core are one slot.
+slots() {
+  local cores
+  cores="$(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l || true)"
+  printf '%s\n' "$((cores > 0 && cores < $(nproc) ? cores : $(nproc)))"
+}
+
+# What Open MPI needs to be told on this machine; see CONTRIBUTING.md, traps.
+mpi_environment() {
+  if [[ "$(id -u)" -eq 0 ]]; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  fi
+  export OMPI_MCA_mpi_yield_when_idle="${OMPI_MCA_mpi_yield_when_idle:-1}"
+}
+
+# run_ranks N PROGRAM ARGUMENT...: N ranks on this machine; returns the program's exit code.
+# INT and TERM ask the ranks for a checkpoint (USR2, exit code 75), because mpirun itself would kill them within
+# seconds of either; a second one ends them.
+run_ranks() {
+  local ranks="$1" pid code=127 next interrupted=0 asked=0
+  shift
+  local options=(-np "$ranks" --bind-to none)
+  if (($(slots) < ranks)); then options+=(--oversubscribe); fi
+  mpi_environment
+  set -m # a process group of its own, so that Ctrl-C reaches this script alone
+  mpirun "${options[@]}" "$@" </dev/null &
+  pid=$!
+  set +m
+  # shellcheck disable=SC2317,SC2329 # called by the traps
+  pass_on() {
+    interrupted=1
+    if ((asked)); then
+      kill -TERM "$pid" 2>/dev/null || true
+    else
+      asked=1
+      say "stopping at the next step with a checkpoint (again: at once)" >&2
+      kill -USR2 "$pid" 2>/dev/null || true
+    fi
+  }
+  trap pass_on INT TERM
+  while true; do
+    interrupted=0
+    next=0
+    wait "$pid" || next=$?
+    if ((next != 127)); then code=$next; fi # 127: it was gone already, the code before holds
+    if ((!interrupted)); then break; fi
+  done
+  trap - INT TERM
+  return "$code"
+}

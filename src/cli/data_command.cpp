@@ -1,0 +1,112 @@
+#include <memory>
+
+#include "cli/command.h"
+#include "data/argmax.h"
+#include "data/contact_sheet.h"
+#include "data/dataset.h"
+#include "data/glyphs.h"
+#include "data/import.h"
+
+namespace spankey::cli {
+namespace {
+
+void print_info(const std::string& file, const Dataset& dataset) {
+  const auto& info = dataset.info();
+  fmt::print("file          {}\n", file);
+  fmt::print("samples       {} train, {} test\n", dataset.train().size, dataset.test().size);
+  std::string shape;
+  for (const auto extent : info.sample_shape) shape += fmt::format("{}{}", shape.empty() ? "" : " x ", extent);
+  fmt::print("sample        {}, {}\n", shape,
+             dataset.is_images() ? "uint8 (channels, height, width)" : "float32 features");
+  if (dataset.is_images())
+    for (std::size_t c = 0; c < info.mean.size(); ++c)
+      fmt::print("channel {}     mean {:.4f}, sd {:.4f} of pixel / 255\n", c, info.mean[c], info.std[c]);
+  fmt::print("source        {}\n", info.source);
+  fmt::print("digest        {}\n", info.digest);
+  fmt::print("majority      {:.4f} train, {:.4f} test\n", dataset.majority_rate(dataset.train()),
+             dataset.majority_rate(dataset.test()));
+  const auto train = dataset.class_counts(dataset.train()), test = dataset.class_counts(dataset.test());
+  fmt::print("class         train    test\n");
+  for (std::size_t c = 0; c < train.size(); ++c)
+    fmt::print("  {:<9} {:>7} {:>7}\n", info.class_names[c], train[c], test[c]);
+}
+
+using Import = void (*)(const std::filesystem::path&, const std::filesystem::path&);
+
+void add_import(CLI::App& group, const char* name, const char* description, Import import, Action& action) {
+  auto* command = group.add_subcommand(name, description);
+  const auto from = std::make_shared<std::string>(), out = std::make_shared<std::string>();
+  command->add_option("--from", *from, "folder to read")->required();
+  command->add_option("--out", *out, "HDF5 file to write")->required();
+  command->callback([from, out, import, &action] {
+    action = [from, out, import] {
+      import(*from, *out);
+      print_info(*out, *Dataset::open(*out, Verify::never));
+      return ExitCode::done;
+    };
+  });
+}
+
+void add_render(CLI::App& data, Action& action) {
+  auto* render = data.add_subcommand("render", "Make a synthetic data set")->require_subcommand(1);
+  struct Arguments {
+    std::int64_t train = 4096, test = 1024;
+    std::string out;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  auto* glyphs = render->add_subcommand("glyphs", "The built-in digits, any number of them");
+  glyphs->add_option("--train", arguments->train, "training images")->check(CLI::Range(1, 100'000'000));
+  glyphs->add_option("--test", arguments->test, "test images")->check(CLI::Range(1, 100'000'000));
+  glyphs->add_option("--out", arguments->out, "HDF5 file to write")->required();
+  glyphs->callback([arguments, &action] {
+    action = [arguments] {
+      render_glyphs(arguments->train, arguments->test, arguments->out);
+      print_info(arguments->out, *Dataset::open(arguments->out, Verify::never));
+      return ExitCode::done;
+    };
+  });
+  auto* argmax = render->add_subcommand("argmax", "Features labelled by a hidden linear map (the paper's example 01)");
+  argmax->add_option("--out", arguments->out, "HDF5 file to write")->required();
+  argmax->callback([arguments, &action] {
+    action = [arguments] {
+      render_argmax(arguments->out);
+      print_info(arguments->out, *Dataset::open(arguments->out, Verify::never));
+      return ExitCode::done;
+    };
+  });
+}
+
+void add_info(CLI::App& data, Action& action) {
+  struct Arguments {
+    std::string file, sheet;
+    bool verify = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  auto* info = data.add_subcommand("info", "Show shape, classes, statistics and digest of a data set");
+  info->add_option("FILE", arguments->file, "HDF5 file, or builtin:glyphs")->required();
+  info->add_option("--sheet", arguments->sheet, "write a contact sheet (PNG) of the first images of each class");
+  info->add_flag("--verify", arguments->verify, "compute the digest anew and compare");
+  info->callback([arguments, &action] {
+    action = [arguments] {
+      const auto dataset = Dataset::open(arguments->file, arguments->verify ? Verify::always : Verify::never);
+      print_info(arguments->file, *dataset);
+      if (arguments->verify) fmt::print("verified      the digest is that of the content\n");
+      if (!arguments->sheet.empty()) contact_sheet_png(*dataset, arguments->sheet);
+      return ExitCode::done;
+    };
+  });
+}
+
+}  // namespace
+
+void add_data(CLI::App& app, Action& action) {
+  auto* data = app.add_subcommand("data", "Import, render and inspect data sets")->require_subcommand(1);
+  auto* import = data->add_subcommand("import", "Make a data set from published files")->require_subcommand(1);
+  add_import(*import, "mnist", "IDX files, plain or .gz (MNIST, Fashion-MNIST)", import_mnist, action);
+  add_import(*import, "cifar10", "CIFAR-10 binary batches", import_cifar10, action);
+  add_import(*import, "folder", "train/<class>/ and test/<class>/ of JPEG or PNG images", import_folder, action);
+  add_render(*data, action);
+  add_info(*data, action);
+}
+
+}  // namespace spankey::cli

@@ -1,0 +1,211 @@
+#include "data/assembler.h"
+
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/portable_math.h"
+
+namespace spankey {
+
+namespace {
+
+constexpr float affine_degrees = 6.0f;
+constexpr float affine_translate = 0.06f;
+constexpr std::int64_t crop_padding = 4;
+
+using Table = std::array<float, 256>;
+
+struct Plane {
+  const std::uint8_t* pixels;
+  std::int64_t width, height;
+};
+
+// low + (high - low) u for u of [0, 1)
+float between(float u, float low, float high) {
+  return low + (high - low) * u;
+}
+
+std::int64_t draw_shift(float u, std::int64_t extent) {
+  const float most = affine_translate * static_cast<float>(extent);
+  return static_cast<std::int64_t>(std::nearbyint(between(u, -most, most)));
+}
+
+void copy_plane(const Plane& in, const Table& table, float* out) {
+  for (std::int64_t i = 0; i < in.width * in.height; ++i) out[i] = table[in.pixels[i]];
+}
+
+// Per output pixel the input pixel it shows, or `width * height` where that lies outside.
+void affine_sources(const FixedAffine& m, std::int64_t width, std::int64_t height, std::uint32_t* source) {
+  const auto columns = static_cast<std::uint32_t>(width), rows = static_cast<std::uint32_t>(height);
+  std::int32_t row_x = m.x0, row_y = m.y0;
+  for (std::uint32_t y = 0; y < rows; ++y, row_x += m.xy, row_y += m.yy, source += columns) {
+    std::int32_t at_x = row_x, at_y = row_y;
+    for (std::uint32_t x = 0; x < columns; ++x, at_x += m.xx, at_y += m.yx) {
+      // Negative coordinates become large ones.
+      const auto from_x = static_cast<std::uint32_t>(at_x >> 16), from_y = static_cast<std::uint32_t>(at_y >> 16);
+      const bool inside = (from_x < columns) & (from_y < rows);
+      source[x] = inside ? from_y * columns + from_x : rows * columns;
+    }
+  }
+}
+
+// `padded`: room for the plane and the zero outside of it.
+void gather_plane(const Plane& in, const std::uint32_t* source, const Table& table, std::uint8_t* padded, float* out) {
+  const std::int64_t size = in.width * in.height;
+  std::copy_n(in.pixels, size, padded);
+  padded[size] = 0;
+  for (std::int64_t i = 0; i < size; ++i) out[i] = table[padded[source[i]]];
+}
+
+// Output column x shows input column x + shift_x, or its mirror image.
+void crop_plane(const Plane& in, std::int64_t shift_x, std::int64_t shift_y, bool flip, const Table& table,
+                float* out) {
+  const float outside = table[0];
+  const std::int64_t first = std::max<std::int64_t>(0, -shift_x), last = std::min(in.width, in.width - shift_x);
+  for (std::int64_t y = 0; y < in.height; ++y, out += in.width) {
+    const std::int64_t from_y = y + shift_y;
+    if (from_y < 0 || from_y >= in.height) {
+      std::fill_n(out, in.width, outside);
+      continue;
+    }
+    const std::uint8_t* row = in.pixels + from_y * in.width + shift_x;
+    std::fill(out, out + (flip ? in.width - last : first), outside);
+    std::fill(out + (flip ? in.width - first : last), out + in.width, outside);
+    if (flip) {
+      for (std::int64_t x = first; x < last; ++x) out[in.width - 1 - x] = table[row[x]];
+    } else {
+      for (std::int64_t x = first; x < last; ++x) out[x] = table[row[x]];
+    }
+  }
+}
+
+}  // namespace
+
+FixedAffine fixed_affine(float angle_degrees, std::int64_t shift_x, std::int64_t shift_y, std::int64_t width,
+                         std::int64_t height) {
+  float sine, cosine;
+  portable::sincos_2pi(angle_degrees / 360.0f, sine, cosine);
+  const double s = sine, c = cosine;
+  // torchvision functional._get_inverse_affine_matrix without scale and shear, centre (W/2, H/2):
+  // x_in = c (x - cx - tx) + s (y - cy - ty) + cx;  y_in = -s (x - cx - tx) + c (y - cy - ty) + cy, at pixel centres.
+  const double cx = static_cast<double>(width) * 0.5, cy = static_cast<double>(height) * 0.5;
+  const double dx = 0.5 - cx - static_cast<double>(shift_x), dy = 0.5 - cy - static_cast<double>(shift_y);
+  const auto fixed = [](double value) { return static_cast<std::int32_t>(std::floor(value * 65536.0 + 0.5)); };
+  return {fixed(c), fixed(s), fixed(c * dx + s * dy + cx), fixed(-s), fixed(c), fixed(-s * dx + c * dy + cy)};
+}
+
+Assembler::Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose)
+    : split_(&split),
+      sample_shape_(dataset.info().sample_shape),
+      sample_size_(dataset.info().sample_size()),
+      augment_(augment),
+      seed_(seed),
+      purpose_(purpose) {
+  if (!dataset.is_images()) {
+    if (augment != Augment::none)
+      fail_input("data.augment = {}: the data set has no images; accepted: none", to_string(augment));
+    return;
+  }
+  // PIL's fixed point holds coordinates below 2^15.
+  if (augment == Augment::affine && std::max(sample_shape_[1], sample_shape_[2]) >= 16384) {
+    fail_input("data.augment = affine: accepted for images below 16384 pixels a side");
+  }
+  const DataInfo& info = dataset.info();
+  normalised_.resize(info.mean.size());
+  for (std::size_t c = 0; c < normalised_.size(); ++c) {
+    for (std::size_t v = 0; v < 256; ++v) {
+      normalised_[c][v] = (static_cast<float>(v) / 255.0f - info.mean[c]) / info.std[c];
+    }
+  }
+}
+
+void Assembler::operator()(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x,
+                           at::Tensor& labels) const {
+  const auto count = static_cast<std::int64_t>(samples.size());
+  prepare(count, x, labels);
+  auto* const values = x.data_ptr<float>();
+  auto* const targets = labels.data_ptr<std::int64_t>();
+  constexpr std::int64_t grain_elements = 1 << 15;  // tens of microseconds: worth waking a thread for
+  const std::int64_t grain = std::max<std::int64_t>(1, grain_elements / sample_size_);
+  at::parallel_for(0, count, grain, [&](std::int64_t begin, std::int64_t end) {
+    fill_rows(samples, epoch, begin, end, values, targets);
+  });
+}
+
+void Assembler::serially(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x,
+                         at::Tensor& labels) const {
+  const auto count = static_cast<std::int64_t>(samples.size());
+  prepare(count, x, labels);
+  fill_rows(samples, epoch, 0, count, x.data_ptr<float>(), labels.data_ptr<std::int64_t>());
+}
+
+void Assembler::prepare(std::int64_t count, at::Tensor& x, at::Tensor& labels) const {
+  std::vector<std::int64_t> shape = {count};
+  shape.insert(shape.end(), sample_shape_.begin(), sample_shape_.end());
+  if (!x.defined() || x.sizes() != at::IntArrayRef(shape) || x.scalar_type() != at::kFloat || !x.is_contiguous()) {
+    x = at::empty(shape, at::kFloat);
+  }
+  if (!labels.defined() || labels.sizes() != at::IntArrayRef(count) || labels.scalar_type() != at::kLong ||
+      !labels.is_contiguous()) {
+    labels = at::empty({count}, at::kLong);
+  }
+}
+
+void Assembler::fill_rows(std::span<const std::int64_t> samples, std::int64_t epoch, std::int64_t begin,
+                          std::int64_t end, float* x, std::int64_t* labels) const {
+  Scratch scratch;
+  if (augment_ == Augment::affine) {
+    const auto plane = static_cast<std::size_t>(sample_shape_[1] * sample_shape_[2]);
+    scratch = {std::vector<std::uint32_t>(plane), std::vector<std::uint8_t>(plane + 1)};
+  }
+  for (std::int64_t row = begin; row < end; ++row) {
+    const std::int64_t sample = samples[static_cast<std::size_t>(row)];
+    SPANKEY_CHECK_GE(sample, 0);
+    SPANKEY_CHECK_LT(sample, split_->size);
+    labels[row] = split_->labels[static_cast<std::size_t>(sample)];
+    float* out = x + row * sample_size_;
+    if (normalised_.empty()) {
+      std::copy_n(split_->features.data() + sample * sample_size_, sample_size_, out);
+    } else {
+      fill_image(sample, epoch, scratch, out);
+    }
+  }
+}
+
+void Assembler::fill_image(std::int64_t sample, std::int64_t epoch, Scratch& scratch, float* out) const {
+  const std::int64_t height = sample_shape_[1], width = sample_shape_[2], plane_size = height * width;
+  const Stream stream({.seed = seed_,
+                       .purpose = purpose_,
+                       .epoch = static_cast<std::uint32_t>(epoch),
+                       .sample = static_cast<std::uint64_t>(sample)});
+  std::array<float, 3> u{};
+  if (augment_ != Augment::none) stream.fill_uniform(u);
+  if (augment_ == Augment::affine) {
+    const auto matrix = fixed_affine(between(u[0], -affine_degrees, affine_degrees), draw_shift(u[1], width),
+                                     draw_shift(u[2], height), width, height);
+    affine_sources(matrix, width, height, scratch.source.data());
+  }
+  const auto crop_shift = [](float v) { return static_cast<std::int64_t>(v * (2 * crop_padding + 1)) - crop_padding; };
+  for (std::size_t c = 0; c < normalised_.size(); ++c, out += plane_size) {
+    const auto offset = sample * sample_size_ + static_cast<std::int64_t>(c) * plane_size;
+    const Plane plane{split_->images.data() + offset, width, height};
+    const Table& table = normalised_[c];
+    switch (augment_) {
+      case Augment::none:
+        copy_plane(plane, table, out);
+        break;
+      case Augment::affine:
+        gather_plane(plane, scratch.source.data(), table, scratch.padded.data(), out);
+        break;
+      case Augment::crop_flip:
+        crop_plane(plane, crop_shift(u[0]), crop_shift(u[1]), u[2] < 0.5f, table, out);
+        break;
+    }
+  }
+}
+
+}  // namespace spankey

@@ -1,0 +1,64 @@
+// Gathers samples into one normalised float batch, augmented on the way, in a single pass over the pixels.
+//
+// All draws of a sample come from Stream(seed, purpose, epoch, 0, sample index): which rank or thread assembles it, and
+// when, cannot matter. Augmentations are those of the paper's examples, with torchvision's semantics on PIL images:
+// `affine` (examples 02, 05) is RandomAffine(degrees=6, translate=(.06, .06)): angle U(-6, 6) degrees, shifts
+// round(U(-.06 W, .06 W)), about the centre, nearest pixel in PIL's 16.16 fixed point, 0 outside;
+// `crop_flip` (examples 04, 06) is RandomCrop(size, padding=4) with zeros and RandomHorizontalFlip(.5).
+// Both come before the normalisation, so that the outside has the value (0 - mean) / std.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/stream.h"
+#include "config/enums.h"
+#include "data/dataset.h"
+
+namespace spankey {
+
+class Assembler {
+ public:
+  // Keeps references to both. Error(bad_input) when the augmentation does not fit the samples (features).
+  Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose);
+
+  // x: (n, C, H, W) or (n, D) float32; labels: (n) int64. Tensors of the right shape and type are filled, others
+  // replaced.
+  void operator()(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
+  // The same bits, on the calling thread alone.
+  void serially(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
+
+ private:
+  // Of one thread, for `affine`.
+  struct Scratch {
+    std::vector<std::uint32_t> source;  // (H, W)
+    std::vector<std::uint8_t> padded;   // (H * W + 1)
+  };
+
+  void prepare(std::int64_t count, at::Tensor& x, at::Tensor& labels) const;
+  void fill_rows(std::span<const std::int64_t> samples, std::int64_t epoch, std::int64_t begin, std::int64_t end,
+                 float* x, std::int64_t* labels) const;
+  void fill_image(std::int64_t sample, std::int64_t epoch, Scratch& scratch, float* out) const;
+
+  const Split* split_;
+  std::vector<std::int64_t> sample_shape_;
+  std::int64_t sample_size_;
+  Augment augment_;
+  std::uint64_t seed_;
+  Purpose purpose_;
+  std::vector<std::array<float, 256>> normalised_;  // per channel: (v / 255 - mean) / std
+};
+
+// The inverse of torchvision's affine matrix, in PIL's fixed point: output pixel (x, y) shows the input pixel
+// ((xx x + xy y + x0) >> 16, (yx x + yy y + y0) >> 16).
+struct FixedAffine {
+  std::int32_t xx, xy, x0, yx, yy, y0;
+};
+FixedAffine fixed_affine(float angle_degrees, std::int64_t shift_x, std::int64_t shift_y, std::int64_t width,
+                         std::int64_t height);
+
+}  // namespace spankey

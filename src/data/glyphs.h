@@ -1,0 +1,19 @@
+// The built-in data set: digits drawn from stroke outlines with random jitter, 28 x 28 grey pixels.
+//
+// No download, any number of samples, the same bits on every machine (counter-based draws, portable arithmetic).
+// Sample i of a split is a function of (split, i) alone, so a smaller set is the beginning of a larger one; its label
+// is i mod 10. Rotation, slant, size, shift, pen width, the bending of every stroke and noise vary.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "data/dataset.h"
+
+namespace spankey {
+
+DatasetContent make_glyphs(std::int64_t train, std::int64_t test);
+
+void render_glyphs(std::int64_t train, std::int64_t test, const std::filesystem::path& out);
+
+}  // namespace spankey

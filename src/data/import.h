@@ -1,0 +1,22 @@
+// Data sets made from files in the formats they are published in.
+//
+// Each writes `out` durably, or throws Error(bad_input): one line with the file, the offset and what was expected there
+// (offsets in a .gz count the uncompressed bytes). The set is built in memory.
+#pragma once
+
+#include <filesystem>
+
+namespace spankey {
+
+// IDX files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (a dot for
+// the second dash is fine), each plain or with .gz: MNIST, Fashion-MNIST and others of ten classes.
+void import_mnist(const std::filesystem::path& folder, const std::filesystem::path& out);
+
+// data_batch_1.bin to data_batch_5.bin and test_batch.bin, in `folder` or its sub-folder cifar-10-batches-bin.
+void import_cifar10(const std::filesystem::path& folder, const std::filesystem::path& out);
+
+// train/<class>/* and test/<class>/*, JPEG or PNG of one size and number of channels. Classes are the folders of train/
+// in alphabetical order; samples are ordered by class, then by file name.
+void import_folder(const std::filesystem::path& folder, const std::filesystem::path& out);
+
+}  // namespace spankey

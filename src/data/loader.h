@@ -1,0 +1,67 @@
+// Batches in the order of training, the next one prepared on a helper thread while the current one is used.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "data/assembler.h"
+#include "data/dataset.h"
+#include "data/sampler.h"
+
+namespace spankey {
+
+struct Batch {
+  at::Tensor x;                       // (n, C, H, W) or (n, D) float32, normalised
+  at::Tensor labels;                  // (n) int64
+  std::vector<std::int64_t> samples;  // data-set indices of the whole GLOBAL batch
+  Range range;                        // this rank's part of `samples`; n = end - begin
+};
+
+class Loader {
+ public:
+  // This rank owns the shards first_shard .. first_shard + shard_count - 1 of `shards`.
+  Loader(std::shared_ptr<const Dataset> dataset, Sampler sampler, Assembler assembler, std::int64_t shards,
+         std::int64_t first_shard, std::int64_t shard_count, bool prefetch);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  // A function of (epoch, step) alone, with or without prefetching; fastest in order. From one thread at a time.
+  // An error of the helper thread is thrown by the call that asks for the batch it belongs to.
+  Batch load(std::int64_t epoch, std::int64_t step);
+
+ private:
+  struct Place {
+    std::int64_t epoch, step;
+    bool operator==(const Place&) const = default;
+  };
+
+  Batch make(Place place, bool on_helper) const;
+  Place after(Place place) const;
+  void help();
+
+  std::shared_ptr<const Dataset> dataset_;
+  Sampler sampler_;
+  Assembler assembler_;
+  std::int64_t shards_, first_shard_, shard_count_;
+
+  // Shared with the helper thread, under the mutex. `wanted_` set and `batch_`, `error_` empty: the helper is at work,
+  // and it alone uses the sampler.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<Place> wanted_;
+  std::optional<Batch> batch_;
+  std::exception_ptr error_;
+  bool stop_ = false;
+  std::thread helper_;  // last: it uses everything above
+};
+
+}  // namespace spankey

@@ -1,0 +1,43 @@
+// Which samples a step takes, and which of them a rank takes: pure functions of the configuration and of where the run
+// is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace spankey {
+
+// Every epoch takes each of the samples 0 .. samples-1 once, in an order that is a function of (seed, epoch); with
+// drop_last the last samples % global_batch of that order are left out. Copies may be used on different threads, one
+// object may not (it remembers the order of the epoch it was last asked for).
+class Sampler {
+ public:
+  Sampler(std::int64_t samples, std::int64_t global_batch, bool drop_last, std::uint64_t seed);
+
+  std::int64_t steps_per_epoch() const;
+  // Data-set indices of the whole global batch; shorter only for the last step without drop_last.
+  std::vector<std::int64_t> global_batch(std::int64_t epoch, std::int64_t step) const;
+
+ private:
+  const std::vector<std::int64_t>& order(std::int64_t epoch) const;
+
+  std::int64_t samples_, global_batch_;
+  bool drop_last_;
+  std::uint64_t seed_;
+  mutable std::int64_t cached_epoch_ = -1;
+  mutable std::shared_ptr<const std::vector<std::int64_t>> cached_order_;
+};
+
+struct Range {
+  std::int64_t begin, end;
+};
+
+// The part of a batch of `samples` that shard number `shard` of `shards` takes: contiguous, in order, and the first
+// samples % shards shards take one more. May be empty.
+Range shard_range(std::int64_t samples, std::int64_t shards, std::int64_t shard);
+
+// The same for the shards first_shard .. first_shard + shard_count - 1 together.
+Range block_range(std::int64_t samples, std::int64_t shards, std::int64_t first_shard, std::int64_t shard_count);
+
+}  // namespace spankey

@@ -1,0 +1,171 @@
+#include "spankey/model.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "spankey/access.h"
+#include "spankey/key_maker.h"
+#include "support/expect_error.h"
+
+namespace spankey {
+namespace {
+
+using testing::AllOf, testing::HasSubstr;
+
+ModelOptions options_for(const std::string& name, bool reject_class = false, bool reject_head = false) {
+  return {.sample_shape = name == "mlp" ? std::vector<std::int64_t>{20} : std::vector<std::int64_t>{1, 28, 28},
+          .classes = 10,
+          .reject_class = reject_class,
+          .reject_head = reject_head};
+}
+
+at::Tensor batch_for(const std::string& name, std::int64_t n) {
+  std::vector<std::int64_t> shape = options_for(name).sample_shape;
+  shape.insert(shape.begin(), n);
+  return at::randn(shape);
+}
+
+TEST(Model, registry_names_what_it_does_not_know) {
+  EXPECT_EQ(model_names(), (std::vector<std::string>{"mlp", "small_cnn"}));
+  EXPECT_NE(make_model("Small_CNN", options_for("small_cnn")), nullptr);
+  EXPECT_ERROR(make_model("resnet9000", options_for("mlp")), ExitCode::bad_input,
+               AllOf(HasSubstr("resnet9000"), HasSubstr("small_cnn")));
+  EXPECT_ERROR(make_model("mlp", options_for("small_cnn")), ExitCode::bad_input,
+               AllOf(HasSubstr("mlp"), HasSubstr("1, 28, 28")));
+  EXPECT_ERROR(make_model("small_cnn", options_for("mlp")), ExitCode::bad_input,
+               AllOf(HasSubstr("small_cnn"), HasSubstr("20")));
+}
+
+TEST(Model, injection_points_and_outputs_have_the_declared_shapes) {
+  for (const std::string& name : model_names()) {
+    for (const bool reject : {false, true}) {
+      const auto model = make_model(name, options_for(name, reject, reject));
+      const auto points = model->injection_points();
+      std::vector<std::int64_t> seen;
+      const Injection observed =
+          Injection::none().observed([&](std::int64_t point, const at::Tensor& before, const at::Tensor&) {
+            seen.push_back(point);
+            EXPECT_EQ(before.sizes().slice(1).vec(), points.at(static_cast<std::size_t>(point)).shape);
+          });
+      const Output output = model->forward(batch_for(name, 3), observed);
+      EXPECT_EQ(seen.size(), points.size());
+      EXPECT_EQ(output.logits.sizes(), (std::vector<std::int64_t>{3, reject ? 11 : 10}));
+      EXPECT_EQ(output.features.size(0), 3);
+      EXPECT_EQ(output.reject.defined(), reject);
+      if (reject) {
+        EXPECT_EQ(output.reject.sizes(), (std::vector<std::int64_t>{3}));
+      }
+    }
+  }
+}
+
+TEST(Model, initial_weights_are_uniform_on_their_bounds_and_a_function_of_the_seed) {
+  const auto model = make_model("small_cnn", options_for("small_cnn")),
+             again = make_model("small_cnn", options_for("small_cnn"));
+  initialise(*model, 5);
+  initialise(*again, 5);
+  const std::map<std::string, double> fan_in = {{"conv1", 9}, {"conv2", 144}, {"fc", 1568}};
+  for (const auto& p : model->named_parameters()) {
+    EXPECT_TRUE(p.value().equal(again->named_parameters()[p.key()])) << p.key();
+    const double bound = 1 / std::sqrt(fan_in.at(p.key().substr(0, p.key().find('.'))));
+    const at::Tensor v = p.value().detach().to(at::kDouble);
+    EXPECT_LE(v.abs().max().item<double>(), bound) << p.key();
+    EXPECT_GE(v.abs().max().item<double>(), 0.5 * bound) << p.key();
+    const auto n = static_cast<double>(v.numel());
+    EXPECT_NEAR(v.mean().item<double>(), 0, 5 * bound / std::sqrt(3 * n)) << p.key();
+    EXPECT_NEAR(v.square().mean().item<double>(), bound * bound / 3, 5 * 0.3 * bound * bound / std::sqrt(n)) << p.key();
+  }
+  initialise(*again, 6);
+  EXPECT_FALSE(model->parameters()[0].equal(again->parameters()[0]));
+}
+
+// gamma = 0: no key, correct key and wrong key are the same function, bit by bit.
+TEST(Model, without_injection_strength_every_key_is_no_key) {
+  for (const std::string& name : model_names()) {
+    const auto model = make_model(name, options_for(name));
+    initialise(*model, 1);
+    const auto points = model->injection_points();
+    KeyConfig key;
+    key.layers = {0, 1, 2};
+    const std::vector<std::int64_t> dims = {points[0].size(), points[1].size(), points[2].size()};
+    const at::Tensor x = batch_for(name, 4);
+    for (const double gamma : {0.0, 0.5}) {
+      key.gamma = gamma;
+      const KeyMaker keys(key, Compat::honest, make_basis(key, dims, 1), 1);
+      const at::Tensor none = model->forward(x, Injection::none()).logits;
+      EXPECT_EQ(none.equal(model->forward(x, keys.evaluation_correct(0, 4)).logits), gamma == 0);
+      EXPECT_EQ(none.equal(model->forward(x, keys.evaluation_wrong(0, 4)).logits), gamma == 0);
+    }
+  }
+}
+
+TEST(Model, passes_stacked_into_one_batch_give_what_separate_passes_give) {
+  for (const std::string& name : model_names()) {
+    const auto model = make_model(name, options_for(name, true));
+    EXPECT_FALSE(model->couples_samples());
+    initialise(*model, 1);
+    const std::int64_t d = model->injection_points()[0].size();
+    const InjectionKind kind;
+    const Injection a = Injection::of_keys({0}, {at::randn({6, d})}, kind),
+                    b = Injection::of_keys({0}, {at::randn({1, d})}, kind);
+    const at::Tensor x = batch_for(name, 6);
+    const at::Tensor both = model->forward(at::cat({x, x}), Injection::stack({{a, 6}, {b, 6}})).logits;
+    EXPECT_TRUE(at::allclose(both.narrow(0, 0, 6), model->forward(x, a).logits, 1e-5, 1e-6));
+    EXPECT_TRUE(at::allclose(both.narrow(0, 6, 6), model->forward(x, b).logits, 1e-5, 1e-6));
+    EXPECT_FALSE(at::allclose(both.narrow(0, 0, 6), both.narrow(0, 6, 6), 1e-5, 1e-6));
+  }
+}
+
+TEST(Model, a_step_repeats_bit_by_bit) {
+  const at::Tensor x = batch_for("small_cnn", 32), y = at::arange(32, at::kLong).remainder(10);
+  std::vector<at::Tensor> first;
+  for (int round = 0; round < 3; ++round) {
+    const auto model = make_model("small_cnn", options_for("small_cnn"));
+    initialise(*model, 3);
+    at::cross_entropy_loss(model->forward(x, Injection::none()).logits, y).backward();
+    for (std::size_t i = 0; i < model->parameters().size(); ++i) {
+      const at::Tensor g = model->parameters()[i].grad().clone();
+      if (round == 0) first.push_back(g);
+      EXPECT_TRUE(g.equal(first[i])) << i;
+    }
+  }
+}
+
+TEST(Access, counts_agree_with_a_plain_loop) {
+  at::manual_seed(4);
+  const at::Tensor y = at::randint(4, {200}, at::kLong);
+  for (const RejectKind reject : {RejectKind::none, RejectKind::reject_class, RejectKind::reject_head}) {
+    const std::int64_t columns = reject == RejectKind::reject_class ? 5 : 4;
+    const Output output{at::randn({200, columns}), {}, at::randn({200})};
+    AccessCounts expected;
+    for (std::int64_t i = 0; i < 200; ++i) {
+      std::int64_t best = 0, best_class = 0;
+      const auto z = [&](std::int64_t c) { return output.logits[i][c].item<float>(); };
+      for (std::int64_t c = 1; c < columns; ++c) {
+        if (z(c) > z(best)) best = c;
+        if (c < 4 && z(c) > z(best_class)) best_class = c;
+      }
+      const auto label = y[i].item<std::int64_t>();
+      const double p = 1 / (1 + std::exp(-output.reject[i].item<double>()));
+      const bool rejected =
+          reject == RejectKind::reject_class ? best == 4 : reject == RejectKind::reject_head && p > 0.5;
+      expected +=
+          {1, best == label && !rejected, best_class == label, rejected, reject == RejectKind::reject_head ? p : 0.0};
+    }
+    AccessCounts counts =
+        count_access({output.logits.narrow(0, 0, 90), {}, output.reject.narrow(0, 0, 90)}, y.narrow(0, 0, 90), reject);
+    counts += count_access({output.logits.narrow(0, 90, 110), {}, output.reject.narrow(0, 90, 110)},
+                           y.narrow(0, 90, 110), reject);
+    EXPECT_EQ(counts.samples, 200);
+    EXPECT_EQ(counts.correct, expected.correct);
+    EXPECT_EQ(counts.strip, expected.strip);
+    EXPECT_EQ(counts.rejected, expected.rejected);
+    EXPECT_NEAR(counts.reject_probability, expected.reject_probability, 1e-9);
+  }
+}
+
+}  // namespace
+}  // namespace spankey
