@@ -1,10 +1,10 @@
 # spankey_library(<layer> SOURCES ... LINK ... [TORCH])
 # One static library per folder of src/. TORCH: uses LibTorch and the shared precompiled header.
-file(WRITE ${CMAKE_BINARY_DIR}/precompiled.cpp "")
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cpp CONTENT "")
 add_library(spankey_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
 target_link_libraries(spankey_precompiled PUBLIC spankey_options libtorch fmt::fmt)
 target_precompile_headers(spankey_precompiled PRIVATE
-  <torch/torch.h> <algorithm> <array> <chrono> <cstdint> <filesystem> <functional> <map> <memory>
+  <ATen/ATen.h> <torch/nn/module.h> <torch/utils.h> <algorithm> <array> <chrono> <cstdint> <filesystem> <functional> <map> <memory>
   <optional> <span> <string> <string_view> <utility> <vector>)
 
 function(spankey_use_torch target)
@@ -25,5 +25,8 @@ function(spankey_library layer)
   target_link_libraries(spankey_${layer} PUBLIC ${arg_LINK} fmt::fmt PRIVATE spankey_options)
   if(arg_TORCH)
     spankey_use_torch(spankey_${layer})
+  else()
+    # Unity builds (release preset) save reading the precompiled header for each file; there is none to read here.
+    set_target_properties(spankey_${layer} PROPERTIES UNITY_BUILD OFF)
   endif()
 endfunction()

@@ -1,7 +1,7 @@
 // The reducer with ranks as threads.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <mutex>
 #include <set>

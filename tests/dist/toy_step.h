@@ -1,7 +1,10 @@
 // One training step of a small network on given shards: what reducer tests on threads and under MPI have in common.
 #pragma once
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/utils.h>
 
 #include <cmath>
 
@@ -23,7 +26,7 @@ struct ToyNet : torch::nn::Module {
     }
   }
   at::Tensor loss(const at::Tensor& x) {
-    return (second(torch::tanh(first(x.narrow(1, 0, 20)))).square().sum(1) * x.select(1, 20)).sum();
+    return (second(at::tanh(first(x.narrow(1, 0, 20)))).square().sum(1) * x.select(1, 20)).sum();
   }
 
   torch::nn::Linear first{nullptr}, unused{nullptr}, second{nullptr};
@@ -56,7 +59,7 @@ inline ToyResult toy_reference(std::int64_t samples) {
   ToyResult result;
   for (const auto& item : net.named_parameters())
     result.gradients.emplace_back(item.key(), item->grad().defined() ? item->grad() : at::zeros_like(item.value()));
-  result.extras = torch::stack({at::scalar_tensor(samples, at::kDouble), loss.detach()});
+  result.extras = at::stack({at::scalar_tensor(samples, at::kDouble), loss.detach()});
   return result;
 }
 
