@@ -21,6 +21,8 @@ namespace {
 
 constexpr std::chrono::seconds expiry{30};
 constexpr std::chrono::seconds renewal{5};
+// The ranks of a launcher that was killed need a moment to notice: a restart right after it is not refused for that.
+constexpr std::chrono::seconds patience{3};
 
 std::string first_line(const char* path) {
   std::ifstream file(path);
@@ -105,16 +107,19 @@ void remove_stale(const std::filesystem::path& path, const std::string& content)
 }  // namespace
 
 Lease::Lease(const std::filesystem::path& run_directory) : path_(run_directory / "lease"), content_(own_content()) {
-  for (int attempt = 0; !create_exclusively(path_, content_); ++attempt) {
-    const auto owner = read_if_there(path_);
-    if (owner.empty() && attempt < 10) continue;  // removed between the two calls
-    if (attempt >= 10 || !is_stale(path_, owner)) {
-      auto described = owner.substr(0, owner.find('\n'));
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!create_exclusively(path_, content_)) {
+    const auto content = read_if_there(path_);
+    const auto owner = content.substr(0, content.find('\n'));
+    if (!owner.empty() && is_stale(path_, content)) {
+      log::info("taking over the lease of a run that is no longer alive: {}", owner);
+      remove_stale(path_, content);
+    } else if (std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    } else {
       fail_input("{} is in use by another run ({}); wait for it, or choose another --run-dir", run_directory.string(),
-                 described);
+                 owner);
     }
-    log::info("taking over the lease of a run that is no longer alive: {}", owner.substr(0, owner.find('\n')));
-    remove_stale(path_, owner);
   }
   renewer_ = std::thread([this] { renew_until_stopped(); });
 }

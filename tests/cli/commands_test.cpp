@@ -17,8 +17,8 @@ TEST_F(Commands, TrainWritesTheRunDirectory) {
        {"config.toml", "metrics.jsonl", "result.json", "secret/basis.h5", "log/rank0.log", "log/rank1.log"})
     EXPECT_TRUE(std::filesystem::exists(folder / "run" / name)) << name;
   const auto figures = result("run");
-  EXPECT_EQ(figures["steps"], 24);
-  EXPECT_EQ(figures["epochs"], 3);
+  EXPECT_EQ(figures["steps"], steps);
+  EXPECT_EQ(figures["epochs"], 8);
   EXPECT_EQ(figures["ranks"], 2);
   EXPECT_EQ(figures["correct_key"]["accuracy"]["keys"], 2);
   EXPECT_TRUE(figures["seconds_per_epoch"].is_number());
@@ -50,7 +50,7 @@ TEST_F(Commands, InspectKnowsAllFiles) {
     return nlohmann::json::parse(outcome.out)["kind"].get<std::string>();
   };
   EXPECT_EQ(kind("run"), "spankey checkpoint");
-  EXPECT_EQ(kind("run/checkpoints/step_00000024.h5"), "spankey checkpoint");
+  EXPECT_EQ(kind("run/checkpoints/step_00000064.h5"), "spankey checkpoint");
   EXPECT_EQ(kind("run/secret/basis.h5"), "spankey basis");
   ASSERT_EQ(
       run(on_ranks(1, {"data", "render", "glyphs", "--train", "20", "--test", "10", "--out", "g.h5"}), folder.path())

@@ -1,6 +1,9 @@
 // Killed at any moment, a run ends as if nothing had happened.
 #include <csignal>
+#include <functional>
+#include <iomanip>
 #include <random>
+#include <sstream>
 #include <thread>
 
 #include "small_run.h"
@@ -12,32 +15,46 @@ using std::chrono::milliseconds;
 
 class Resume : public SmallRun {
  protected:
-  // Kills the run again and again (the launcher and all ranks at once, as a node that loses power does) until it gets
-  // through; returns the number of kills.
-  int kill_until_done(const std::function<std::vector<std::string>(int attempt)>& command, int most_kills) {
+  // Of the newest checkpoint of a run; 0: none yet.
+  int newest_step(const std::string& run) const {
+    int newest = 0;
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(folder / (run + "/checkpoints"), none))
+      if (entry.path().extension() == ".h5")
+        newest = std::max(newest, std::stoi(entry.path().stem().string().substr(5)));
+    return newest;
+  }
+
+  // Lets the run get to `step`, or end.
+  void wait_for_step(Child& child, const std::string& run, int step) const {
+    while (child.running() && newest_step(run) < step) std::this_thread::sleep_for(milliseconds(1));
+  }
+
+  // Kills the run (launcher and ranks at once) `most_kills` times, each time at a random moment of what is left, then
+  // lets it end; returns the number of kills.
+  int kill_until_done(const std::string& run, const std::function<std::vector<std::string>(int attempt)>& command,
+                      int most_kills) {
     std::mt19937 random(7);
     int kills = 0;
-    for (int attempt = 0;; ++attempt) {
+    for (int attempt = 0; attempt < most_kills; ++attempt) {
       Child child(command(attempt), folder.path());
-      if (kills < most_kills) {
-        std::this_thread::sleep_for(milliseconds(400 + random() % 1200));
-        if (child.running()) {
-          child.signal_group(SIGKILL);
-          child.wait();
-          ++kills;
-          continue;
-        }
-      }
-      const auto outcome = child.wait();
-      EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
-      return kills;
+      const int left = steps - newest_step(run);
+      wait_for_step(child, run, newest_step(run) + static_cast<int>(random() % static_cast<unsigned>(left / 2)));
+      std::this_thread::sleep_for(milliseconds(random() % 20));
+      if (!child.running()) break;
+      child.kill_tree();
+      child.wait();
+      ++kills;
     }
+    expect_success(command(most_kills));
+    return kills;
   }
 };
 
 TEST_F(Resume, EndsWithTheBitsOfAnUndisturbedRunAfterKills) {
   expect_success(train(2, "undisturbed"));
-  const int kills = kill_until_done([&](int) { return train(2, "killed"); }, 6);
+  const int kills = kill_until_done(
+      "killed", [&](int) { return train(2, "killed"); }, 6);
   std::printf("kills performed: %d\n", kills);
   EXPECT_GT(kills, 0);
   EXPECT_EQ(result("killed")["weights_sha256"], result("undisturbed")["weights_sha256"]);
@@ -45,10 +62,10 @@ TEST_F(Resume, EndsWithTheBitsOfAnUndisturbedRunAfterKills) {
   EXPECT_EQ(metrics("killed"), metrics("undisturbed"));
 }
 
-TEST_F(Resume, OneRankKilledEndsTheRunAndItGoesOn) {
+TEST_F(Resume, WithoutMpirun) {
   expect_success(train(1, "undisturbed"));
   Child child(train(1, "killed"), folder.path());
-  std::this_thread::sleep_for(milliseconds(900));
+  wait_for_step(child, "killed", steps / 2);
   child.signal(SIGKILL);
   EXPECT_EQ(child.wait().exit_code, 128 + SIGKILL);
   expect_success(train(1, "killed"));
@@ -66,7 +83,8 @@ TEST_F(Resume, ElasticGoesOnWithOtherNumbersOfRanks) {
   const std::vector<std::string> elastic{"dist.reduction=elastic", "dist.shards=4"};
   expect_success(train(1, "undisturbed", elastic));
   const int ranks[] = {4, 2, 1, 4, 2, 1};
-  const int kills = kill_until_done([&](int attempt) { return train(ranks[attempt % 6], "killed", elastic); }, 4);
+  const int kills = kill_until_done(
+      "killed", [&](int attempt) { return train(ranks[attempt % 6], "killed", elastic); }, 4);
   std::printf("kills performed: %d\n", kills);
   EXPECT_GT(kills, 0);
   EXPECT_EQ(result("killed")["weights_sha256"], result("undisturbed")["weights_sha256"]);
@@ -74,20 +92,19 @@ TEST_F(Resume, ElasticGoesOnWithOtherNumbersOfRanks) {
 }
 
 TEST_F(Resume, AStopSignalCommitsACheckpointAndAsksToBeQueuedAgain) {
-  expect_success(train(1, "undisturbed", {"train.epochs=8"}));
-  Child child(train(1, "stopped", {"train.epochs=8"}), folder.path());
-  std::this_thread::sleep_for(milliseconds(1000));
+  expect_success(train(1, "undisturbed"));
+  Child child(train(1, "stopped"), folder.path());
+  wait_for_step(child, "stopped", steps / 2);
   child.signal(SIGUSR2);
   const auto outcome = child.wait();
   ASSERT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
-  expect_success(train(1, "stopped", {"train.epochs=8"}));
+  expect_success(train(1, "stopped"));
   EXPECT_EQ(tensors("stopped"), tensors("undisturbed"));
 }
 
 TEST_F(Resume, AStopFileStopsAllRanksAndGoes) {
   Child child(train(2, "stopped", {"train.epochs=1000"}), folder.path());
-  while (child.running() && !std::filesystem::exists(folder / "stopped/checkpoints/step_00000003.h5"))
-    std::this_thread::sleep_for(milliseconds(20));
+  wait_for_step(child, "stopped", 3);
   std::ofstream(folder / "stopped/STOP").flush();
   const auto outcome = child.wait();
   EXPECT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
@@ -110,26 +127,25 @@ TEST_F(Resume, AFinishedRunShowsItsResultAgain) {
 }
 
 TEST_F(Resume, AFinishedRunIsTrainedOnWithAllowChange) {
-  expect_success(train(1, "four", {"train.epochs=4"}));
-  expect_success(train(1, "run"));
-  const auto refused = run(train(1, "run", {"train.epochs=4"}), folder.path());
+  expect_success(train(1, "long"));
+  expect_success(train(1, "run", {"train.epochs=3"}));
+  const auto refused = run(train(1, "run"), folder.path());
   EXPECT_EQ(refused.exit_code, 2);
-  EXPECT_NE(refused.err.find("train.epochs: 3 -> 4"), std::string::npos) << refused.err;
-  expect_success(train(1, "run", {"train.epochs=4", "--allow-change"}));
-  EXPECT_EQ(result("run")["epochs"], 4);
-  EXPECT_EQ(result("run")["weights_sha256"], result("four")["weights_sha256"]);
+  EXPECT_NE(refused.err.find("train.epochs: 3 -> 8"), std::string::npos) << refused.err;
+  expect_success(train(1, "run", {"--allow-change"}));
+  EXPECT_EQ(result("run")["epochs"], 8);
+  EXPECT_EQ(result("run")["weights_sha256"], result("long")["weights_sha256"]);
 }
 
 TEST_F(Resume, ADamagedCheckpointIsNamedAndThePreviousOneUsed) {
   expect_success(train(1, "undisturbed"));
-  Child child(train(1, "damaged", {"train.epochs=3"}), folder.path());
-  while (child.running() && !std::filesystem::exists(folder / "damaged/checkpoints/step_00000009.h5"))
-    std::this_thread::sleep_for(milliseconds(2));
+  Child child(train(1, "damaged"), folder.path());
+  wait_for_step(child, "damaged", steps / 2);
   child.signal(SIGKILL);
   child.wait();
-  std::filesystem::path newest;
-  for (const auto& entry : std::filesystem::directory_iterator(folder / "damaged/checkpoints"))
-    if (entry.path().extension() == ".h5" && entry.path() > newest) newest = entry.path();
+  std::ostringstream name;
+  name << "step_" << std::setw(8) << std::setfill('0') << newest_step("damaged") << ".h5";
+  const auto newest = folder / "damaged/checkpoints" / name.str();
   {
     std::fstream file(newest, std::ios::in | std::ios::out | std::ios::binary);
     file.seekg(5000);

@@ -1,4 +1,4 @@
-// A run small enough to be killed and repeated many times: 24 steps of a second in all.
+// A run small enough to be killed and repeated many times: 64 steps, less than a second of them.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -19,13 +19,15 @@ layers = [0, 2]
 [deny]
 mode = "B"
 [train]
-epochs = 3
+epochs = 8
 global_batch = 128
 [eval]
 keys = 2
 [checkpoint]
 every_steps = 3
 )";
+
+inline constexpr int steps = 64;  // of small_config
 
 class SmallRun : public testing::Test {
  protected:

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <fstream>
 #include <iterator>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 
@@ -37,7 +38,6 @@ Child::Child(const std::vector<std::string>& command, const std::filesystem::pat
   pid_ = fork();
   if (pid_ < 0) throw std::runtime_error("fork failed");
   if (pid_ == 0) {
-    setpgid(0, 0);
     const int in = open("/dev/null", O_RDONLY);
     const int out = open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int err = open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -47,12 +47,11 @@ Child::Child(const std::vector<std::string>& command, const std::filesystem::pat
     if (chdir(working_directory.c_str()) == 0) execvp(arguments[0], arguments.data());
     _exit(127);
   }
-  setpgid(pid_, pid_);
 }
 
 Child::~Child() {
   if (reaped_) return;
-  signal_group(SIGKILL);
+  kill_tree();
   waitpid(pid_, nullptr, 0);
 }
 
@@ -71,8 +70,15 @@ void Child::signal(int number) {
   if (running()) kill(pid_, number);
 }
 
-void Child::signal_group(int number) {
-  kill(-pid_, number);
+// mpirun puts its ranks into process groups of their own, so a signal to the group would miss them.
+void Child::kill_tree() {
+  std::vector<int> tree{pid_};
+  for (std::size_t i = 0; i < tree.size(); ++i) {
+    const auto id = std::to_string(tree[i]);
+    std::istringstream children(contents("/proc/" + id + "/task/" + id + "/children"));
+    for (int child = 0; children >> child;) tree.push_back(child);
+  }
+  for (const int pid : tree) kill(pid, SIGKILL);
 }
 
 Outcome Child::wait(std::chrono::seconds limit) {
@@ -82,7 +88,7 @@ Outcome Child::wait(std::chrono::seconds limit) {
   Outcome outcome;
   if (running()) {
     outcome.timed_out = true;
-    signal_group(SIGKILL);
+    kill_tree();
     int status = 0;
     waitpid(pid_, &status, 0);
     reap(status);

@@ -16,7 +16,7 @@ struct Outcome {
   bool timed_out = false;
 };
 
-// A running child in a process group of its own; the group is killed with the object.
+// A running child; it and its descendants are killed with the object.
 class Child {
  public:
   Child(const std::vector<std::string>& command, const std::filesystem::path& working_directory);
@@ -27,7 +27,7 @@ class Child {
   int pid() const { return pid_; }
   bool running();
   void signal(int number);        // to the child alone
-  void signal_group(int number);  // to the child and all its descendants that stayed in its group
+  void kill_tree();  // SIGKILL to the child and all its descendants at once, as a node that loses power would do
   Outcome wait(std::chrono::seconds limit = std::chrono::seconds(100));
 
  private:
