@@ -224,9 +224,11 @@ struct DistConfig {
     visit(self.backend, {.name = "backend", .help = "auto: mpi under mpirun, self otherwise", .hashed = false});
     visit(self.reduction,
           {.name = "reduction", .help = "fast: one shard a rank; elastic: the same bits for every number of ranks"});
-    visit(self.shards, {.name = "shards",
-                        .help = "parts of the global batch, elastic: a power of two; 0: one a rank",
-                        .bounds = from_to(0, 1 << 20)});
+    visit(self.shards,
+          {.name = "shards",
+           .help = "parts of the global batch. elastic: a power of two; 0: the largest up to 8 that divides the batch. "
+                   "fast: one a rank",
+           .bounds = from_to(0, 1 << 20)});
     visit(self.threads,
           {.name = "threads",
            .help = "compute threads of a rank; 0: 1 under elastic, cores / ranks of the machine under fast",

@@ -4,6 +4,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace spankey {
@@ -84,6 +86,12 @@ class InjectFunction : public torch::autograd::Function<InjectFunction> {
 
 at::Tensor inject_autograd(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
                            double gamma, bool multiply) {
+  const auto differentiable = [](const at::Tensor& t) { return t.requires_grad(); };
+  if (!at::GradMode::is_enabled() ||
+      !(h.requires_grad() || std::any_of(coefficients.begin(), coefficients.end(), differentiable))) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return inject(h, coefficients, bases, rows, gamma, multiply);
+  }
   return InjectFunction::apply(h, coefficients, bases, rows, gamma, multiply);
 }
 

@@ -77,9 +77,12 @@ at::Tensor Injection::apply(std::int64_t point, const at::Tensor& h) const {
   return after;
 }
 
+bool Injection::keyed_at(std::int64_t point) const {
+  return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return find(part, point); });
+}
+
 at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const {
-  const bool keyed = std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return find(part, point); });
-  if (!keyed) return h;
+  if (!keyed_at(point)) return h;
   const at::Tensor dense = h.contiguous(h.suggest_memory_format());
   std::vector<at::Tensor> coefficients, bases;
   std::vector<std::int64_t> rows;

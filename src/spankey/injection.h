@@ -54,6 +54,9 @@ class Injection {
   // `h`: (rows, ...) activation at injection point `point`; returned as it is where that point carries no key.
   at::Tensor apply(std::int64_t point, const at::Tensor& h) const;
 
+  // False where apply() would return its argument and tell no observer.
+  bool acts_at(std::int64_t point) const { return observer_ || keyed_at(point); }
+
  private:
   struct Slot {
     std::int64_t point;
@@ -65,6 +68,7 @@ class Injection {
     std::vector<Slot> slots;
   };
   const Slot* find(const Part& part, std::int64_t point) const;
+  bool keyed_at(std::int64_t point) const;
   at::Tensor apply_keys(std::int64_t point, const at::Tensor& h) const;
 
   InjectionKind kind_;

@@ -19,6 +19,18 @@ StreamId stream_id(std::uint64_t seed, Purpose purpose, std::int64_t epoch, std:
           .layer = static_cast<std::uint32_t>(slot)};
 }
 
+// Rows begin .. end-1 of `alpha` (n, m), float32, each times its factor (n), float64. A plain loop: for a small batch
+// the tensor operations cost more than the numbers.
+at::Tensor scaled_rows(const at::Tensor& alpha, const at::Tensor& factor, std::int64_t begin, std::int64_t end) {
+  const std::int64_t m = alpha.size(1);
+  at::Tensor result = at::empty({end - begin, m}, at::kFloat);
+  const float* in = alpha.const_data_ptr<float>() + begin * m;
+  const double* times = factor.const_data_ptr<double>() + begin;
+  float* out = result.mutable_data_ptr<float>();
+  for (std::int64_t i = 0; i < (end - begin) * m; ++i) out[i] = static_cast<float>(in[i] * times[i / m]);
+  return result;
+}
+
 }  // namespace
 
 // ------------------------------------------------------------------------------------------------- KeyRules
@@ -162,12 +174,8 @@ std::vector<at::Tensor> KeyMaker::gaussians(Purpose purpose, std::int64_t epoch,
 Injection KeyMaker::keyed(const std::vector<at::Tensor>& alphas, const std::vector<at::Tensor>& factors,
                           std::int64_t begin, std::int64_t end) const {
   std::vector<at::Tensor> scaled;
-  for (std::size_t layer = 0; layer < factors.size(); ++layer) {
-    const at::Tensor& alpha = alphas[alphas.size() == 1 ? 0 : layer];
-    scaled.push_back((alpha.narrow(0, begin, end - begin).to(at::kDouble) *
-                      factors[layer].narrow(0, begin, end - begin).unsqueeze(1))
-                         .to(at::kFloat));
-  }
+  for (std::size_t layer = 0; layer < factors.size(); ++layer)
+    scaled.push_back(scaled_rows(alphas[alphas.size() == 1 ? 0 : layer], factors[layer], begin, end));
   return Injection::of_alphas(config_.layers, scaled, rules_.bases(), kind_);
 }
 

@@ -102,10 +102,12 @@ std::vector<std::string> optimizer_names() {
   return names;
 }
 
-double clip_gradient_norm(const at::Tensor& gradients, double limit) {
+bool clip_gradients(const at::Tensor& gradients, double limit) {
+  if (limit <= 0.0) return std::isfinite(gradients.sum(at::kDouble).item<double>());
   const double norm = std::sqrt(gradients.to(at::kDouble).square().sum().item<double>());
-  if (limit > 0.0 && norm > limit) gradients.mul_(limit / (norm + 1e-6));
-  return norm;
+  if (!std::isfinite(norm)) return false;
+  if (norm > limit) gradients.mul_(limit / (norm + 1e-6));
+  return true;
 }
 
 }  // namespace spankey

@@ -12,7 +12,7 @@ namespace spankey {
 namespace {
 
 // The slots that travel with the gradients.
-enum Slot : std::int64_t { slot_loss, slot_ce, slot_deny, slot_stop };
+enum Slot : std::int64_t { slot_loss, slot_ce, slot_deny, slot_stop };  // the first three are filled together
 static_assert(slot_stop + 1 == step_slots);
 
 struct Passes {
@@ -55,8 +55,22 @@ Passes forward_passes(Model& model, const at::Tensor& x, const Injection& correc
   return passes;
 }
 
+// Into slots that are zero; `deny` is undefined without a deny loss. On a device the losses stay there, for reading them
+// would wait for it; on the CPU three numbers need no tensor operations.
+void record_losses(at::Tensor extras, const at::Tensor& loss, const at::Tensor& ce, const at::Tensor& deny) {
+  const at::Tensor losses[] = {loss, ce, deny};
+  for (std::int64_t slot = slot_loss; slot <= slot_deny; ++slot) {
+    const at::Tensor& value = losses[slot];
+    if (!value.defined()) continue;
+    if (extras.is_cpu())
+      extras.mutable_data_ptr<double>()[slot] = value.item<double>();
+    else
+      extras[slot].copy_(value.detach());
+  }
+}
+
 // Forward and backward of one shard; leaves its losses in the reducer's slots.
-void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cursor, bool stop) {
+void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cursor) {
   const auto global_batch = static_cast<double>(batch.samples.size());
   const auto x = batch.x.narrow(0, shard.begin - batch.range.begin, shard.end - shard.begin);
   const auto labels = batch.labels.narrow(0, shard.begin - batch.range.begin, shard.end - shard.begin);
@@ -72,10 +86,10 @@ void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cu
 
   // task loss
   const auto ce = at::cross_entropy_loss(passes.correct.logits, labels, {}, at::Reduction::Sum) / global_batch;
+  at::Tensor loss = ce, deny;
 
   // deny loss
-  at::Tensor deny = at::zeros_like(ce);
-  if (with_deny)
+  if (with_deny) {
     deny = p.deny
                .per_sample({.correct = passes.correct,
                             .wrong = &passes.wrong,
@@ -84,14 +98,11 @@ void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cu
                             .config = p.config.deny})
                .sum() /
            global_batch;
+    loss = ce + weight * deny;
+  }
 
   // backward; gradients leave in buckets as they fill
-  const auto loss = ce + weight * deny;
-  auto slots = p.reducer.extras();
-  slots[slot_loss] = loss.detach();
-  slots[slot_ce] = ce.detach();
-  slots[slot_deny] = deny.detach();
-  slots[slot_stop] = stop ? 1.0 : 0.0;
+  record_losses(p.reducer.extras(), loss, ce, deny);
   loss.backward();
 }
 
@@ -102,10 +113,8 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
   for (std::int64_t i = 0; i < p.my_shards; ++i) {
     const auto shard = shard_range(samples, p.shards, p.first_shard + i);
     p.reducer.begin_shard(/*last=*/i + 1 == p.my_shards);
-    if (shard.end > shard.begin)
-      train_shard(p, batch, shard, cursor, stop);
-    else
-      p.reducer.extras()[slot_stop] = stop ? 1.0 : 0.0;
+    if (stop) p.reducer.extras()[slot_stop] = 1.0;
+    if (shard.end > shard.begin) train_shard(p, batch, shard, cursor);
     p.reducer.end_shard();
   }
   p.reducer.finish();
@@ -114,8 +123,8 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
   const auto* sums = slots.const_data_ptr<double>();
   StepFigures figures{
       .loss = sums[slot_loss], .ce = sums[slot_ce], .deny = sums[slot_deny], .stop_requested = sums[slot_stop] > 0.0};
-  const double norm = clip_gradient_norm(p.parameters.gradients(), p.config.optim.clip_norm);
-  figures.finite = std::isfinite(figures.loss) && std::isfinite(norm);
+  const bool finite = clip_gradients(p.parameters.gradients(), p.config.optim.clip_norm);
+  figures.finite = finite && std::isfinite(figures.loss);
   if (figures.finite) p.optimizer.step(lr);
   return figures;
 }

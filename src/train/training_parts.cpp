@@ -9,6 +9,13 @@ std::vector<std::pair<std::string, at::Tensor>> to_pairs(const std::vector<Named
   return pairs;
 }
 
+// A small batch is made in less time than it takes to wake the helper thread.
+bool worth_prefetching(const Experiment& experiment, const Communicator& communicator) {
+  constexpr std::int64_t least_elements = 1 << 15;
+  const auto samples = experiment.config.train.global_batch / communicator.size();
+  return samples * experiment.dataset->info().sample_size() >= least_elements;
+}
+
 }  // namespace
 
 TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, std::int64_t shards,
@@ -38,7 +45,7 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
       loader_(experiment.dataset, sampler_,
               Assembler(*experiment.dataset, experiment.dataset->train(), experiment.config.data.augment,
                         static_cast<std::uint64_t>(experiment.config.run.seed), Purpose::augment),
-              shards, step_parts_.first_shard, step_parts_.my_shards, /*prefetch=*/true) {}
+              shards, step_parts_.first_shard, step_parts_.my_shards, worth_prefetching(experiment, communicator)) {}
 
 std::vector<NamedTensor> TrainingParts::optimizer_state() {
   std::vector<NamedTensor> states;

@@ -119,6 +119,26 @@ TEST_F(BadInput, RunDirectoryThatCannotBeWritten) {
   expect_refused(run(command, folder.path()), HasSubstr("file/run"));
 }
 
+// On a file system of its own with room for three checkpoints and not for a fourth.
+TEST_F(BadInput, AFullDiskEndsTheRunAndItGoesOnOnceThereIsRoom) {
+  const auto disk = (folder / "disk").string();
+  std::filesystem::create_directory(disk);
+  if (run({"mount", "-t", "tmpfs", "-o", "size=1100k", "tmpfs", disk}, folder.path()).exit_code != 0)
+    GTEST_SKIP() << "mounting a small file system takes root";
+  expect_success(train(1, "undisturbed"));
+  const auto outcome = run(train(1, "disk/run"), folder.path());
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("disk/run"), HasSubstr("No space left")));
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(disk))
+    EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
+  EXPECT_EQ(run({"mount", "-o", "remount,size=16m", disk}, folder.path()).exit_code, 0);
+  const auto after = run(train(1, "disk/run"), folder.path());
+  EXPECT_EQ(after.exit_code, 0) << after.err;
+  EXPECT_THAT(after.out + after.err, HasSubstr("resuming from"));
+  EXPECT_EQ(tensors("disk/run"), tensors("undisturbed"));
+  run({"umount", disk}, folder.path());
+}
+
 TEST_F(BadInput, TwoRunsOnOneDirectory) {
   Child first(train(1, "run", {"train.epochs=1000"}), folder.path());
   while (first.running() && !std::filesystem::exists(folder / "run/checkpoints/step_00000003.h5"))

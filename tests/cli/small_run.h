@@ -25,6 +25,8 @@ global_batch = 128
 keys = 2
 [checkpoint]
 every_steps = 3
+[dist]
+threads = 1
 )";
 
 inline constexpr int steps = 64;  // of small_config

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <torch/optim.h>
 
+#include <cmath>
+
 #include "support/expect_error.h"
 
 namespace spankey {
@@ -69,13 +71,22 @@ TEST(Optimizer, UnknownNameListsTheKnownOnes) {
                testing::AllOf(testing::HasSubstr("c.toml:2"), testing::HasSubstr("adam, adamw, sgd")));
 }
 
-TEST(ClipGradientNorm, ScalesDownAndOnlyDown) {
+TEST(ClipGradients, ScalesDownAndOnlyDown) {
   auto gradients = at::full({4}, 3.0, at::kDouble);  // norm 6
-  EXPECT_DOUBLE_EQ(clip_gradient_norm(gradients, 0.0), 6.0);
-  EXPECT_DOUBLE_EQ(clip_gradient_norm(gradients, 10.0), 6.0);
+  EXPECT_TRUE(clip_gradients(gradients, 0.0));
+  EXPECT_TRUE(clip_gradients(gradients, 10.0));
   EXPECT_DOUBLE_EQ(gradients[0].item<double>(), 3.0);
-  EXPECT_DOUBLE_EQ(clip_gradient_norm(gradients, 2.0), 6.0);
+  EXPECT_TRUE(clip_gradients(gradients, 2.0));
   EXPECT_NEAR(gradients.norm().item<double>(), 2.0, 1e-5);
+}
+
+TEST(ClipGradients, SeesWhatIsNotFinite) {
+  for (const double limit : {0.0, 1.0})
+    for (const double bad : {INFINITY, -INFINITY, NAN}) {
+      auto gradients = at::ones({5});
+      gradients[3] = bad;
+      EXPECT_FALSE(clip_gradients(gradients, limit)) << limit << " " << bad;
+    }
 }
 
 }  // namespace
