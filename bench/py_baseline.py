@@ -235,10 +235,17 @@ def main():
         if done == limit:
             break
     with_loader = 1e3 * (time.perf_counter() - begin) / done
+    begin, loaded = time.perf_counter(), 0
+    for x, _ in loader:
+        loaded += len(x)
+        if loaded >= 12 * args.batch:
+            break
+    loader_us = 1e6 * (time.perf_counter() - begin) / loaded
     samples = 60000 if args.model == "small_cnn" else 1600
     print(json.dumps({
         "who": f"python {args.style}", "model": args.model, "batch": args.batch, "threads": args.threads, "ranks": 1,
         "step_ms_median": statistics.median(times), "step_ms_min": min(times), "loader_step_ms": with_loader,
+        "loader_us_per_sample": loader_us,
         "epoch_seconds": 1e-3 * with_loader * (samples // args.batch),
     }))
 

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <string>
 
+#include "data/assembler.h"
+#include "data/sampler.h"
 #include "train/experiment.h"
 #include "train/training_parts.h"
 
@@ -28,6 +30,19 @@ double resident_megabytes() {
   for (std::string line; std::getline(status, line);)
     if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024.0;
   return 0.0;
+}
+
+// Microseconds to gather, augment and normalise one sample on the calling thread.
+double assembly_microseconds(const Experiment& experiment, std::int64_t batch) {
+  const auto& config = experiment.config;
+  const Assembler assemble(*experiment.dataset, experiment.dataset->train(), config.data.augment, 42, Purpose::augment);
+  const Sampler sampler(experiment.train_samples(), batch, /*drop_last=*/true, 42);
+  constexpr std::int64_t batches = 12;
+  at::Tensor x, labels;
+  assemble.serially(sampler.global_batch(0, 0), 0, x, labels);
+  const auto begin = Clock::now();
+  for (std::int64_t step = 0; step < batches; ++step) assemble.serially(sampler.global_batch(0, step), 0, x, labels);
+  return 1e3 * milliseconds_since(begin) / static_cast<double>(batches * batch);
 }
 
 void run(const std::string& file, const std::vector<std::string>& overrides, std::int64_t steps) {
@@ -64,6 +79,7 @@ void run(const std::string& file, const std::vector<std::string>& overrides, std
                             {"step_ms_min", times.front()},
                             {"loader_step_ms", with_loader},
                             {"epoch_seconds", 1e-3 * with_loader * static_cast<double>(parts.steps_per_epoch())},
+                            {"loader_us_per_sample", assembly_microseconds(experiment, config.train.global_batch)},
                             {"resident_mb", resident_megabytes()}};
   if (communicator->rank() == 0) fmt::print("{}\n", line.dump());
 }

@@ -201,7 +201,7 @@ void Reducer::reduce_bucket(std::size_t bucket) {
 
 void Reducer::reduce_extras() {
   if (extras_.numel() == 0) return;
-  if (!elastic_) {
+  if (!elastic_ && shard_ > 1) {
     extras_.add_(extras_sum_);
     extras_sum_.zero_();
   }

@@ -27,7 +27,8 @@ at::Tensor scaled_rows(const at::Tensor& alpha, const at::Tensor& factor, std::i
   const float* in = alpha.const_data_ptr<float>() + begin * m;
   const double* times = factor.const_data_ptr<double>() + begin;
   float* out = result.mutable_data_ptr<float>();
-  for (std::int64_t i = 0; i < (end - begin) * m; ++i) out[i] = static_cast<float>(in[i] * times[i / m]);
+  for (std::int64_t row = 0; row < end - begin; ++row)
+    for (std::int64_t i = 0; i < m; ++i) out[row * m + i] = static_cast<float>(in[row * m + i] * times[row]);
   return result;
 }
 
@@ -76,7 +77,8 @@ std::vector<at::Tensor> KeyRules::factors(const std::vector<at::Tensor>& alphas,
     }
     const Gram& gram = grams_[static_cast<std::size_t>(one_factor() ? widest_ : layer)];
     const at::Tensor& alpha = alphas[static_cast<std::size_t>(slot_of(layer, alphas.size()))];
-    at::Tensor factor = at::ones({alpha.size(0)}, at::kDouble);
+    at::Tensor factor = at::empty({alpha.size(0)}, at::kDouble);
+    std::fill_n(factor.mutable_data_ptr<double>(), factor.numel(), 1.0);
     if (config_.rescale == Rescale::batch) {
       factor.fill_(rescale_factor(key_std(gram, alpha, repeats), config_.target_std));
     } else if (config_.rescale == Rescale::key) {

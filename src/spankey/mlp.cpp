@@ -1,7 +1,7 @@
 #include "spankey/mlp.h"
 
 #include <ATen/ATen.h>
-#include <ATen/native/CPUBlas.h>
+#include <ATen/CPUFunctions.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/nn/modules/container/sequential.h>
@@ -15,42 +15,29 @@
 namespace spankey {
 namespace {
 
-using at::native::TransposeType;
-using at::native::cpublas::gemm;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr std::int64_t hidden1 = 64, hidden2 = 32;
 
 // The network is so small that its time is what the dispatcher and autograd take for each operation. Without a key
-// behind the input it is therefore one operation, on contiguous float32 matrices of the CPU. The products are the calls
-// that at::linear and its gradient make, so fused and composed outputs agree bit by bit. gemm's matrices are
-// column-major, that is our transposes.
+// behind the input it is therefore one operation, on contiguous float32 matrices of the CPU. The products are those of
+// at::linear and its gradient, called below the dispatcher: fused and composed outputs agree bit by bit.
 
-// x (n, k), weight (o, k), bias (o) -> x weight^T + bias (n, o)
+// t.t() of a contiguous matrix, which would be three calls of the dispatcher.
+at::Tensor transposed(const at::Tensor& t) {
+  return at::cpu::as_strided(t, {t.size(1), t.size(0)}, {1, t.size(1)}, t.storage_offset());
+}
+
+// x (n, k), weight (o, k), bias (o) -> (n, o)
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const std::int64_t n = x.size(0), k = x.size(1), o = weight.size(0);
-  at::Tensor out = at::empty({n, o}, x.options());
-  float* result = out.mutable_data_ptr<float>();
-  for (std::int64_t row = 0; row < n; ++row) std::copy_n(bias.const_data_ptr<float>(), o, result + row * o);
-  gemm(TransposeType::Transpose, TransposeType::NoTranspose, o, n, k, 1.0f, weight.const_data_ptr<float>(), k,
-       x.const_data_ptr<float>(), k, 1.0f, result, o);
-  return out;
+  return at::cpu::addmm(bias, x, transposed(weight));
 }
 
 at::Tensor linear_relu(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   at::Tensor out = linear(x, weight, bias);
   float* h = out.mutable_data_ptr<float>();
-  for (std::int64_t i = 0; i < out.numel(); ++i) h[i] = h[i] < 0 ? 0 : h[i];  // NaN stays, as in at::relu
-  return out;
-}
-
-// g (n, o), x (n, k) -> g^T x (o, k)
-at::Tensor weight_gradient(const at::Tensor& g, const at::Tensor& x) {
-  const std::int64_t n = x.size(0), k = x.size(1), o = g.size(1);
-  at::Tensor out = at::empty({o, k}, x.options());
-  gemm(TransposeType::NoTranspose, TransposeType::Transpose, k, o, n, 1.0f, x.const_data_ptr<float>(), k,
-       g.const_data_ptr<float>(), o, 0.0f, out.mutable_data_ptr<float>(), k);
+  for (std::int64_t i = 0, size = out.numel(); i < size; ++i) h[i] = h[i] < 0 ? 0 : h[i];  // NaN stays, as in at::relu
   return out;
 }
 
@@ -66,20 +53,11 @@ at::Tensor bias_gradient(const at::Tensor& g) {
   return out;
 }
 
-// g (n, o), weight (o, k) -> g weight (n, k)
-at::Tensor input_gradient(const at::Tensor& g, const at::Tensor& weight) {
-  const std::int64_t n = g.size(0), k = weight.size(1), o = g.size(1);
-  at::Tensor out = at::empty({n, k}, g.options());
-  gemm(TransposeType::NoTranspose, TransposeType::NoTranspose, k, n, o, 1.0f, weight.const_data_ptr<float>(), k,
-       g.const_data_ptr<float>(), o, 0.0f, out.mutable_data_ptr<float>(), k);
-  return out;
-}
-
 // Backward of the ReLU with output `h`, in place.
 void close_where_dead(at::Tensor& g, const at::Tensor& h) {
   float* gradient = g.mutable_data_ptr<float>();
   const float* output = h.const_data_ptr<float>();
-  for (std::int64_t i = 0; i < g.numel(); ++i) gradient[i] = output[i] <= 0 ? 0 : gradient[i];
+  for (std::int64_t i = 0, size = g.numel(); i < size; ++i) gradient[i] = output[i] <= 0 ? 0 : gradient[i];
 }
 
 // x, then weight and bias of each layer -> logits, second hidden activation. Differentiable once.
@@ -97,16 +75,17 @@ class FusedMlp : public torch::autograd::Function<FusedMlp> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
+    at::AutoDispatchBelowADInplaceOrView below;
     const variable_list saved = ctx->get_saved_variables();
     variable_list result(7);
     at::Tensor g = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
     for (std::size_t layer = 3; layer-- > 0;) {
       const at::Tensor &input = saved[layer], &weight = saved[3 + layer];
       if (g.defined()) {
-        if (ctx->needs_input_grad(1 + 2 * layer)) result[1 + 2 * layer] = weight_gradient(g, input);
+        if (ctx->needs_input_grad(1 + 2 * layer)) result[1 + 2 * layer] = at::cpu::mm(transposed(g), input);
         if (ctx->needs_input_grad(2 + 2 * layer)) result[2 + 2 * layer] = bias_gradient(g);
         if (layer == 0 && !ctx->needs_input_grad(0)) break;
-        g = input_gradient(g, weight);
+        g = at::cpu::mm(g, weight);
       }
       if (layer == 2 && gradients[1].defined())
         g = g.defined() ? g.add_(gradients[1]) : gradients[1].clone(at::MemoryFormat::Contiguous);

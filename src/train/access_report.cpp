@@ -83,11 +83,18 @@ nlohmann::json to_json(const AccessReport& report) {
 }
 
 std::string access_table(const nlohmann::json& report) {
-  auto text = fmt::format("access on {} test images {:>14}   {:>17}   strip accuracy (reject class ignored)\n",
-                          report.at("test_samples").get<std::int64_t>(), "accuracy", "rejected");
+  const auto title = fmt::format("access, {} test samples", report.at("test_samples").get<std::int64_t>());
+  auto text = fmt::format("{:<26}{:>8}  {:<9}  {:>8}   {}\n", title, "accuracy", "", "rejected",
+                          "strip accuracy (rejection ignored)");
   text += split_rows(report);
   text += fmt::format("  {:<23} {:>8.3f}\n", "always the commonest", report.at("majority_rate").get<double>());
   if (report.contains("train")) text += "on the training split\n" + split_rows(report.at("train"));
+  const auto& none = report.at("no_key");
+  if (!none.at("reject_fraction").is_null())
+    text += fmt::format(
+        "The key decides for whoever runs the model as shipped. Whoever holds the weights and ignores "
+        "the rejection gets {:.2f} without a key.\n",
+        none.at("strip_accuracy").get<double>());
   return text;
 }
 

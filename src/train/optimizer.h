@@ -38,8 +38,8 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, const at::Tensor
 
 std::vector<std::string> optimizer_names();
 
-// Scales the gradients so that their Euclidean norm is at most `limit` (0: no limit). Returns false, and leaves them, where
-// any of them is not finite.
+// Scales the gradients so that their Euclidean norm is at most `limit` (0: no limit). Returns false, and leaves them,
+// where any of them is not finite.
 bool clip_gradients(const at::Tensor& gradients, double limit);
 
 }  // namespace spankey

@@ -1,12 +1,13 @@
 #include "train/train_step.h"
 
-#include <torch/nn/functional/loss.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "data/sampler.h"
 #include "spankey/schedule.h"
+#include "spankey/task_loss.h"
 
 namespace spankey {
 namespace {
@@ -19,9 +20,12 @@ struct Passes {
   Output correct, wrong, none;  // logits undefined where a pass was not taken
 };
 
+at::Tensor rows(const at::Tensor& t, std::int64_t begin, std::int64_t count) {
+  return !t.defined() || count == t.size(0) ? t : t.narrow(0, begin, count);
+}
+
 Output rows(const Output& output, std::int64_t begin, std::int64_t count) {
-  const auto part = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, begin, count) : t; };
-  return {part(output.logits), part(output.features), part(output.reject)};
+  return {rows(output.logits, begin, count), rows(output.features, begin, count), rows(output.reject, begin, count)};
 }
 
 bool denies_no_key(const DenyConfig& config) {
@@ -55,8 +59,8 @@ Passes forward_passes(Model& model, const at::Tensor& x, const Injection& correc
   return passes;
 }
 
-// Into slots that are zero; `deny` is undefined without a deny loss. On a device the losses stay there, for reading them
-// would wait for it; on the CPU three numbers need no tensor operations.
+// Into slots that are zero; `deny` is undefined without a deny loss. On a device the losses stay there, for reading
+// them would wait for it; on the CPU three numbers need no tensor operations.
 void record_losses(at::Tensor extras, const at::Tensor& loss, const at::Tensor& ce, const at::Tensor& deny) {
   const at::Tensor losses[] = {loss, ce, deny};
   for (std::int64_t slot = slot_loss; slot <= slot_deny; ++slot) {
@@ -72,8 +76,8 @@ void record_losses(at::Tensor extras, const at::Tensor& loss, const at::Tensor& 
 // Forward and backward of one shard; leaves its losses in the reducer's slots.
 void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cursor) {
   const auto global_batch = static_cast<double>(batch.samples.size());
-  const auto x = batch.x.narrow(0, shard.begin - batch.range.begin, shard.end - shard.begin);
-  const auto labels = batch.labels.narrow(0, shard.begin - batch.range.begin, shard.end - shard.begin);
+  const auto x = rows(batch.x, shard.begin - batch.range.begin, shard.end - shard.begin);
+  const auto labels = rows(batch.labels, shard.begin - batch.range.begin, shard.end - shard.begin);
   const double weight = deny_weight(p.config.deny, cursor.epoch);
   const bool with_deny = p.deny.per_sample != nullptr && weight > 0.0;
 
@@ -85,7 +89,7 @@ void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cu
   const auto passes = forward_passes(p.model, x, correct_key, wrong_key, with_deny, denies_no_key(p.config.deny));
 
   // task loss
-  const auto ce = at::cross_entropy_loss(passes.correct.logits, labels, {}, at::Reduction::Sum) / global_batch;
+  const auto ce = task_loss(passes.correct.logits, labels, global_batch);
   at::Tensor loss = ce, deny;
 
   // deny loss

@@ -64,7 +64,7 @@ std::pair<at::Tensor, at::Tensor> design(const Split& split) {
 }
 
 // Hard enough that a linear model does not solve it (least squares on one-hot labels with the best of several ridges),
-// and not noise. A small convolutional network reaches .98 in six epochs (docs/results).
+// and not noise. A small convolutional network reaches about .98 in six epochs (docs/results/demo.md).
 TEST(Glyphs, ALinearModelStaysBelow95Percent) {
   const auto [x, labels] = design(builtin()->train());
   const auto [test_x, test_labels] = design(builtin()->test());

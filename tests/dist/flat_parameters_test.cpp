@@ -1,8 +1,8 @@
 #include "dist/flat_parameters.h"
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <ATen/ATen.h>
 
 #include "base/error.h"
 

@@ -1,9 +1,9 @@
 // MPI communicator under mpiexec. Every expectation depends on the rank: it fails where communication does nothing.
 #include "dist/mpi_communicator.h"
 
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <ATen/ATen.h>
 
 #include <chrono>
 #include <thread>

@@ -1,7 +1,7 @@
 // The reducer under mpiexec against float64, and its elastic sums against those of ranks in one process.
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <ATen/ATen.h>
 
 #include "base/error.h"
 #include "dist/rank_threads.h"

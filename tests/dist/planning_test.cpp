@@ -1,7 +1,7 @@
 // What is a pure function in src/dist: buckets, the tree, the choice of the back end.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <mpi.h>
-#include <ATen/ATen.h>
 
 #include <cmath>
 #include <cstdlib>

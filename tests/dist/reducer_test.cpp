@@ -1,7 +1,7 @@
 // The reducer with ranks as threads.
+#include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <ATen/ATen.h>
 
 #include <mutex>
 #include <set>

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
 
 #include <cmath>
 #include <map>
@@ -117,6 +119,59 @@ TEST(Model, passes_stacked_into_one_batch_give_what_separate_passes_give) {
     EXPECT_TRUE(at::allclose(both.narrow(0, 6, 6), model->forward(x, b).logits, 1e-5, 1e-6));
     EXPECT_FALSE(at::allclose(both.narrow(0, 0, 6), both.narrow(0, 6, 6), 1e-5, 1e-6));
   }
+}
+
+// Outputs and the gradients of a loss of both of them, of the input's key and of all parameters.
+std::vector<at::Tensor> outputs_and_gradients(Model& model, const at::Tensor& x, const at::Tensor& key, bool composed) {
+  std::vector<std::int64_t> layers = {0};
+  std::vector<at::Tensor> keys = {key};
+  if (composed) {  // a key of zeros at a hidden layer
+    layers.push_back(1);
+    keys.push_back(at::zeros({1, 64}, key.options()));
+  }
+  const Output output = model.forward(x, Injection::of_keys(layers, keys, {.inject = Inject::add, .gamma = 0.7}));
+  at::Tensor loss = output.logits.square().sum() + output.features.pow(3).sum();
+  std::vector<at::Tensor> result = {output.logits, output.features};
+  if (output.reject.defined()) {
+    result.push_back(output.reject);
+    loss = loss + output.reject.square().sum();
+  }
+  std::vector<at::Tensor> inputs = model.parameters();
+  if (key.requires_grad()) inputs.push_back(key);
+  for (const at::Tensor& gradient : torch::autograd::grad({loss}, inputs)) result.push_back(gradient);
+  return result;
+}
+
+TEST(Model, the_fused_mlp_equals_the_composed_one) {
+  at::manual_seed(8);
+  const at::Tensor x = batch_for("mlp", 9);
+  const at::Tensor no_key = at::zeros({1, 20}), shared = at::randn({1, 20}), searched = at::randn({9, 20});
+  searched.requires_grad_();
+  for (const bool reject_class : {false, true}) {
+    for (const bool reject_head : {false, true}) {
+      const auto model = make_model("mlp", options_for("mlp", reject_class, reject_head));
+      initialise(*model, 2);
+      for (const at::Tensor& key : {no_key, shared, searched}) {
+        const auto fused = outputs_and_gradients(*model, x, key, false);
+        const auto composed = outputs_and_gradients(*model, x, key, true);
+        ASSERT_EQ(fused.size(), composed.size());
+        EXPECT_NE(fused[0].grad_fn()->name(), composed[0].grad_fn()->name());
+        EXPECT_TRUE(fused[0].equal(composed[0]));
+        for (std::size_t i = 0; i < fused.size(); ++i)
+          EXPECT_TRUE(at::allclose(fused[i], composed[i], 1e-4, 1e-5)) << i;
+      }
+    }
+  }
+}
+
+TEST(Model, the_fused_mlp_leaves_out_what_no_loss_needs) {
+  const auto model = make_model("mlp", options_for("mlp"));
+  initialise(*model, 2);
+  const at::Tensor x = batch_for("mlp", 5);
+  model->forward(x, Injection::none()).features.sum().backward();
+  const auto parameters = model->named_parameters();
+  EXPECT_FALSE(parameters["net.4.weight"].grad().defined());
+  EXPECT_TRUE(parameters["net.0.weight"].grad().defined());
 }
 
 TEST(Model, a_step_repeats_bit_by_bit) {

@@ -26,8 +26,8 @@ class Child {
 
   int pid() const { return pid_; }
   bool running();
-  void signal(int number);        // to the child alone
-  void kill_tree();  // SIGKILL to the child and all its descendants at once, as a node that loses power would do
+  void signal(int number);  // to the child alone
+  void kill_tree();         // SIGKILL to the child and all its descendants at once, as a node that loses power would do
   Outcome wait(std::chrono::seconds limit = std::chrono::seconds(100));
 
  private:

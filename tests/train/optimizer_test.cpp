@@ -81,12 +81,14 @@ TEST(ClipGradients, ScalesDownAndOnlyDown) {
 }
 
 TEST(ClipGradients, SeesWhatIsNotFinite) {
-  for (const double limit : {0.0, 1.0})
-    for (const double bad : {INFINITY, -INFINITY, NAN}) {
-      auto gradients = at::ones({5});
-      gradients[3] = bad;
-      EXPECT_FALSE(clip_gradients(gradients, limit)) << limit << " " << bad;
-    }
+  for (const auto type : {at::kFloat, at::kDouble})
+    for (const double limit : {0.0, 1.0})
+      for (const double bad : {INFINITY, -INFINITY, NAN}) {
+        auto gradients = at::ones({5}, type);
+        EXPECT_TRUE(clip_gradients(gradients, limit));
+        gradients[3] = bad;
+        EXPECT_FALSE(clip_gradients(gradients, limit)) << limit << " " << bad;
+      }
 }
 
 }  // namespace
