@@ -83,7 +83,7 @@ nlohmann::json to_json(const AccessReport& report) {
 }
 
 std::string access_table(const nlohmann::json& report) {
-  const auto title = fmt::format("access, {} test samples", report.at("test_samples").get<std::int64_t>());
+  const auto title = fmt::format("{} test samples", report.at("test_samples").get<std::int64_t>());
   auto text = fmt::format("{:<26}{:>8}  {:<9}  {:>8}   {}\n", title, "accuracy", "", "rejected",
                           "strip accuracy (rejection ignored)");
   text += split_rows(report);
