@@ -47,7 +47,8 @@ void measure_channels(std::span<const std::uint8_t> images, DataInfo& info) {
     sum[channel] += plane_sum;
     square[channel] += plane_square;
   }
-  const double count = static_cast<double>(images.size() / channels);
+  const std::size_t pixels_per_channel = images.size() / channels;
+  const auto count = static_cast<double>(pixels_per_channel);
   for (std::size_t c = 0; c < channels; ++c) {
     const double mean = static_cast<double>(sum[c]) / count / 255;
     const double variance = static_cast<double>(square[c]) / count / (255.0 * 255.0) - mean * mean;

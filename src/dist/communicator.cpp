@@ -1,6 +1,7 @@
 #include "dist/communicator.h"
 
 #include <ATen/Functions.h>
+#include <c10/util/strides.h>
 #include <fmt/ranges.h>
 
 #include <array>

@@ -17,7 +17,7 @@ constexpr std::int64_t evaluation_batch = 256;
 enum Count : std::int64_t { count_samples, count_correct, count_strip_correct, count_rejected, counts };
 enum Kind : std::int64_t { kind_none, kind_correct, kind_wrong, kinds };
 
-void add(at::Tensor row, const AccessCounts& found) {
+void add(const at::Tensor& row, const AccessCounts& found) {
   auto* values = row.mutable_data_ptr<std::int64_t>();
   values[count_samples] += found.samples;
   values[count_correct] += found.correct;
