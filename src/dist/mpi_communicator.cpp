@@ -17,14 +17,13 @@ struct MpiCommunicator::Shared {
   // MPI_Finalize waits for the other ranks, and one of them may have results to write before it comes.
   ~Shared() {
     if (is_unwinding()) return;
-    const auto guard =
-        watch("end of MPI", 0, session->world_rank(), 0, std::source_location::current(), /*patience=*/10);
+    const auto guard = watch("end of MPI", 0, session->world_rank(), 0, SourcePlace::here(), /*patience=*/10);
     session.reset();
   }
 
-  Watchdog::Guard watch(const char* operation, std::int64_t bytes, int rank, int size, std::source_location place,
+  Watchdog::Guard watch(const char* operation, std::int64_t bytes, int rank, int size, SourcePlace place,
                         double patience = 1) {
-    return {watchdog, {operation, bytes, rank, size, place.file_name(), place.line(), patience}};
+    return {watchdog, {operation, bytes, rank, size, place.file, place.line, patience}};
   }
 
   std::shared_ptr<MpiSession> session;
@@ -105,7 +104,7 @@ Communicator::Topology MpiCommunicator::topology(int world_rank, MPI_Comm comm) 
 std::unique_ptr<MpiCommunicator> MpiCommunicator::world(double timeout_seconds, std::int64_t piece_bytes) {
   auto shared = std::make_shared<Shared>(MpiSession::acquire(), timeout_seconds, piece_bytes);
   const int world_rank = shared->session->world_rank();
-  const auto guard = shared->watch("start of the communicator", 0, world_rank, 0, std::source_location::current());
+  const auto guard = shared->watch("start of the communicator", 0, world_rank, 0, SourcePlace::here());
   MPI_Comm comm = MPI_COMM_NULL;
   SPANKEY_MPI(world_rank, MPI_Comm_dup(MPI_COMM_WORLD, &comm));
   return std::unique_ptr<MpiCommunicator>(new MpiCommunicator(std::move(shared), with_error_codes(world_rank, comm)));
@@ -122,7 +121,7 @@ MpiCommunicator::~MpiCommunicator() {
   MPI_Comm_free(&comm_);
 }
 
-Watchdog::Guard MpiCommunicator::watch(const char* operation, std::int64_t bytes, std::source_location place) {
+Watchdog::Guard MpiCommunicator::watch(const char* operation, std::int64_t bytes, SourcePlace place) {
   return shared_->watch(operation, bytes, rank(), size(), place);
 }
 

@@ -8,13 +8,19 @@
 
 #include <cstdint>
 #include <memory>
-#include <source_location>
 
 #include "dist/communicator.h"
 #include "dist/mpi_session.h"
 #include "dist/watchdog.h"
 
 namespace spankey {
+
+// Where a call was written. std::source_location would say it as well, but clang-tidy 14 cannot read libstdc++'s.
+struct SourcePlace {
+  const char* file;
+  unsigned line;
+  static SourcePlace here(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) { return {file, line}; }
+};
 
 class MpiCommunicator final : public Communicator {
  public:
@@ -39,8 +45,7 @@ class MpiCommunicator final : public Communicator {
   static Topology topology(int world_rank, MPI_Comm comm);
 
   // The watchdog times the calling thread as long as the guard lives.
-  Watchdog::Guard watch(const char* operation, std::int64_t bytes,
-                        std::source_location place = std::source_location::current());
+  Watchdog::Guard watch(const char* operation, std::int64_t bytes, SourcePlace place = SourcePlace::here());
 
   void do_broadcast(at::Tensor& tensor, int root) override;
   void do_all_reduce(at::Tensor& tensor, ReduceOp op) override;
