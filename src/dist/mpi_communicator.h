@@ -19,7 +19,9 @@ namespace spankey {
 struct SourcePlace {
   const char* file;
   unsigned line;
-  static SourcePlace here(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) { return {file, line}; }
+  static SourcePlace here(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+    return {file, line};
+  }
 };
 
 class MpiCommunicator final : public Communicator {
