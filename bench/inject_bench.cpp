@@ -50,7 +50,7 @@ void composed(benchmark::State& state) {
 }
 
 void sizes(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgsProduct({{1568, 65536}, {8, 32}})->Unit(benchmark::kMillisecond)->UseRealTime();
+  benchmark->ArgsProduct({{784, 1568, 65536}, {8, 32}})->Unit(benchmark::kMillisecond)->UseRealTime();
 }
 
 BENCHMARK(fused<false>)->Apply(sizes);

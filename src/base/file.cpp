@@ -79,7 +79,8 @@ void read_all(const Descriptor& fd, std::span<std::byte> out, const std::filesys
 
 }  // namespace
 
-void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes, unsigned mode) {
+void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes, unsigned mode,
+                   const std::function<void()>& before_commit) {
   std::filesystem::path temporary = path;
   temporary += ".tmp";
   const auto give_up = [&](const char* what) {
@@ -94,6 +95,12 @@ void write_durably(const std::filesystem::path& path, std::span<const std::byte>
   if (!write_all(fd.get(), bytes)) give_up("write");
   if (::fsync(fd.get()) != 0) give_up("fsync");
   if (!fd.close()) give_up("close");
+  try {
+    if (before_commit) before_commit();
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
   if (::rename(temporary.c_str(), path.c_str()) != 0) give_up("rename");
   if (!sync_folder(path.parent_path())) give_up("fsync of the folder");
 }

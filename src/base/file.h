@@ -15,7 +15,10 @@ namespace spankey {
 // Writes `path` so that after a crash either the old or the new content is there, never a mixture:
 // `path`.tmp, fsync, rename, fsync of the folder. On failure the temporary is removed, the old file stays,
 // and Error(run_failed) names the path and the reason (disk full, read-only, ...). `mode` as for open(2).
-void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes, unsigned mode = 0644);
+// `before_commit` is called when the content is on disk and about to take its name; where it throws, the old file
+// stays.
+void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes, unsigned mode = 0644,
+                   const std::function<void()>& before_commit = {});
 void write_durably(const std::filesystem::path& path, std::string_view text, unsigned mode = 0644);
 
 // Whole file; Error(bad_input) names path and reason.

@@ -33,6 +33,10 @@ enum class Purpose : std::uint32_t {
   attack = 14,
   diagnose = 15,
   eval_augment = 16,
+  noise_key = 17,
+  key_family = 18,
+  eval_key_family = 19,
+  deny_label = 20,
 };
 
 struct StreamId {

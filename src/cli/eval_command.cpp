@@ -1,9 +1,12 @@
 #include <ATen/Parallel.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <memory>
 
 #include "cli/command.h"
+#include "config/value.h"
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
 
@@ -14,17 +17,35 @@ struct Arguments {
   std::string run;
   std::vector<std::string> overrides;
   std::int64_t keys = -1;
+  std::vector<std::string> families;
+  std::vector<double> norms;
   bool json = false;
 };
+
+std::vector<const KeyFamily*> wrong_families(const Arguments& arguments, const EvalConfig& config) {
+  auto names = arguments.families.empty() ? config.families : arguments.families;
+  if (names.size() == 1 && lower_case(names[0]) == "all") names = key_family_names();
+  std::vector<const KeyFamily*> families;
+  for (const auto& name : names) {
+    const auto* family = &find_key_family(name);
+    if (std::find(families.begin(), families.end(), family) != families.end())
+      fail_input("--families: {} is named twice", family->name);
+    families.push_back(family);
+  }
+  return families;
+}
 
 ExitCode evaluate(const Arguments& arguments, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
   auto loaded = load_run(directory, arguments.overrides, communicator);
   const auto& config = loaded.experiment.config;
   at::set_num_threads(resolve_threads(config, communicator.local_size()));
-  const KeyMaker keys(config.key, config.run.compat, loaded.basis, static_cast<std::uint64_t>(config.run.seed));
+  const KeyMaker keys(config, loaded.basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
-  const auto report = evaluator.evaluate(arguments.keys >= 0 ? arguments.keys : config.eval.keys, config.eval.train);
+  const auto report = evaluator.evaluate({.keys = arguments.keys >= 0 ? arguments.keys : config.eval.keys,
+                                          .with_train_split = config.eval.train,
+                                          .families = wrong_families(arguments, config.eval),
+                                          .norms = arguments.norms});
   if (communicator.rank() != 0) return ExitCode::done;
   auto json = to_json(report);
   json["global_step"] = loaded.cursor.global_step;
@@ -47,10 +68,25 @@ void add_eval(CLI::App& app, Action& action) {
                    "eval.keys of the run")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 30))
       ->default_str("");
+  command
+      ->add_option("--families", arguments->families,
+                   fmt::format("families of wrong keys, with commas between them, or all: {}; default: eval.families "
+                               "of the run",
+                               fmt::join(key_family_names(), ", ")))
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command
+      ->add_option("--norm-sweep", arguments->norms,
+                   "also try correct and Gaussian keys multiplied by each of these after the rescale, for example "
+                   ".1,.25,.5,1,2,4")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1e-3, 1e3));
   command->add_flag("--json", arguments->json, "print JSON");
   command->callback([arguments, &action] {
     action = [arguments] {
       const auto config = load_config(RunDirectory{arguments->run}.config(), arguments->overrides);
+      wrong_families(*arguments, config.eval);  // before anything is loaded
       return with_communicator(config.dist,
                                [&](Communicator& communicator) { return evaluate(*arguments, communicator); });
     };

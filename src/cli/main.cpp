@@ -44,8 +44,11 @@ int main(int argc, char** argv) {
   cli::add_eval(app, action);
   cli::add_data(app, action);
   cli::add_inspect(app, action);
+  cli::add_diagnose(app, action);
   cli::add_config(app, action);
   cli::add_devices(app, action);
+  cli::add_sweep(app, action);
+  cli::add_report(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -26,6 +26,7 @@ int launcher_rank() {
 }
 
 ExitCode with_communicator(const DistConfig& config, const std::function<ExitCode(Communicator&)>& work) {
+  shutdown::install_handlers();  // a request that comes early is not lost
   const auto communicator = make_communicator(config.backend, config.timeout_seconds);
   log::start(communicator->rank(), communicator->size());
   shutdown::install_handlers();  // after MPI, which sets handlers of its own

@@ -36,6 +36,7 @@ struct RunConfig {
 struct DataConfig {
   std::string file = "builtin:glyphs";
   Augment augment = Augment::none;
+  double rotation = 6.0;
   std::int64_t limit = 0;
   Verify verify = Verify::auto_;
 
@@ -46,6 +47,8 @@ struct DataConfig {
                       .length = {.min = 1},
                       .hashed = false});  // the digest of the content stands in
     visit(self.augment, {.name = "augment", .help = "augmentation of the training images"});
+    visit(self.rotation,
+          {.name = "rotation", .help = "largest angle of augment = \"affine\", in degrees", .bounds = from_to(0, 180)});
     visit(self.limit,
           {.name = "limit", .help = "use the first N training samples only; 0: all", .bounds = at_least(0)});
     visit(self.verify, {.name = "verify", .help = "check the digest of the data at start; auto: up to 1 GiB"});
@@ -63,9 +66,11 @@ struct ModelConfig {
     visit(self.name, {.name = "name", .help = "the network", .length = {.min = 1}, .any_case = true});
     visit(self.sync_batchnorm,
           {.name = "sync_batchnorm", .help = "BatchNorm over the global batch instead of each shard"});
-    visit(self.batchnorm,
-          {.name = "batchnorm",
-           .help = "which passes update BatchNorm's running statistics; polluted: every training pass"});
+    visit(
+        self.batchnorm,
+        {.name = "batchnorm",
+         .help = "which passes update BatchNorm's running statistics: all (polluted), the correct one, all with a set "
+                 "of their own for deny passes (split), or 100 correct-key batches after training"});
   }
   bool operator==(const ModelConfig&) const = default;
 };
@@ -89,7 +94,7 @@ struct KeyConfig {
   static void fields(Self& self, Visitor&& visit) {
     visit(self.m, {.name = "m", .help = "dimension of the key space (rows of the basis)", .bounds = at_least(1)});
     visit(self.gamma, {.name = "gamma", .help = "strength of the injection", .bounds = at_least(0)});
-    visit(self.inject, {.name = "inject", .help = "add: h + gamma k; mul: h * clamp(1 + gamma tanh k, 0.1, 2)"});
+    visit(self.inject, {.name = "inject", .help = "add: h + gamma k; mul: h * multiplier(gamma, k)"});
     visit(self.layers, {.name = "layers",
                         .help = "injection points of the network that take a key",
                         .bounds = at_least(0),
@@ -100,11 +105,14 @@ struct KeyConfig {
     visit(self.rescale, {.name = "rescale",
                          .help = "one factor for the global batch, one for each key, or none",
                          .reference = Rescale::batch});
-    visit(self.alpha, {.name = "alpha", .help = "law of the coefficients; u01: uniform on [0, 1)"});
+    visit(self.alpha, {.name = "alpha", .help = "law of the coefficients alpha"});
     visit(self.basis, {.name = "basis", .help = "entries uniform on +- 1/sqrt(m), or orthonormal rows"});
-    visit(self.layout, {.name = "layout", .help = "one basis whose prefix each layer uses, or one for each layer"});
+    visit(self.layout, {.name = "layout",
+                        .help = "one basis whose prefix each layer uses, one for each layer, or one cut into blocks"});
     visit(self.per_layer_key, {.name = "per_layer_key", .help = "draw other coefficients for each layer"});
-    visit(self.multiplier, {.name = "multiplier", .help = "shape of the factor that inject = \"mul\" applies"});
+    visit(self.multiplier, {.name = "multiplier",
+                            .help = "factor of inject = \"mul\": clamp(1 + gamma tanh k, 0.1, 2), exp(gamma tanh k), "
+                                    "or 1 + min(gamma, 0.9) tanh k (sym)"});
     visit(
         self.seed,
         {.name = "seed", .help = "seed of the basis; 0: follows run.seed, for laboratory use", .bounds = at_least(0)});
@@ -122,11 +130,13 @@ struct DenyConfig {
   double margin2 = 0.5;
   double gap = 0.3;
   std::int64_t warmup_epochs = 0;
+  bool stop_gradient = false;
+  std::vector<std::string> families = {"gaussian"};
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.mode, {.name = "mode",
-                      .help = "deny loss: none, A, A_soft, B, B_aux, C, cplus, AC",
+                      .help = "deny loss: none, A, A_soft, B, B_aux, BS, C, cplus, AC",
                       .length = {.min = 1},
                       .any_case = true});
     visit(self.weight, {.name = "weight", .help = "lambda, the weight of the deny loss", .bounds = at_least(0)});
@@ -139,6 +149,13 @@ struct DenyConfig {
     visit(self.gap, {.name = "gap", .help = "gap below the largest entropy, A_soft and AC", .bounds = at_least(0)});
     visit(self.warmup_epochs,
           {.name = "warmup_epochs", .help = "the weight grows linearly over this many epochs", .bounds = at_least(0)});
+    visit(self.stop_gradient,
+          {.name = "stop_gradient", .help = "C, cplus and AC: no gradient through the logits of the correct pass"});
+    visit(self.families, {.name = "families",
+                          .help = "families of the wrong key in training; one is drawn for each step",
+                          .length = {.min = 1},
+                          .distinct = true,
+                          .any_case = true});
   }
   bool operator==(const DenyConfig&) const = default;
 };
@@ -200,12 +217,15 @@ struct TrainConfig {
           {.name = "drop_last", .help = "leave out the samples that do not fill a last batch", .reference = false});
     visit(self.device,
           {.name = "device", .help = "where the network runs; auto: a GPU if there is one", .hashed = false});
-    visit(self.precision, {.name = "precision", .help = "of activations and gradients"});
+    visit(self.precision, {.name = "precision", .help = "of activations; weights, losses and statistics stay float32"});
     visit(self.max_seconds, {.name = "max_seconds",
                              .help = "stop with a checkpoint and ask to be queued again after this time; 0: never",
                              .bounds = at_least(0),
                              .hashed = false});
-    visit(self.twin, {.name = "twin", .help = "train a network to compare with instead"});
+    visit(
+        self.twin,
+        {.name = "twin",
+         .help = "train a network to compare with instead: without keys, with noise for keys, or with one fixed key"});
   }
   bool operator==(const TrainConfig&) const = default;
 };
@@ -241,8 +261,10 @@ struct DistConfig {
                                    .help = "compare the digests of all ranks this often; 0: only at start and resume",
                                    .bounds = at_least(0),
                                    .hashed = false});
-    visit(self.timeout_seconds,
-          {.name = "timeout_seconds", .help = "longest wait for another rank", .bounds = above(0), .hashed = false});
+    visit(self.timeout_seconds, {.name = "timeout_seconds",
+                                 .help = "a rank that is silent for so long is taken for dead",
+                                 .bounds = above(0),
+                                 .hashed = false});
   }
   bool operator==(const DistConfig&) const = default;
 };
@@ -282,7 +304,7 @@ struct EvalConfig {
     visit(self.every_epochs,
           {.name = "every_epochs", .help = "epochs between evaluations; 0: only at the end", .bounds = at_least(0)});
     visit(self.families, {.name = "families",
-                          .help = "families of wrong keys",
+                          .help = "families of wrong keys; the first one is wrong_key of the result",
                           .length = {.min = 1},
                           .distinct = true,
                           .any_case = true});

@@ -26,9 +26,10 @@ constexpr auto enum_words(Rescale) {
   return std::to_array<std::string_view>({"batch", "key", "none"});
 }
 
-enum class AlphaLaw { u01 };
+// U[0,1)^m, U[-1,1)^m, N(0,1)^m, uniform on the unit sphere, Dirichlet(1, ..., 1), uniform over 64 fixed u11 draws.
+enum class AlphaLaw { u01, u11, gauss, sphere, simplex, codebook };
 constexpr auto enum_words(AlphaLaw) {
-  return std::to_array<std::string_view>({"u01"});
+  return std::to_array<std::string_view>({"u01", "u11", "gauss", "sphere", "simplex", "codebook"});
 }
 
 enum class BasisLaw { uniform, orthonormal };
@@ -36,19 +37,24 @@ constexpr auto enum_words(BasisLaw) {
   return std::to_array<std::string_view>({"uniform", "orthonormal"});
 }
 
-enum class Layout { shared_prefix, per_layer };
+// Which columns of which basis a layer uses: the first d_l of one, its own basis, or its own block of one of width
+// sum d_l.
+enum class Layout { shared_prefix, per_layer, shared_blocks };
 constexpr auto enum_words(Layout) {
-  return std::to_array<std::string_view>({"shared_prefix", "per_layer"});
+  return std::to_array<std::string_view>({"shared_prefix", "per_layer", "shared_blocks"});
 }
 
-enum class Multiplier { clamp };
+// clamp(1 + gamma tanh k, 0.1, 2), exp(gamma tanh k), 1 + min(gamma, 0.9) tanh k.
+enum class Multiplier { clamp, exp, sym };
 constexpr auto enum_words(Multiplier) {
-  return std::to_array<std::string_view>({"clamp"});
+  return std::to_array<std::string_view>({"clamp", "exp", "sym"});
 }
 
-enum class BatchNorm { polluted };
+// Which passes update the running statistics: all; the correct pass; all, deny passes into a set of their own; all, and
+// after training they are computed anew from correct-key batches.
+enum class BatchNorm { polluted, freeze_deny, split, recalibrate_ok };
 constexpr auto enum_words(BatchNorm) {
-  return std::to_array<std::string_view>({"polluted"});
+  return std::to_array<std::string_view>({"polluted", "freeze_deny", "split", "recalibrate_ok"});
 }
 
 // The passes a deny loss may look at: with a wrong key, and without a key.
@@ -67,9 +73,9 @@ constexpr auto enum_words(Device) {
   return std::to_array<std::string_view>({"auto", "cpu", "cuda"});
 }
 
-enum class Precision { float32 };
+enum class Precision { float32, bf16 };
 constexpr auto enum_words(Precision) {
-  return std::to_array<std::string_view>({"float32"});
+  return std::to_array<std::string_view>({"float32", "bf16"});
 }
 
 enum class Backend { auto_, self, mpi };
@@ -92,9 +98,11 @@ constexpr auto enum_words(Verify) {
   return std::to_array<std::string_view>({"auto", "always", "never"});
 }
 
-enum class Twin { none };
+// A network to compare with: without injection and deny loss; with a fresh Gaussian key for every sample in place of
+// the valid one; with one valid key for all samples and steps.
+enum class Twin { none, vanilla, noise, fixed_key };
 constexpr auto enum_words(Twin) {
-  return std::to_array<std::string_view>({"none"});
+  return std::to_array<std::string_view>({"none", "vanilla", "noise", "fixed_key"});
 }
 
 template <class E>

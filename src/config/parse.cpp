@@ -1,15 +1,8 @@
-// TOML to Config. toml++ stays in this file.
-
-// toml++ asserts what malformed text violates before it goes on to refuse that text; without the assertions (as in a
-// release build) the refusal is what the user gets.
-#define TOML_ASSERT(expression) static_assert(true)
-#include <toml++/toml.h>
-
+// TOML to Config.
 #include <algorithm>
 #include <cmath>
 #include <deque>
 #include <optional>
-#include <sstream>
 #include <stdexcept>
 #include <system_error>
 #include <tuple>
@@ -18,6 +11,7 @@
 #include "base/file.h"
 #include "config/config.h"
 #include "config/entries.h"
+#include "config/toml_file.h"
 #include "config/value.h"
 
 namespace spankey {
@@ -33,37 +27,6 @@ struct Written {
 
   std::string path() const { return table.empty() ? key : table + "." + key; }
 };
-
-// On one line and not too long, whatever it is.
-std::string shown(std::string text) {
-  constexpr std::size_t longest = 80;
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  if (text.size() > longest) text = text.substr(0, longest) + "...";
-  return text;
-}
-
-std::string node_text(const toml::node& node) {
-  if (const auto* value = node.as_boolean()) return value_text(value->get());
-  if (const auto* value = node.as_integer()) return value_text(value->get());
-  if (const auto* value = node.as_floating_point()) return value_text(value->get());
-  if (const auto* value = node.as_string()) return value_text(value->get());
-  std::ostringstream out;
-  if (const auto* list = node.as_array()) {
-    for (const toml::node& element : *list) out << (out.tellp() == 0 ? "" : ", ") << node_text(element);
-    return "[" + out.str() + "]";
-  }
-  if (node.is_table()) return "{...}";
-  node.visit([&out](const auto& value) {
-    if constexpr (toml::is_chronological<decltype(value)>) out << value.get();
-  });
-  return out.str();
-}
-
-std::string did_you_mean(const std::string& near) {
-  return near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
-}
 
 // ---- One value ----
 
@@ -234,60 +197,6 @@ std::string nearest_key(const std::string& table, const std::string& key) {
 
 // ---- The file ----
 
-void refuse_nul(std::string_view text, const std::string& name) {
-  const std::size_t offset = text.find('\0');
-  if (offset == std::string_view::npos) return;
-  const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n');
-  fail_input("{}:{}: a NUL byte at offset {}: accepted: a text file in TOML", name, line, offset);
-}
-
-std::string_view opening_quote(std::string_view rest) {
-  for (const std::string_view quote : {"\"\"\"", "'''", "\"", "'"}) {
-    if (rest.starts_with(quote)) return quote;
-  }
-  return "";
-}
-
-// Outside comments and strings of one line nothing but ASCII is let through: beside strings TOML forbids the rest, and
-// toml++ 3.3 classifies such a character as white space or not by a table that has a hole (U+FB26 to U+FEFE, undefined
-// behaviour), in strings of several lines too.
-void refuse_stray_characters(std::string_view text, const std::string& name) {
-  const std::string_view line_end = "\n";
-  std::string_view closing;  // what ends the string or comment we are in; empty outside
-  for (std::size_t i = text.starts_with("\xef\xbb\xbf") ? 3 : 0; i < text.size();) {
-    const std::string_view rest = text.substr(i);
-    if (static_cast<unsigned char>(rest[0]) >= 0x80 && closing.size() != 1) {
-      const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(i), '\n');
-      fail_input("{}:{}: not valid TOML: a character outside ASCII; accepted: in comments and in strings of one line",
-                 name, line);
-    }
-    if (closing.empty()) {
-      closing = rest[0] == '#' ? line_end : opening_quote(rest);
-      i += std::max<std::size_t>(1, closing.size());
-    } else if (closing[0] == '"' && rest[0] == '\\') {
-      i += 2;
-    } else if (rest.starts_with(closing)) {
-      i += closing.size();
-      // A string of several lines may end in one or two quotes of its own.
-      for (int own = 0; own < 2 && closing.size() == 3 && i < text.size() && text[i] == closing[0]; ++own) ++i;
-      closing = {};
-    } else {
-      if (closing.size() == 1 && rest[0] == '\n') closing = {};  // left open; toml++ says so
-      ++i;
-    }
-  }
-}
-
-toml::table parse_text(std::string_view text, const std::string& name) {
-  refuse_nul(text, name);
-  refuse_stray_characters(text, name);
-  try {
-    return toml::parse(text, name);
-  } catch (const toml::parse_error& error) {
-    fail_input("{}:{}: not valid TOML: {}", name, error.source().begin.line, shown(std::string(error.description())));
-  }
-}
-
 // The values of a file in the order of its lines.
 std::vector<Written> written_values(const toml::table& root, const std::string& name) {
   std::vector<std::tuple<toml::source_position, Written>> found;
@@ -321,8 +230,7 @@ std::string trimmed(std::string_view text) {
 // The value as TOML; what is not TOML is a bare word, which stands for the string.
 toml::table override_value(const std::string& word) {
   try {
-    refuse_stray_characters(word, "command line");
-    toml::table parsed = toml::parse("value = " + word);
+    toml::table parsed = parse_toml("value = " + word, "command line");
     if (parsed.size() == 1) return parsed;
   } catch (const std::runtime_error&) {  // toml::parse_error or Error
     return toml::table{{"value", word}};
@@ -362,7 +270,7 @@ void store(const Written& written, Config& config) {
 }  // namespace
 
 Config parse_config(std::string_view toml, const std::string& name, const std::vector<std::string>& overrides) {
-  const toml::table root = parse_text(toml, name);
+  const toml::table root = parse_toml(toml, name);
   std::vector<Written> values = written_values(root, name);
   std::deque<toml::table> storage;  // never moves what Written points to
   for (const std::string& text : overrides) values.push_back(override_written(text, storage));
@@ -387,7 +295,7 @@ Config load_config(const std::filesystem::path& file, const std::vector<std::str
   }
   const std::string text = read_text(file);
   // A file that holds nothing is more likely lost than meant.
-  if (parse_text(text, file.string()).empty()) {
+  if (parse_toml(text, file.string()).empty()) {
     fail_input("{}: holds no key: accepted: a TOML configuration (spankey config --help lists the keys)",
                file.string());
   }

@@ -13,7 +13,6 @@ namespace spankey {
 
 namespace {
 
-constexpr float affine_degrees = 6.0f;
 constexpr float affine_translate = 0.06f;
 constexpr std::int64_t crop_padding = 4;
 
@@ -38,27 +37,42 @@ void copy_plane(const Plane& in, const Table& table, float* out) {
   for (std::int64_t i = 0; i < in.width * in.height; ++i) out[i] = table[in.pixels[i]];
 }
 
-// Per output pixel the input pixel it shows, or `width * height` where that lies outside.
-void affine_sources(const FixedAffine& m, std::int64_t width, std::int64_t height, std::uint32_t* source) {
-  const auto columns = static_cast<std::uint32_t>(width), rows = static_cast<std::uint32_t>(height);
-  std::int32_t row_x = m.x0, row_y = m.y0;
-  for (std::uint32_t y = 0; y < rows; ++y, row_x += m.xy, row_y += m.yy, source += columns) {
+// An affine map reads from a copy of the plane in the middle of zeros wide enough for every map of the augmentation:
+// no pixel needs a bounds check. Rows start at multiples of a power of two, so that an index takes no multiplication.
+PaddedPlane padded_plane(std::int64_t width, std::int64_t height, float rotation) {
+  // A corner leaves the plane by no more than it moves, and stays in the circle around the plane; then the shift.
+  const double reach = 0.5 * std::hypot(static_cast<double>(width), static_cast<double>(height));
+  const double turned = std::min(0.0175 * rotation * reach, reach - 0.5 * static_cast<double>(std::min(width, height)));
+  const auto side = static_cast<double>(std::max(width, height));
+  PaddedPlane plane;
+  plane.margin = static_cast<std::int64_t>(std::ceil(turned + affine_translate * side)) + 2;
+  while ((std::int64_t{1} << plane.row_bits) < width + 2 * plane.margin) ++plane.row_bits;
+  plane.pixels.resize(static_cast<std::size_t>((height + 2 * plane.margin) << plane.row_bits));
+  plane.source.resize(static_cast<std::size_t>(width * height));
+  return plane;
+}
+
+// Per output pixel the place in the padded plane that it shows.
+void affine_sources(const FixedAffine& m, std::int64_t width, std::int64_t height, PaddedPlane& plane) {
+  const auto margin = static_cast<std::int32_t>(plane.margin << 16);
+  const int row_bits = plane.row_bits;
+  const std::int32_t row_mask = -(1 << row_bits);
+  std::int32_t* source = plane.source.data();
+  std::int32_t row_x = m.x0 + margin, row_y = m.y0 + margin;
+  for (std::int64_t y = 0; y < height; ++y, row_x += m.xy, row_y += m.yy, source += width) {
     std::int32_t at_x = row_x, at_y = row_y;
-    for (std::uint32_t x = 0; x < columns; ++x, at_x += m.xx, at_y += m.yx) {
-      // Negative coordinates become large ones.
-      const auto from_x = static_cast<std::uint32_t>(at_x >> 16), from_y = static_cast<std::uint32_t>(at_y >> 16);
-      const bool inside = (from_x < columns) & (from_y < rows);
-      source[x] = inside ? from_y * columns + from_x : rows * columns;
-    }
+    for (std::int64_t x = 0; x < width; ++x, at_x += m.xx, at_y += m.yx)
+      source[x] = ((at_y >> (16 - row_bits)) & row_mask) + (at_x >> 16);
   }
 }
 
-// `padded`: room for the plane and the zero outside of it.
-void gather_plane(const Plane& in, const std::uint32_t* source, const Table& table, std::uint8_t* padded, float* out) {
-  const std::int64_t size = in.width * in.height;
-  std::copy_n(in.pixels, size, padded);
-  padded[size] = 0;
-  for (std::int64_t i = 0; i < size; ++i) out[i] = table[padded[source[i]]];
+void gather_plane(const Plane& in, const Table& table, PaddedPlane& padded, float* out) {
+  std::uint8_t* row = padded.pixels.data() + (padded.margin << padded.row_bits) + padded.margin;
+  for (std::int64_t y = 0; y < in.height; ++y, row += std::int64_t{1} << padded.row_bits)
+    std::copy_n(in.pixels + y * in.width, in.width, row);
+  const std::int32_t* source = padded.source.data();
+  const std::uint8_t* pixels = padded.pixels.data();
+  for (std::int64_t i = 0; i < in.width * in.height; ++i) out[i] = table[pixels[source[i]]];
 }
 
 // Output column x shows input column x + shift_x, or its mirror image.
@@ -98,21 +112,23 @@ FixedAffine fixed_affine(float angle_degrees, std::int64_t shift_x, std::int64_t
   return {fixed(c), fixed(s), fixed(c * dx + s * dy + cx), fixed(-s), fixed(c), fixed(-s * dx + c * dy + cy)};
 }
 
-Assembler::Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose)
+Assembler::Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose,
+                     double rotation)
     : split_(&split),
       sample_shape_(dataset.info().sample_shape),
       sample_size_(dataset.info().sample_size()),
       augment_(augment),
       seed_(seed),
-      purpose_(purpose) {
+      purpose_(purpose),
+      rotation_(static_cast<float>(rotation)) {
   if (!dataset.is_images()) {
     if (augment != Augment::none)
       fail_input("data.augment = {}: the data set has no images; accepted: none", to_string(augment));
     return;
   }
-  // PIL's fixed point holds coordinates below 2^15.
-  if (augment == Augment::affine && std::max(sample_shape_[1], sample_shape_[2]) >= 16384) {
-    fail_input("data.augment = affine: accepted for images below 16384 pixels a side");
+  // The fixed point holds coordinates below 2^15, margins included.
+  if (augment == Augment::affine && std::max(sample_shape_[1], sample_shape_[2]) >= 8192) {
+    fail_input("data.augment = affine: accepted for images below 8192 pixels a side");
   }
   const DataInfo& info = dataset.info();
   normalised_.resize(info.mean.size());
@@ -157,11 +173,8 @@ void Assembler::prepare(std::int64_t count, at::Tensor& x, at::Tensor& labels) c
 
 void Assembler::fill_rows(std::span<const std::int64_t> samples, std::int64_t epoch, std::int64_t begin,
                           std::int64_t end, float* x, std::int64_t* labels) const {
-  Scratch scratch;
-  if (augment_ == Augment::affine) {
-    const auto plane = static_cast<std::size_t>(sample_shape_[1] * sample_shape_[2]);
-    scratch = {std::vector<std::uint32_t>(plane), std::vector<std::uint8_t>(plane + 1)};
-  }
+  PaddedPlane scratch;
+  if (augment_ == Augment::affine) scratch = padded_plane(sample_shape_[2], sample_shape_[1], rotation_);
   for (std::int64_t row = begin; row < end; ++row) {
     const std::int64_t sample = samples[static_cast<std::size_t>(row)];
     SPANKEY_CHECK_GE(sample, 0);
@@ -176,7 +189,7 @@ void Assembler::fill_rows(std::span<const std::int64_t> samples, std::int64_t ep
   }
 }
 
-void Assembler::fill_image(std::int64_t sample, std::int64_t epoch, Scratch& scratch, float* out) const {
+void Assembler::fill_image(std::int64_t sample, std::int64_t epoch, PaddedPlane& scratch, float* out) const {
   const std::int64_t height = sample_shape_[1], width = sample_shape_[2], plane_size = height * width;
   const Stream stream({.seed = seed_,
                        .purpose = purpose_,
@@ -185,9 +198,9 @@ void Assembler::fill_image(std::int64_t sample, std::int64_t epoch, Scratch& scr
   std::array<float, 3> u{};
   if (augment_ != Augment::none) stream.fill_uniform(u);
   if (augment_ == Augment::affine) {
-    const auto matrix = fixed_affine(between(u[0], -affine_degrees, affine_degrees), draw_shift(u[1], width),
+    const auto matrix = fixed_affine(between(u[0], -rotation_, rotation_), draw_shift(u[1], width),
                                      draw_shift(u[2], height), width, height);
-    affine_sources(matrix, width, height, scratch.source.data());
+    affine_sources(matrix, width, height, scratch);
   }
   const auto crop_shift = [](float v) { return static_cast<std::int64_t>(v * (2 * crop_padding + 1)) - crop_padding; };
   for (std::size_t c = 0; c < normalised_.size(); ++c, out += plane_size) {
@@ -199,7 +212,7 @@ void Assembler::fill_image(std::int64_t sample, std::int64_t epoch, Scratch& scr
         copy_plane(plane, table, out);
         break;
       case Augment::affine:
-        gather_plane(plane, scratch.source.data(), table, scratch.padded.data(), out);
+        gather_plane(plane, table, scratch, out);
         break;
       case Augment::crop_flip:
         crop_plane(plane, crop_shift(u[0]), crop_shift(u[1]), u[2] < 0.5f, table, out);

@@ -2,7 +2,7 @@
 //
 // All draws of a sample come from Stream(seed, purpose, epoch, 0, sample index): which rank or thread assembles it, and
 // when, cannot matter. Augmentations are those of the paper's examples, with torchvision's semantics on PIL images:
-// `affine` (examples 02, 05) is RandomAffine(degrees=6, translate=(.06, .06)): angle U(-6, 6) degrees, shifts
+// `affine` (examples 02, 03, 05) is RandomAffine(rotation, translate=(.06, .06)): angle U(-rotation, rotation), shifts
 // round(U(-.06 W, .06 W)), about the centre, nearest pixel in PIL's 16.16 fixed point, 0 outside;
 // `crop_flip` (examples 04, 06) is RandomCrop(size, padding=4) with zeros and RandomHorizontalFlip(.5).
 // Both come before the normalisation, so that the outside has the value (0 - mean) / std.
@@ -21,10 +21,20 @@
 
 namespace spankey {
 
+// Working memory of one thread for `affine`: a plane amid zeros, and where each output pixel is read from in it.
+struct PaddedPlane {
+  std::int64_t margin = 0;
+  int row_bits = 0;                  // a row takes 2^row_bits places
+  std::vector<std::uint8_t> pixels;  // (H + 2 margin, 2^row_bits)
+  std::vector<std::int32_t> source;  // (H, W)
+};
+
 class Assembler {
  public:
-  // Keeps references to both. Error(bad_input) when the augmentation does not fit the samples (features).
-  Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose);
+  // Keeps references to both. `rotation`: largest angle of `affine` in degrees. Error(bad_input) when the augmentation
+  // does not fit the samples (features).
+  Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose,
+            double rotation = 6.0);
 
   // x: (n, C, H, W) or (n, D) float32; labels: (n) int64. Tensors of the right shape and type are filled, others
   // replaced.
@@ -33,16 +43,10 @@ class Assembler {
   void serially(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
 
  private:
-  // Of one thread, for `affine`.
-  struct Scratch {
-    std::vector<std::uint32_t> source;  // (H, W)
-    std::vector<std::uint8_t> padded;   // (H * W + 1)
-  };
-
   void prepare(std::int64_t count, at::Tensor& x, at::Tensor& labels) const;
   void fill_rows(std::span<const std::int64_t> samples, std::int64_t epoch, std::int64_t begin, std::int64_t end,
                  float* x, std::int64_t* labels) const;
-  void fill_image(std::int64_t sample, std::int64_t epoch, Scratch& scratch, float* out) const;
+  void fill_image(std::int64_t sample, std::int64_t epoch, PaddedPlane& scratch, float* out) const;
 
   const Split* split_;
   std::vector<std::int64_t> sample_shape_;
@@ -50,6 +54,7 @@ class Assembler {
   Augment augment_;
   std::uint64_t seed_;
   Purpose purpose_;
+  float rotation_;
   std::vector<std::array<float, 256>> normalised_;  // per channel: (v / 255 - mean) / std
 };
 

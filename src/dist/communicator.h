@@ -52,8 +52,11 @@ class Communicator {
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
   // Ends every rank of the whole job with `exit_code` (in-process ranks: wakes them with an Error and throws one).
   [[noreturn]] virtual void abort(int exit_code) = 0;
-  // Where the run stands ("epoch 2, step 17"); a missed deadline is reported with it. Not collective.
+  // Where the run stands ("evaluation after epoch 2"); a lost or late rank is reported with it. Not collective.
   virtual void set_place(const std::string& place) = 0;
+  // The same for a training step ("epoch 2, step 17"), which has a deadline: timeout_seconds + 5 x the slowest before.
+  // It ends with the next call of either.
+  virtual void begin_step(const std::string& place) = 0;
 
   // Collective. Throws Error(run_failed) on every rank, naming `what` and all ranks whose digest differs from rank 0's.
   void agree(const Digest& digest, std::string_view what);
@@ -77,7 +80,8 @@ class Communicator {
 };
 
 // The communicator of the whole run. Backend::self starts no MPI; Backend::auto_ see resolve_backend().
-// `timeout_seconds`: a rank that waits longer in one collective logs where and ends with exit code 3.
+// `timeout_seconds`: after a rank has been dead, stopped or cut off for so long, the others say so and end with exit
+// code 3 (src/dist/watchdog.h).
 // Error(bad_input) for a back end that is not built in.
 std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds);
 

@@ -3,7 +3,10 @@
 #include <ATen/Functions.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <thread>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -17,13 +20,9 @@ struct MpiCommunicator::Shared {
   // MPI_Finalize waits for the other ranks, and one of them may have results to write before it comes.
   ~Shared() {
     if (is_unwinding()) return;
-    const auto guard = watch("end of MPI", 0, session->world_rank(), 0, SourcePlace::here(), /*patience=*/10);
+    const Watchdog::Guard guard(watchdog, {.operation = "end of MPI", .patience = 10});
     session.reset();
-  }
-
-  Watchdog::Guard watch(const char* operation, std::int64_t bytes, int rank, int size, SourcePlace place,
-                        double patience = 1) {
-    return {watchdog, {operation, bytes, rank, size, place.file, place.line, patience}};
+    watchdog.leave();
   }
 
   std::shared_ptr<MpiSession> session;
@@ -32,6 +31,8 @@ struct MpiCommunicator::Shared {
 };
 
 namespace {
+
+constexpr std::chrono::milliseconds for_the_others_to_log{300};
 
 MPI_Datatype mpi_type(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
@@ -86,6 +87,36 @@ MPI_Comm with_error_codes(int world_rank, MPI_Comm comm) {
   return comm;
 }
 
+// Collective. Null where this rank has none; rank 0 says which ranks that are.
+std::unique_ptr<Heartbeat> start_heartbeat(MPI_Comm comm, double timeout_seconds) {
+  int rank = 0, size = 0;
+  SPANKEY_MPI(-1, MPI_Comm_rank(comm, &rank));
+  SPANKEY_MPI(rank, MPI_Comm_size(comm, &size));
+  auto host = rank == 0 ? host_heartbeat(timeout_seconds) : nullptr;
+  auto invitation = host ? host->invitation() : HeartbeatInvitation();
+  SPANKEY_MPI(rank, MPI_Bcast(&invitation, sizeof invitation, MPI_BYTE, /*root=*/0, comm));
+  auto guest = host ? nullptr : join_heartbeat(rank, invitation, timeout_seconds);
+
+  const char here = host || guest ? 1 : 0;
+  std::vector<char> present(static_cast<std::size_t>(size));
+  MPI_Request request = MPI_REQUEST_NULL;
+  SPANKEY_MPI(rank, MPI_Iallgather(&here, 1, MPI_CHAR, present.data(), 1, MPI_CHAR, comm, &request));
+  if (!host) {
+    SPANKEY_MPI(rank, MPI_Wait(&request, MPI_STATUS_IGNORE));
+    return guest;
+  }
+  for (int all = 0; !all;) {
+    host->admit(std::chrono::milliseconds(2));
+    SPANKEY_MPI(rank, MPI_Test(&request, &all, MPI_STATUS_IGNORE));
+  }
+  host->close_door();
+  for (int other = 0; other < size; ++other)
+    if (!present[static_cast<std::size_t>(other)])
+      log::warning("rank {} finds no TCP connection to rank 0: if it is lost, only the deadline of a step tells",
+                   other);
+  return host;
+}
+
 }  // namespace
 
 Communicator::Topology MpiCommunicator::topology(int world_rank, MPI_Comm comm) {
@@ -104,10 +135,13 @@ Communicator::Topology MpiCommunicator::topology(int world_rank, MPI_Comm comm) 
 std::unique_ptr<MpiCommunicator> MpiCommunicator::world(double timeout_seconds, std::int64_t piece_bytes) {
   auto shared = std::make_shared<Shared>(MpiSession::acquire(), timeout_seconds, piece_bytes);
   const int world_rank = shared->session->world_rank();
-  const auto guard = shared->watch("start of the communicator", 0, world_rank, 0, SourcePlace::here());
+  const Watchdog::Guard guard(shared->watchdog, {.operation = "start of the communicator", .patience = 10});
   MPI_Comm comm = MPI_COMM_NULL;
   SPANKEY_MPI(world_rank, MPI_Comm_dup(MPI_COMM_WORLD, &comm));
-  return std::unique_ptr<MpiCommunicator>(new MpiCommunicator(std::move(shared), with_error_codes(world_rank, comm)));
+  auto& watchdog = shared->watchdog;
+  std::unique_ptr<MpiCommunicator> world(new MpiCommunicator(std::move(shared), with_error_codes(world_rank, comm)));
+  if (world->size() > 1) watchdog.listen(start_heartbeat(comm, timeout_seconds));
+  return world;
 }
 
 MpiCommunicator::MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm)
@@ -117,16 +151,16 @@ MpiCommunicator::~MpiCommunicator() {
   int ended = 0;
   MPI_Finalized(&ended);
   if (ended || is_unwinding()) return;
-  const auto guard = watch("release of the communicator", 0);
+  const auto guard = watch("release of the communicator");
   MPI_Comm_free(&comm_);
 }
 
-Watchdog::Guard MpiCommunicator::watch(const char* operation, std::int64_t bytes, SourcePlace place) {
-  return shared_->watch(operation, bytes, rank(), size(), place);
+Watchdog::Guard MpiCommunicator::watch(const char* operation, std::int64_t bytes) {
+  return {shared_->watchdog, {.operation = operation, .bytes = bytes}};
 }
 
 std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {
-  const auto guard = watch("split", 0);
+  const auto guard = watch("split");
   const int world_rank = shared_->session->world_rank();
   MPI_Comm part = MPI_COMM_NULL;
   SPANKEY_MPI(world_rank, MPI_Comm_split(comm_, color < 0 ? MPI_UNDEFINED : color, key, &part));
@@ -134,15 +168,22 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {
   return std::unique_ptr<Communicator>(new MpiCommunicator(shared_, with_error_codes(world_rank, part)));
 }
 
+// MPI_Abort gives the launcher the exit code; the other ranks learn from the watchdog who it was, before the launcher
+// kills them or where none does.
 void MpiCommunicator::abort(int exit_code) {
   log::flush();
-  const auto guard = watch("abort", 0);
+  shared_->watchdog.announce_end(exit_code);
+  std::this_thread::sleep_for(for_the_others_to_log);
   MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);
 }
 
 void MpiCommunicator::set_place(const std::string& place) {
   shared_->watchdog.set_place(place);
+}
+
+void MpiCommunicator::begin_step(const std::string& place) {
+  shared_->watchdog.begin_step(place);
 }
 
 void MpiCommunicator::do_broadcast(at::Tensor& tensor, int root) {
@@ -172,7 +213,8 @@ void MpiCommunicator::do_all_gather(const at::Tensor& tensor, at::Tensor& gather
 }
 
 void MpiCommunicator::do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) {
-  const auto guard = watch("exchange", bytes_of(send));
+  const Watchdog::Guard guard(shared_->watchdog,
+                              {.operation = "exchange", .bytes = bytes_of(send), .collective = false});
   for_pieces(send, shared_->piece_bytes, [&](std::int64_t first, int count) {
     SPANKEY_MPI(shared_->session->world_rank(),
                 MPI_Sendrecv(bytes(send) + first, count, mpi_type(send), peer, /*sendtag=*/0, bytes(receive) + first,
@@ -181,7 +223,7 @@ void MpiCommunicator::do_exchange(const at::Tensor& send, at::Tensor& receive, i
 }
 
 void MpiCommunicator::do_barrier() {
-  const auto guard = watch("barrier", 0);
+  const auto guard = watch("barrier");
   SPANKEY_MPI(shared_->session->world_rank(), MPI_Barrier(comm_));
 }
 

@@ -1,7 +1,7 @@
 // Communicator over MPI, host tensors.
 //
 // The calls are the blocking ones, made on the caller's thread: they are faster than the non-blocking ones, which make
-// no progress by themselves. A watchdog thread keeps the deadline.
+// no progress by themselves. A watchdog thread ends the process when another rank is lost or late.
 #pragma once
 
 #include <mpi.h>
@@ -14,15 +14,6 @@
 #include "dist/watchdog.h"
 
 namespace spankey {
-
-// Where a call was written. std::source_location would say it as well, but clang-tidy 14 cannot read libstdc++'s.
-struct SourcePlace {
-  const char* file;
-  unsigned line;
-  static SourcePlace here(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
-    return {file, line};
-  }
-};
 
 class MpiCommunicator final : public Communicator {
  public:
@@ -38,6 +29,7 @@ class MpiCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) override;
   void abort(int exit_code) override;
   void set_place(const std::string& place) override;
+  void begin_step(const std::string& place) override;
 
   MPI_Comm handle() const { return comm_; }
 
@@ -47,7 +39,7 @@ class MpiCommunicator final : public Communicator {
   static Topology topology(int world_rank, MPI_Comm comm);
 
   // The watchdog times the calling thread as long as the guard lives.
-  Watchdog::Guard watch(const char* operation, std::int64_t bytes, SourcePlace place = SourcePlace::here());
+  Watchdog::Guard watch(const char* operation, std::int64_t bytes = 0);
 
   void do_broadcast(at::Tensor& tensor, int root) override;
   void do_all_reduce(at::Tensor& tensor, ReduceOp op) override;

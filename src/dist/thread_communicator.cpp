@@ -51,6 +51,7 @@ class ThreadCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int color, int key) override;
   void abort(int exit_code) override;
   void set_place(const std::string& place) override { place_ = place; }
+  void begin_step(const std::string& place) override { place_ = place; }
 
  private:
   void do_broadcast(at::Tensor& tensor, int root) override;

@@ -1,8 +1,12 @@
 #include "dist/watchdog.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
+#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -12,12 +16,30 @@ namespace {
 
 constexpr double longest_nap_seconds = 1;
 constexpr double naps_per_timeout = 20;
-constexpr std::chrono::seconds patience_with_log{5};
+constexpr double suspended_timeouts = 1.0 / 3;  // a nap longer by this was no nap
+constexpr std::int64_t first_steps = 3;
+constexpr double first_steps_timeouts = 10;
+constexpr double slowest_steps = 5;
+constexpr std::chrono::seconds patience_with_log{8};
+constexpr std::chrono::seconds patience_with_judge{3};
+constexpr std::chrono::seconds patience_with_abort{5};
+constexpr std::chrono::milliseconds for_the_others_to_log{300};
+
+// The first rank to end makes the launcher end the others, after they have logged. They do not end at the same moment
+// of their own accord: mpirun 4.1 has been seen to lose count of ranks that end while it ends them, and then waits for
+// ever.
+std::chrono::milliseconds pause_before_exit(int rank) {
+  constexpr int most_steps = 8;
+  return for_the_others_to_log * (1 + std::min(rank, most_steps));
+}
 
 }  // namespace
 
 Watchdog::Watchdog(int world_rank, double timeout_seconds)
-    : world_rank_(world_rank), timeout_seconds_(timeout_seconds) {
+    : world_rank_(world_rank),
+      timeout_seconds_(timeout_seconds),
+      nap_(std::min(longest_nap_seconds, timeout_seconds / naps_per_timeout)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   SPANKEY_CHECK_OP(timeout_seconds, >, 0.0);
   thread_ = std::thread([this] { watch(); });
 }
@@ -27,12 +49,14 @@ Watchdog::~Watchdog() {
     const std::lock_guard lock(mutex_);
     stop_ = true;
   }
-  stopped_.notify_all();
+  eventfd_write(wake_, 1);
   thread_.join();
+  close(wake_);
 }
 
 Watchdog::Guard::Guard(Watchdog& watchdog, const Waiting& waiting) : watchdog_(watchdog) {
   const std::lock_guard lock(watchdog_.mutex_);
+  if (waiting.collective) ++watchdog_.collectives_;
   entry_ = watchdog_.waiting_.insert(watchdog_.waiting_.end(), waiting);
 }
 
@@ -41,36 +65,163 @@ Watchdog::Guard::~Guard() {
   watchdog_.waiting_.erase(entry_);
 }
 
+void Watchdog::listen(std::unique_ptr<Heartbeat> heartbeat) {
+  {
+    const std::lock_guard lock(mutex_);
+    heartbeat_ = std::move(heartbeat);
+  }
+  eventfd_write(wake_, 1);
+}
+
 void Watchdog::set_place(const std::string& place) {
   const std::lock_guard lock(mutex_);
+  end_step(Clock::now());
   place_ = place;
 }
 
+void Watchdog::begin_step(const std::string& place) {
+  const std::lock_guard lock(mutex_);
+  const auto now = Clock::now();
+  end_step(now);
+  step_since_ = now;
+  place_ = place;
+}
+
+void Watchdog::end_step(Clock::time_point now) {
+  if (!step_since_) return;
+  slowest_step_seconds_ = std::max(slowest_step_seconds_, std::chrono::duration<double>(now - *step_since_).count());
+  ++steps_;
+  step_since_.reset();
+}
+
+void Watchdog::announce_end(int exit_code) {
+  const std::lock_guard lock(mutex_);
+  if (last_word_) return;
+  announced_ = true;
+  last_word_ = Verdict{exit_code, fmt::format("rank {} has ended the run with exit code {}, at {}", world_rank_,
+                                              exit_code, state().place)};
+  last_word_at_ = Clock::now() + patience_with_abort;
+  if (heartbeat_) heartbeat_->announce(*last_word_);
+}
+
+void Watchdog::leave() {
+  const std::lock_guard lock(mutex_);
+  if (heartbeat_) heartbeat_->leave();
+  heartbeat_.reset();
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The watching thread
+
 void Watchdog::watch() {
-  const std::chrono::duration<double> nap(std::min(longest_nap_seconds, timeout_seconds_ / naps_per_timeout));
-  std::unique_lock lock(mutex_);
-  while (!stopped_.wait_for(lock, nap, [this] { return stop_; })) {
-    const auto now = std::chrono::steady_clock::now();
-    for (const auto& waiting : waiting_) {
-      const double waited_seconds = std::chrono::duration<double>(now - waiting.since).count();
-      if (waited_seconds > timeout_seconds_ * waiting.patience) end_process(waiting, waited_seconds);
-    }
+  // With the launcher the other end of stdout and stderr may have gone: writing there must not end this thread.
+  sigset_t pipe_broken;
+  sigemptyset(&pipe_broken);
+  sigaddset(&pipe_broken, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe_broken, nullptr);
+
+  auto before = Clock::now();
+  while (true) {
+    sleep();
+    const std::lock_guard lock(mutex_);
+    if (stop_) return;
+    const auto now = Clock::now();
+    const std::chrono::duration<double> suspended(timeout_seconds_ * suspended_timeouts);
+    if (now - before > nap_ + suspended) forgive(now - before);
+    before = now;
+    look_around();
+    check_deadlines(now);
   }
 }
 
-void Watchdog::end_process(const Waiting& waiting, double waited_seconds) const {
+void Watchdog::sleep() const {
+  std::vector<pollfd> wanted{{wake_, POLLIN, 0}};
+  if (launcher_.descriptor() >= 0) wanted.push_back({launcher_.descriptor(), POLLIN, 0});
+  {
+    const std::lock_guard lock(mutex_);
+    if (heartbeat_)
+      for (const int socket : heartbeat_->sockets()) wanted.push_back({socket, POLLIN, 0});
+  }
+  poll(wanted.data(), wanted.size(), static_cast<int>(1e3 * nap_.count()) + 1);
+  eventfd_t ignored = 0;
+  eventfd_read(wake_, &ignored);
+}
+
+void Watchdog::forgive(Clock::duration gap) {
+  for (auto& waiting : waiting_) waiting.since += gap;
+  if (step_since_) *step_since_ += gap;
+  if (heartbeat_) heartbeat_->forgive(gap);
+}
+
+void Watchdog::look_around() {
+  if (launcher_.is_gone())
+    end_process({static_cast<int>(ExitCode::run_failed),
+                 fmt::format("the launcher, {}, is gone; this rank was at {}", launcher_.name(), state().place)});
+  if (!heartbeat_) return;
+  const auto mine = state();
+  if (Clock::now() - heartbeat_sent_ > nap_) {
+    heartbeat_sent_ = Clock::now();
+    heartbeat_->send(mine);
+  }
+  const auto verdict = heartbeat_->receive(mine);
+  if (verdict && !announced_) end_process(*verdict);
+}
+
+double Watchdog::step_limit_seconds() const {
+  if (steps_ < first_steps) return first_steps_timeouts * timeout_seconds_;
+  return timeout_seconds_ + slowest_steps * slowest_step_seconds_;
+}
+
+void Watchdog::check_deadlines(Clock::time_point now) {
+  if (last_word_) {
+    if (now > last_word_at_) end_process(*last_word_);
+    return;
+  }
+  for (const auto& waiting : waiting_) {
+    const double seconds = std::chrono::duration<double>(now - waiting.since).count();
+    if (seconds > timeout_seconds_ * waiting.patience)
+      return complain(fmt::format("{} has taken {:.1f} s", waiting.operation, seconds));
+  }
+  if (!step_since_) return;
+  if (heartbeat_ && !heartbeat_->judge_in_step()) step_since_ = now;
+  const double seconds = std::chrono::duration<double>(now - *step_since_).count();
+  if (seconds > step_limit_seconds())
+    complain(fmt::format("a step has taken {:.1f} s, the slowest before it took {:.1f} s (dist.timeout_seconds = {:g})",
+                         seconds, slowest_step_seconds_, timeout_seconds_));
+}
+
+// Rank 0 knows who is late; without its word this rank ends with its own.
+void Watchdog::complain(const std::string& sentence) {
+  const auto mine = state();
+  last_word_ = Verdict{static_cast<int>(ExitCode::run_failed),
+                       fmt::format("{}, at {}; another rank is stuck or late", sentence, mine.place)};
+  last_word_at_ = Clock::now();
+  if (!heartbeat_) end_process(*last_word_);
+  log::error("rank {}: {}, at {}", world_rank_, sentence, mine.place);
+  heartbeat_->complain(mine);
+  last_word_at_ += patience_with_judge;
+}
+
+RankState Watchdog::state() const {
+  const bool in_step = step_since_.has_value();
+  if (waiting_.empty()) return {collectives_, false, in_step, place_ + ", at work"};
+  const auto& oldest = waiting_.front();
+  const double seconds = std::chrono::duration<double>(Clock::now() - oldest.since).count();
+  return {collectives_, true, in_step,
+          fmt::format("{}, in {} of {} bytes for {:.1f} s", place_, oldest.operation, oldest.bytes, seconds)};
+}
+
+void Watchdog::end_process(const Verdict& verdict) const {
   // The log may lie on the same file system that made a peer late: do not wait for it longer than this.
-  std::thread([] {
+  std::thread([code = verdict.exit_code] {
     std::this_thread::sleep_for(patience_with_log);
-    _exit(static_cast<int>(ExitCode::run_failed));
+    _exit(code);
   }).detach();
-  log::error(
-      "rank {}: {} of {} bytes with {} ranks (as rank {}) has waited {:.1f} s, dist.timeout_seconds = {:g}, at "
-      "{}:{}, {}; another rank is lost, stuck or late: giving up",
-      world_rank_, waiting.operation, waiting.bytes, waiting.size, waiting.rank, waited_seconds, timeout_seconds_,
-      waiting.file, waiting.line, place_);
+  log::error("rank {}, at {}, ends: {}", world_rank_, state().place, verdict.sentence);
   log::flush();
-  _exit(static_cast<int>(ExitCode::run_failed));
+  std::this_thread::sleep_for(pause_before_exit(world_rank_));
+  launcher_.must_end();
+  _exit(verdict.exit_code);
 }
 
 }  // namespace spankey

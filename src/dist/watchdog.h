@@ -2,31 +2,41 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
+
+#include "dist/heartbeat.h"
+#include "dist/launcher.h"
 
 namespace spankey {
 
 // What a thread is waiting for.
 struct Waiting {
   const char* operation;  // "all_reduce"
-  std::int64_t bytes;
-  int rank, size;  // of the communicator
-  const char* file;
-  std::uint_least32_t line;
-  double patience = 1;  // in timeouts
+  std::int64_t bytes = 0;
+  // In timeouts. Long: a lost rank is the heartbeat's business, a late one the step deadline's; this one is for what
+  // lies outside of the steps.
+  double patience = 60;
+  bool collective = true;  // every rank does it, in the same order
   std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
 };
 
-// One thread that looks at what the others wait for. When something has waited longer than the timeout, it logs rank,
-// operation, place and what the run was doing, flushes the log and calls _exit(3), outside the library that hangs.
+// One thread that ends the process with _exit, outside of the libraries that may hang, when
+// - the heartbeat says that a rank is gone, silent for the timeout, or has ended the run;
+// - a step takes longer than the timeout + 5 x the slowest step so far (10 timeouts in the first steps);
+// - something has been waited for longer than its patience;
+// - the launcher is gone.
+// It logs why, which rank is late, its last step and what it was in, on every rank. Time in which this process was
+// suspended does not count.
 class Watchdog {
  public:
-  explicit Watchdog(int world_rank, double timeout_seconds);
+  Watchdog(int world_rank, double timeout_seconds);
+  // Without leave() before, the other ranks take the end for a loss.
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
@@ -44,20 +54,50 @@ class Watchdog {
     std::list<Waiting>::iterator entry_;
   };
 
-  // Where the run stands; part of the message.
+  void listen(std::unique_ptr<Heartbeat> heartbeat);
+
+  // Where the run stands; part of the messages. No step deadline from here on.
   void set_place(const std::string& place);
+  // A step begins; it ends with the next call of either.
+  void begin_step(const std::string& place);
+
+  // This rank ends the run: the others end with the same code. This process has a few seconds left.
+  void announce_end(int exit_code);
+  void leave();
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void watch();
-  [[noreturn]] void end_process(const Waiting& waiting, double waited_seconds) const;
+  void sleep() const;  // until something happens, at most a nap
+  void look_around();
+  void check_deadlines(Clock::time_point now);
+  void complain(const std::string& sentence);
+  void forgive(Clock::duration gap);
+  void end_step(Clock::time_point now);
+  double step_limit_seconds() const;
+  RankState state() const;
+  [[noreturn]] void end_process(const Verdict& verdict) const;
 
   const int world_rank_;
   const double timeout_seconds_;
-  std::mutex mutex_;
-  std::condition_variable stopped_;
+  const std::chrono::duration<double> nap_;
+  const Launcher launcher_;
+  int wake_ = -1;  // an eventfd: the destructor does not wait for a nap to end
+
+  mutable std::mutex mutex_;
   bool stop_ = false;
   std::list<Waiting> waiting_;
-  std::string place_ = "before the first step";
+  std::uint64_t collectives_ = 0;
+  std::string place_ = "the start";
+  std::optional<Clock::time_point> step_since_;
+  std::int64_t steps_ = 0;
+  double slowest_step_seconds_ = 0;
+  std::unique_ptr<Heartbeat> heartbeat_;
+  Clock::time_point heartbeat_sent_{};
+  bool announced_ = false;
+  std::optional<Verdict> last_word_;  // this process ends with it at `last_word_at_`, whatever happens
+  Clock::time_point last_word_at_{};
   std::thread thread_;
 };
 

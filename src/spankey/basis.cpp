@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -60,9 +61,20 @@ Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims,
       basis.layers.push_back(draw(config, dims[i], seed, static_cast<std::uint32_t>(i)));
     return basis;
   }
-  const at::Tensor shared = draw(config, *std::max_element(dims.begin(), dims.end()), seed, 0);
-  for (const std::int64_t d : dims) basis.layers.push_back(shared.narrow(1, 0, d).contiguous());
+  const bool blocks = config.layout == Layout::shared_blocks;
+  const std::int64_t width =
+      blocks ? std::accumulate(dims.begin(), dims.end(), std::int64_t{0}) : *std::max_element(dims.begin(), dims.end());
+  const at::Tensor shared = draw(config, width, seed, 0);
+  std::int64_t begin = 0;
+  for (const std::int64_t d : dims) {
+    basis.layers.push_back(shared.narrow(1, begin, d).contiguous());
+    if (blocks) begin += d;
+  }
   return basis;
+}
+
+std::uint64_t key_seed(const KeyConfig& config, std::uint64_t run_seed) {
+  return config.seed != 0 ? static_cast<std::uint64_t>(config.seed) : run_seed;
 }
 
 Digest basis_digest(const Basis& basis) {
@@ -112,7 +124,7 @@ struct LayerBasis::Copies {
   std::vector<Copy> copies;
 };
 
-LayerBasis::LayerBasis(at::Tensor basis) : copies_(std::make_shared<Copies>()) {
+LayerBasis::LayerBasis(const at::Tensor& basis) : copies_(std::make_shared<Copies>()) {
   SPANKEY_CHECK_EQ(basis.dim(), 2);
   copies_->flat = basis.contiguous();
 }

@@ -18,9 +18,14 @@ struct Basis {
 
 // `dims`: widths d_l of the configured layers. A function of the arguments alone.
 // uniform: entries on [-m^-1/2, m^-1/2); orthonormal: orthonormal rows of a Gaussian matrix (float64). shared_prefix:
-// the first d_l columns of one basis as wide as the widest layer; per_layer: one of its own for each layer.
+// the first d_l columns of one basis as wide as the widest layer; per_layer: one of its own for each layer;
+// shared_blocks: one as wide as all layers together, of which each uses its own block of columns, in order.
 // (Reference implementation, make_basis.) Error(bad_input) where orthonormal rows do not fit into the width.
 Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims, std::uint64_t seed);
+
+// Seed of what belongs to the key space alone: key.seed, or run.seed where that is 0. (A private basis has no seed.)
+// It draws from streams of its own, so following run.seed gives no shared numbers.
+std::uint64_t key_seed(const KeyConfig& config, std::uint64_t run_seed);
 
 // SHA-256 over shapes and values.
 Digest basis_digest(const Basis& basis);
@@ -33,7 +38,7 @@ at::Tensor orthonormal_rows(const at::Tensor& matrix);
 // has met. Copies share them.
 class LayerBasis {
  public:
-  explicit LayerBasis(at::Tensor basis);  // (m, d), columns in (C, H, W) order
+  explicit LayerBasis(const at::Tensor& basis);  // (m, d), columns in (C, H, W) order
   const at::Tensor& flat() const;
 
   // As the kernels want it for activation `h`: its type and device, columns in the order of h's memory.

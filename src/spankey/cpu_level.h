@@ -8,6 +8,13 @@ enum class CpuLevel { plain, avx2, avx512 };
 // The best level of this processor, or the limit if that is lower.
 CpuLevel cpu_level();
 
+// The kernel of the level that is in use.
+template <class Kernel>
+Kernel at_level(Kernel avx512, Kernel avx2, Kernel plain) {
+  const CpuLevel level = cpu_level();
+  return level == CpuLevel::avx512 ? avx512 : level == CpuLevel::avx2 ? avx2 : plain;
+}
+
 // For tests: pretend to be a lesser processor.
 void limit_cpu_level(CpuLevel limit);
 

@@ -12,12 +12,13 @@
 namespace spankey {
 namespace {
 
-constexpr std::array<DenyLoss, 8> registry = {{
+constexpr std::array<DenyLoss, 9> registry = {{
     {"none", RejectKind::none, nullptr},
     {"A", RejectKind::none, deny_a},
     {"A_soft", RejectKind::none, deny_a_soft},
     {"B", RejectKind::reject_class, deny_b},
     {"B_aux", RejectKind::reject_head, deny_b_aux},
+    {"BS", RejectKind::reject_class, deny_bs},
     {"C", RejectKind::none, deny_c},
     {"cplus", RejectKind::none, deny_cplus},
     {"AC", RejectKind::none, deny_ac},

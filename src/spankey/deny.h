@@ -57,6 +57,7 @@ at::Tensor deny_a(const DenyInputs& inputs);
 at::Tensor deny_a_soft(const DenyInputs& inputs);
 at::Tensor deny_b(const DenyInputs& inputs);
 at::Tensor deny_b_aux(const DenyInputs& inputs);
+at::Tensor deny_bs(const DenyInputs& inputs);
 at::Tensor deny_c(const DenyInputs& inputs);
 at::Tensor deny_cplus(const DenyInputs& inputs);
 at::Tensor deny_ac(const DenyInputs& inputs);

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
+#include <cstdint>
 #include <memory>
+#include <tuple>
+#include <type_traits>
 #include <vector>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -25,13 +27,15 @@ namespace {
 struct InjectPart {
   const float* h;
   float* out;
+  float* factors;             // null, or where the multiplier is kept: (rows or 1, d)
   const float* coefficients;  // (rows or 1, m), or without a basis (rows or 1, d)
   const float* basis;         // (m, d) or null
   std::int64_t m;
   std::int64_t d;
   float gamma;
   bool shared;  // one row of coefficients for all rows
-  bool multiply;
+  bool past;    // results go past the caches; rows begin on cache lines
+  InjectMode mode;
 };
 
 struct Rectangle {
@@ -40,42 +44,9 @@ struct Rectangle {
 
 constexpr std::int64_t scratch_columns = 2048;  // widest block of columns
 
-#if defined(__x86_64__)
-namespace avx512 {
-#define SPANKEY_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")))
-#define SPANKEY_WIDTH 16
-#include "spankey/inject_kernel.inc"
-#undef SPANKEY_TARGET
-#undef SPANKEY_WIDTH
-#undef SPANKEY_INLINE
-}  // namespace avx512
-namespace avx2 {
-#define SPANKEY_TARGET __attribute__((target("avx2,fma")))
-#define SPANKEY_WIDTH 8
-#include "spankey/inject_kernel.inc"
-#undef SPANKEY_TARGET
-#undef SPANKEY_WIDTH
-#undef SPANKEY_INLINE
-}  // namespace avx2
-#endif
-namespace plain {
-#define SPANKEY_TARGET
-#define SPANKEY_WIDTH 4
-#include "spankey/inject_kernel.inc"
-#undef SPANKEY_TARGET
-#undef SPANKEY_WIDTH
-#undef SPANKEY_INLINE
-}  // namespace plain
-
-using Kernel = void (*)(const InjectPart&, Rectangle, float*);
-
-Kernel kernel_of(CpuLevel level) {
-#if defined(__x86_64__)
-  if (level == CpuLevel::avx512) return avx512::inject_rectangle;
-  if (level == CpuLevel::avx2) return avx2::inject_rectangle;
-#endif
-  return plain::inject_rectangle;
-}
+#define SPANKEY_KERNELS "spankey/inject_kernel.inc"
+#include "spankey/simd_levels.inc"
+#undef SPANKEY_KERNELS
 
 // The calling thread's buffer of `size` floats, on a cache line: whole registers read from it must not straddle two.
 float* aligned_scratch(std::int64_t size) {
@@ -89,10 +60,10 @@ float* aligned_scratch(std::int64_t size) {
 
 // Blocks of columns whose part of the basis stays in the first- or second-level cache, times groups of rows.
 void inject_float(const InjectPart& part, std::int64_t rows) {
-  const Kernel kernel = kernel_of(cpu_level());
+  const auto kernel = at_level(avx512::inject_rectangle, avx2::inject_rectangle, plain::inject_rectangle);
   const std::int64_t m = part.basis ? part.m : 1;
   const std::int64_t block = std::clamp<std::int64_t>(16384 / m / 64 * 64, 64, scratch_columns);
-  constexpr std::int64_t group = 32;
+  constexpr std::int64_t group = 64;
   const std::int64_t blocks = (part.d + block - 1) / block;
   const std::int64_t groups = (rows + group - 1) / group;
   const std::int64_t grain = std::max<std::int64_t>(1, 16384 / (std::min(block, part.d) * std::min(group, rows)));
@@ -105,23 +76,46 @@ void inject_float(const InjectPart& part, std::int64_t rows) {
   });
 }
 
-void inject_double(const at::Tensor& h, const at::Tensor& out, const at::Tensor& coefficients, const at::Tensor& basis,
-                   double gamma, bool multiply) {
-  const std::int64_t d = h.size(1), m = coefficients.size(1);
-  const double* alpha = coefficients.const_data_ptr<double>();
-  const double* columns = basis.numel() ? basis.const_data_ptr<double>() : nullptr;
-  const double* in = h.const_data_ptr<double>();
-  double* result = out.mutable_data_ptr<double>();
-  const bool shared = coefficients.size(0) == 1;
-  at::parallel_for(0, h.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
+double multiplier(InjectMode mode, double gamma, double k) {
+  switch (mode) {
+    case InjectMode::clamp:
+      return std::clamp(1.0 + gamma * std::tanh(k), multiplier_low, multiplier_high);
+    case InjectMode::exp:
+      return std::exp(gamma * std::tanh(k));
+    case InjectMode::sym:
+      return 1.0 + gamma * std::tanh(k);
+    default:
+      return k;
+  }
+}
+
+struct DoublePart {
+  const double* h;
+  double* out;
+  double* factors;
+  const double* coefficients;
+  const double* basis;
+  std::int64_t m, d;
+  double gamma;
+  bool shared;
+  InjectMode mode;
+};
+
+void inject_double(const DoublePart& p, std::int64_t rows) {
+  at::parallel_for(0, rows, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
-      const double* a = alpha + (shared ? 0 : row) * m;
-      for (std::int64_t c = 0; c < d; ++c) {
-        double k = columns ? 0.0 : a[c];
-        for (std::int64_t q = 0; columns && q < m; ++q) k += a[q] * columns[q * d + c];
-        const double x = in[row * d + c];
-        result[row * d + c] =
-            multiply ? x * std::clamp(1.0 + gamma * std::tanh(k), multiplier_low, multiplier_high) : x + gamma * k;
+      const double* a = p.coefficients + (p.shared ? 0 : row) * p.m;
+      for (std::int64_t c = 0; c < p.d; ++c) {
+        double k = p.basis ? 0.0 : a[c];
+        for (std::int64_t q = 0; p.basis && q < p.m; ++q) k += a[q] * p.basis[q * p.d + c];
+        const std::int64_t here = row * p.d + c;
+        if (p.mode == InjectMode::add) {
+          p.out[here] = p.h[here] + p.gamma * k;
+          continue;
+        }
+        const double s = multiplier(p.mode, p.gamma, k);
+        if (p.factors && (!p.shared || row == 0)) p.factors[here] = s;
+        p.out[here] = p.h[here] * s;
       }
     }
   });
@@ -140,27 +134,45 @@ void check_part(const at::Tensor& h, const at::Tensor& coefficients, const at::T
   SPANKEY_CHECK_EQ(basis.size(1), d);
 }
 
-void inject_part(const at::Tensor& h, const at::Tensor& out, const at::Tensor& coefficients, const at::Tensor& basis,
-                 double gamma, bool multiply) {
+bool on_cache_line(const void* p) {
+  return reinterpret_cast<std::uintptr_t>(p) % 64 == 0;
+}
+
+template <class Part>
+Part make_part(const at::Tensor& h, const at::Tensor& out, at::Tensor* factors, const at::Tensor& coefficients,
+               const at::Tensor& basis, double gamma, InjectMode mode) {
+  using T = std::remove_const_t<std::remove_pointer_t<decltype(Part::h)>>;
+  Part part{};
+  part.h = h.const_data_ptr<T>();
+  part.out = out.mutable_data_ptr<T>();
+  part.factors = factors ? factors->mutable_data_ptr<T>() : nullptr;
+  part.coefficients = coefficients.const_data_ptr<T>();
+  part.basis = basis.numel() ? basis.const_data_ptr<T>() : nullptr;
+  part.m = coefficients.size(1);
+  part.d = h.size(1);
+  part.gamma = static_cast<T>(effective_gamma(mode, gamma));
+  part.shared = coefficients.size(0) == 1 && h.size(0) > 1;
+  part.mode = mode;
+  return part;
+}
+
+// Results go to `out`, and the multiplier to *factors unless that is null.
+void inject_part(const at::Tensor& h, const at::Tensor& out, at::Tensor* factors, const at::Tensor& coefficients,
+                 const at::Tensor& basis, double gamma, InjectMode mode) {
   const std::int64_t rows = h.size(0), d = h.size(1);
-  if (h.numel() == 0) return;
-  if (coefficients.numel() == 0) {
-    out.copy_(h);
+  if (coefficients.numel() == 0 || h.numel() == 0) {
+    if (factors) *factors = at::empty({0}, h.options());
+    if (h.numel()) out.copy_(h);
     return;
   }
   check_part(h, coefficients, basis, rows, d);
-  if (h.scalar_type() == at::kDouble) return inject_double(h, out, coefficients, basis, gamma, multiply);
+  if (factors) *factors = at::empty({coefficients.size(0), d}, h.options());
+  if (h.scalar_type() == at::kDouble)
+    return inject_double(make_part<DoublePart>(h, out, factors, coefficients, basis, gamma, mode), rows);
   SPANKEY_CHECK(h.scalar_type() == at::kFloat);
-  inject_float({.h = h.const_data_ptr<float>(),
-                .out = out.mutable_data_ptr<float>(),
-                .coefficients = coefficients.const_data_ptr<float>(),
-                .basis = basis.numel() ? basis.const_data_ptr<float>() : nullptr,
-                .m = coefficients.size(1),
-                .d = d,
-                .gamma = static_cast<float>(gamma),
-                .shared = coefficients.size(0) == 1 && rows > 1,
-                .multiply = multiply},
-               rows);
+  auto part = make_part<InjectPart>(h, out, factors, coefficients, basis, gamma, mode);
+  part.past = rows * d >= past_caches_elements && d % 16 == 0 && on_cache_line(part.out);
+  inject_float(part, rows);
 }
 
 // The dense memory of `h` as (n, d), whatever its memory format.
@@ -170,27 +182,42 @@ at::Tensor as_matrix(const at::Tensor& h) {
   return h.as_strided({h.size(0), d}, {d, 1});
 }
 
-at::Tensor inject_cpu(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
-                      double gamma, bool multiply) {
+// `factors`: null, or as many as there are parts.
+at::Tensor inject_parts(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
+                        double gamma, InjectMode mode, at::Tensor* factors) {
   SPANKEY_CHECK(h.is_contiguous() || (h.dim() == 4 && h.is_contiguous(at::MemoryFormat::ChannelsLast)));
   SPANKEY_CHECK_EQ(coefficients.size(), rows.size());
   SPANKEY_CHECK_EQ(bases.size(), rows.size());
   at::Tensor out = at::empty_like(h);
   const at::Tensor in = as_matrix(h), result = as_matrix(out);
   if (rows.size() == 1 && rows[0] == h.size(0)) {  // the common case; views would take longer than a small batch
-    inject_part(in, result, coefficients[0], bases[0], gamma, multiply);
+    inject_part(in, result, factors, coefficients[0], bases[0], gamma, mode);
     return out;
   }
   std::int64_t first = 0;
   for (std::size_t p = 0; p < rows.size(); first += rows[p], ++p)
-    inject_part(in.narrow(0, first, rows[p]), result.narrow(0, first, rows[p]), coefficients[p], bases[p], gamma,
-                multiply);
+    inject_part(in.narrow(0, first, rows[p]), result.narrow(0, first, rows[p]), factors ? factors + p : nullptr,
+                coefficients[p], bases[p], gamma, mode);
   SPANKEY_CHECK_EQ(first, h.size(0));
   return out;
 }
 
+at::Tensor inject_cpu(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
+                      double gamma, std::int64_t mode) {
+  return inject_parts(h, coefficients, bases, rows, gamma, static_cast<InjectMode>(mode), nullptr);
+}
+
+std::tuple<at::Tensor, std::vector<at::Tensor>> inject_keeping_cpu(const at::Tensor& h, at::TensorList coefficients,
+                                                                   at::TensorList bases, at::IntArrayRef rows,
+                                                                   double gamma, std::int64_t mode) {
+  std::vector<at::Tensor> factors(rows.size());
+  const auto out = inject_parts(h, coefficients, bases, rows, gamma, static_cast<InjectMode>(mode), factors.data());
+  return {out, factors};
+}
+
 TORCH_LIBRARY_IMPL(spankey, CPU, library) {
   library.impl("inject", inject_cpu);
+  library.impl("inject_keeping", inject_keeping_cpu);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "spankey/injection.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <algorithm>
 #include <functional>
@@ -11,6 +12,21 @@
 #include "spankey/inject_op.h"
 
 namespace spankey {
+namespace {
+
+InjectMode mode_of(const InjectionKind& kind) {
+  if (kind.inject == Inject::add) return InjectMode::add;
+  switch (kind.multiplier) {
+    case Multiplier::exp:
+      return InjectMode::exp;
+    case Multiplier::sym:
+      return InjectMode::sym;
+    default:
+      return InjectMode::clamp;
+  }
+}
+
+}  // namespace
 
 std::int64_t InjectionPoint::size() const {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
@@ -51,7 +67,7 @@ Injection Injection::stack(const std::vector<std::pair<Injection, std::int64_t>>
     result.parts_.push_back({rows, part.slots});
     if (part.slots.empty()) continue;
     if (keyed) {
-      SPANKEY_CHECK(injection.kind_.inject == result.kind_.inject);
+      SPANKEY_CHECK(mode_of(injection.kind_) == mode_of(result.kind_));
       SPANKEY_CHECK_EQ(injection.kind_.gamma, result.kind_.gamma);
     }
     result.kind_ = injection.kind_;
@@ -77,12 +93,26 @@ at::Tensor Injection::apply(std::int64_t point, const at::Tensor& h) const {
   return after;
 }
 
+at::Tensor Injection::keys_at(std::int64_t point) const {
+  SPANKEY_CHECK_EQ(parts_.size(), std::size_t{1});
+  const Slot* slot = find(parts_[0], point);
+  return slot ? whole_key(*slot) : at::Tensor();
+}
+
+at::Tensor Injection::whole_key(const Slot& slot) {
+  if (slot.basis.empty()) return slot.coefficients;
+  return slot.coefficients.matmul(slot.basis[0].flat().to(slot.coefficients.options()));
+}
+
 bool Injection::keyed_at(std::int64_t point) const {
   return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return find(part, point); });
 }
 
 at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const {
   if (!keyed_at(point)) return h;
+  // Keys are formed and enter in float32 at least, whatever the precision of the network.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  if (h.scalar_type() == at::kBFloat16) return apply_keys(point, h.to(at::kFloat)).to(at::kBFloat16);
   const at::Tensor dense = h.contiguous(h.suggest_memory_format());
   std::vector<at::Tensor> coefficients, bases;
   std::vector<std::int64_t> rows;
@@ -93,16 +123,13 @@ at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const 
     if (!slot) {
       coefficients.push_back(at::empty({0}, h.options()));
     } else if (slot->basis.empty() || slot->coefficients.requires_grad()) {
-      const at::Tensor key = slot->basis.empty()
-                                 ? slot->coefficients
-                                 : slot->coefficients.matmul(slot->basis[0].flat().to(slot->coefficients.options()));
-      coefficients.push_back(in_memory_order(key.to(dense.options()), dense).contiguous());
+      coefficients.push_back(in_memory_order(whole_key(*slot).to(dense.options()), dense).contiguous());
     } else {
       coefficients.push_back(slot->coefficients.to(dense.options()).contiguous());
       bases.back() = slot->basis[0].matching(dense);
     }
   }
-  return inject(dense, coefficients, bases, rows, kind_.gamma, kind_.inject == Inject::mul);
+  return inject(dense, coefficients, bases, rows, kind_.gamma, mode_of(kind_));
 }
 
 }  // namespace spankey

@@ -1,5 +1,6 @@
-// How keys enter a network: h' = h + gamma k, or h' = h * clamp(1 + gamma tanh k, 0.1, 2), element by element
-// (arXiv 2604.12254, section on injection; reference implementation, example 04, inject_add and inject_mul).
+// How keys enter a network: h' = h + gamma k, or h' = h * multiplier(gamma, k), element by element; the multiplier is
+// clamp(1 + gamma tanh k, 0.1, 2) (arXiv 2604.12254, section on injection; reference implementation, example 04,
+// inject_add and inject_mul), exp(gamma tanh k), or 1 + min(gamma, 0.9) tanh k (sym): the latter two are never cut off.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -54,6 +55,10 @@ class Injection {
   // `h`: (rows, ...) activation at injection point `point`; returned as it is where that point carries no key.
   at::Tensor apply(std::int64_t point, const at::Tensor& h) const;
 
+  // The keys at injection point `point` of a single pass, formed: (n or 1, d_l) in (C, H, W) order; undefined where it
+  // carries none.
+  at::Tensor keys_at(std::int64_t point) const;
+
   // False where apply() would return its argument and tell no observer.
   bool acts_at(std::int64_t point) const { return observer_ || keyed_at(point); }
 
@@ -69,6 +74,7 @@ class Injection {
   };
   const Slot* find(const Part& part, std::int64_t point) const;
   bool keyed_at(std::int64_t point) const;
+  static at::Tensor whole_key(const Slot& slot);  // (n or 1, d)
   at::Tensor apply_keys(std::int64_t point, const at::Tensor& h) const;
 
   InjectionKind kind_;

@@ -5,12 +5,13 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "spankey/inject_op.h"
 
 namespace spankey {
 namespace {
 
 StreamId stream_id(std::uint64_t seed, Purpose purpose, std::int64_t epoch, std::int64_t step, std::int64_t sample,
-                   std::size_t slot) {
+                   std::int64_t slot = 0) {
   return {.seed = seed,
           .purpose = purpose,
           .epoch = static_cast<std::uint32_t>(epoch),
@@ -34,156 +35,91 @@ at::Tensor scaled_rows(const at::Tensor& alpha, const at::Tensor& factor, std::i
 
 }  // namespace
 
-// ------------------------------------------------------------------------------------------------- KeyRules
-
-KeyRules::KeyRules(const KeyConfig& config, Compat compat, const Basis& basis) : config_(config), compat_(compat) {
-  SPANKEY_CHECK_EQ(basis.layers.size(), config.layers.size());
-  for (const at::Tensor& layer : basis.layers) {
-    SPANKEY_CHECK_EQ(layer.size(0), config.m);
-    bases_.emplace_back(layer);
-    grams_.push_back(make_gram(layer));
-  }
-  const auto widest =
-      std::max_element(grams_.begin(), grams_.end(), [](const Gram& a, const Gram& b) { return a.width < b.width; });
-  widest_ = widest - grams_.begin();
-}
-
-std::int64_t KeyRules::alpha_slots() const {
-  return config_.per_layer_key ? layer_count() : 1;
-}
-
-std::int64_t KeyRules::wrong_slots() const {
-  return config_.per_layer_key || config_.layout == Layout::per_layer ? layer_count() : 1;
-}
-
-std::int64_t KeyRules::wrong_width(std::int64_t slot) const {
-  return grams_[static_cast<std::size_t>(wrong_slots() == 1 ? widest_ : slot)].width;
-}
-
-bool KeyRules::one_factor() const {
-  return wrong_slots() == 1;
-}
-
-std::int64_t KeyRules::slot_of(std::int64_t layer, std::size_t slots) const {
-  return slots == 1 ? 0 : layer;
-}
-
-std::vector<at::Tensor> KeyRules::factors(const std::vector<at::Tensor>& alphas, std::int64_t repeats) const {
-  std::vector<at::Tensor> result;
-  for (std::int64_t layer = 0; layer < layer_count(); ++layer) {
-    if (layer > 0 && one_factor()) {
-      result.push_back(result[0]);
-      continue;
-    }
-    const Gram& gram = grams_[static_cast<std::size_t>(one_factor() ? widest_ : layer)];
-    const at::Tensor& alpha = alphas[static_cast<std::size_t>(slot_of(layer, alphas.size()))];
-    at::Tensor factor = at::empty({alpha.size(0)}, at::kDouble);
-    std::fill_n(factor.mutable_data_ptr<double>(), factor.numel(), 1.0);
-    if (config_.rescale == Rescale::batch) {
-      factor.fill_(rescale_factor(key_std(gram, alpha, repeats), config_.target_std));
-    } else if (config_.rescale == Rescale::key) {
-      const at::Tensor stds = key_std_rows(gram, alpha);
-      for (std::int64_t i = 0; i < alpha.size(0); ++i)
-        factor.mutable_data_ptr<double>()[i] = rescale_factor(stds.const_data_ptr<double>()[i], config_.target_std);
-    }
-    result.push_back(factor);
-  }
-  return result;
-}
-
-bool KeyRules::wrong_follows_valid() const {
-  return compat_ == Compat::honest && (config_.rescale == Rescale::none || config_.target_std <= 0);
-}
-
-std::vector<double> KeyRules::valid_std(const std::vector<at::Tensor>& alphas, std::int64_t repeats) const {
-  std::vector<double> result;
-  for (std::int64_t slot = 0; slot < wrong_slots(); ++slot) {
-    const Gram& gram = grams_[static_cast<std::size_t>(one_factor() ? widest_ : slot)];
-    result.push_back(key_std(gram, alphas[static_cast<std::size_t>(slot_of(slot, alphas.size()))], repeats));
-  }
-  return result;
-}
-
-std::vector<at::Tensor> KeyRules::wrong_keys(const std::vector<at::Tensor>& gauss, std::int64_t rows,
-                                             const std::vector<double>& valid_std) const {
-  SPANKEY_CHECK_EQ(static_cast<std::int64_t>(gauss.size()), wrong_slots());
-  std::vector<at::Tensor> slots;
-  for (std::size_t slot = 0; slot < gauss.size(); ++slot) {
-    SPANKEY_CHECK_EQ(gauss[slot].numel(), wrong_width(static_cast<std::int64_t>(slot)));
-    double target = config_.rescale == Rescale::none ? 0.0 : config_.target_std;
-    if (wrong_follows_valid()) target = valid_std.at(slot);
-    const std::int64_t repeats = config_.rescale == Rescale::key ? 1 : rows;
-    slots.push_back(gauss[slot].reshape({1, -1}) * rescale_factor(expanded_std(gauss[slot], repeats), target));
-  }
-  std::vector<at::Tensor> result;
-  for (std::int64_t layer = 0; layer < layer_count(); ++layer)
-    result.push_back(slots[static_cast<std::size_t>(slot_of(layer, slots.size()))]
-                         .narrow(1, 0, grams_[static_cast<std::size_t>(layer)].width)
-                         .contiguous());
-  return result;
-}
-
-// ------------------------------------------------------------------------------------------------- KeyMaker
-
-KeyMaker::KeyMaker(const KeyConfig& config, Compat compat, Basis basis, std::uint64_t run_seed)
+KeyMaker::KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, std::uint64_t run_seed,
+                   const KeyMakerOptions& options)
     : config_(config),
       compat_(compat),
       rules_(config, compat, basis),
+      draw_alpha_(config.alpha, config.m, key_seed(config, run_seed)),
       kind_{config.inject, config.gamma, config.multiplier},
-      seed_(run_seed) {}
+      seed_(run_seed),
+      twin_(options.twin) {
+  SPANKEY_CHECK(!options.families.empty());
+  for (const std::string& name : options.families) families_.push_back(&find_key_family(name));
+}
 
-std::vector<at::Tensor> KeyMaker::batch_alphas(std::int64_t epoch, std::int64_t step,
-                                               std::span<const std::int64_t> samples) const {
+KeyMaker::KeyMaker(const Config& config, const Basis& basis)
+    : KeyMaker(config.key, config.run.compat, basis, static_cast<std::uint64_t>(config.run.seed),
+               {.twin = config.train.twin, .families = config.deny.families}) {}
+
+KeyMaker::Alphas KeyMaker::batch_alphas(std::int64_t epoch, std::int64_t step,
+                                        std::span<const std::int64_t> samples) const {
   const auto n = static_cast<std::int64_t>(samples.size());
-  std::vector<at::Tensor> slots;
+  Alphas slots;
   for (std::int64_t slot = 0; slot < rules_.alpha_slots(); ++slot) {
     at::Tensor alphas = at::empty({n, config_.m}, at::kFloat);
     for (std::int64_t i = 0; i < n; ++i)
-      Stream(stream_id(seed_, Purpose::alpha, epoch, step, samples[static_cast<std::size_t>(i)],
-                       static_cast<std::size_t>(slot)))
-          .fill_uniform(
-              std::span(alphas.mutable_data_ptr<float>() + i * config_.m, static_cast<std::size_t>(config_.m)));
+      draw_alpha_(stream_id(seed_, Purpose::alpha, epoch, step, samples[static_cast<std::size_t>(i)], slot),
+                  {alphas.mutable_data_ptr<float>() + i * config_.m, static_cast<std::size_t>(config_.m)});
     slots.push_back(alphas);
   }
   return slots;
 }
 
-std::vector<at::Tensor> KeyMaker::evaluation_alphas(std::int64_t key_index) const {
+KeyMaker::Alphas KeyMaker::evaluation_alphas(std::int64_t key_index) const {
+  if (twin_ == Twin::fixed_key) key_index = 0;
   const bool independent = compat_ == Compat::reference && config_.layout == Layout::per_layer;
   const std::int64_t slots = independent ? rules_.layer_count() : rules_.alpha_slots();
-  std::vector<at::Tensor> alphas;
+  Alphas alphas;
   for (std::int64_t slot = 0; slot < slots; ++slot) {
     at::Tensor alpha = at::empty({1, config_.m}, at::kFloat);
-    Stream(stream_id(seed_, Purpose::eval_alpha, 0, 0, key_index, static_cast<std::size_t>(slot)))
-        .fill_uniform(std::span(alpha.mutable_data_ptr<float>(), static_cast<std::size_t>(config_.m)));
+    draw_alpha_(stream_id(seed_, Purpose::eval_alpha, 0, 0, key_index, slot),
+                {alpha.mutable_data_ptr<float>(), static_cast<std::size_t>(config_.m)});
     alphas.push_back(alpha);
   }
   return alphas;
 }
 
-std::vector<at::Tensor> KeyMaker::gaussians(Purpose purpose, std::int64_t epoch, std::int64_t step,
-                                            std::int64_t sample) const {
-  std::vector<at::Tensor> slots;
-  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
-    at::Tensor gauss = at::empty({rules_.wrong_width(slot)}, at::kFloat);
-    Stream(stream_id(seed_, purpose, epoch, step, sample, static_cast<std::size_t>(slot)))
-        .fill_normal({gauss.mutable_data_ptr<float>(), static_cast<std::size_t>(gauss.numel())});
-    slots.push_back(gauss);
-  }
-  return slots;
+at::Tensor KeyMaker::gaussian(StreamId id, std::int64_t slot) const {
+  id.layer = static_cast<std::uint32_t>(slot);
+  at::Tensor gauss = at::empty({rules_.wrong_width(slot)}, at::kFloat);
+  Stream(id).fill_normal({gauss.mutable_data_ptr<float>(), static_cast<std::size_t>(gauss.numel())});
+  return gauss;
 }
 
-Injection KeyMaker::keyed(const std::vector<at::Tensor>& alphas, const std::vector<at::Tensor>& factors,
-                          std::int64_t begin, std::int64_t end) const {
+Injection KeyMaker::keyed(const Alphas& alphas, const std::vector<at::Tensor>& factors, std::int64_t begin,
+                          std::int64_t end) const {
   std::vector<at::Tensor> scaled;
   for (std::size_t layer = 0; layer < factors.size(); ++layer)
     scaled.push_back(scaled_rows(alphas[alphas.size() == 1 ? 0 : layer], factors[layer], begin, end));
   return Injection::of_alphas(config_.layers, scaled, rules_.bases(), kind_);
 }
 
+// Every key is brought to the target by itself, whatever key.rescale: there is no span to share a factor in.
+Injection KeyMaker::noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples,
+                          std::int64_t begin, std::int64_t end) const {
+  std::vector<double> targets(static_cast<std::size_t>(rules_.wrong_slots()), config_.target_std);
+  if (config_.rescale == Rescale::none || config_.target_std <= 0)
+    targets = rules_.valid_std(batch_alphas(epoch, step, samples));
+  std::vector<at::Tensor> slots;
+  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+    at::Tensor keys = at::empty({end - begin, rules_.wrong_width(slot)}, at::kFloat);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const at::Tensor key =
+          gaussian(stream_id(seed_, Purpose::noise_key, epoch, step, samples[static_cast<std::size_t>(i)]), slot);
+      keys[i - begin] = key * rescale_factor(expanded_std(key, 1), targets[static_cast<std::size_t>(slot)]);
+    }
+    slots.push_back(keys);
+  }
+  return Injection::of_keys(config_.layers, rules_.layer_keys(slots), kind_);
+}
+
 Injection KeyMaker::correct(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples,
                             std::int64_t begin, std::int64_t end) const {
   SPANKEY_CHECK(0 <= begin && begin <= end && end <= static_cast<std::int64_t>(global_samples.size()));
+  if (twin_ == Twin::vanilla) return Injection::none();
+  if (twin_ == Twin::noise) return noise(epoch, step, global_samples, begin, end);
+  if (twin_ == Twin::fixed_key) return evaluation_correct(0, static_cast<std::int64_t>(global_samples.size()));
   if (config_.rescale != Rescale::batch) {  // a key depends on its own sample alone
     global_samples = global_samples.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
     end -= begin;
@@ -193,25 +129,80 @@ Injection KeyMaker::correct(std::int64_t epoch, std::int64_t step, std::span<con
   return keyed(alphas, rules_.factors(alphas), begin, end);
 }
 
+Injection KeyMaker::wrong_key(const WrongKey& key, std::int64_t rows, const std::vector<double>& valid_std,
+                              double norm) const {
+  std::vector<at::Tensor> drawn;
+  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+    const std::int64_t alpha_slot = rules_.slot_of(slot, key.companion.size());
+    const FamilyInputs inputs{.config = config_,
+                              .rules = rules_,
+                              .slot = slot,
+                              .alpha_slot = alpha_slot,
+                              .alpha = key.companion[static_cast<std::size_t>(alpha_slot)][0],
+                              .gauss = gaussian(key.gauss_id, slot),
+                              .id = key.id,
+                              .number = key.number};
+    drawn.push_back(key.family.draw(inputs));
+    if (slot == 0 && key.family.norm) norm *= key.family.norm(inputs);
+  }
+  std::vector<at::Tensor> keys = rules_.wrong_keys(drawn, rows, valid_std, norm);
+  for (at::Tensor& layer : keys) layer = layer.to(at::kFloat);
+  return Injection::of_keys(config_.layers, keys, kind_);
+}
+
 Injection KeyMaker::wrong(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const {
+  if (twin_ == Twin::vanilla) return Injection::none();
   std::vector<double> valid;
   if (rules_.wrong_follows_valid()) valid = rules_.valid_std(batch_alphas(epoch, step, global_samples));
-  return Injection::of_keys(config_.layers,
-                            rules_.wrong_keys(gaussians(Purpose::wrong_key, epoch, step, 0),
-                                              static_cast<std::int64_t>(global_samples.size()), valid),
-                            kind_);
+  const StreamId id = stream_id(seed_, Purpose::key_family, epoch, step, 0);
+  // The choice and the number have a stream that the families, whose sample is 0, cannot meet.
+  const Stream choice(stream_id(seed_, Purpose::key_family, epoch, step, 1));
+  const KeyFamily& family = *families_[choice.below(0, families_.size())];
+  const Alphas companion =
+      twin_ == Twin::fixed_key ? evaluation_alphas(0) : batch_alphas(epoch, step, global_samples.first(1));
+  return wrong_key({.family = family,
+                    .gauss_id = stream_id(seed_, Purpose::wrong_key, epoch, step, 0),
+                    .id = id,
+                    .number = choice.below(1, std::uint64_t{1} << 32),
+                    .companion = companion},
+                   static_cast<std::int64_t>(global_samples.size()), valid, 1.0);
 }
 
-Injection KeyMaker::evaluation_correct(std::int64_t key_index, std::int64_t rows) const {
+Injection KeyMaker::evaluation_correct(std::int64_t key_index, std::int64_t rows, double norm) const {
+  if (twin_ == Twin::vanilla) return Injection::none();
   const auto alphas = evaluation_alphas(key_index);
-  return keyed(alphas, rules_.factors(alphas, rows), 0, 1);
+  auto factors = rules_.factors(alphas, rows);
+  if (norm != 1.0)
+    for (at::Tensor& factor : factors) factor = factor * norm;
+  return keyed(alphas, factors, 0, 1);
 }
 
-Injection KeyMaker::evaluation_wrong(std::int64_t key_index, std::int64_t rows) const {
+Injection KeyMaker::evaluation_wrong(std::int64_t key_index, std::int64_t rows, const KeyFamily& family,
+                                     double norm) const {
+  if (twin_ == Twin::vanilla) return Injection::none();
+  const Alphas companion = evaluation_alphas(key_index);
   std::vector<double> valid;
-  if (rules_.wrong_follows_valid()) valid = rules_.valid_std(evaluation_alphas(key_index), rows);
-  return Injection::of_keys(config_.layers,
-                            rules_.wrong_keys(gaussians(Purpose::eval_wrong_key, 0, 0, key_index), rows, valid), kind_);
+  if (rules_.wrong_follows_valid()) valid = rules_.valid_std(companion, rows);
+  return wrong_key({.family = family,
+                    .gauss_id = stream_id(seed_, Purpose::eval_wrong_key, 0, 0, key_index),
+                    .id = stream_id(seed_, Purpose::eval_key_family, 0, 0, key_index),
+                    .number = static_cast<std::uint64_t>(key_index),
+                    .companion = companion},
+                   rows, valid, norm);
+}
+
+std::optional<Saturation> KeyMaker::saturation(const Injection& key) const {
+  if (twin_ == Twin::vanilla || kind_.inject != Inject::mul || kind_.multiplier != Multiplier::clamp)
+    return std::nullopt;
+  double low = 0, high = 0, all = 0;
+  for (std::int64_t layer = 0; layer < rules_.layer_count(); ++layer) {
+    const at::Tensor ones = at::ones({1, rules_.layer_width(layer)});
+    const at::Tensor s = key.apply(config_.layers[static_cast<std::size_t>(layer)], ones);
+    low += s.le(static_cast<float>(multiplier_low)).sum().item<double>();
+    high += s.ge(static_cast<float>(multiplier_high)).sum().item<double>();
+    all += static_cast<double>(s.numel());
+  }
+  return Saturation{low / all, high / all};
 }
 
 }  // namespace spankey

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "spankey/precision.h"
 
 namespace spankey {
 namespace {
@@ -104,11 +105,16 @@ class Mlp : public Model {
     net_ = register_module("net", std::make_shared<torch::nn::Module>());
     in_ = net_->register_module("0", Linear(inputs_, hidden1));
     middle_ = net_->register_module("2", Linear(hidden1, hidden2));
-    out_ = net_->register_module("4", Linear(hidden2, options.classes + (options.reject_class ? 1 : 0)));
+    out_ = net_->register_module("4", Linear(hidden2, options.outputs()));
     if (options.reject_head) reject_ = register_module("fc_aux", Linear(hidden2, 1));
   }
 
-  Output forward(const at::Tensor& x, const Injection& injection) override {
+  std::vector<InjectionPoint> injection_points() const override {
+    return {{"input", {inputs_}}, {"hidden1", {hidden1}}, {"hidden2", {hidden2}}};
+  }
+
+ private:
+  Output compute(const at::Tensor& x, const Injection& injection) override {
     Output output;
     const at::Tensor input = injection.apply(0, x);
     if (fusible(input) && !injection.acts_at(1) && !injection.acts_at(2)) {
@@ -126,13 +132,9 @@ class Mlp : public Model {
     return output;
   }
 
-  std::vector<InjectionPoint> injection_points() const override {
-    return {{"input", {inputs_}}, {"hidden1", {hidden1}}, {"hidden2", {hidden2}}};
-  }
-
- private:
   // Whatever else is no (n, inputs) matrix keeps the error of at::linear.
   bool fusible(const at::Tensor& x) const {
+    if (in_bf16_scope()) return false;
     const auto plain = [](const at::Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
     return plain(x) && x.dim() == 2 && x.size(1) == inputs_ && plain(in_->weight) && in_->weight.is_contiguous() &&
            middle_->weight.is_contiguous() && out_->weight.is_contiguous();

@@ -12,8 +12,13 @@
 
 #include "base/error.h"
 #include "base/stream.h"
+#include "spankey/batch_norm.h"
 #include "spankey/mlp.h"
+#include "spankey/precision.h"
+#include "spankey/resnet18.h"
 #include "spankey/small_cnn.h"
+#include "spankey/small_resnet.h"
+#include "spankey/vit_tiny.h"
 
 namespace spankey {
 namespace {
@@ -23,15 +28,17 @@ struct Entry {
   std::shared_ptr<Model> (*make)(const ModelOptions&);
 };
 
-constexpr std::array<Entry, 2> registry = {{
+constexpr std::array<Entry, 5> registry = {{
     {"mlp", make_mlp},
     {"small_cnn", make_small_cnn},
+    {"small_resnet", make_small_resnet},
+    {"resnet18", make_resnet18},
+    {"vit_tiny", make_vit_tiny},
 }};
 
 // Fan-in that the default initialisation of a parameter goes by; 0 for the parameters of normalisations.
-std::int64_t fan_in(const std::string& name, const at::Tensor& value,
-                    const torch::OrderedDict<std::string, at::Tensor>& parameters) {
-  at::Tensor weight = value;
+std::int64_t fan_in(const std::string& name, const Model::Parameters& parameters) {
+  at::Tensor weight = parameters[name];
   if (name.ends_with("bias")) {
     const at::Tensor* sibling = parameters.find(name.substr(0, name.size() - 4) + "weight");
     if (sibling) weight = *sibling;
@@ -39,15 +46,57 @@ std::int64_t fan_in(const std::string& name, const at::Tensor& value,
   return weight.dim() >= 2 ? weight.numel() / weight.size(0) : 0;
 }
 
+void draw(const at::Tensor& parameter, const InitialLaw& law, const Stream& stream) {
+  if (law.shape == InitialLaw::Shape::constant) {
+    parameter.fill_(law.scale);
+    return;
+  }
+  at::Tensor draws = at::empty(parameter.sizes(), at::kFloat);
+  const std::span values(draws.mutable_data_ptr<float>(), static_cast<std::size_t>(draws.numel()));
+  if (law.shape == InitialLaw::Shape::uniform) {
+    stream.fill_uniform(values);
+    for (float& value : values) value = static_cast<float>((2.0 * static_cast<double>(value) - 1.0) * law.scale);
+  } else {
+    stream.fill_normal(values);
+    for (float& value : values) value = static_cast<float>(static_cast<double>(value) * law.scale);
+  }
+  parameter.copy_(draws);
+}
+
+Output with_type(const Output& output, at::ScalarType type) {
+  const auto convert = [&](const at::Tensor& t) { return t.defined() ? t.to(type) : t; };
+  return {convert(output.logits), convert(output.features), convert(output.reject)};
+}
+
 }  // namespace
+
+Output Model::forward(const at::Tensor& x, const Injection& injection) {
+  if (precision_ == Precision::float32) return compute(x, injection);
+  Output output;
+  {
+    const Bf16Scope scope;
+    output = compute(x, injection);
+  }
+  return with_type(output, x.scalar_type());
+}
+
+InitialLaw Model::initial_law(const std::string& name, const Parameters& parameters) const {
+  const std::int64_t fan = fan_in(name, parameters);
+  if (fan == 0) return {InitialLaw::Shape::constant, name.ends_with("bias") ? 0.0 : 1.0};
+  return {InitialLaw::Shape::uniform, 1.0 / std::sqrt(static_cast<double>(fan))};
+}
 
 std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options) {
   std::string lower = name;
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  for (const Entry& entry : registry)
-    if (entry.name == lower) return entry.make(options);
-  fail_input("model.name = \"{}\": accepted: {}", name, fmt::join(model_names(), ", "));
+  const auto entry = std::find_if(registry.begin(), registry.end(), [&](const Entry& e) { return e.name == lower; });
+  if (entry == registry.end()) fail_input("model.name = \"{}\": accepted: {}", name, fmt::join(model_names(), ", "));
+  auto model = entry->make(options);
+  model->set_precision(options.precision);
+  if (options.deny_statistics)
+    for (const auto& layer : batch_norms(*model)) layer->keep_deny_statistics();
+  return model;
 }
 
 std::vector<std::string> model_names() {
@@ -56,24 +105,20 @@ std::vector<std::string> model_names() {
   return names;
 }
 
+void require_sample_shape(const std::string& model, const std::vector<std::int64_t>& shape,
+                          const ModelOptions& options) {
+  if (options.sample_shape != shape)
+    fail_input("model.name = \"{}\" takes images of shape ({}); the data have ({})", model, fmt::join(shape, ", "),
+               fmt::join(options.sample_shape, ", "));
+}
+
 void initialise(Model& model, std::uint64_t seed) {
   const at::NoGradGuard no_grad;
   const auto parameters = model.named_parameters();
   std::uint32_t index = 0;
-  for (const auto& entry : parameters) {
-    const std::int64_t fan = fan_in(entry.key(), entry.value(), parameters);
-    if (fan == 0) {
-      entry.value().fill_(entry.key().ends_with("bias") ? 0.0 : 1.0);
-    } else {
-      at::Tensor draws = at::empty(entry.value().sizes(), at::kFloat);
-      const std::span values(draws.mutable_data_ptr<float>(), static_cast<std::size_t>(draws.numel()));
-      Stream({.seed = seed, .purpose = Purpose::init, .layer = index}).fill_uniform(values);
-      const double bound = 1.0 / std::sqrt(static_cast<double>(fan));
-      for (float& value : values) value = static_cast<float>((2.0 * static_cast<double>(value) - 1.0) * bound);
-      entry.value().copy_(draws);
-    }
-    ++index;
-  }
+  for (const auto& entry : parameters)
+    draw(entry.value(), model.initial_law(entry.key(), parameters),
+         Stream({.seed = seed, .purpose = Purpose::init, .layer = index++}));
 }
 
 }  // namespace spankey

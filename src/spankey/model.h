@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "config/enums.h"
 #include "spankey/injection.h"
 
 namespace spankey {
@@ -23,24 +24,54 @@ struct ModelOptions {
   std::int64_t classes = 10;
   bool reject_class = false;
   bool reject_head = false;
+  bool deny_statistics = false;  // BatchNorm layers have buffers for the statistics of denied passes
+  Precision precision = Precision::float32;
+
+  std::int64_t outputs() const { return classes + (reject_class ? 1 : 0); }
+};
+
+// The law of the elements of a parameter before training.
+struct InitialLaw {
+  enum class Shape { constant, uniform, normal };
+  Shape shape;
+  double scale;  // the constant; the bound, uniform on +- scale; the standard deviation
 };
 
 class Model : public torch::nn::Module {
  public:
-  // `x`: (n, ...) batch. Injection::none() is the pass without a key.
-  virtual Output forward(const at::Tensor& x, const Injection& injection) = 0;
+  using Parameters = torch::OrderedDict<std::string, at::Tensor>;
+
+  // `x`: (n, ...) batch. Injection::none() is the pass without a key. The output has the type of `x`, whatever the
+  // precision inside.
+  Output forward(const at::Tensor& x, const Injection& injection);
+
   virtual std::vector<InjectionPoint> injection_points() const = 0;
 
   // True where one sample's output depends on the others of its batch (BatchNorm): passes may not be stacked.
   virtual bool couples_samples() const { return false; }
+
+  // PyTorch's default: weights and biases uniform on +-1/sqrt(fan_in), normalisations 1 and 0.
+  virtual InitialLaw initial_law(const std::string& name, const Parameters& parameters) const;
+
+  // bf16: convolutions and matrix products read and write bfloat16; weights, gradients, keys and the statistics of
+  // normalisations stay float32 (precision.h).
+  void set_precision(Precision precision) { precision_ = precision; }
+
+ private:
+  virtual Output compute(const at::Tensor& x, const Injection& injection) = 0;
+
+  Precision precision_ = Precision::float32;
 };
 
 // Case does not matter. Error(bad_input) names an unknown model or a sample shape that it does not take.
 std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options);
 std::vector<std::string> model_names();
 
-// PyTorch's default law, uniform on +-1/sqrt(fan_in) for weights and biases, from counter-based streams; layer = index
-// of the parameter in registration order. Weights of normalisations are 1, their biases 0.
+// Error(bad_input) unless the options ask for samples of this shape.
+void require_sample_shape(const std::string& model, const std::vector<std::int64_t>& shape,
+                          const ModelOptions& options);
+
+// Draws each parameter from its initial_law by counter-based streams; layer = its index in registration order.
 void initialise(Model& model, std::uint64_t seed);
 
 }  // namespace spankey

@@ -27,49 +27,9 @@ struct ConvShape {
   std::int64_t pooled_height, pooled_width, channels;
 };
 
-#if defined(__x86_64__)
-namespace avx512 {
-#define SPANKEY_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")))
-#define SPANKEY_WIDTH 16
-#include "spankey/pool_kernel.inc"
-#undef SPANKEY_TARGET
-#undef SPANKEY_WIDTH
-#undef SPANKEY_INLINE
-}  // namespace avx512
-namespace avx2 {
-#define SPANKEY_TARGET __attribute__((target("avx2,fma")))
-#define SPANKEY_WIDTH 8
-#include "spankey/pool_kernel.inc"
-#undef SPANKEY_TARGET
-#undef SPANKEY_WIDTH
-#undef SPANKEY_INLINE
-}  // namespace avx2
-#endif
-namespace plain {
-#define SPANKEY_TARGET
-#define SPANKEY_WIDTH 4
-#include "spankey/pool_kernel.inc"
-#undef SPANKEY_TARGET
-#undef SPANKEY_WIDTH
-#undef SPANKEY_INLINE
-}  // namespace plain
-
-struct Kernels {
-  decltype(&plain::pool_row) pool_row;
-  decltype(&plain::unpool_row) unpool_row;
-  decltype(&plain::conv_pool_image) conv_pool_image;
-  decltype(&plain::conv_pool_image_backward) conv_pool_image_backward;
-};
-
-Kernels kernels() {
-#if defined(__x86_64__)
-  if (cpu_level() == CpuLevel::avx512)
-    return {avx512::pool_row, avx512::unpool_row, avx512::conv_pool_image, avx512::conv_pool_image_backward};
-  if (cpu_level() == CpuLevel::avx2)
-    return {avx2::pool_row, avx2::unpool_row, avx2::conv_pool_image, avx2::conv_pool_image_backward};
-#endif
-  return {plain::pool_row, plain::unpool_row, plain::conv_pool_image, plain::conv_pool_image_backward};
-}
+#define SPANKEY_KERNELS "spankey/pool_kernel.inc"
+#include "spankey/simd_levels.inc"
+#undef SPANKEY_KERNELS
 
 // ---------------------------------------------------------------------------------------------- relu_max_pool
 
@@ -88,7 +48,7 @@ std::pair<at::Tensor, at::Tensor> pool_forward(const at::Tensor& input) {
   float* result = out.mutable_data_ptr<float>();
   std::uint8_t* choice = index.mutable_data_ptr<std::uint8_t>();
   const std::int64_t row = width * channels;  // elements of a pooled row; an input row has twice as many
-  const auto kernel = kernels().pool_row;
+  const auto kernel = at_level(avx512::pool_row, avx2::pool_row, plain::pool_row);
   at::parallel_for(0, n * height, std::max<std::int64_t>(1, 8192 / row), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
       kernel(in + 4 * r * row, in + (4 * r + 2) * row, width, channels, result + r * row, choice + r * row);
@@ -104,7 +64,7 @@ at::Tensor pool_backward(const at::Tensor& gradient, const at::Tensor& index) {
   float* result = out.mutable_data_ptr<float>();
   const std::uint8_t* choice = index.const_data_ptr<std::uint8_t>();
   const std::int64_t row = width * channels;
-  const auto kernel = kernels().unpool_row;
+  const auto kernel = at_level(avx512::unpool_row, avx2::unpool_row, plain::unpool_row);
   at::parallel_for(0, n * height, std::max<std::int64_t>(1, 8192 / row), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
       kernel(in + r * row, choice + r * row, width, channels, result + 4 * r * row, result + (4 * r + 2) * row);
@@ -182,7 +142,7 @@ std::pair<at::Tensor, at::Tensor> conv_forward(const at::Tensor& input, const at
   float* result = out.mutable_data_ptr<float>();
   std::uint8_t* choice = index.mutable_data_ptr<std::uint8_t>();
   const std::int64_t each = out.numel() / n;
-  const auto kernel = kernels().conv_pool_image;
+  const auto kernel = at_level(avx512::conv_pool_image, avx2::conv_pool_image, plain::conv_pool_image);
   at::parallel_for(0, n, 1, [&](std::int64_t begin, std::int64_t end) {
     PaddedImages images(x);
     for (std::int64_t i = begin; i < end; ++i)
@@ -203,7 +163,8 @@ std::pair<at::Tensor, at::Tensor> conv_backward(const at::Tensor& x, const at::T
   const float* in = g.const_data_ptr<float>();
   const std::uint8_t* choice = index.const_data_ptr<std::uint8_t>();
   float* partial = sums.mutable_data_ptr<float>();
-  const auto kernel = kernels().conv_pool_image_backward;
+  const auto kernel =
+      at_level(avx512::conv_pool_image_backward, avx2::conv_pool_image_backward, plain::conv_pool_image_backward);
   at::parallel_for(0, groups, 1, [&](std::int64_t begin, std::int64_t end) {
     PaddedImages images(x);
     for (std::int64_t i = begin * group; i < std::min(end * group, n); ++i)

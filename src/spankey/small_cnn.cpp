@@ -1,11 +1,9 @@
 #include "spankey/small_cnn.h"
 
 #include <ATen/ATen.h>
-#include <fmt/ranges.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
-#include "base/error.h"
 #include "spankey/pool_op.h"
 
 namespace spankey {
@@ -20,11 +18,17 @@ class SmallCnn : public Model {
     using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Linear;
     conv1_ = register_module("conv1", Conv2d(Conv2dOptions(1, channels1, 3).padding(1)));
     conv2_ = register_module("conv2", Conv2d(Conv2dOptions(channels1, channels2, 3).padding(1)));
-    fc_ = register_module("fc", Linear(features, options.classes + (options.reject_class ? 1 : 0)));
+    fc_ = register_module("fc", Linear(features, options.outputs()));
     if (options.reject_head) reject_ = register_module("fc_aux", Linear(features, 1));
   }
 
-  Output forward(const at::Tensor& x, const Injection& injection) override {
+  std::vector<InjectionPoint> injection_points() const override {
+    return {
+        {"input", {1, side, side}}, {"pool1", {channels1, side / 2, side / 2}}, {"pool2", {channels2, pooled, pooled}}};
+  }
+
+ private:
+  Output compute(const at::Tensor& x, const Injection& injection) override {
     // ReLU after pooling: the same values and gradients on a quarter of the elements.
     at::Tensor h = conv_relu_max_pool(injection.apply(0, x), conv1_->weight, conv1_->bias);  // (n, 16, 14, 14)
     h = injection.apply(1, h);
@@ -37,12 +41,6 @@ class SmallCnn : public Model {
     return output;
   }
 
-  std::vector<InjectionPoint> injection_points() const override {
-    return {
-        {"input", {1, side, side}}, {"pool1", {channels1, side / 2, side / 2}}, {"pool2", {channels2, pooled, pooled}}};
-  }
-
- private:
   // `rows` are in (H, W, C) order, which costs nothing; the few weights are brought into it instead.
   static at::Tensor linear(const at::Tensor& rows, const torch::nn::Linear& layer) {
     const at::Tensor weight = layer->weight.view({-1, channels2, pooled, pooled}).permute({0, 2, 3, 1});
@@ -56,9 +54,7 @@ class SmallCnn : public Model {
 }  // namespace
 
 std::shared_ptr<Model> make_small_cnn(const ModelOptions& options) {
-  if (options.sample_shape != std::vector<std::int64_t>{1, side, side})
-    fail_input("model.name = \"small_cnn\" takes images of shape (1, 28, 28); the data have ({})",
-               fmt::join(options.sample_shape, ", "));
+  require_sample_shape("small_cnn", {1, side, side}, options);
   return std::make_shared<SmallCnn>(options);
 }
 

@@ -8,20 +8,38 @@
 #include <string>
 #include <vector>
 
+#include "spankey/key_maker.h"
+
 namespace spankey {
 
-// One key (or none) over one whole split.
+// One key (or none) over the samples it was tried on: all of the split, or one batch where a fresh key is drawn for
+// each batch.
 struct AccessFigures {
   double accuracy = 0.0;                  // a reject counts as wrong
   double strip_accuracy = 0.0;            // argmax over the class logits: reject logit or auxiliary head ignored
   std::optional<double> reject_fraction;  // empty where the model cannot reject
+  double samples = 0.0;
+};
+
+// One entry a key.
+using KeyAccess = std::vector<AccessFigures>;
+
+struct FamilyAccess {
+  std::string family;
+  KeyAccess keys;
+};
+
+// Valid keys and Gaussian ones, both multiplied by `norm` after the rescale.
+struct NormAccess {
+  double norm = 1.0;
+  KeyAccess correct_key, wrong_key;
 };
 
 struct SplitAccess {
   AccessFigures no_key;
-  std::vector<AccessFigures> correct_key, wrong_key;  // one entry a key
-  // Samples each key was measured on: all of the split, or one batch where a fresh key is drawn for each batch.
-  std::vector<double> weights;
+  KeyAccess correct_key;
+  std::vector<FamilyAccess> families;  // of wrong keys, at least one; the first is wrong_key of the result
+  std::vector<NormAccess> norm_sweep;
 };
 
 struct AccessReport {
@@ -29,10 +47,17 @@ struct AccessReport {
   std::optional<SplitAccess> train;
   double majority_rate = 0.0;  // of always answering the commonest class of the test split
   std::int64_t test_samples = 0;
+  // Of the multiplier under the evaluation's correct keys and its wrong ones; empty where nothing is cut off.
+  std::optional<Saturation> correct_saturation, wrong_saturation;
 };
 
-// {"no_key": …, "correct_key": …, "wrong_key": …} with plain numbers for no key and {mean, sd, min, max, keys} else.
+// {"no_key": …, "correct_key": …, "wrong_key": …, "wrong_family": NAME, "families": {NAME: …}} and, where measured,
+// "norm_sweep": [{"norm", "correct_key", "wrong_key"}]. Of no key plain numbers, of keys for each figure
+// {mean, sd, min, max, keys, quantiles: {q05, q25, q50, q75, q95}, ci95: [low, high]}: mean over samples, the rest over
+// keys; ci95 is the t-interval of the mean key, null for a single one.
 nlohmann::json to_json(const SplitAccess& access);
+// The test split's, with "majority_rate", "test_samples", "train" and "multiplier_saturation":
+// {"correct_key": {low, high}, "wrong_key": {low, high}} or null.
 nlohmann::json to_json(const AccessReport& report);
 
 // From the JSON form, so that a finished run can show its result again.

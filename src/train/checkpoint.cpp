@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 
 #include <ATen/ops/empty.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <bit>
@@ -22,23 +23,6 @@ constexpr std::string_view footer_magic = "SPKYCRC1";
 constexpr std::size_t footer_bytes = 8 + 8 + 4;
 constexpr std::int64_t format_version = 1;
 
-h5::Type to_h5(at::ScalarType type) {
-  switch (type) {
-    case at::kFloat:
-      return h5::Type::float32;
-    case at::kDouble:
-      return h5::Type::float64;
-    case at::kLong:
-      return h5::Type::int64;
-    case at::kInt:
-      return h5::Type::int32;
-    case at::kByte:
-      return h5::Type::uint8;
-    default:
-      fail_run("a tensor of type {} has no place in a checkpoint", c10::toString(type));
-  }
-}
-
 at::ScalarType from_h5(h5::Type type) {
   switch (type) {
     case h5::Type::float32:
@@ -58,16 +42,35 @@ at::ScalarType from_h5(h5::Type type) {
 void write_tensors(h5::File& file, const std::string& group, const std::vector<NamedTensor>& tensors) {
   for (const auto& [name, value] : tensors) {
     const auto host = value.detach().cpu().contiguous();
-    file.write_raw(group + "/" + name, to_h5(host.scalar_type()), host.sizes().vec(),
+    file.write_raw(group + "/" + name, stored_type(host), host.sizes().vec(),
                    {static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});
   }
 }
 
-std::vector<NamedTensor> read_tensors(const h5::File& file, const std::string& group) {
+// A data set holds no more than the file does: nothing is allocated on the word of a damaged or hostile header.
+h5::Info info_within(const h5::File& file, const std::string& dataset, std::size_t file_bytes,
+                     const std::string& name) {
+  auto info = file.info(dataset);
+  auto bytes = static_cast<std::uint64_t>(h5::size_bytes(info.type));
+  for (const auto extent : info.shape)
+    if (extent < 0 || __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes) || bytes > file_bytes)
+      fail_input("{}: data set '{}' of shape {} does not fit into a file of {} bytes", name, dataset, info.shape,
+                 file_bytes);
+  return info;
+}
+
+struct OpenCheckpoint {
+  h5::File file;
+  std::size_t bytes;
+  const std::string& name;
+};
+
+std::vector<NamedTensor> read_tensors(const OpenCheckpoint& from, const std::string& group) {
+  const auto& file = from.file;
   std::vector<NamedTensor> tensors;
   if (!file.exists(group)) return tensors;
   for (const auto& name : file.datasets(group)) {
-    const auto info = file.info(group + "/" + name);
+    const auto info = info_within(file, group + "/" + name, from.bytes, from.name);
     auto value = at::empty(info.shape, at::TensorOptions().dtype(from_h5(info.type)));
     file.read_raw(group + "/" + name, {static_cast<std::byte*>(value.mutable_data_ptr()), value.nbytes()});
     tensors.push_back({name, std::move(value)});
@@ -75,11 +78,11 @@ std::vector<NamedTensor> read_tensors(const h5::File& file, const std::string& g
   return tensors;
 }
 
-std::vector<NamedTensor> read_optimizer(const h5::File& file) {
+std::vector<NamedTensor> read_optimizer(const OpenCheckpoint& from) {
   std::vector<NamedTensor> states;
-  if (!file.exists("optimizer")) return states;
-  for (const auto& state : file.groups("optimizer"))
-    for (auto& [name, value] : read_tensors(file, "optimizer/" + state))
+  if (!from.file.exists("optimizer")) return states;
+  for (const auto& state : from.file.groups("optimizer"))
+    for (auto& [name, value] : read_tensors(from, "optimizer/" + state))
       states.push_back({state + "/" + name, std::move(value)});
   return states;
 }
@@ -95,6 +98,13 @@ template <class T>
 void append_number(std::vector<std::byte>& bytes, T value) {
   const auto* raw = reinterpret_cast<const std::byte*>(&value);
   bytes.insert(bytes.end(), raw, raw + sizeof value);
+}
+
+OpenCheckpoint open_checkpoint(std::span<const std::byte> bytes, const std::string& name) {
+  auto file = h5::File::from_image(checked_image(bytes, name), name);
+  if (!file.has_attribute("/", "kind") || file.string_attribute("/", "kind") != "spankey checkpoint")
+    fail_input("{}: not a spankey checkpoint", name);
+  return {std::move(file), bytes.size(), name};
 }
 
 }  // namespace
@@ -147,9 +157,8 @@ std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint) {
 }
 
 Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string& name) {
-  const auto file = h5::File::from_image(checked_image(bytes, name), name);
-  if (!file.has_attribute("/", "kind") || file.string_attribute("/", "kind") != "spankey checkpoint")
-    fail_input("{}: not a spankey checkpoint", name);
+  const auto opened = open_checkpoint(bytes, name);
+  const auto& file = opened.file;
   if (const auto version = file.int_attribute("/", "format_version"); version != format_version)
     fail_input("{}: checkpoint format {}, this program reads format {}", name, version, format_version);
   Checkpoint checkpoint;
@@ -161,11 +170,12 @@ Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string
   checkpoint.data_digest = file.string_attribute("/", "data_digest");
   checkpoint.program = file.string_attribute("/", "program");
   checkpoint.train_seconds = file.double_attribute("/", "train_seconds");
+  info_within(file, "config", bytes.size(), name);
   const auto config = file.read<std::uint8_t>("config");
   checkpoint.config_toml.assign(config.begin(), config.end());
-  checkpoint.parameters = read_tensors(file, "parameters");
-  checkpoint.buffers = read_tensors(file, "buffers");
-  checkpoint.optimizer = read_optimizer(file);
+  checkpoint.parameters = read_tensors(opened, "parameters");
+  checkpoint.buffers = read_tensors(opened, "buffers");
+  checkpoint.optimizer = read_optimizer(opened);
   return checkpoint;
 }
 
@@ -176,9 +186,12 @@ std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder) {
   static const std::regex name_form("step_[0-9]{8,}\\.h5");
   std::vector<std::filesystem::path> found;
-  std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
-    if (std::regex_match(entry.path().filename().string(), name_form)) found.push_back(entry.path());
+  std::error_code error;
+  // A folder that cannot be read is not an empty one: a run would start again from nothing.
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (std::regex_match(entry->path().filename().string(), name_form)) found.push_back(entry->path());
+  if (error && error != std::errc::no_such_file_or_directory)
+    fail_input("{} cannot be read: {}", folder.string(), error.message());
   // Longer names hold larger steps; names of one length sort as their numbers do.
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     const auto x = a.filename().string(), y = b.filename().string();
@@ -191,7 +204,10 @@ std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::pa
   for (const auto& path : list_checkpoints(folder)) {
     try {
       auto bytes = read_bytes(path);
-      checked_image(bytes, path.string());
+      const auto name = path.string();
+      // A file under another one's name (a copy, a mix-up) would take the run to another step without a word.
+      const auto step = open_checkpoint(bytes, name).file.int_attribute("/", "global_step");
+      if (checkpoint_path(folder, step) != path) fail_input("{}: holds step {}, its name tells of another", name, step);
       return FoundCheckpoint{path, std::move(bytes)};
     } catch (const Error& error) {
       log::warning("checkpoint passed over: {}", error.what());

@@ -40,7 +40,8 @@ std::span<const std::byte> checked_image(std::span<const std::byte> bytes, const
 // "<folder>/step_00000123.h5"
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t global_step);
 
-// Every checkpoint file in the folder, newest (highest step) first. A missing folder is an empty list.
+// Every checkpoint file in the folder, newest (highest step) first. A missing folder is an empty list; one that cannot
+// be read is Error(bad_input).
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
 
 struct FoundCheckpoint {
@@ -48,7 +49,8 @@ struct FoundCheckpoint {
   std::vector<std::byte> bytes;
 };
 
-// The newest checkpoint whose checksum holds; each bad one is named in a warning and passed over.
+// The newest checkpoint whose checksum holds and which holds the step its name tells of; each bad one is named in a
+// warning and passed over.
 std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::path& folder);
 
 // Removes all but the `keep` newest valid files at or before `verified`, which has just been read back and found good.

@@ -1,13 +1,16 @@
 #include "train/checkpoint_writer.h"
 
+#include <chrono>
 #include <utility>
 
+#include "base/error.h"
 #include "base/file.h"
 
 namespace spankey {
 
-CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::int64_t keep, bool async)
-    : folder_(std::move(folder)), keep_(keep) {
+CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::int64_t keep, bool async,
+                                   std::function<void()> require_ownership)
+    : folder_(std::move(folder)), keep_(keep), require_ownership_(std::move(require_ownership)) {
   if (async) worker_ = std::thread([this] { work(); });
 }
 
@@ -38,11 +41,15 @@ void CheckpointWriter::finish() {
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
-void CheckpointWriter::commit(const Checkpoint& snapshot) const {
+void CheckpointWriter::commit(const Checkpoint& snapshot) {
+  const auto start = std::chrono::steady_clock::now();
   const auto path = checkpoint_path(folder_, snapshot.cursor.global_step);
-  write_durably(path, encode_checkpoint(snapshot));
+  if (require_ownership_) require_ownership_();
+  write_durably(path, encode_checkpoint(snapshot), 0644, require_ownership_);
   checked_image(read_bytes(path), path.string());  // older ones go only after this one has been read back whole
+  if (require_ownership_) require_ownership_();
   retain_checkpoints(folder_, path, keep_);
+  last_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 void CheckpointWriter::work() {
@@ -63,6 +70,17 @@ void CheckpointWriter::work() {
     busy_ = false;
     changed_.notify_all();
   }
+}
+
+void require_room(const std::filesystem::path& folder, std::initializer_list<std::vector<NamedTensor>> tensors) {
+  constexpr std::uint64_t bytes_besides = 16 << 10, bytes_a_tensor = 1 << 10;  // HDF5's own, configuration, footer
+  std::uint64_t bytes = bytes_besides;
+  for (const auto& group : tensors)
+    for (const auto& tensor : group) bytes += tensor.value.nbytes() + bytes_a_tensor;
+  const auto free = free_bytes(folder);
+  if (free < 2 * bytes)
+    fail_run("{}: {} bytes are free, two checkpoints take {}: free some space, or choose another --run-dir",
+             folder.string(), free, 2 * bytes);
 }
 
 }  // namespace spankey

@@ -1,13 +1,16 @@
 // Writes checkpoints on a helper thread: the caller hands over a snapshot and goes on training.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "train/checkpoint.h"
 
@@ -15,8 +18,11 @@ namespace spankey {
 
 class CheckpointWriter {
  public:
-  // `keep`: how many committed checkpoints stay. Synchronous when `async` is false.
-  CheckpointWriter(std::filesystem::path folder, std::int64_t keep, bool async);
+  // `keep`: how many committed checkpoints stay. Synchronous when `async` is false. `require_ownership` throws where
+  // this process may no longer write here (Lease::require); asked before a file is written, before it gets its name and
+  // before older ones go.
+  CheckpointWriter(std::filesystem::path folder, std::int64_t keep, bool async,
+                   std::function<void()> require_ownership = {});
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -28,12 +34,17 @@ class CheckpointWriter {
   // Returns when everything handed over is committed (or rethrows why not).
   void finish();
 
+  // How long the last commit took; 0 before the first.
+  double last_seconds() const { return last_seconds_.load(); }
+
  private:
-  void commit(const Checkpoint& snapshot) const;
+  void commit(const Checkpoint& snapshot);
   void work();
 
   std::filesystem::path folder_;
   std::int64_t keep_;
+  std::function<void()> require_ownership_;
+  std::atomic<double> last_seconds_{0};
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Checkpoint> pending_;
@@ -42,5 +53,9 @@ class CheckpointWriter {
   std::exception_ptr failure_;
   std::thread worker_;  // not running when synchronous
 };
+
+// Error(run_failed) where the file system of `folder` has no room for two checkpoints of these tensors: a run that
+// would end at its first save is not started.
+void require_room(const std::filesystem::path& folder, std::initializer_list<std::vector<NamedTensor>> tensors);
 
 }  // namespace spankey

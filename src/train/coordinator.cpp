@@ -13,14 +13,13 @@
 namespace spankey {
 namespace {
 
-// run.seed and key.seed draw from different streams (Purpose), so following run.seed gives no shared numbers.
 std::uint64_t basis_seed(const Config& config) {
   if (config.key.private_) {
     std::uint64_t seed = 0;
     randombytes_buf(&seed, sizeof seed);
     return seed;
   }
-  return static_cast<std::uint64_t>(config.key.seed != 0 ? config.key.seed : config.run.seed);
+  return key_seed(config.key, static_cast<std::uint64_t>(config.run.seed));
 }
 
 Basis load_or_make(const Experiment& experiment, const RunDirectory& directory, const std::string& expected_digest) {

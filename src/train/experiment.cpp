@@ -8,6 +8,8 @@
 #include <bit>
 
 #include "base/error.h"
+#include "spankey/key_family.h"
+#include "spankey/precision.h"
 #include "train/optimizer.h"
 
 namespace spankey {
@@ -31,6 +33,18 @@ std::vector<std::int64_t> key_dimensions(const Config& config, const Model& mode
   return dims;
 }
 
+void require_precision(const Config& config) {
+  if (config.train.precision == Precision::bf16 && !cpu_has_bf16())
+    fail_key(config, "train.precision",
+             "this processor has no bfloat16 instructions (AVX512_BF16 or AMX_BF16); accepted: float32");
+}
+
+void require_batchnorm(const Config& config) {
+  if (config.model.sync_batchnorm && config.dist.reduction == Reduction::elastic)
+    fail_key(config, "model.sync_batchnorm",
+             "dist.reduction = \"elastic\" normalises each shard; accepted: false, or dist.reduction = \"fast\"");
+}
+
 void check_batch(const Config& config, const Experiment& experiment) {
   const auto samples = experiment.train_samples();
   if (config.train.drop_last && config.train.global_batch > samples)
@@ -39,8 +53,16 @@ void check_batch(const Config& config, const Experiment& experiment) {
         fmt::format("the training split has {} samples; accepted: at most that with train.drop_last = true", samples));
   if (config.data.augment != Augment::none && !experiment.dataset->is_images())
     fail_key(config, "data.augment", "the data set holds features, not images; accepted: none");
-  if (config.eval.families != std::vector<std::string>{"gaussian"})
-    fail_key(config, "eval.families", "accepted: [\"gaussian\"]");
+}
+
+// In their canonical spelling.
+std::vector<std::string> known_families(const Config& config, std::string_view key, std::vector<std::string> names) {
+  try {
+    for (std::string& name : names) name = find_key_family(name).name;
+  } catch (const Error& error) {
+    fail_key(config, key, error.what());
+  }
+  return names;
 }
 
 }  // namespace
@@ -53,12 +75,17 @@ std::int64_t Experiment::train_samples() const {
 Experiment make_experiment(Config config) {
   Experiment experiment;
   try {
-    experiment.deny = &find_deny_loss(config.deny.mode);
+    // The vanilla twin has no keys to deny; as the same experiment as one without a deny loss it has the same hash.
+    experiment.deny = &find_deny_loss(config.train.twin == Twin::vanilla ? "none" : config.deny.mode);
   } catch (const Error& error) {
     fail_key(config, "deny.mode", error.what());
   }
   config.deny.mode = experiment.deny->name;
+  config.deny.families = known_families(config, "deny.families", config.deny.families);
+  config.eval.families = known_families(config, "eval.families", config.eval.families);
   require_optimizer(config);
+  require_precision(config);
+  require_batchnorm(config);
   experiment.dataset = Dataset::open(config.data.file, config.data.verify);
   const auto& info = experiment.dataset->info();
   try {
@@ -66,7 +93,9 @@ Experiment make_experiment(Config config) {
         make_model(config.model.name, {.sample_shape = info.sample_shape,
                                        .classes = info.classes,
                                        .reject_class = experiment.deny->reject == RejectKind::reject_class,
-                                       .reject_head = experiment.deny->reject == RejectKind::reject_head});
+                                       .reject_head = experiment.deny->reject == RejectKind::reject_head,
+                                       .deny_statistics = config.model.batchnorm == BatchNorm::split,
+                                       .precision = config.train.precision});
   } catch (const Error& error) {
     fail_key(config, "model.name", fmt::format("{} (data.file = {})", error.what(), config.data.file));
   }
@@ -82,6 +111,18 @@ Experiment make_experiment(Config config) {
 void require_device(const Config& config) {
   if (config.train.device == Device::cuda)
     fail_key(config, "train.device", "this program was built without its CUDA module; accepted: cpu, auto");
+}
+
+void require_full_batches(const Experiment& experiment, int world_size) {
+  const auto& config = experiment.config;
+  if (!config.model.sync_batchnorm) return;
+  const auto last = config.train.drop_last ? 0 : experiment.train_samples() % config.train.global_batch;
+  const auto smallest = last > 0 ? last : config.train.global_batch;
+  if (smallest < world_size)
+    fail_key(config, "model.sync_batchnorm",
+             fmt::format("a batch of {} samples is too small for {} ranks; accepted: false, another "
+                         "train.global_batch, or train.drop_last = true",
+                         smallest, world_size));
 }
 
 std::int64_t resolve_shards(const Config& config, int world_size) {

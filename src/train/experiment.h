@@ -33,6 +33,9 @@ void require_device(const Config& config);
 // train.global_batch, whatever the number of ranks. Checked against the number of ranks.
 std::int64_t resolve_shards(const Config& config, int world_size);
 
+// model.sync_batchnorm: every rank must have samples in every batch, or the others would wait for it in BatchNorm.
+void require_full_batches(const Experiment& experiment, int world_size);
+
 // dist.threads with 0 resolved: 1 under elastic, this machine's cores over its ranks under fast.
 int resolve_threads(const Config& config, int local_ranks);
 

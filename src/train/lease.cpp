@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -21,8 +22,6 @@ namespace {
 
 constexpr std::chrono::seconds expiry{30};
 constexpr std::chrono::seconds renewal{5};
-// The ranks of a launcher that was killed need a moment to notice: a restart right after it is not refused for that.
-constexpr std::chrono::seconds patience{3};
 
 std::string first_line(const char* path) {
   std::ifstream file(path);
@@ -31,14 +30,17 @@ std::string first_line(const char* path) {
   return line;
 }
 
-// Field 22 of /proc/<pid>/stat, in clock ticks since boot; empty where there is no such process.
+// Field 22 of /proc/<pid>/stat, in clock ticks since boot; empty where there is no such process, or only what is left
+// of it until its parent asks (a container without an init never does).
 std::string process_start_time(long pid) {
   const auto line = first_line(fmt::format("/proc/{}/stat", pid).c_str());
   const auto after_name = line.rfind(')');
   if (after_name == std::string::npos) return "";
   std::istringstream fields(line.substr(after_name + 1));
   std::string field;
-  for (int i = 3; i <= 22; ++i) fields >> field;
+  fields >> field;
+  if (field == "Z" || field == "X") return "";
+  for (int i = 4; i <= 22; ++i) fields >> field;
   return field;
 }
 
@@ -52,8 +54,9 @@ std::string boot_id() {
   return first_line("/proc/sys/kernel/random/boot_id");
 }
 
-std::string own_content() {
-  const nlohmann::json lease{{"host", host_name()},
+std::string own_content(std::int64_t attempt) {
+  const nlohmann::json lease{{"attempt", attempt},
+                             {"host", host_name()},
                              {"boot_id", boot_id()},
                              {"pid", static_cast<long>(getpid())},
                              {"start_time", process_start_time(getpid())}};
@@ -63,6 +66,13 @@ std::string own_content() {
 std::string read_if_there(const std::filesystem::path& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// Of a lease or of the file `attempt`; 0 where there is none.
+std::int64_t attempt_in(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto number = json.is_object() && json.contains("attempt") ? json["attempt"] : json;
+  return number.is_number_integer() ? number.get<std::int64_t>() : 0;
 }
 
 double seconds_since_renewal(const std::filesystem::path& path) {
@@ -82,7 +92,7 @@ bool is_stale(const std::filesystem::path& path, const std::string& content) {
 
 bool create_exclusively(const std::filesystem::path& path, const std::string& content) {
   // Written aside and linked into place, so that nobody ever reads a half-written lease.
-  const auto aside = path.string() + fmt::format(".{}.{}", host_name(), getpid());
+  const auto aside = path.string() + fmt::format(".{}.{}.tmp", host_name(), getpid());
   {
     std::ofstream file(aside, std::ios::trunc);
     file << content;
@@ -91,13 +101,15 @@ bool create_exclusively(const std::filesystem::path& path, const std::string& co
   const bool created = link(aside.c_str(), path.c_str()) == 0;
   const int reason = errno;
   unlink(aside.c_str());
-  if (!created && reason != EEXIST) fail_input("{} cannot be created: {}", path.string(), std::strerror(reason));
+  // ENOENT: the owner has cleaned up.
+  if (!created && reason != EEXIST && reason != ENOENT)
+    fail_input("{} cannot be created: {}", path.string(), std::strerror(reason));
   return created;
 }
 
 // Two attempts may see the same dead owner: only the one whose rename moves just that content away goes on.
 void remove_stale(const std::filesystem::path& path, const std::string& content) {
-  const auto aside = path.string() + fmt::format(".stale.{}.{}", host_name(), getpid());
+  const auto aside = path.string() + fmt::format(".stale.{}.{}.tmp", host_name(), getpid());
   if (rename(path.c_str(), aside.c_str()) != 0) return;
   if (read_if_there(aside) != content && link(aside.c_str(), path.c_str()) != 0)
     log::warning("{}: taken by two attempts at once", path.string());
@@ -106,13 +118,30 @@ void remove_stale(const std::filesystem::path& path, const std::string& content)
 
 }  // namespace
 
-Lease::Lease(const std::filesystem::path& run_directory) : path_(run_directory / "lease"), content_(own_content()) {
+Lease::Lease(const std::filesystem::path& run_directory, std::chrono::milliseconds patience)
+    : path_(run_directory / "lease") {
+  take(run_directory, patience);
+  try {
+    write_durably(run_directory / "attempt", std::to_string(attempt_) + "\n");
+  } catch (...) {
+    unlink(path_.c_str());
+    throw;
+  }
+  renewer_ = std::thread([this] { renew_until_stopped(); });
+}
+
+void Lease::take(const std::filesystem::path& run_directory, std::chrono::milliseconds patience) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (!create_exclusively(path_, content_)) {
+  std::int64_t last_attempt = attempt_in(read_if_there(run_directory / "attempt"));
+  for (;;) {
+    attempt_ = last_attempt + 1;
+    content_ = own_content(attempt_);
+    if (create_exclusively(path_, content_)) return;
     const auto content = read_if_there(path_);
     const auto owner = content.substr(0, content.find('\n'));
     if (!owner.empty() && is_stale(path_, content)) {
       log::info("taking over the lease of a run that is no longer alive: {}", owner);
+      last_attempt = std::max(last_attempt, attempt_in(content));
       remove_stale(path_, content);
     } else if (std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -121,7 +150,6 @@ Lease::Lease(const std::filesystem::path& run_directory) : path_(run_directory /
                  owner);
     }
   }
-  renewer_ = std::thread([this] { renew_until_stopped(); });
 }
 
 Lease::~Lease() {
@@ -134,8 +162,22 @@ Lease::~Lease() {
   if (still_ours()) unlink(path_.c_str());
 }
 
+bool Lease::held(const std::filesystem::path& run_directory) {
+  const auto path = run_directory / "lease";
+  std::error_code error;
+  return std::filesystem::exists(path, error) && !is_stale(path, read_if_there(path));
+}
+
 bool Lease::still_ours() const {
   return read_if_there(path_) == content_;
+}
+
+void Lease::require() const {
+  const auto content = read_if_there(path_);
+  if (content == content_) return;
+  const auto owner = content.substr(0, content.find('\n'));
+  fail_run("attempt {} no longer holds {} and stops without writing; {}", attempt_, path_.string(),
+           owner.empty() ? "the file is gone" : "it belongs to " + owner);
 }
 
 void Lease::renew_until_stopped() {

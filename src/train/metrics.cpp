@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "train/statistics.h"
 
 namespace spankey {
 namespace {
@@ -27,13 +28,6 @@ std::string lines_up_to(const std::string& text, std::int64_t global_step) {
     begin = end + 1;
   }
   return kept;
-}
-
-double quantile(std::vector<double> values, double q) {
-  if (values.empty()) return 0.0;
-  const auto position = static_cast<std::ptrdiff_t>(q * static_cast<double>(values.size() - 1) + 0.5);
-  std::nth_element(values.begin(), values.begin() + position, values.end());
-  return values[static_cast<std::size_t>(position)];
 }
 
 std::string format_seconds(double seconds) {
@@ -83,8 +77,8 @@ void StepClock::stop(std::int64_t samples) {
 StepClock::Figures StepClock::take() {
   double sum = 0.0;
   for (const double s : seconds_) sum += s;
-  const Figures figures{sum > 0.0 ? static_cast<double>(samples_) / sum : 0.0, quantile(seconds_, 0.5),
-                        quantile(seconds_, 0.99)};
+  const auto time = [&](double q) { return seconds_.empty() ? 0.0 : quantile(seconds_, q); };
+  const Figures figures{sum > 0.0 ? static_cast<double>(samples_) / sum : 0.0, time(0.5), time(0.99)};
   seconds_.clear();
   samples_ = 0;
   return figures;

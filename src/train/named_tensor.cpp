@@ -42,21 +42,25 @@ std::vector<NamedTensor> named_buffers(const torch::nn::Module& module) {
   return to_named(module.named_buffers());
 }
 
-std::string dtype_name(const at::Tensor& tensor) {
+h5::Type stored_type(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kFloat:
-      return "float32";
+      return h5::Type::float32;
     case at::kDouble:
-      return "float64";
+      return h5::Type::float64;
     case at::kLong:
-      return "int64";
+      return h5::Type::int64;
     case at::kInt:
-      return "int32";
+      return h5::Type::int32;
     case at::kByte:
-      return "uint8";
+      return h5::Type::uint8;
     default:
       fail_run("a tensor of type {} has no place in a checkpoint", c10::toString(tensor.scalar_type()));
   }
+}
+
+std::string_view dtype_name(const at::Tensor& tensor) {
+  return h5::to_string(stored_type(tensor));
 }
 
 Digest weights_digest(std::vector<NamedTensor> parameters, std::vector<NamedTensor> buffers) {

@@ -4,9 +4,11 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/digest.h"
+#include "base/hdf5_file.h"
 
 namespace torch::nn {
 class Module;
@@ -22,8 +24,9 @@ struct NamedTensor {
 std::vector<NamedTensor> named_parameters(const torch::nn::Module& module);
 std::vector<NamedTensor> named_buffers(const torch::nn::Module& module);
 
-// "float32", "float64", "int64", "int32", "uint8"; Error(run_failed) for any other type.
-std::string dtype_name(const at::Tensor& tensor);
+// How a tensor lies in a file, and the name of that type; Error(run_failed) for a type that has no place there.
+h5::Type stored_type(const at::Tensor& tensor);
+std::string_view dtype_name(const at::Tensor& tensor);
 
 // `weights_sha256` of result.json: SHA-256 over parameters, then buffers, each sorted by name:
 // name, 0, dtype, 0, shape as int64 little-endian, raw bytes.

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "config/value.h"
+
 namespace spankey {
 namespace {
 
@@ -83,7 +85,7 @@ constexpr Entry registry[] = {
 
 const Entry& find_entry(const Config& config) {
   for (const auto& entry : registry)
-    if (entry.name == config.optim.name) return entry;
+    if (entry.name == lower_case(config.optim.name)) return entry;
   fail_key(config, "optim.name", fmt::format("no such optimiser; accepted: {}", fmt::join(optimizer_names(), ", ")));
 }
 

@@ -9,22 +9,23 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "train/experiment.h"
 #include "train/together.h"
 
 namespace spankey {
 namespace {
 
-void refuse_changes(const TrainRequest& request, const Experiment& experiment, const std::string& stored_toml,
-                    const std::string& stored_data_digest, const std::string& place) {
-  auto changes = config_diff(parse_config(stored_toml, place), experiment.config, /*hashed_only=*/true);
-  const auto& digest = experiment.dataset->info().digest;
-  if (!stored_data_digest.empty() && stored_data_digest != digest)
-    changes.push_back(fmt::format("data: {:.16} -> {:.16}", stored_data_digest, digest));
+std::vector<std::string> config_changes(const Experiment& experiment, const std::string& stored_toml,
+                                        const std::string& place) {
+  return config_diff(parse_config(stored_toml, place), experiment.config, /*hashed_only=*/true);
+}
+
+void refuse_changes(const TrainRequest& request, const std::vector<std::string>& changes, const std::string& place) {
   if (changes.empty()) return;
   const auto text = fmt::format("{}", fmt::join(changes, "; "));
   if (!request.allow_change)
-    fail_input("{}: this run has another configuration: {} (--allow-change goes on with it; --run-dir starts another)",
+    fail_input("{}: this run was started differently: {} (--allow-change goes on with it; --run-dir starts another)",
                place, text);
   log::warning("going on with a changed configuration: {}", text);
 }
@@ -39,11 +40,20 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
                directory.root.string());
   if (request.resume == Resume::require && !found)
     fail_input("--resume require: {} holds no valid checkpoint", directory.checkpoints().string());
-  if (has_config) refuse_changes(request, experiment, read_text(directory.config()), "", directory.config().string());
+  const auto config_place = directory.config().string();
+  if (has_config)
+    refuse_changes(request, config_changes(experiment, read_text(directory.config()), config_place), config_place);
   if (!found) return {};
-  const auto checkpoint = decode_checkpoint(found->bytes, found->path.string());
-  refuse_changes(request, experiment, checkpoint.config_toml, checkpoint.data_digest, found->path.string());
+  const auto place = found->path.string();
+  const auto checkpoint = decode_checkpoint(found->bytes, place);
+  auto changes = config_changes(experiment, checkpoint.config_toml, place);
+  if (const auto& digest = experiment.dataset->info().digest; checkpoint.data_digest != digest)
+    changes.push_back(fmt::format("data: {:.16} -> {:.16}", checkpoint.data_digest, digest));
   finished = std::filesystem::exists(directory.result()) && checkpoint.config_hash == experiment.hash;
+  // A finished run may be looked at with any program; going on with another one would mix two trainings.
+  if (!finished && checkpoint.program != program_version())
+    changes.push_back(fmt::format("program: {} -> {}", checkpoint.program, program_version()));
+  refuse_changes(request, changes, place);
   if (!finished)
     log::info("resuming from {}: epoch {}, step {}", found->path.string(), checkpoint.cursor.epoch + 1,
               checkpoint.cursor.step);

@@ -17,7 +17,7 @@ struct ResumePoint {
 };
 
 // Collective: rank 0 reads, the others get the bytes. A configuration that differs from the run's (config.toml) is
-// refused with a diff unless request.allow_change; data whose digest differs are refused likewise.
+// refused with a diff unless request.allow_change; other data and, before the end of the run, another program likewise.
 ResumePoint find_resume_point(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
                               Communicator& communicator);
 

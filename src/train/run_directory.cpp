@@ -1,7 +1,10 @@
 #include "train/run_directory.h"
 
+#include <vector>
+
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 
 namespace spankey {
 
@@ -13,6 +16,20 @@ void RunDirectory::create() const {
   std::error_code failed;
   std::filesystem::permissions(secret(), std::filesystem::perms::owner_all, failed);
   if (failed) fail_input("{}: mode 0700 cannot be set: {}", secret().string(), failed.message());
+}
+
+void RunDirectory::remove_litter() const {
+  for (const auto& folder : {root, checkpoints(), secret()}) {
+    std::vector<std::filesystem::path> litter;
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+      if (entry.is_regular_file() && entry.path().extension() == ".tmp") litter.push_back(entry.path());
+    for (const auto& path : litter) {
+      std::error_code failed;
+      if (std::filesystem::remove(path, failed))
+        log::info("removed {}, left by an attempt that was killed", path.string());
+      if (failed) log::warning("{} could not be removed: {}", path.string(), failed.message());
+    }
+  }
 }
 
 std::filesystem::path default_run_directory(const std::filesystem::path& config_file, const std::string& config_hash) {

@@ -20,6 +20,9 @@ struct RunDirectory {
 
   // Creates the folders; Error(bad_input) where they cannot be created or written to.
   void create() const;
+
+  // Removes the half-written files (*.tmp) of attempts that were killed. Only the holder of the lease may.
+  void remove_litter() const;
 };
 
 // "runs/<config stem>-<first 8 digits of the hash>", used without --run-dir.

@@ -12,6 +12,7 @@
 #include "spankey/model.h"
 #include "train/cursor.h"
 #include "train/optimizer.h"
+#include "train/running_statistics.h"
 
 namespace spankey {
 
@@ -24,11 +25,12 @@ struct StepParts {
   FlatParameters& parameters;
   Reducer& reducer;
   Optimizer& optimizer;
+  RunningStatistics& statistics;
   std::int64_t shards;                  // of the global batch
   std::int64_t first_shard, my_shards;  // this rank's block of them
 };
 
-// Numbers that travel with the gradients: loss, ce, deny and the wish to stop.
+// Numbers that travel with the gradients: loss, ce, deny and the wish to stop; then those of RunningStatistics.
 inline constexpr std::int64_t step_slots = 4;
 
 // Sums over the global batch divided by its size; the same on every rank.
@@ -40,5 +42,9 @@ struct StepFigures {
 
 // `stop`: this rank has been asked to stop; it travels with the gradients, so that all ranks learn of it together.
 StepFigures train_step(StepParts& parts, const Batch& batch, const Cursor& cursor, double lr, bool stop);
+
+// What BatchNorm measures in one batch with the correct keys, summed over all shards (RunningStatistics::replace); no
+// weight changes. Collective.
+at::Tensor measure_statistics(StepParts& parts, const Batch& batch, const Cursor& cursor);
 
 }  // namespace spankey

@@ -3,12 +3,14 @@
 #include <ATen/Parallel.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/job_clock.h"
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "base/version.h"
@@ -29,11 +31,13 @@ namespace {
 constexpr std::int64_t metrics_every_steps = 10;
 constexpr std::int64_t progress_keys = 1;  // keys of the evaluations before the last one
 constexpr std::chrono::milliseconds stop_file_poll{500};
+// Before the end of the job a stop leaves time for that many saves as long as the last one, and at least so much.
+constexpr double saves_before_job_end = 3.0, seconds_before_job_end = 20.0;
 
 class Trainer {
  public:
   Trainer(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory, std::int64_t shards,
-          const std::optional<Checkpoint>& checkpoint, Communicator& communicator);
+          const std::optional<Checkpoint>& checkpoint, const Lease* lease, Communicator& communicator);
   ExitCode run();
 
  private:
@@ -46,12 +50,14 @@ class Trainer {
   void write_result();
   ExitCode stop();
   bool should_stop();
+  bool job_ends_soon(std::chrono::steady_clock::time_point now);
   double seconds_left() const;
   bool is_root() const { return communicator_.rank() == 0; }
 
   const Config& config_;
   const Experiment& experiment_;
   const RunDirectory& directory_;
+  const Lease* lease_;  // rank 0
   Communicator& communicator_;
   Cursor cursor_;
   double earlier_seconds_ = 0.0;   // of training in attempts before this one
@@ -60,6 +66,8 @@ class Trainer {
   bool stop_agreed_ = false;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::chrono::steady_clock::time_point polled_ = started_;
+  std::chrono::steady_clock::time_point clock_read_ = started_;
+  std::chrono::duration<double> longest_gap_{0};  // between two looks at the job clock: steps, evaluations, saves
 
   Coordinator coordinator_;
   Basis basis_;
@@ -67,15 +75,18 @@ class Trainer {
   Evaluator evaluator_;
   StepClock clock_;
   ProgressBar progress_;
+  std::optional<JobClock> job_clock_;            // rank 0
   std::optional<MetricsLog> metrics_;            // rank 0
   std::optional<CheckpointWriter> checkpoints_;  // rank 0
 };
 
 Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
-                 std::int64_t shards, const std::optional<Checkpoint>& checkpoint, Communicator& communicator)
+                 std::int64_t shards, const std::optional<Checkpoint>& checkpoint, const Lease* lease,
+                 Communicator& communicator)
     : config_(experiment.config),
       experiment_(experiment),
       directory_(directory),
+      lease_(lease),
       communicator_(communicator),
       coordinator_(experiment, communicator),
       basis_(coordinator_.obtain_basis(directory,
@@ -86,10 +97,15 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
   coordinator_.audit(basis_, cursor_);
   together(communicator, [&] {
     if (!is_root()) return;
+    require_room(directory_.checkpoints(),
+                 {named_parameters(*experiment_.model), named_buffers(*experiment_.model), parts_.optimizer_state()});
+    lease_->require();
+    job_clock_.emplace();
     write_durably(directory_.config(), to_toml(config_));
     std::filesystem::remove(directory_.result());
     metrics_.emplace(directory_.metrics(), cursor_.global_step);
-    checkpoints_.emplace(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.async);
+    checkpoints_.emplace(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.async,
+                         [this] { lease_->require(); });
   });
 }
 
@@ -105,6 +121,9 @@ void Trainer::restore(const Checkpoint& checkpoint) {
 }
 
 ExitCode Trainer::run() {
+  if (const auto cut = parts_.keys().saturation(parts_.keys().evaluation_correct(0, 1)); is_root() && cut)
+    log::info("of the factors of a correct key, {:.1f} % are cut off at 0.1 and {:.1f} % at 2", 100 * cut->low,
+              100 * cut->high);
   experiment_.model->train();
   while (cursor_.epoch < config_.train.epochs) {
     clock_.start();
@@ -122,7 +141,7 @@ ExitCode Trainer::run() {
 }
 
 void Trainer::take_step(const Batch& batch) {
-  communicator_.set_place(fmt::format("epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
+  communicator_.begin_step(fmt::format("epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
   const double lr = learning_rate(config_.optim, config_.train.epochs, cursor_.epoch);
   const auto figures = parts_.step(batch, cursor_, lr, should_stop());
   clock_.stop(static_cast<std::int64_t>(batch.samples.size()));
@@ -178,6 +197,10 @@ double Trainer::seconds_left() const {
 void Trainer::finish_epoch() {
   cursor_.step = 0;
   ++cursor_.epoch;
+  if (cursor_.epoch == config_.train.epochs && config_.model.batchnorm == BatchNorm::recalibrate_ok) {
+    communicator_.set_place("recalibration of BatchNorm");
+    parts_.recalibrate(cursor_.epoch);
+  }
   const auto every = config_.eval.every_epochs;
   if (every > 0 && cursor_.epoch % every == 0 && cursor_.epoch < config_.train.epochs) {
     const auto keys = config_.eval.keys == 0 ? 0 : progress_keys;
@@ -201,6 +224,7 @@ AccessReport Trainer::evaluate(std::int64_t keys, bool with_train_split) {
 void Trainer::save_checkpoint() {
   if (!is_root() || saved_at_ == cursor_.global_step) return;
   saved_at_ = cursor_.global_step;
+  communicator_.set_place(fmt::format("the checkpoint of epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
   const auto copies = [](std::vector<NamedTensor> tensors) {
     for (auto& tensor : tensors) tensor.value = tensor.value.detach().clone();
     return tensors;
@@ -223,9 +247,24 @@ bool Trainer::should_stop() {
   const auto now = std::chrono::steady_clock::now();
   const std::chrono::duration<double> elapsed = now - started_;
   if (config_.train.max_seconds > 0.0 && elapsed.count() >= config_.train.max_seconds) return true;
+  if (job_ends_soon(now)) return true;
   if (now - polled_ < stop_file_poll) return false;
   polled_ = now;
+  lease_->require();
   return std::filesystem::exists(directory_.stop_marker());
+}
+
+// The limit may have been raised since the clock was set: it is asked again before the run gives up.
+bool Trainer::job_ends_soon(std::chrono::steady_clock::time_point now) {
+  longest_gap_ = std::max<std::chrono::duration<double>>(longest_gap_, now - clock_read_);
+  clock_read_ = now;
+  const double needed =
+      longest_gap_.count() + std::max(seconds_before_job_end, saves_before_job_end * checkpoints_->last_seconds());
+  if (job_clock_->seconds_left() > needed) return false;
+  job_clock_->update();
+  if (job_clock_->seconds_left() > needed) return false;
+  log::info("the job ends in {:.0f} s: stopping now, to save in time", job_clock_->seconds_left());
+  return true;
 }
 
 // The marker goes only once the checkpoint is committed; the barrier keeps a rank from ending first and taking the
@@ -251,15 +290,18 @@ void Trainer::write_result() {
   coordinator_.audit(basis_, cursor_);
   together(communicator_, [&] {
     if (!is_root()) return;
+    lease_->require();
     const double seconds = earlier_seconds_ + clock_.total_seconds();
     auto result = to_json(report);
     result["config_hash"] = experiment_.hash;
+    result["data_digest"] = experiment_.dataset->info().digest;
     result["basis_digest"] = to_hex(basis_digest(basis_));
     result["weights_sha256"] =
         to_hex(weights_digest(named_parameters(*experiment_.model), named_buffers(*experiment_.model)));
     result["steps"] = cursor_.global_step;
     result["epochs"] = cursor_.epoch;
     result["ranks"] = communicator_.size();
+    result["threads"] = at::get_num_threads();
     result["seconds_total"] = seconds;
     result["seconds_per_epoch"] = seconds / static_cast<double>(cursor_.epoch);
     auto line = to_json(report);
@@ -280,7 +322,10 @@ ExitCode train(const TrainRequest& request, Communicator& communicator) {
   const auto threads = resolve_threads(request.config, communicator.local_size());
   at::set_num_threads(threads);
   const auto experiment = together(communicator, [&] { return make_experiment(request.config); });
-  const auto shards = together(communicator, [&] { return resolve_shards(experiment.config, communicator.size()); });
+  const auto shards = together(communicator, [&] {
+    require_full_batches(experiment, communicator.size());
+    return resolve_shards(experiment.config, communicator.size());
+  });
 
   RunDirectory directory{request.run_directory};
   if (directory.root.empty()) directory.root = default_run_directory(request.config_file, experiment.hash);
@@ -289,6 +334,7 @@ ExitCode train(const TrainRequest& request, Communicator& communicator) {
     if (communicator.rank() != 0) return;
     directory.create();
     lease.emplace(directory.root);
+    directory.remove_litter();
   });
   log::add_file(directory.log());
 
@@ -302,7 +348,8 @@ ExitCode train(const TrainRequest& request, Communicator& communicator) {
   }
   log::info("model {}, {} ranks, {} shards, {} threads a rank, run directory {}", experiment.config.model.name,
             communicator.size(), shards, threads, directory.root.string());
-  return Trainer(request, experiment, directory, shards, resume.checkpoint, communicator).run();
+  return Trainer(request, experiment, directory, shards, resume.checkpoint, lease ? &*lease : nullptr, communicator)
+      .run();
 }
 
 }  // namespace spankey

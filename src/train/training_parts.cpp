@@ -1,5 +1,7 @@
 #include "train/training_parts.h"
 
+#include <ATen/ATen.h>
+
 namespace spankey {
 namespace {
 
@@ -20,14 +22,15 @@ bool worth_prefetching(const Experiment& experiment, const Communicator& communi
 
 TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, std::int64_t shards,
                              Communicator& communicator)
-    : keys_(experiment.config.key, experiment.config.run.compat, basis,
-            static_cast<std::uint64_t>(experiment.config.run.seed)),
+    : keys_(experiment.config, basis),
       parameters_(to_pairs(named_parameters(*experiment.model))),
+      statistics_(*experiment.model, experiment.config.model.batchnorm, experiment.deny->per_sample != nullptr,
+                  experiment.config.model.sync_batchnorm && communicator.size() > 1 ? &communicator : nullptr),
       reducer_(parameters_, communicator,
                {.reduction = experiment.config.dist.reduction,
                 .shards = shards,
                 .bucket_bytes = experiment.config.dist.bucket_bytes,
-                .extra = step_slots}),
+                .extra = step_slots + statistics_.slots()}),
       optimizer_(make_optimizer(experiment.config, parameters_.weights(), parameters_.gradients())),
       step_parts_{.config = experiment.config,
                   .deny = *experiment.deny,
@@ -36,6 +39,7 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                   .parameters = parameters_,
                   .reducer = reducer_,
                   .optimizer = *optimizer_,
+                  .statistics = statistics_,
                   .shards = shards,
                   .first_shard = shards / communicator.size() * communicator.rank(),
                   .my_shards = shards / communicator.size()},
@@ -44,8 +48,20 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
       steps_per_epoch_(sampler_.steps_per_epoch()),
       loader_(experiment.dataset, sampler_,
               Assembler(*experiment.dataset, experiment.dataset->train(), experiment.config.data.augment,
-                        static_cast<std::uint64_t>(experiment.config.run.seed), Purpose::augment),
+                        static_cast<std::uint64_t>(experiment.config.run.seed), Purpose::augment,
+                        experiment.config.data.rotation),
               shards, step_parts_.first_shard, step_parts_.my_shards, worth_prefetching(experiment, communicator)) {}
+
+void TrainingParts::recalibrate(std::int64_t epoch) {
+  if (statistics_.slots() == 0) return;
+  at::Tensor sums;
+  for (std::int64_t i = 0; i < recalibration_batches; ++i) {
+    const Cursor place{.epoch = epoch + i / steps_per_epoch_, .step = i % steps_per_epoch_, .global_step = 0};
+    const auto measured = measure_statistics(step_parts_, loader_.load(place.epoch, place.step), place);
+    sums = sums.defined() ? sums.add_(measured) : measured;
+  }
+  statistics_.replace(sums);
+}
 
 std::vector<NamedTensor> TrainingParts::optimizer_state() {
   std::vector<NamedTensor> states;

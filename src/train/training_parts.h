@@ -13,6 +13,7 @@
 #include "train/experiment.h"
 #include "train/named_tensor.h"
 #include "train/optimizer.h"
+#include "train/running_statistics.h"
 #include "train/train_step.h"
 
 namespace spankey {
@@ -32,12 +33,18 @@ class TrainingParts {
     return train_step(step_parts_, batch, cursor, lr, stop);
   }
 
+  // model.batchnorm = "recalibrate_ok": running statistics become the plain average over `recalibration_batches`
+  // batches with correct keys, in the order that the epoch `epoch` and those after it would take them. Collective.
+  void recalibrate(std::int64_t epoch);
+  static constexpr std::int64_t recalibration_batches = 100;
+
   // "<state>/<parameter>": views of the flat optimiser state, shaped as the parameters.
   std::vector<NamedTensor> optimizer_state();
 
  private:
   KeyMaker keys_;
   FlatParameters parameters_;
+  RunningStatistics statistics_;
   Reducer reducer_;
   std::unique_ptr<Optimizer> optimizer_;
   StepParts step_parts_;

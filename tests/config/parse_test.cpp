@@ -168,7 +168,8 @@ TEST(Parse, WrongWords) {
   EXPECT_EQ(refusal("[key]\ninject = 1\n"), "f.toml:2: key.inject = 1: accepted: \"add\" or \"mul\"");
   EXPECT_EQ(refusal("[optim]\nschedule = \"\"\n"),
             "f.toml:2: optim.schedule = \"\": accepted: \"constant\", \"step\", \"multistep\" or \"cosine\"");
-  EXPECT_EQ(refusal("[train]\nprecision = \"bf16\"\n"), "f.toml:2: train.precision = \"bf16\": accepted: \"float32\"");
+  EXPECT_EQ(refusal("[train]\nprecision = \"half\"\n"),
+            "f.toml:2: train.precision = \"half\": accepted: \"float32\" or \"bf16\"");
   EXPECT_EQ(refusal("[deny]\non = [\"wrong\", \"nothing\"]\n"),
             "f.toml:2: deny.on = [\"wrong\", \"nothing\"]: accepted: a list of \"wrong\" or \"none\", none twice, not "
             "empty");

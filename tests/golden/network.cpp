@@ -6,11 +6,21 @@
 namespace spankey::golden {
 
 std::string model_for(const std::string& reference_name) {
-  if (reference_name.starts_with("mlp")) return "mlp";
-  if (reference_name.starts_with("cnn")) return "small_cnn";
-  EXPECT_TRUE(reference_name.starts_with("resnet") || reference_name.starts_with("vit"))
-      << "unknown network " << reference_name;
-  return "";
+  for (const auto& [prefix, model] : {std::pair{"mlp", "mlp"},
+                                      {"cnn", "small_cnn"},
+                                      {"resnet03", "small_resnet"},
+                                      {"resnet18", "resnet18"},
+                                      {"vit", "vit_tiny"}})
+    if (reference_name.starts_with(prefix)) return model;
+  ADD_FAILURE() << "unknown network " << reference_name;
+  return "mlp";
+}
+
+std::vector<std::int64_t> sample_shape(const std::string& reference_name, std::int64_t width) {
+  const std::string model = model_for(reference_name);
+  if (model == "mlp") return {width};
+  if (model == "resnet18" || model == "vit_tiny") return {3, 32, 32};
+  return {1, 28, 28};
 }
 
 std::shared_ptr<Model> make_network(const h5::File& file, const std::string& group, const std::string& reference_name,
@@ -20,16 +30,22 @@ std::shared_ptr<Model> make_network(const h5::File& file, const std::string& gro
   options.reject_head = reference_name.find("_aux") != std::string::npos;
   // All rows of the last layer count as classes here: a reject class is one more of them.
   for (std::size_t p = 0; p < names.size(); ++p)
-    if (names[p] == "fc.weight" || names[p] == "net.4.weight")
+    if (names[p] == "fc.weight" || names[p] == "net.4.weight" || names[p] == "head.weight")
       options.classes = stored_shape(file, group, static_cast<std::int64_t>(p))[0];
-  const std::string name = model_for(reference_name);
-  options.sample_shape = name == "mlp" ? std::vector<std::int64_t>{width} : std::vector<std::int64_t>{1, 28, 28};
-  auto model = make_model(name, options);
+  options.sample_shape = sample_shape(reference_name, width);
+  auto model = make_model(model_for(reference_name), options);
   const auto parameters = model->named_parameters();
   EXPECT_EQ(parameters.keys(), names);
   for (std::size_t p = 0; p < std::min(names.size(), parameters.size()); ++p)
     EXPECT_EQ(parameters[names[p]].sizes().vec(), stored_shape(file, group, static_cast<std::int64_t>(p))) << names[p];
+  const std::vector<std::string> buffer_names =
+      file.exists(group + "/buffer_names") ? file.read_strings(group + "/buffer_names") : std::vector<std::string>{};
+  EXPECT_EQ(model->named_buffers().keys(), buffer_names);
   return model;
+}
+
+double float_gradient_tolerance(const std::string& reference_name) {
+  return reference_name.starts_with("resnet") ? 2e-2 : 1e-4;
 }
 
 void fill_closed(Model& model, const std::string& rule, std::uint64_t seed, at::ScalarType type) {
@@ -38,6 +54,11 @@ void fill_closed(Model& model, const std::string& rule, std::uint64_t seed, at::
   std::int64_t index = 0;
   for (const auto& parameter : model.named_parameters())
     parameter.value().copy_(closed_parameter(rule, seed, index++, parameter.key(), parameter.value().sizes()));
+  std::uint64_t buffer_index = 1000;
+  for (const auto& buffer : model.named_buffers()) {
+    const at::Tensor base = hash_values(seed, buffer_index++, buffer.value().sizes());
+    buffer.value().copy_(buffer.key().ends_with("running_mean") ? 0.1 * base : 1 + 0.25 * base);
+  }
 }
 
 void expect_parameter_checks(Model& model, bool gradients, const at::Tensor& table, double tolerance,
@@ -49,6 +70,13 @@ void expect_parameter_checks(Model& model, bool gradients, const at::Tensor& tab
                  what + " " + parameter.key());
   }
   EXPECT_EQ(row, table.size(0)) << what;
+}
+
+void expect_buffer_checks(Model& model, const at::Tensor& table, double tolerance, const std::string& what) {
+  const auto buffers = model.named_buffers();
+  ASSERT_EQ(static_cast<std::int64_t>(buffers.size()), table.size(0)) << what;
+  std::int64_t row = 0;
+  for (const auto& buffer : buffers) expect_check(buffer.value(), table[row++], tolerance, what + " " + buffer.key());
 }
 
 }  // namespace spankey::golden

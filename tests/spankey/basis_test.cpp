@@ -53,6 +53,13 @@ TEST(Basis, layouts) {
   const Basis own = make_basis(config(4, BasisLaw::uniform, Layout::per_layer), {10, 30, 20}, 3);
   EXPECT_FALSE(own.layers[0].equal(own.layers[1].narrow(1, 0, 10)));
   EXPECT_EQ(own.layers[2].sizes(), (std::vector<std::int64_t>{4, 20}));
+  // Blocks: one basis of all widths together, cut in order.
+  const at::Tensor wide = make_basis(config(4), {60}, 3).layers[0];
+  const Basis blocks = make_basis(config(4, BasisLaw::uniform, Layout::shared_blocks), {10, 30, 20}, 3);
+  EXPECT_TRUE(at::cat(blocks.layers, 1).equal(wide));
+  const Basis rows = make_basis(config(4, BasisLaw::orthonormal, Layout::shared_blocks), {10, 30, 20}, 3);
+  const at::Tensor whole = at::cat(rows.layers, 1).to(at::kDouble);
+  EXPECT_LT((whole.matmul(whole.t()) - at::eye(4, at::kDouble)).abs().max().item<double>(), 1e-6);
 }
 
 TEST(Basis, digest_sees_seed_shape_and_single_bits) {

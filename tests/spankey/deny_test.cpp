@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "spankey/schedule.h"
@@ -47,10 +48,12 @@ at::Tensor evaluate(const DenyLoss& loss, const Logits& l, bool with_none, const
 }
 
 TEST_F(Deny, registry_knows_every_mode_in_any_case) {
-  EXPECT_EQ(deny_loss_names(), (std::vector<std::string>{"none", "A", "A_soft", "B", "B_aux", "C", "cplus", "AC"}));
+  EXPECT_EQ(deny_loss_names(),
+            (std::vector<std::string>{"none", "A", "A_soft", "B", "B_aux", "BS", "C", "cplus", "AC"}));
   EXPECT_EQ(find_deny_loss("b_AUX").name, "B_aux");
   EXPECT_EQ(find_deny_loss("B").reject, RejectKind::reject_class);
   EXPECT_EQ(find_deny_loss("B_aux").reject, RejectKind::reject_head);
+  EXPECT_EQ(find_deny_loss("bs").reject, RejectKind::reject_class);
   EXPECT_EQ(find_deny_loss("none").per_sample, nullptr);
   EXPECT_ERROR(find_deny_loss("D"), ExitCode::bad_input,
                AllOf(HasSubstr("deny.mode"), HasSubstr("\"D\""), HasSubstr("cplus")));
@@ -103,6 +106,75 @@ TEST_F(Deny, without_injection_losses_take_their_closed_forms) {
     EXPECT_LT(l.correct.logits.grad().abs().max().item<double>(), 1e-15);
     const at::Tensor head = evaluate(find_deny_loss("B_aux"), l, with_none, config);
     EXPECT_TRUE(at::allclose(head, at::full_like(head, std::log(2.0))));
+  }
+}
+
+// BS = B + cross entropy of the class logits with a label that is not the true one, worked out in scalars here. The
+// wrong label is found from the loss: it must be one of the other classes, and over many samples each of them alike.
+TEST_F(Deny, mode_bs_teaches_each_wrong_class_alike) {
+  constexpr std::int64_t samples = 3000, real = classes - 1;
+  at::manual_seed(14);
+  const Output output{2 * at::randn({samples, classes}, at::kDouble), {}, {}};
+  const at::Tensor y = at::arange(samples, at::kLong).remainder(real);
+  const at::Tensor each = deny_bs({output, &output, nullptr, y, DenyConfig{}});
+  std::array<std::int64_t, real> shifts{};
+  for (std::int64_t i = 0; i < samples; ++i) {
+    double all = 0, semantic = 0;
+    std::array<double, classes> z{};
+    for (std::int64_t c = 0; c < classes; ++c) {
+      z[static_cast<std::size_t>(c)] = output.logits[i][c].item<double>();
+      all += std::exp(z[static_cast<std::size_t>(c)]);
+      if (c < real) semantic += std::exp(z[static_cast<std::size_t>(c)]);
+    }
+    int matches = 0;
+    for (std::int64_t shift = 0; shift < real; ++shift) {
+      const auto taught = static_cast<std::size_t>((y[i].item<std::int64_t>() + shift) % real);
+      const double expected = std::log(all) - z[real] + std::log(semantic) - z[taught];
+      if (std::abs(expected - each[i].item<double>()) > 1e-10) continue;
+      ++matches;
+      ++shifts[static_cast<std::size_t>(shift)];
+    }
+    ASSERT_EQ(matches, 1) << i;
+  }
+  EXPECT_EQ(shifts[0], 0);
+  const double share = static_cast<double>(samples) / (real - 1);
+  for (std::size_t shift = 1; shift < shifts.size(); ++shift)
+    EXPECT_NEAR(static_cast<double>(shifts[shift]), share, 5 * std::sqrt(share)) << shift;
+}
+
+// At its optimum BS has p_reject = 1, and of the class logits the true one is the least, the others are equal: where
+// the shifts are spread evenly, as over epochs.
+TEST_F(Deny, mode_bs_turns_the_order_round) {
+  const DenyConfig config;
+  const at::Tensor y = at::full({400}, 2, at::kLong);
+  at::Tensor z = at::tensor({0.0, 0.0, 5.0, 0.0, 0.0}, at::kDouble).unsqueeze(0).requires_grad_();
+  for (int i = 0; i < 300; ++i) {
+    const Output output{z.expand({400, 5}), {}, {}};
+    deny_bs({output, &output, nullptr, y, config}).mean().backward();
+    const at::NoGradGuard no_grad;
+    z.sub_(2.0 * z.grad());
+    z.mutable_grad().zero_();
+  }
+  EXPECT_EQ(z.narrow(1, 0, 4).argmin(1).item<std::int64_t>(), 2);
+  EXPECT_EQ(z.argmax(1).item<std::int64_t>(), 4);
+  const at::Tensor p = z.narrow(1, 0, 4).softmax(1)[0];
+  EXPECT_NEAR(p[0].item<double>(), 1.0 / 3, 0.08);
+}
+
+TEST_F(Deny, stop_gradient_leaves_the_correct_pass_alone) {
+  DenyConfig config;
+  for (const bool stop : {false, true}) {
+    config.stop_gradient = stop;
+    for (const char* name : {"C", "cplus", "AC"}) {
+      Logits l(15), same(15);
+      l.correct.logits.requires_grad_();
+      l.wrong.logits.requires_grad_();
+      const at::Tensor each = evaluate(find_deny_loss(name), l, false, config);
+      EXPECT_TRUE(each.equal(evaluate(find_deny_loss(name), same, false, DenyConfig{}))) << name;
+      each.sum().backward();
+      EXPECT_EQ(l.correct.logits.grad().defined() && l.correct.logits.grad().ne(0).any().item<bool>(), !stop) << name;
+      EXPECT_TRUE(l.wrong.logits.grad().ne(0).any().item<bool>()) << name;
+    }
   }
 }
 

@@ -5,8 +5,10 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "spankey/cpu_level.h"
 #include "spankey/inject_op.h"
@@ -18,6 +20,8 @@ namespace {
 at::Tensor oracle(const at::Tensor& h, const at::Tensor& key, const InjectionKind& kind) {
   const at::Tensor k = key.to(h.scalar_type()).expand({h.size(0), -1}).reshape(h.sizes());
   if (kind.inject == Inject::add) return h + kind.gamma * k;
+  if (kind.multiplier == Multiplier::exp) return h * at::exp(kind.gamma * at::tanh(k));
+  if (kind.multiplier == Multiplier::sym) return h * (1 + std::min(kind.gamma, 0.9) * at::tanh(k));
   return h * at::clamp(1 + kind.gamma * at::tanh(k), 0.1, 2.0);
 }
 
@@ -27,7 +31,13 @@ struct ThreadCount {
   int before;
 };
 
-const InjectionKind kinds[] = {{Inject::add, 0.7}, {Inject::mul, 0.5}, {Inject::mul, 2.0}};
+const InjectionKind kinds[] = {{Inject::add, 0.7},
+                               {Inject::mul, 0.5},
+                               {Inject::mul, 2.0},
+                               {Inject::mul, 0.5, Multiplier::exp},
+                               {Inject::mul, 2.0, Multiplier::exp},
+                               {Inject::mul, 0.5, Multiplier::sym},
+                               {Inject::mul, 2.0, Multiplier::sym}};
 
 double tolerance(at::ScalarType type) {
   return type == at::kDouble ? 1e-13 : 1e-6;
@@ -177,8 +187,10 @@ TEST(Injection, the_gradient_with_a_basis_is_that_of_the_whole_key) {
 
 TEST(Injection, gamma_zero_is_bitwise_the_identity) {
   const at::Tensor h = at::randn({9, 33});
-  for (const Inject inject : {Inject::add, Inject::mul})
-    EXPECT_TRUE(Injection::of_keys({0}, {at::randn({9, 33})}, {inject, 0.0}).apply(0, h).equal(h));
+  for (InjectionKind kind : kinds) {
+    kind.gamma = 0;
+    EXPECT_TRUE(Injection::of_keys({0}, {at::randn({9, 33})}, kind).apply(0, h).equal(h));
+  }
   EXPECT_FALSE(Injection::of_keys({0}, {at::randn({9, 33})}, {Inject::mul, 1e-3}).apply(0, h).equal(h));
 }
 
@@ -221,8 +233,66 @@ TEST(Injection, tanh_is_accurate_and_nan_stays) {
   const at::Tensor s = injection.apply(0, at::ones_like(k)).to(at::kDouble);
   EXPECT_LE((s - (1 + 0.45 * k.to(at::kDouble).tanh())).abs().max().item<double>(), 1.8e-7);
   const at::Tensor nan = at::full({1, 20}, std::numeric_limits<float>::quiet_NaN());
-  EXPECT_TRUE(Injection::of_keys({0}, {nan}, {}).apply(0, at::ones({1, 20})).isnan().all().item<bool>());
+  for (const Multiplier multiplier : {Multiplier::clamp, Multiplier::exp, Multiplier::sym})
+    EXPECT_TRUE(Injection::of_keys({0}, {nan}, {Inject::mul, 0.5, multiplier})
+                    .apply(0, at::ones({1, 20}))
+                    .isnan()
+                    .all()
+                    .item<bool>());
   EXPECT_TRUE(Injection::of_keys({0}, {at::ones({1, 20})}, {}).apply(0, nan).isnan().all().item<bool>());
+}
+
+// s(k) in closed form, float64 by libm: what the three multipliers do far out, where the clamp alone cuts off.
+TEST(Injection, multipliers_take_their_closed_forms) {
+  const at::Tensor k = at::linspace(-12, 12, 20001).reshape({1, -1});
+  const at::Tensor t = k.to(at::kDouble).tanh();
+  const auto multiplier = [&](Multiplier kind, double gamma) {
+    return Injection::of_keys({0}, {k}, {Inject::mul, gamma, kind}).apply(0, at::ones_like(k)).to(at::kDouble);
+  };
+  for (const double gamma : {0.3, 2.0, 6.0}) {
+    const at::Tensor e = multiplier(Multiplier::exp, gamma);
+    EXPECT_LE((e / (gamma * t).exp() - 1).abs().max().item<double>(), 4e-7 * (1 + gamma)) << gamma;
+    const at::Tensor s = multiplier(Multiplier::sym, gamma);
+    EXPECT_LE((s - (1 + std::min(gamma, 0.9) * t)).abs().max().item<double>(), 4e-7);
+    EXPECT_GT(s.min().item<double>(), 0.099);
+  }
+  EXPECT_LT(multiplier(Multiplier::exp, 6.0).min().item<double>(), 0.003);  // not cut off at 0.1
+  EXPECT_GT(multiplier(Multiplier::exp, 6.0).max().item<double>(), 400.0);  // nor at 2
+  EXPECT_FLOAT_EQ(multiplier(Multiplier::clamp, 6.0).max().item<float>(), 2.0f);
+  // Symmetric, as far as the grid is: sym about 1, exp about 1 in the logarithm; the clamp is neither.
+  const at::Tensor sym = multiplier(Multiplier::sym, 2.0), exp = multiplier(Multiplier::exp, 2.0);
+  EXPECT_LE((sym + sym.flip(1) - 2).abs().max().item<double>(), 2e-6);
+  EXPECT_LE((exp * exp.flip(1) - 1).abs().max().item<double>(), 4e-6);
+  const at::Tensor clamp = multiplier(Multiplier::clamp, 2.0);
+  EXPECT_GT((clamp + clamp.flip(1) - 2).abs().max().item<double>(), 0.05);
+  // Beyond what float holds the exponent is limited instead of overflowing.
+  EXPECT_TRUE(multiplier(Multiplier::exp, 500.0).isfinite().all().item<bool>());
+}
+
+// With 16 rows of the basis or more the multiplier is kept, with fewer it is formed again, and results past the caches
+// take another way out: all must agree with the oracle, for every part of a stack.
+TEST(Injection, the_way_back_of_a_stack_agrees_with_the_oracle) {
+  at::manual_seed(9);
+  for (const auto& [m, d] : {std::pair{4, 96}, {15, 96}, {16, 96}, {32, 96}, {32, 40000}, {8, 40007}}) {
+    for (const InjectionKind& kind : {kinds[0], kinds[2], kinds[4], kinds[6]}) {
+      const std::int64_t rows = d > 96 ? 110 : 5;
+      const at::Tensor basis = at::randn({m, d}), alphas = at::rand({rows, m}), one = at::rand({1, m}),
+                       key = at::randn({1, d});
+      const Injection stack = Injection::stack({{Injection::of_alphas({0}, {alphas}, {LayerBasis(basis)}, kind), rows},
+                                                {Injection::none(), 2},
+                                                {Injection::of_alphas({0}, {one}, {LayerBasis(basis)}, kind), 3},
+                                                {Injection::of_keys({0}, {key}, kind), 4}});
+      const at::Tensor keys =
+          at::cat({alphas.matmul(basis), at::zeros({2, d}), one.matmul(basis).expand({3, d}), key.expand({4, d})});
+      const at::Tensor h0 = at::randn({rows + 9, d}), upstream = at::randn({rows + 9, d});
+      at::Tensor h = h0.clone().requires_grad_(), h2 = h0.clone().requires_grad_();
+      const at::Tensor out = stack.apply(0, h), expected = oracle(h2, keys, kind);
+      expect_close(out, expected, 2e-5);
+      out.backward(upstream);
+      expected.backward(upstream);
+      expect_close(h.grad(), h2.grad(), 2e-5);
+    }
+  }
 }
 
 TEST(Injection, an_observer_sees_both_sides) {

@@ -41,7 +41,7 @@ TEST(KeyMaker, any_cut_of_the_batch_gives_the_same_bits) {
   const auto batch = samples(13);
   for (const Rescale rescale : {Rescale::batch, Rescale::key, Rescale::none}) {
     for (const bool plk : {false, true}) {
-      for (const Layout layout : {Layout::shared_prefix, Layout::per_layer}) {
+      for (const Layout layout : {Layout::shared_prefix, Layout::per_layer, Layout::shared_blocks}) {
         const KeyMaker keys = maker(config(rescale, plk, layout));
         for (const std::int64_t slot : {0, 1}) {
           const at::Tensor whole = keys_of(keys.correct(3, 5, batch, 0, 13), slot, 13);
@@ -162,6 +162,40 @@ TEST(KeyMaker, evaluation_follows_the_training_rule_unless_the_reference_is_aske
   const KeyMaker keys = maker(c);
   EXPECT_FALSE(keys_of(keys.evaluation_correct(0, 1), 0, 1).equal(keys_of(keys.evaluation_correct(1, 1), 0, 1)));
   EXPECT_FALSE(keys_of(keys.evaluation_wrong(0, 1), 0, 1).equal(keys_of(keys.evaluation_wrong(1, 1), 0, 1)));
+}
+
+// With blocks the standard deviation is that of both layers together, for valid and for wrong keys, whose parts are
+// not prefixes of one another.
+TEST(KeyMaker, blocks_share_one_factor_over_all_columns) {
+  const auto batch = samples(20);
+  for (const Rescale rescale : {Rescale::key, Rescale::batch}) {
+    const KeyMaker keys = maker(config(rescale, false, Layout::shared_blocks));
+    const auto both = [&](const Injection& key, std::int64_t rows) {
+      return at::cat({keys_of(key, 0, rows), keys_of(key, 1, rows)}, 1);
+    };
+    const at::Tensor valid = both(keys.correct(0, 0, batch, 0, 20), 20);
+    const at::Tensor deviations = rescale == Rescale::key ? valid.std(1) : valid.std();
+    EXPECT_LT((deviations - 0.5).abs().max().item<double>(), 1e-6);
+    EXPECT_GT((valid.narrow(1, 0, dims[0]).std(1) - 0.5).abs().max().item<double>(), 1e-4);  // of one block alone: not
+    const at::Tensor wrong = both(keys.wrong(0, 0, batch), 20);
+    EXPECT_NEAR((rescale == Rescale::key ? wrong[0] : wrong).std().item<double>(), 0.5, 1e-6);
+    EXPECT_FALSE(wrong[0].narrow(0, 0, dims[0]).equal(wrong[0].narrow(0, dims[0], dims[0])));
+    // One alpha: the same coefficients give both blocks.
+    const KeyConfig c = config(rescale, false, Layout::shared_blocks);
+    const at::Tensor whole = at::cat(make_basis(c, dims, 7).layers, 1).to(at::kDouble);
+    const at::Tensor alphas = std::get<0>(at::linalg_lstsq(whole.t(), valid.t()));
+    EXPECT_LT((whole.t().matmul(alphas) - valid.t()).abs().max().item<double>(), 1e-5);
+  }
+}
+
+TEST(KeyMaker, coefficients_follow_the_configured_law) {
+  KeyConfig c = config(Rescale::none);
+  c.alpha = AlphaLaw::sphere;
+  const at::Tensor basis = make_basis(c, dims, 7).layers[1].to(at::kDouble);
+  const at::Tensor k = keys_of(maker(c).correct(0, 0, samples(6), 0, 6), 1, 6);
+  EXPECT_LT((std::get<0>(at::linalg_lstsq(basis.t(), k.t())).norm(2, 0) - 1).abs().max().item<double>(), 1e-5);
+  const at::Tensor evaluation = keys_of(maker(c).evaluation_correct(2, 1), 1, 1);
+  EXPECT_NEAR(std::get<0>(at::linalg_lstsq(basis.t(), evaluation.t())).norm().item<double>(), 1, 1e-5);
 }
 
 // cos(k, k') of valid keys is 3/4 for coefficients on [0, 1).

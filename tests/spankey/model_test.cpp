@@ -1,6 +1,7 @@
 #include "spankey/model.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
@@ -17,28 +18,36 @@ namespace {
 
 using testing::AllOf, testing::HasSubstr;
 
+std::vector<std::int64_t> sample_shape_for(const std::string& name) {
+  if (name == "mlp") return {20};
+  if (name == "resnet18" || name == "vit_tiny") return {3, 32, 32};
+  return {1, 28, 28};
+}
+
 ModelOptions options_for(const std::string& name, bool reject_class = false, bool reject_head = false) {
-  return {.sample_shape = name == "mlp" ? std::vector<std::int64_t>{20} : std::vector<std::int64_t>{1, 28, 28},
-          .classes = 10,
-          .reject_class = reject_class,
-          .reject_head = reject_head};
+  return {
+      .sample_shape = sample_shape_for(name), .classes = 10, .reject_class = reject_class, .reject_head = reject_head};
 }
 
 at::Tensor batch_for(const std::string& name, std::int64_t n) {
+  at::set_num_threads(1);  // where other work wants the cores a second thread is waited for
   std::vector<std::int64_t> shape = options_for(name).sample_shape;
   shape.insert(shape.begin(), n);
   return at::randn(shape);
 }
 
 TEST(Model, registry_names_what_it_does_not_know) {
-  EXPECT_EQ(model_names(), (std::vector<std::string>{"mlp", "small_cnn"}));
+  EXPECT_EQ(model_names(), (std::vector<std::string>{"mlp", "small_cnn", "small_resnet", "resnet18", "vit_tiny"}));
   EXPECT_NE(make_model("Small_CNN", options_for("small_cnn")), nullptr);
   EXPECT_ERROR(make_model("resnet9000", options_for("mlp")), ExitCode::bad_input,
                AllOf(HasSubstr("resnet9000"), HasSubstr("small_cnn")));
   EXPECT_ERROR(make_model("mlp", options_for("small_cnn")), ExitCode::bad_input,
                AllOf(HasSubstr("mlp"), HasSubstr("1, 28, 28")));
-  EXPECT_ERROR(make_model("small_cnn", options_for("mlp")), ExitCode::bad_input,
-               AllOf(HasSubstr("small_cnn"), HasSubstr("20")));
+  for (const std::string& name : model_names()) {
+    ModelOptions other = options_for(name);
+    other.sample_shape = {2, 17};
+    EXPECT_ERROR(make_model(name, other), ExitCode::bad_input, AllOf(HasSubstr(name), HasSubstr("2, 17")));
+  }
 }
 
 TEST(Model, injection_points_and_outputs_have_the_declared_shapes) {
@@ -84,6 +93,61 @@ TEST(Model, initial_weights_are_uniform_on_their_bounds_and_a_function_of_the_se
   EXPECT_FALSE(model->parameters()[0].equal(again->parameters()[0]));
 }
 
+// Standard deviation 0 stands for a constant, here the expected mean.
+struct Expected {
+  double mean, deviation;
+  bool uniform = false;
+};
+
+void expect_drawn(const at::Tensor& value, const Expected& expected, const std::string& name) {
+  const at::Tensor v = value.detach().to(at::kDouble);
+  const auto n = static_cast<double>(v.numel());
+  if (expected.deviation == 0) {
+    EXPECT_TRUE(v.eq(expected.mean).all().item<bool>()) << name;
+    return;
+  }
+  const double kurtosis = expected.uniform ? 1.8 : 3.0;
+  EXPECT_NEAR(v.mean().item<double>(), expected.mean, 5 * expected.deviation / std::sqrt(n)) << name;
+  EXPECT_NEAR(v.square().mean().item<double>() / (expected.deviation * expected.deviation), 1,
+              5 * std::sqrt((kurtosis - 1) / n))
+      << name;
+  EXPECT_EQ(v.abs().max().item<double>() <= std::sqrt(3.0) * expected.deviation * (1 + 1e-6), expected.uniform) << name;
+}
+
+TEST(Model, residual_networks_and_the_transformer_start_like_the_references) {
+  const std::map<std::string, std::map<std::string, Expected>> cases = {
+      {"small_resnet",
+       {{"stem.0.weight", {0, 1 / std::sqrt(3 * 9.0), true}},
+        {"stem.1.weight", {1, 0}},
+        {"layer2.0.down.0.weight", {0, 1 / std::sqrt(3 * 32.0), true}},
+        {"layer3.1.bn2.bias", {0, 0}},
+        {"head.weight", {0, 1 / std::sqrt(3 * 128.0), true}}}},
+      {"resnet18",
+       {{"conv1.weight", {0, std::sqrt(2 / (64 * 9.0))}},
+        {"layer3.0.downsample.0.weight", {0, std::sqrt(2 / 256.0)}},
+        {"layer4.1.conv2.weight", {0, std::sqrt(2 / (512 * 9.0))}},
+        {"layer4.1.bn2.weight", {1, 0}},
+        {"layer4.1.bn2.bias", {0, 0}},
+        {"fc.weight", {0, 1 / std::sqrt(3 * 512.0), true}}}},
+      {"vit_tiny",
+       {{"cls_token", {0, 1e-6}},
+        {"pos_embed", {0, 0.02}},
+        {"patch_embed.proj.weight", {0, 1 / std::sqrt(3 * 48.0), true}},
+        {"patch_embed.proj.bias", {0, 1 / std::sqrt(3 * 48.0), true}},
+        {"blocks.7.attn.qkv.weight", {0, 0.02}},
+        {"blocks.7.attn.qkv.bias", {0, 0}},
+        {"blocks.0.norm1.weight", {1, 0}},
+        {"norm.bias", {0, 0}},
+        {"head.weight", {0, 0.02}},
+        {"head.bias", {0, 0}}}}};
+  for (const auto& [name, parameters] : cases) {
+    const auto model = make_model(name, options_for(name));
+    initialise(*model, 9);
+    const auto values = model->named_parameters();
+    for (const auto& [parameter, expected] : parameters) expect_drawn(values[parameter], expected, name + parameter);
+  }
+}
+
 // gamma = 0: no key, correct key and wrong key are the same function, bit by bit.
 TEST(Model, without_injection_strength_every_key_is_no_key) {
   for (const std::string& name : model_names()) {
@@ -91,8 +155,13 @@ TEST(Model, without_injection_strength_every_key_is_no_key) {
     initialise(*model, 1);
     const auto points = model->injection_points();
     KeyConfig key;
-    key.layers = {0, 1, 2};
-    const std::vector<std::int64_t> dims = {points[0].size(), points[1].size(), points[2].size()};
+    key.layers.clear();
+    std::vector<std::int64_t> dims;
+    for (const InjectionPoint& point : points) {
+      key.layers.push_back(static_cast<std::int64_t>(dims.size()));
+      dims.push_back(point.size());
+    }
+    model->eval();
     const at::Tensor x = batch_for(name, 4);
     for (const double gamma : {0.0, 0.5}) {
       key.gamma = gamma;
@@ -107,7 +176,8 @@ TEST(Model, without_injection_strength_every_key_is_no_key) {
 TEST(Model, passes_stacked_into_one_batch_give_what_separate_passes_give) {
   for (const std::string& name : model_names()) {
     const auto model = make_model(name, options_for(name, true));
-    EXPECT_FALSE(model->couples_samples());
+    EXPECT_EQ(model->couples_samples(), name.find("resnet") != std::string::npos);
+    if (model->couples_samples()) continue;
     initialise(*model, 1);
     const std::int64_t d = model->injection_points()[0].size();
     const InjectionKind kind;
@@ -175,16 +245,18 @@ TEST(Model, the_fused_mlp_leaves_out_what_no_loss_needs) {
 }
 
 TEST(Model, a_step_repeats_bit_by_bit) {
-  const at::Tensor x = batch_for("small_cnn", 32), y = at::arange(32, at::kLong).remainder(10);
-  std::vector<at::Tensor> first;
-  for (int round = 0; round < 3; ++round) {
-    const auto model = make_model("small_cnn", options_for("small_cnn"));
-    initialise(*model, 3);
-    at::cross_entropy_loss(model->forward(x, Injection::none()).logits, y).backward();
-    for (std::size_t i = 0; i < model->parameters().size(); ++i) {
-      const at::Tensor g = model->parameters()[i].grad().clone();
-      if (round == 0) first.push_back(g);
-      EXPECT_TRUE(g.equal(first[i])) << i;
+  for (const std::string& name : model_names()) {
+    const at::Tensor x = batch_for(name, 8), y = at::arange(8, at::kLong);
+    std::vector<at::Tensor> first;
+    for (int round = 0; round < 2; ++round) {
+      const auto model = make_model(name, options_for(name));
+      initialise(*model, 3);
+      at::cross_entropy_loss(model->forward(x, Injection::none()).logits, y).backward();
+      for (std::size_t i = 0; i < model->parameters().size(); ++i) {
+        const at::Tensor g = model->parameters()[i].grad().clone();
+        if (round == 0) first.push_back(g);
+        EXPECT_TRUE(g.equal(first[i])) << name << i;
+      }
     }
   }
 }

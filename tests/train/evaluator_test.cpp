@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "data/assembler.h"
+#include "support/expect_error.h"
 #include "train/coordinator.h"
 #include "train/experiment.h"
 
@@ -68,16 +69,102 @@ TEST(Evaluator, ReferenceProtocolDrawsAKeyForEachBatch) {
   EXPECT_EQ(one["wrong_key"]["accuracy"]["keys"], 1024 / 128);
 }
 
+// Means, quantiles (linear between order statistics) and the t-interval (t_3 = 3.182446 at 97.5 %) by hand.
 TEST(AccessReport, MeanIsOverSamplesAndSpreadOverKeys) {
+  const auto key = [](double accuracy, double samples) {
+    return AccessFigures{.accuracy = accuracy, .reject_fraction = {}, .samples = samples};
+  };
   SplitAccess access;
-  access.correct_key = {{.accuracy = 1.0, .reject_fraction = {}}, {.accuracy = 0.5, .reject_fraction = {}}};
-  access.wrong_key = access.correct_key;
-  access.weights = {30.0, 10.0};
+  access.correct_key = {key(1.0, 30), key(0.5, 10)};
+  access.families = {{"negated", {key(0.1, 5), key(0.2, 5), key(0.4, 5), key(0.9, 5)}}, {"gaussian", {key(0.3, 5)}}};
   const auto json = to_json(access);
-  EXPECT_DOUBLE_EQ(json["correct_key"]["accuracy"]["mean"], 0.875);
-  EXPECT_DOUBLE_EQ(json["correct_key"]["accuracy"]["sd"], std::sqrt(0.125));
-  EXPECT_DOUBLE_EQ(json["correct_key"]["accuracy"]["min"], 0.5);
+  const auto& correct = json["correct_key"]["accuracy"];
+  EXPECT_DOUBLE_EQ(correct["mean"], 0.875);
+  EXPECT_DOUBLE_EQ(correct["sd"], std::sqrt(0.125));
+  EXPECT_DOUBLE_EQ(correct["min"], 0.5);
   EXPECT_TRUE(json["no_key"]["reject_fraction"].is_null());
+  EXPECT_EQ(json["wrong_family"], "negated");
+  EXPECT_EQ(json["wrong_key"], json["families"]["negated"]);
+  EXPECT_EQ(json["families"].size(), 2U);
+  const auto& wrong = json["wrong_key"]["accuracy"];
+  EXPECT_DOUBLE_EQ(wrong["quantiles"]["q50"], 0.3);
+  EXPECT_DOUBLE_EQ(wrong["quantiles"]["q25"], 0.175);
+  EXPECT_NEAR(wrong["quantiles"]["q95"], 0.825, 1e-12);
+  const double half = 3.182446 * std::sqrt((0.09 + 0.04 + 0.25 + 0.0) / 3) / 2;
+  EXPECT_NEAR(wrong["ci95"][0], 0.4 - half, 1e-6);
+  EXPECT_NEAR(wrong["ci95"][1], 0.4 + half, 1e-6);
+  EXPECT_TRUE(json["families"]["gaussian"]["accuracy"]["ci95"].is_null());
+}
+
+TEST(Evaluator, FamiliesAndNormsAreMeasuredBesideTheRest) {
+  const auto maker = key_maker(experiment());
+  const auto self = std::move(make_thread_communicators(1)[0]);
+  const Evaluator evaluator(experiment(), maker, *self);
+  const auto plain = to_json(evaluator.evaluate(2, false));
+  const auto json = to_json(evaluator.evaluate(
+      {.keys = 2, .families = {&find_key_family("scaled"), &find_key_family("gaussian")}, .norms = {1.0, 4.0}}));
+  EXPECT_EQ(json["wrong_family"], "scaled");
+  EXPECT_EQ(json["families"]["gaussian"], plain["wrong_key"]);
+  EXPECT_EQ(json["correct_key"], plain["correct_key"]);
+  ASSERT_EQ(json["norm_sweep"].size(), 2U);
+  EXPECT_EQ(json["norm_sweep"][0]["correct_key"], plain["correct_key"]);
+  EXPECT_EQ(json["norm_sweep"][0]["wrong_key"], plain["wrong_key"]);
+  EXPECT_NE(json["norm_sweep"][1]["wrong_key"], plain["wrong_key"]);  // negative control
+  const auto table = access_table(json);
+  EXPECT_NE(table.find("worst case: "), std::string::npos) << table;
+  EXPECT_NE(table.find("norm of keys"), std::string::npos) << table;
+  EXPECT_EQ(access_table(plain).find("worst case: "), std::string::npos);
+}
+
+// gamma 2 and standard deviation 1: .314 of the entries at 0.1 and .291 at 2 under a Gaussian key, by quadrature
+// (method of the paper; 784 + 1568 entries, 16 keys: four standard errors are .011).
+TEST(Evaluator, SaturationOfTheMultiplierIsReported) {
+  const auto report = [](const std::string& key) {
+    const auto made = make_experiment(parse_config("[key]\nlayers=[0,2]\n" + key, "test"));
+    const auto self = std::move(make_thread_communicators(1)[0]);
+    return to_json(Evaluator(made, key_maker(made), *self).evaluate(16, false))["multiplier_saturation"];
+  };
+  const auto strong = report("gamma=2.0\ntarget_std=1.0\n");
+  EXPECT_NEAR(strong["wrong_key"]["low"], 0.314, 0.011);
+  EXPECT_NEAR(strong["wrong_key"]["high"], 0.291, 0.011);
+  const auto weak = report("gamma=0.5\n");
+  EXPECT_EQ(weak["correct_key"]["low"], 0.0);
+  EXPECT_EQ(weak["correct_key"]["high"], 0.0);
+  EXPECT_TRUE(report("gamma=2.0\nmultiplier='sym'\n").is_null());
+  EXPECT_TRUE(report("inject='add'\n").is_null());
+}
+
+TEST(Evaluator, TwinsAreMeasuredByTheirOwnRule) {
+  const auto twin = [](const std::string& name) {
+    return make_experiment(
+        parse_config("[key]\nlayers=[0,2]\n[deny]\nmode='B'\n[train]\ntwin='" + name + "'\n", "test"));
+  };
+  const auto evaluate = [](const Experiment& made) {
+    const KeyMaker maker(made.config, make_basis(made.config.key, made.key_dims, 42));
+    const auto self = std::move(make_thread_communicators(1)[0]);
+    return to_json(Evaluator(made, maker, *self).evaluate(3, false));
+  };
+  const auto vanilla = twin("vanilla");
+  EXPECT_EQ(vanilla.deny->name, "none");
+  const auto plain = evaluate(vanilla);
+  EXPECT_EQ(plain["correct_key"]["accuracy"]["mean"], plain["no_key"]["accuracy"]);
+  EXPECT_EQ(plain["wrong_key"]["accuracy"]["max"], plain["no_key"]["accuracy"]);
+  EXPECT_TRUE(plain["no_key"]["reject_fraction"].is_null());
+  const auto fixed = evaluate(twin("fixed_key"));
+  EXPECT_EQ(fixed["correct_key"]["accuracy"]["keys"], 1);
+  EXPECT_EQ(fixed["wrong_key"]["accuracy"]["keys"], 3);
+  const auto noise = evaluate(twin("noise"));
+  EXPECT_EQ(noise["correct_key"], evaluate(twin("none"))["correct_key"]);
+  EXPECT_NE(noise["correct_key"]["accuracy"]["mean"], noise["no_key"]["accuracy"]);
+}
+
+TEST(Experiment, UnknownFamiliesAreNamed) {
+  for (const char* key : {"eval.families", "deny.families"}) {
+    const auto config = parse_config("", "test", {std::string(key) + "=['Gaussian', 'negeted']"});
+    EXPECT_ERROR(make_experiment(config), ExitCode::bad_input,
+                 testing::AllOf(testing::HasSubstr(key), testing::HasSubstr("negeted"),
+                                testing::HasSubstr("did you mean 'negated'"), testing::HasSubstr("low_frequency")));
+  }
 }
 
 }  // namespace

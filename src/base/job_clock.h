@@ -1,0 +1,42 @@
+// How much time the batch system leaves this job.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace spankey {
+
+// Seconds of what `squeue -o %L` prints: "days-hours:minutes:seconds" without what is zero in front. None for
+// "UNLIMITED", "NOT_SET", "INVALID" and whatever else is not a time.
+std::optional<double> parse_time_left(std::string_view text);
+
+// Under Slurm it counts down to SLURM_JOB_END_TIME (Slurm 23.02 and later), else to what squeue says; elsewhere the
+// time is infinite.
+class JobClock {
+ public:
+  // `variable` returns an environment variable or nullptr; `squeue` returns what "squeue -h -j ID -o %L" prints for the
+  // id, empty where it fails.
+  using Variable = std::function<const char*(const char*)>;
+  using Squeue = std::function<std::string(const std::string& id)>;
+  JobClock();  // of this process
+  JobClock(Variable variable, Squeue squeue);
+
+  double seconds_left() const;  // infinite where nothing is known
+  // Asks squeue: the limit may have been raised since.
+  void update();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void count_down(double seconds);
+
+  Variable variable_;
+  Squeue squeue_;
+  std::optional<Clock::time_point> end_;
+};
+
+}  // namespace spankey

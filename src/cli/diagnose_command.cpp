@@ -1,0 +1,64 @@
+#include <ATen/Parallel.h>
+#include <nlohmann/json.hpp>
+
+#include <memory>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "train/diagnose.h"
+
+namespace spankey::cli {
+namespace {
+
+struct Arguments {
+  std::string run;
+  std::vector<std::string> overrides;
+  DiagnoseOptions options;
+  std::string out;
+  bool json = false;
+};
+
+ExitCode run_diagnose(const Arguments& arguments, Communicator& communicator) {
+  const RunDirectory directory{arguments.run};
+  auto loaded = load_run(directory, arguments.overrides, communicator);
+  at::set_num_threads(resolve_threads(loaded.experiment.config, communicator.local_size()));
+  const auto diagnosis = diagnose(loaded, arguments.options, communicator);
+  if (communicator.rank() != 0) return ExitCode::done;
+  const auto folder = arguments.out.empty() ? directory.root / "diagnose" : std::filesystem::path(arguments.out);
+  if (!write_diagnosis(diagnosis, folder))
+    log::warning("gnuplot is not installed: {} holds the data and commands of the plots, but no pictures",
+                 folder.string());
+  fmt::print("{}", arguments.json
+                       ? diagnosis.figures.dump(2) + "\n"
+                       : diagnosis_markdown(diagnosis.figures) +
+                             fmt::format("\nwritten to {}: diagnose.json, diagnose.md, plots\n", folder.string()));
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_diagnose(CLI::App& app, Action& action) {
+  auto* command =
+      app.add_subcommand("diagnose", "Set what the mathematics predicts for a trained run beside what is measured");
+  const auto arguments = std::make_shared<Arguments>();
+  command->add_option("RUN", arguments->run, "run directory")->required();
+  command->add_option("OVERRIDES", arguments->overrides, "key=value, for example data.file=mnist.h5");
+  command->add_option("--samples", arguments->options.samples, "test samples, evenly spread; at most all")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
+  command->add_option("--keys", arguments->options.keys, "valid and wrong keys")
+      ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 20));
+  command
+      ->add_option("--out", arguments->out, "where diagnose.json, diagnose.md and the plots go; default: RUN/diagnose")
+      ->default_str("");
+  command->add_flag("--json", arguments->json, "print JSON");
+  command->footer("Every figure is explained in docs/diagnostics.md.");
+  command->callback([arguments, &action] {
+    action = [arguments] {
+      const auto config = load_config(RunDirectory{arguments->run}.config(), arguments->overrides);
+      return with_communicator(config.dist,
+                               [&](Communicator& communicator) { return run_diagnose(*arguments, communicator); });
+    };
+  });
+}
+
+}  // namespace spankey::cli

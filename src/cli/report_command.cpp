@@ -1,0 +1,48 @@
+#include <memory>
+
+#include "base/log.h"
+#include "cli/command.h"
+#include "study/report.h"
+
+namespace spankey::cli {
+namespace {
+
+struct Arguments {
+  std::vector<std::string> directories;
+  std::string out, published;
+};
+
+ExitCode report(const Arguments& arguments) {
+  ReportOptions options;
+  options.directories.assign(arguments.directories.begin(), arguments.directories.end());
+  options.out = !arguments.out.empty()              ? std::filesystem::path(arguments.out)
+                : arguments.directories.size() == 1 ? options.directories.front() / "report"
+                                                    : std::filesystem::path("report");
+  options.published = arguments.published;
+  const auto written = write_report(options);
+  if (written.gnuplot_missing)
+    log::warning("gnuplot is not installed: tables are written, plots are left as data and commands in {}",
+                 (options.out / "plots").string());
+  fmt::print("{} runs{}: {}\n", written.runs,
+             written.damaged > 0 ? fmt::format(", {} damaged ones left out", written.damaged) : "",
+             (options.out / "index.html").string());
+  return ExitCode::done;
+}
+
+}  // namespace
+
+void add_report(CLI::App& app, Action& action) {
+  auto* command = app.add_subcommand("report", "Tables, plots and one page about a run, a sweep or a folder of runs");
+  const auto arguments = std::make_shared<Arguments>();
+  command->add_option("DIR", arguments->directories, "run directories, sweep directories, or folders that hold them")
+      ->required();
+  command->add_option("--out", arguments->out, "where the report goes; default: DIR/report, or report for several")
+      ->default_str("");
+  command
+      ->add_option("--published", arguments->published,
+                   "figures to set beside ours; default: configs/paper/published.toml")
+      ->default_str("");
+  command->callback([arguments, &action] { action = [arguments] { return report(*arguments); }; });
+}
+
+}  // namespace spankey::cli

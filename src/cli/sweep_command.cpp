@@ -1,0 +1,177 @@
+#include <fmt/ranges.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+
+#include "base/shutdown.h"
+#include "cli/command.h"
+#include "study/attempt.h"
+#include "study/local_executor.h"
+#include "study/mpi_executor.h"
+#include "study/slurm_executor.h"
+#include "study/sweep.h"
+#include "train/together.h"
+
+namespace spankey::cli {
+namespace {
+
+struct SweepArguments {
+  std::string file;
+  std::string directory;
+  std::string executor = "auto", sbatch;
+  bool json = false, yes = false, retry_failed = false;
+  int jobs = 1, ranks_per_trial = 1, nice = 0, max_running = 0;
+};
+
+std::filesystem::path directory_of(const SweepArguments& arguments) {
+  if (arguments.file.empty() && arguments.directory.empty())
+    fail_input("which sweep? accepted: SWEEP.toml, or --dir with its folder");
+  const auto directory = arguments.directory.empty() ? "runs" / std::filesystem::path(arguments.file).stem()
+                                                     : std::filesystem::path(arguments.directory);
+  return std::filesystem::absolute(directory).lexically_normal();
+}
+
+// Works the sweep out and gets D ready for workers: the plan is written, failed trials are opened again as asked.
+SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
+  const auto directory = directory_of(arguments);
+  auto plan = make_plan(load_sweep_file(arguments.file), {.directory = directory, .many_trials = arguments.yes});
+  save_plan(plan, directory);
+  std::filesystem::remove(cancel_marker(directory));
+  Ledger ledger(plan.store);
+  const auto reopened = reopen_failed(plan, ledger, arguments.retry_failed ? RetryFailed::all : retry);
+  if (reopened > 0) fmt::print("{} failed trials are tried again\n", reopened);
+  const auto counts = count_trials(plan, ledger);
+  fmt::print("{}: {} trials, {} done before, {} failed before; in {}\n", plan.name, counts.trials, counts.done,
+             counts.failed, plan.store.string());
+  return plan;
+}
+
+ExitCode work_locally(const SweepArguments& arguments, const SweepPlan& plan, bool wait_for_others) {
+  Ledger ledger(plan.store);
+  shutdown::install_handlers();
+  return run_local(plan, ledger, train_command(plan, ledger, arguments.ranks_per_trial),
+                   {.directory = directory_of(arguments),
+                    .jobs = arguments.jobs,
+                    .ranks_per_trial = arguments.ranks_per_trial,
+                    .nice = arguments.nice,
+                    .wait_for_others = wait_for_others});
+}
+
+ExitCode run_in_mpi(const SweepArguments& arguments, RetryFailed retry) {
+  return with_communicator(DistConfig{}, [&](Communicator& world) {
+    std::string text;
+    together(world, [&] {
+      if (world.rank() == 0) text = plan_json(prepare(arguments, retry));
+    });
+    const auto plan = parse_plan(world.broadcast_string(text, 0), "plan sent by rank 0");
+    Ledger ledger(plan.store);
+    return run_mpi(plan, ledger, {.directory = directory_of(arguments), .ranks_per_trial = arguments.ranks_per_trial},
+                   world);
+  });
+}
+
+ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
+  const auto plan = prepare(arguments, retry);
+  const auto waiting = count_trials(plan, Ledger(plan.store)).waiting;
+  const auto ids = submit_to_slurm(plan, waiting,
+                                   {.directory = directory_of(arguments),
+                                    .script = arguments.sbatch,
+                                    .ranks_per_trial = arguments.ranks_per_trial,
+                                    .nice = arguments.nice,
+                                    .max_running = arguments.max_running});
+  fmt::print("{} waiting trials; submitted: {}; `spankey sweep status --dir {}` tells how far they are\n", waiting,
+             ids.empty() ? "nothing" : fmt::format("{}", fmt::join(ids, " ")), directory_of(arguments).string());
+  return ExitCode::done;
+}
+
+ExitCode run_sweep(const SweepArguments& arguments, RetryFailed retry) {
+  if (arguments.executor == "slurm") return run_in_slurm(arguments, retry);
+  const auto variable = [](const char* name) -> const char* { return std::getenv(name); };
+  const bool under_mpirun = resolve_backend(Backend::auto_, variable) == Backend::mpi;
+  if (arguments.executor == "mpi" || (arguments.executor == "auto" && under_mpirun))
+    return run_in_mpi(arguments, retry);
+  if (under_mpirun) fail_input("--executor local: started by mpirun; accepted: mpi, or local without mpirun");
+  return work_locally(arguments, prepare(arguments, retry), /*wait_for_others=*/true);
+}
+
+ExitCode show_plan(const SweepArguments& arguments) {
+  const auto plan =
+      make_plan(load_sweep_file(arguments.file), {.directory = directory_of(arguments), .many_trials = arguments.yes});
+  fmt::print("{}", plan_text(plan, Ledger(plan.store), arguments.json));
+  return ExitCode::done;
+}
+
+ExitCode show_status(const SweepArguments& arguments) {
+  const auto plan = load_plan(directory_of(arguments));
+  fmt::print("{}", status_text(plan, Ledger(plan.store), arguments.json));
+  return ExitCode::done;
+}
+
+ExitCode cancel(const SweepArguments& arguments) {
+  const auto directory = directory_of(arguments);
+  const auto plan = load_plan(directory);
+  const auto running = cancel_sweep(plan, Ledger(plan.store), directory);
+  cancel_in_slurm(directory);
+  fmt::print("{} running trials are asked for a checkpoint; `spankey sweep resume` goes on\n", running);
+  return ExitCode::done;
+}
+
+using Step = ExitCode (*)(const SweepArguments&);
+
+struct StepEntry {
+  const char* name;
+  const char* help;
+  Step step;
+  bool needs_file;  // otherwise --dir is enough
+};
+
+constexpr std::array steps{
+    StepEntry{"plan", "Print the trials and their estimated cost; runs nothing", show_plan, true},
+    StepEntry{"run", "Run the trials that are not done",
+              [](const SweepArguments& a) { return run_sweep(a, RetryFailed::none); }, true},
+    StepEntry{"resume", "Go on after a kill: as run, and trials that a signal ended are tried again",
+              [](const SweepArguments& a) { return run_sweep(a, RetryFailed::crashed); }, true},
+    StepEntry{"status", "Count what is done, from files alone", show_status, false},
+    StepEntry{"cancel", "Ask all workers to stop with checkpoints", cancel, false},
+    StepEntry{"work", "Help with a sweep that `run` has started: take trials until none is free",
+              [](const SweepArguments& a) { return work_locally(a, load_plan(directory_of(a)), false); }, false},
+};
+
+void add_options(CLI::App& command, const std::string& name, SweepArguments& arguments) {
+  command.add_option("--dir", arguments.directory, "where the sweep lives; default: runs/<name of the file>");
+  const bool starts = name == "run" || name == "resume";
+  if (name == "plan" || name == "status") command.add_flag("--json", arguments.json, "print JSON");
+  if (starts || name == "plan") command.add_flag("--yes", arguments.yes, "more than 100,000 trials are meant");
+  if (starts || name == "work") {
+    command.add_option("--jobs", arguments.jobs, "local: trials at a time")->check(CLI::Range(1, 4096));
+    command.add_option("--ranks-per-trial", arguments.ranks_per_trial, "ranks of each trial")
+        ->check(CLI::Range(1, 4096));
+    command.add_option("--nice", arguments.nice, "niceness of the trials")->check(CLI::Range(0, 19));
+  }
+  if (!starts) return;
+  command.add_option("--executor", arguments.executor, "auto: mpi under mpirun, local otherwise")
+      ->check(CLI::IsMember({"auto", "local", "mpi", "slurm"}));
+  command.add_option("--max-running", arguments.max_running, "slurm: workers at a time; 0: no limit")
+      ->check(CLI::Range(0, 1'000'000));
+  command.add_option("--sbatch", arguments.sbatch, "slurm: a script in place of launch/sweep.sbatch");
+  command.add_flag("--retry-failed", arguments.retry_failed, "try every failed trial again");
+}
+
+}  // namespace
+
+void add_sweep(CLI::App& app, Action& action) {
+  auto* sweep = app.add_subcommand("sweep", "Run a grid of trials: plan, run, status, resume, cancel");
+  sweep->require_subcommand(1);
+  const auto arguments = std::make_shared<SweepArguments>();
+  for (const auto& entry : steps) {
+    auto* command = sweep->add_subcommand(entry.name, entry.help);
+    command->add_option("SWEEP", arguments->file, "sweep (TOML)")->required(entry.needs_file);
+    add_options(*command, entry.name, *arguments);
+    command->callback(
+        [arguments, step = entry.step, &action] { action = [arguments, step] { return step(*arguments); }; });
+  }
+}
+
+}  // namespace spankey::cli

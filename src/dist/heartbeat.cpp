@@ -1,0 +1,404 @@
+#include "dist/heartbeat.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/ranges.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <list>
+#include <type_traits>
+#include <utility>
+
+#include "base/error.h"
+
+namespace spankey {
+namespace {
+
+constexpr std::chrono::milliseconds patience_to_connect{3000};
+constexpr std::chrono::milliseconds patience_for_welcome{10000};  // somebody listens there: rank 0 may be busy
+constexpr std::size_t most_named = 4;
+
+enum class Kind : std::uint32_t { hello, welcome, state, complaint, farewell, verdict };
+
+// All ranks run the same program on the same kind of machine, so a struct may travel as it is.
+struct Message {
+  std::uint64_t secret = 0;
+  Kind kind = Kind::state;
+  std::int32_t rank = 0;
+  std::int32_t exit_code = 0;
+  std::uint8_t waiting = 0, in_step = 0;
+  std::uint16_t length = 0;  // of text
+  std::uint64_t collectives = 0;
+  char text[480] = {};
+};
+static_assert(std::is_trivially_copyable_v<Message> && sizeof(Message) == 512);
+
+Message make_message(Kind kind, const std::string& text = {}) {
+  Message message;
+  message.kind = kind;
+  message.length = static_cast<std::uint16_t>(std::min(text.size(), sizeof message.text));
+  std::memcpy(message.text, text.data(), message.length);
+  return message;
+}
+
+Message make_message(Kind kind, const RankState& state) {
+  auto message = make_message(kind, state.place);
+  message.collectives = state.collectives;
+  message.waiting = state.waiting ? 1 : 0;
+  message.in_step = state.in_step ? 1 : 0;
+  return message;
+}
+
+Message make_message(const Verdict& verdict) {
+  auto message = make_message(Kind::verdict, verdict.sentence);
+  message.exit_code = verdict.exit_code;
+  return message;
+}
+
+std::string text_of(const Message& message) {
+  return {message.text, std::min<std::size_t>(message.length, sizeof message.text)};
+}
+
+class Socket {
+ public:
+  explicit Socket(int descriptor = -1) : descriptor_(descriptor) {}
+  Socket(Socket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  Socket& operator=(Socket&& other) noexcept {
+    std::swap(descriptor_, other.descriptor_);
+    return *this;
+  }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  ~Socket() { reset(); }
+
+  int get() const { return descriptor_; }
+  void reset() {
+    if (descriptor_ >= 0) close(std::exchange(descriptor_, -1));
+  }
+  bool readable(std::chrono::milliseconds patience) const {
+    pollfd wanted{descriptor_, POLLIN, 0};
+    return poll(&wanted, 1, static_cast<int>(patience.count())) == 1;
+  }
+
+ private:
+  int descriptor_;
+};
+
+// Messages over one connection.
+class Link {
+ public:
+  Link(Socket socket, int rank, std::uint64_t secret) : socket_(std::move(socket)), rank_(rank), secret_(secret) {
+    const int on = 1;
+    setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+
+  int descriptor() const { return socket_.get(); }
+  bool ended() const { return ended_; }
+
+  void send(Message message) {
+    if (cut_short_ || ended_) return;
+    message.rank = rank_;
+    message.secret = secret_;
+    const auto sent = ::send(socket_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    // A peer that has not read for hours is past its timeout; half a message would garble the rest.
+    cut_short_ = sent >= 0 && sent < static_cast<ssize_t>(sizeof message);
+  }
+
+  std::vector<Message> receive() {
+    std::vector<Message> messages;
+    while (!ended_) {
+      auto* const free = reinterpret_cast<char*>(&incoming_) + filled_;
+      const auto count = recv(socket_.get(), free, sizeof incoming_ - filled_, MSG_DONTWAIT);
+      if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) break;
+      if (count <= 0) ended_ = true;
+      if (count > 0) filled_ += static_cast<std::size_t>(count);
+      if (filled_ < sizeof incoming_) continue;
+      filled_ = 0;
+      if (incoming_.secret != secret_) ended_ = true;
+      if (!ended_) messages.push_back(incoming_);
+    }
+    return messages;
+  }
+
+ private:
+  Socket socket_;
+  int rank_;  // of this side
+  std::uint64_t secret_;
+  Message incoming_;
+  std::size_t filled_ = 0;
+  bool cut_short_ = false;
+  bool ended_ = false;
+};
+
+double seconds_since(Heartbeat::Clock::time_point then) {
+  return std::chrono::duration<double>(Heartbeat::Clock::now() - then).count();
+}
+
+Verdict gone(int rank, const std::string& place) {
+  return {static_cast<int>(ExitCode::run_failed),
+          fmt::format("rank {} is gone: its process has ended without a farewell; it was last heard of at {}", rank,
+                      place)};
+}
+
+Verdict silent(int rank, const std::string& place, double seconds, double timeout_seconds) {
+  return {static_cast<int>(ExitCode::run_failed),
+          fmt::format("rank {} has given no sign of life for {:.1f} s (dist.timeout_seconds = {:g}): dead, stopped or "
+                      "cut off; it was last heard of at {}",
+                      rank, seconds, timeout_seconds, place)};
+}
+
+// The other end of a connection, as this side knows it.
+struct Peer {
+  Peer(Link connection, int number) : link(std::move(connection)), rank(number) {}
+
+  void hear(const Message& message) {
+    heard = Heartbeat::Clock::now();
+    if (message.kind == Kind::farewell) left = true;
+    if (message.kind != Kind::state && message.kind != Kind::complaint) return;
+    state = {message.collectives, message.waiting != 0, message.in_step != 0, text_of(message)};
+  }
+  std::optional<Verdict> judge(double timeout_seconds) const {
+    if (left) return {};
+    if (link.ended()) return gone(rank, state.place);
+    const double seconds = seconds_since(heard);
+    if (seconds > timeout_seconds) return silent(rank, state.place, seconds, timeout_seconds);
+    return {};
+  }
+
+  Link link;
+  int rank;  // -1: has not said yet
+  Heartbeat::Clock::time_point heard = Heartbeat::Clock::now();
+  RankState state{.place = "the start"};
+  bool left = false;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Rank 0
+
+std::uint64_t random_secret() {
+  std::uint64_t secret = 0;
+  if (getrandom(&secret, sizeof secret, 0) != sizeof secret) fail_run("no random number: {}", std::strerror(errno));
+  return secret;
+}
+
+// Rank 0 has a connection to each of perhaps thousands of ranks, and HDF5 wants files besides.
+void allow_many_files() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void list_addresses(HeartbeatInvitation& invitation) {
+  ifaddrs* list = nullptr;
+  if (getifaddrs(&list) != 0) fail_run("no list of network addresses: {}", std::strerror(errno));
+  for (const bool loopback : {false, true}) {
+    for (const auto* entry = list; entry; entry = entry->ifa_next) {
+      if (!entry->ifa_addr || entry->ifa_addr->sa_family != AF_INET || !(entry->ifa_flags & IFF_UP) ||
+          ((entry->ifa_flags & IFF_LOOPBACK) != 0) != loopback ||
+          invitation.address_count == HeartbeatInvitation::most_addresses)
+        continue;
+      sockaddr_in address{};
+      std::memcpy(&address, entry->ifa_addr, sizeof address);
+      invitation.addresses[invitation.address_count++] = address.sin_addr.s_addr;
+    }
+  }
+  freeifaddrs(list);
+}
+
+class Host final : public HeartbeatHost {
+ public:
+  explicit Host(double timeout_seconds)
+      : timeout_seconds_(timeout_seconds), door_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+    allow_many_files();
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    socklen_t length = sizeof address;
+    if (door_.get() < 0 || bind(door_.get(), reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+        listen(door_.get(), SOMAXCONN) != 0 ||
+        getsockname(door_.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0)
+      fail_run("no TCP port for the heartbeat of the ranks: {}", std::strerror(errno));
+    invitation_.port = address.sin_port;
+    invitation_.secret = random_secret();
+    list_addresses(invitation_);
+  }
+
+  const HeartbeatInvitation& invitation() const override { return invitation_; }
+
+  void admit(std::chrono::milliseconds patience) override {
+    if (door_.readable(patience)) {
+      const int guest = accept4(door_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+      if (guest >= 0) peers_.emplace_back(Link(Socket(guest), /*rank=*/0, invitation_.secret), -1);
+    }
+    for (auto& peer : peers_) {
+      if (peer.rank >= 0) continue;
+      for (const auto& message : peer.link.receive())
+        if (message.kind == Kind::hello) peer.rank = message.rank;
+      if (peer.rank >= 0) peer.link.send(make_message(Kind::welcome));
+    }
+    peers_.remove_if([](const Peer& peer) { return peer.rank < 0 && peer.link.ended(); });
+  }
+
+  void close_door() override {
+    door_.reset();
+    peers_.remove_if([](const Peer& peer) { return peer.rank < 0; });
+    peers_.sort([](const Peer& a, const Peer& b) { return a.rank < b.rank; });
+    for (auto& peer : peers_) peer.heard = Clock::now();
+  }
+
+  // Those that have ended would be readable for ever.
+  std::vector<int> sockets() const override {
+    std::vector<int> result;
+    for (const auto& peer : peers_)
+      if (!peer.link.ended()) result.push_back(peer.link.descriptor());
+    return result;
+  }
+
+  void send(const RankState& mine) override { tell_all(make_message(Kind::state, mine)); }
+
+  std::optional<Verdict> receive(const RankState& mine) override {
+    std::optional<Verdict> verdict;
+    for (auto& peer : peers_) {
+      for (const auto& message : peer.link.receive()) {
+        peer.hear(message);
+        if (message.kind == Kind::verdict && !verdict) verdict = Verdict{message.exit_code, text_of(message)};
+        if (message.kind == Kind::complaint) complaint_ = true;
+      }
+    }
+    for (const auto& peer : peers_)
+      if (!verdict) verdict = peer.judge(timeout_seconds_);
+    if (!verdict && complaint_) verdict = name_the_late(mine);
+    if (verdict) announce(*verdict);
+    return verdict;
+  }
+
+  bool judge_in_step() const override { return true; }
+
+  void forgive(Clock::duration gap) override {
+    for (auto& peer : peers_) peer.heard += gap;
+  }
+
+  void complain(const RankState&) override { complaint_ = true; }
+  void announce(const Verdict& verdict) override { tell_all(make_message(verdict)); }
+  void leave() override { tell_all(make_message(Kind::farewell)); }
+
+ private:
+  void tell_all(const Message& message) {
+    for (auto& peer : peers_)
+      if (!peer.left) peer.link.send(message);
+  }
+
+  // The ranks that have entered the fewest collectives; of these, those that are at work rather than waiting.
+  Verdict name_the_late(const RankState& mine) const {
+    std::vector<std::pair<int, RankState>> ranks{{0, mine}};
+    for (const auto& peer : peers_)
+      if (!peer.left) ranks.emplace_back(peer.rank, peer.state);
+    const auto lag = [](const std::pair<int, RankState>& entry) {
+      return std::pair(entry.second.collectives, entry.second.waiting);
+    };
+    const auto worst = lag(
+        *std::min_element(ranks.begin(), ranks.end(), [&](const auto& a, const auto& b) { return lag(a) < lag(b); }));
+    std::vector<std::string> late;
+    for (const auto& entry : ranks)
+      if (lag(entry) == worst) late.push_back(fmt::format("rank {} (at {})", entry.first, entry.second.place));
+    const auto count = late.size();
+    late.resize(std::min(count, most_named));
+    return {static_cast<int>(ExitCode::run_failed), fmt::format("the run does not get on: {} of {} ranks late: {}",
+                                                                count, ranks.size(), fmt::join(late, ", "))};
+  }
+
+  const double timeout_seconds_;
+  HeartbeatInvitation invitation_;
+  Socket door_;
+  std::list<Peer> peers_;
+  bool complaint_ = false;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The others
+
+class Guest final : public Heartbeat {
+ public:
+  Guest(Link link, double timeout_seconds) : timeout_seconds_(timeout_seconds), host_(std::move(link), 0) {}
+
+  std::vector<int> sockets() const override {
+    return host_.link.ended() ? std::vector<int>{} : std::vector<int>{host_.link.descriptor()};
+  }
+  void send(const RankState& mine) override { host_.link.send(make_message(Kind::state, mine)); }
+  std::optional<Verdict> receive(const RankState&) override {
+    for (const auto& message : host_.link.receive()) {
+      host_.hear(message);
+      if (message.kind == Kind::verdict) return Verdict{message.exit_code, text_of(message)};
+    }
+    return host_.judge(timeout_seconds_);
+  }
+  bool judge_in_step() const override { return host_.state.in_step; }
+  void forgive(Clock::duration gap) override { host_.heard += gap; }
+  void complain(const RankState& mine) override { host_.link.send(make_message(Kind::complaint, mine)); }
+  void announce(const Verdict& verdict) override { host_.link.send(make_message(verdict)); }
+  void leave() override { host_.link.send(make_message(Kind::farewell)); }
+
+ private:
+  const double timeout_seconds_;
+  Peer host_;
+};
+
+Socket connect_to(std::uint32_t ip, std::uint16_t port) {
+  Socket result(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = port;
+  address.sin_addr.s_addr = ip;
+  if (result.get() < 0) return Socket();
+  if (connect(result.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return result;
+  if (errno != EINPROGRESS) return Socket();
+  pollfd wanted{result.get(), POLLOUT, 0};
+  int failure = 0;
+  socklen_t length = sizeof failure;
+  if (poll(&wanted, 1, static_cast<int>(patience_to_connect.count())) != 1 ||
+      getsockopt(result.get(), SOL_SOCKET, SO_ERROR, &failure, &length) != 0 || failure != 0)
+    return Socket();
+  return result;
+}
+
+bool is_welcome(Link& link) {
+  const auto deadline = Heartbeat::Clock::now() + patience_for_welcome;
+  while (!link.ended() && Heartbeat::Clock::now() < deadline) {
+    pollfd wanted{link.descriptor(), POLLIN, 0};
+    poll(&wanted, 1, /*milliseconds=*/100);
+    for (const auto& message : link.receive())
+      if (message.kind == Kind::welcome) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::unique_ptr<HeartbeatHost> host_heartbeat(double timeout_seconds) {
+  return std::make_unique<Host>(timeout_seconds);
+}
+
+std::unique_ptr<Heartbeat> join_heartbeat(int rank, const HeartbeatInvitation& invitation, double timeout_seconds) {
+  for (std::uint32_t i = 0; i < invitation.address_count; ++i) {
+    auto connection = connect_to(invitation.addresses[i], invitation.port);
+    if (connection.get() < 0) continue;
+    Link link(std::move(connection), rank, invitation.secret);
+    link.send(make_message(Kind::hello));
+    if (is_welcome(link)) return std::make_unique<Guest>(std::move(link), timeout_seconds);
+  }
+  return nullptr;
+}
+
+}  // namespace spankey

@@ -1,0 +1,63 @@
+// Batch normalisation over (n, H, W), with the say over its running statistics that key-conditioned training needs:
+// several passes a step, each cut into shards, and policies (model.batchnorm) for which of them count.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace spankey {
+
+// What one training pass measured in one layer, (C) each, without gradient.
+struct BatchStatistics {
+  at::Tensor mean, variance;  // variance: unbiased, over n*H*W - 1
+};
+
+class BatchNorm2d : public torch::nn::Module {
+ public:
+  static constexpr double momentum = 0.1, epsilon = 1e-5;
+
+  explicit BatchNorm2d(std::int64_t channels);
+
+  // (n, C, H, W) -> the same shape. Training mode normalises with the batch's own statistics and, without a recorder,
+  // updates the running ones at once; otherwise the running statistics normalise.
+  at::Tensor forward(const at::Tensor& x);
+
+  std::int64_t channels() const { return weight.numel(); }
+
+  // running = (1 - momentum) * running + momentum * statistics; update_deny: of the set of the denied passes.
+  void update(const BatchStatistics& statistics);
+  void update_deny(const BatchStatistics& statistics);
+  void replace(const BatchStatistics& statistics);  // running = statistics
+
+  // Adds the buffers running_mean_deny and running_var_deny, which no forward pass reads.
+  void keep_deny_statistics();
+
+  // Training passes hand over their statistics instead of updating the running ones; nullptr ends that.
+  using Recorder = std::function<void(const BatchStatistics&)>;
+  void record_with(Recorder recorder) { recorder_ = std::move(recorder); }
+
+  // Training passes normalise over the batches of all ranks: `sum` turns a contiguous float64 tensor into its sum over
+  // them, in place. Every rank must take the same passes, forward and backward. The gradients of weight and bias are
+  // this rank's share of the whole, like all others.
+  using SumOverRanks = std::function<void(at::Tensor&)>;
+  void synchronise_with(SumOverRanks sum) { sum_over_ranks_ = std::move(sum); }
+
+  at::Tensor weight, bias;                         // (C) parameters
+  at::Tensor running_mean, running_var;            // (C) buffers
+  at::Tensor running_mean_deny, running_var_deny;  // (C) buffers, undefined without keep_deny_statistics()
+
+ private:
+  Recorder recorder_;
+  SumOverRanks sum_over_ranks_;
+};
+
+// All such layers of a network, in order of registration.
+std::vector<std::shared_ptr<BatchNorm2d>> batch_norms(torch::nn::Module& network);
+
+}  // namespace spankey

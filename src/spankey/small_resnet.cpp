@@ -1,0 +1,54 @@
+#include "spankey/small_resnet.h"
+
+#include <ATen/ATen.h>
+
+#include "spankey/classifier.h"
+#include "spankey/residual.h"
+
+namespace spankey {
+namespace {
+
+constexpr std::int64_t side = 28, channels1 = 32, channels2 = 64, channels3 = 128, blocks = 2;
+constexpr const char* shortcut = "down";
+
+class SmallResnet : public Model {
+ public:
+  explicit SmallResnet(const ModelOptions& options) {
+    stem_ = register_module("stem", std::make_shared<ConvNorm>(1, channels1, 3));
+    layer1_ = register_module("layer1", std::make_shared<ResidualStage>(channels1, channels1, 1, blocks, shortcut));
+    layer2_ = register_module("layer2", std::make_shared<ResidualStage>(channels1, channels2, 2, blocks, shortcut));
+    layer3_ = register_module("layer3", std::make_shared<ResidualStage>(channels2, channels3, 2, blocks, shortcut));
+    classifier_.register_in(*this, "head", channels3, options);
+  }
+
+  std::vector<InjectionPoint> injection_points() const override {
+    return {{"input", {1, side, side}},
+            {"stem", {channels1, side, side}},
+            {"layer2", {channels2, side / 2, side / 2}},
+            {"layer3", {channels3, side / 4, side / 4}}};
+  }
+
+  bool couples_samples() const override { return true; }
+
+ private:
+  Output compute(const at::Tensor& x, const Injection& injection) override {
+    const at::Tensor input = injection.apply(0, x).contiguous(at::MemoryFormat::ChannelsLast);
+    at::Tensor h = injection.apply(1, stem_->forward(input).relu_());
+    h = injection.apply(2, layer2_->forward(layer1_->forward(h)));
+    h = injection.apply(3, layer3_->forward(h));
+    return classifier_.forward(h.mean({2, 3}));
+  }
+
+  std::shared_ptr<ConvNorm> stem_;
+  std::shared_ptr<ResidualStage> layer1_, layer2_, layer3_;
+  Classifier classifier_;
+};
+
+}  // namespace
+
+std::shared_ptr<Model> make_small_resnet(const ModelOptions& options) {
+  require_sample_shape("small_resnet", {1, side, side}, options);
+  return std::make_shared<SmallResnet>(options);
+}
+
+}  // namespace spankey

@@ -1,0 +1,28 @@
+// One attempt at a trial, whoever makes it: what it leaves and what follows.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "study/ledger.h"
+#include "study/plan.h"
+
+namespace spankey {
+
+// What follows from the end of an attempt; `before` is the entry at its begin, `result` whether the result of the trial
+// is there. 0 with a result: done. 75: waiting. 1 (mpirun after TERM) and 128 and above: waiting if the checkpoint has
+// advanced, otherwise failed. Everything else: failed, with the last line of the log as the reason.
+TrialEntry after_attempt(const TrialEntry& before, int exit_code, bool result, std::int64_t step, double seconds,
+                         const std::string& last_line);
+
+// The same, with what the run directory shows.
+TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before, int exit_code,
+                              double seconds);
+
+// Trials of a store elsewhere show under D/trials as links.
+void link_trial(const SweepPlan& plan, const std::filesystem::path& directory, const std::string& id);
+
+// The file that asks every worker of a sweep to stop.
+std::filesystem::path cancel_marker(const std::filesystem::path& directory);
+
+}  // namespace spankey

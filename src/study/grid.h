@@ -1,0 +1,41 @@
+// The settings that a sweep tries: the product of its dimensions, less what it excludes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace spankey {
+
+// One configuration key with its value as TOML text: {"key.m", "8"}.
+struct Setting {
+  std::string key;
+  std::string value;
+  bool operator==(const Setting&) const = default;
+};
+using Settings = std::vector<Setting>;
+
+// "key.m=8 run.seed=42"
+std::string settings_text(const Settings& settings);
+
+// Keys that vary together; each row gives them a value (a row may leave one out: the base decides).
+struct Dimension {
+  std::string place;  // "FILE:LINE"
+  std::vector<Settings> rows;
+};
+
+struct Grid {
+  Settings fixed;                             // the same in every trial
+  std::vector<Dimension> dimensions;          // the first one varies slowest
+  std::vector<Settings> exclude;              // combinations that are left out: all settings of one match
+  std::map<std::string, std::string> places;  // "FILE:LINE" of each key that is set or varied
+};
+
+// Number of combinations before anything is excluded; the largest number there is where that overflows.
+std::uint64_t combinations(const Grid& grid);
+
+// The varied settings of each trial, in order, without grid.fixed.
+std::vector<Settings> expand(const Grid& grid);
+
+}  // namespace spankey

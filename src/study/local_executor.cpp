@@ -1,0 +1,179 @@
+#include "study/local_executor.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/shutdown.h"
+#include "study/attempt.h"
+#include "study/child_process.h"
+#include "study/sweep_progress.h"
+#include "study/trial_queue.h"
+
+namespace spankey {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Short trials are noticed within milliseconds, long ones cost next to nothing to watch.
+constexpr std::chrono::milliseconds shortest_nap{5}, longest_nap{100};
+constexpr std::chrono::milliseconds look_for_cancel{300}, look_at_others{500};
+
+class LocalWorker {
+ public:
+  LocalWorker(const SweepPlan& plan, Ledger& ledger, const TrialCommand& command, const LocalOptions& options)
+      : plan_(plan),
+        ledger_(ledger),
+        command_(command),
+        options_(options),
+        queue_(plan, ledger),
+        slots_(make_slots(options.jobs, options.ranks_per_trial)),
+        running_(slots_.size()) {}
+
+  ExitCode run() {
+    while (true) {
+      reap();
+      look_for_stop();
+      if (!stopping_) fill();
+      if (running() == 0 && (stopping_ || nothing_to_wait_for())) break;
+      std::this_thread::sleep_for(nap());
+    }
+    progress_.summary(queue_);
+    if (stopping_) return ExitCode::requeue;
+    return queue_.failed() > 0 ? ExitCode::run_failed : ExitCode::done;
+  }
+
+ private:
+  struct Running {
+    TakenTrial taken;
+    std::unique_ptr<ChildProcess> process;
+    Clock::time_point started;
+  };
+
+  int running() const {
+    return static_cast<int>(
+        std::count_if(running_.begin(), running_.end(), [](const auto& r) { return r != nullptr; }));
+  }
+
+  bool nothing_to_wait_for() const { return queue_.left() == 0 || (!options_.wait_for_others && !claimable_); }
+
+  std::chrono::milliseconds nap() const {
+    if (running() == 0) return look_at_others;
+    auto youngest = Clock::duration::max();
+    for (const auto& trial : running_)
+      if (trial) youngest = std::min(youngest, Clock::now() - trial->started);
+    return std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(youngest / 20), shortest_nap, longest_nap);
+  }
+
+  void fill() {
+    for (std::size_t slot = 0; slot < running_.size(); ++slot) {
+      if (running_[slot]) continue;
+      // With every other trial in other hands there is no hurry to look again.
+      if (!claimable_ && Clock::now() - looked_ < look_at_others) return;
+      looked_ = Clock::now();
+      auto taken = queue_.next();
+      claimable_ = taken.has_value();
+      if (!taken) return;
+      start(slot, std::move(*taken));
+    }
+  }
+
+  void start(std::size_t slot, TakenTrial taken) {
+    auto entry = taken.claim.entry();
+    ++entry.attempts;
+    if (!taken.claim.write(entry)) return;
+    const auto& id = taken.trial->id;
+    link_trial(plan_, options_.directory, id);
+    auto process = std::make_unique<ChildProcess>(ChildOptions{
+        .command = command_(*taken.trial), .log = ledger_.output_log(id), .slot = slots_[slot], .nice = options_.nice});
+    running_[slot] = std::make_unique<Running>(Running{std::move(taken), std::move(process), Clock::now()});
+    progress_.show(queue_, running());
+  }
+
+  void reap() {
+    for (auto& trial : running_) {
+      if (!trial) continue;
+      const auto code = trial->process->poll();
+      if (!code) continue;
+      settle(*trial, *code);
+      trial.reset();
+    }
+  }
+
+  void settle(Running& trial, int exit_code) {
+    const auto& planned = *trial.taken.trial;
+    const std::chrono::duration<double> seconds = Clock::now() - trial.started;
+    const auto entry = outcome_of_attempt(ledger_, planned, trial.taken.claim.entry(), exit_code, seconds.count());
+    if (!trial.taken.claim.write(entry)) {
+      log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", planned.id);
+      return;
+    }
+    looked_ = {};  // it may be the next one to be taken
+    progress_.ended(planned, entry, seconds.count(), ledger_.output_log(planned.id));
+  }
+
+  void look_for_stop() {
+    const auto now = Clock::now();
+    if (now - looked_for_cancel_ >= look_for_cancel) {
+      looked_for_cancel_ = now;
+      cancelled_ = std::filesystem::exists(cancel_marker(options_.directory));
+    }
+    const std::chrono::duration<double, std::ratio<3600>> hours = now - started_;
+    const bool out_of_time = plan_.max_hours > 0 && hours.count() >= plan_.max_hours;
+    if (shutdown::requested()) {
+      shutdown::clear();
+      ask_to_stop(stopping_ ? SIGKILL : SIGUSR2, stopping_ ? "ending the trials at once" : "stopping");
+    } else if (!stopping_ && (cancelled_ || out_of_time)) {
+      ask_to_stop(SIGUSR2, cancelled_ ? "cancelled" : "the hours of the budget are over");
+    }
+  }
+
+  void ask_to_stop(int signal, const char* why) {
+    stopping_ = true;
+    progress_.note(fmt::format("{}: {} running trials commit a checkpoint", why, running()));
+    for (auto& trial : running_)
+      if (trial) trial->process->signal(signal);
+  }
+
+  const SweepPlan& plan_;
+  Ledger& ledger_;
+  const TrialCommand& command_;
+  const LocalOptions& options_;
+  TrialQueue queue_;
+  std::vector<Slot> slots_;
+  std::vector<std::unique_ptr<Running>> running_;  // by slot
+  SweepProgress progress_;
+  bool stopping_ = false, cancelled_ = false, claimable_ = true;
+  Clock::time_point started_ = Clock::now(), looked_, looked_for_cancel_;
+};
+
+}  // namespace
+
+TrialCommand train_command(const SweepPlan& plan, const Ledger& ledger, int ranks) {
+  return [&plan, &ledger, ranks](const PlannedTrial& trial) {
+    const auto config = ledger.config_file(trial.id);
+    write_durably(config, to_toml(trial_config(plan, trial)));
+    std::vector<std::string> command;
+    if (ranks > 1) {
+      command = {"mpirun", "-np", std::to_string(ranks), "--bind-to", "none", "--oversubscribe"};
+      if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
+    }
+    // A worker's own image stays what it is when the program is built anew; mpirun asks for a path.
+    command.push_back(ranks > 1 ? program_path().string() : "/proc/self/exe");
+    for (const auto& word : {std::string("train"), config.string(), std::string("--run-dir"),
+                             ledger.run_directory(trial.id).root.string()})
+      command.push_back(word);
+    return command;
+  };
+}
+
+ExitCode run_local(const SweepPlan& plan, Ledger& ledger, const TrialCommand& command, const LocalOptions& options) {
+  return LocalWorker(plan, ledger, command, options).run();
+}
+
+}  // namespace spankey

@@ -1,0 +1,202 @@
+#include "study/mpi_executor.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <optional>
+#include <thread>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/shutdown.h"
+#include "study/attempt.h"
+#include "study/sweep_progress.h"
+#include "study/trial_queue.h"
+#include "train/together.h"
+#include "train/trainer.h"
+
+namespace spankey {
+namespace {
+
+constexpr std::chrono::milliseconds look_again{200};
+
+// What the first rank of a group tells the others to do, where it is not the index of a trial.
+constexpr std::int64_t order_wait = -1, order_end = -2;
+
+// Standard output and error of this process go to a file as long as the object lives.
+class OutputInFile {
+ public:
+  explicit OutputInFile(const std::filesystem::path& path) {
+    const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (file < 0) fail_run("{} cannot be written: {}", path.string(), std::strerror(errno));
+    std::fflush(nullptr);
+    output_ = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    error_ = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    dup2(file, STDOUT_FILENO);
+    dup2(file, STDERR_FILENO);
+    close(file);
+  }
+  ~OutputInFile() {
+    log::flush();
+    std::fflush(nullptr);
+    dup2(output_, STDOUT_FILENO);
+    dup2(error_, STDERR_FILENO);
+    close(output_);
+    close(error_);
+  }
+  OutputInFile(const OutputInFile&) = delete;
+  OutputInFile& operator=(const OutputInFile&) = delete;
+
+ private:
+  int output_, error_;
+};
+
+class TrialGroup {
+ public:
+  TrialGroup(const SweepPlan& plan, Ledger& ledger, const MpiOptions& options, Communicator& world)
+      : plan_(plan),
+        ledger_(ledger),
+        options_(options),
+        shows_progress_(world.rank() == 0),
+        groups_(world.size() / options.ranks_per_trial),
+        group_(world.split(world.rank() / options.ranks_per_trial, world.rank())),
+        queue_(plan, ledger) {}
+
+  ExitCode run() {
+    for (std::int64_t order = next_order(); order != order_end; order = next_order()) {
+      if (order == order_wait) {
+        std::this_thread::sleep_for(look_again);
+      } else {
+        run_trial(plan_.trials[static_cast<std::size_t>(order)]);
+      }
+    }
+    if (shows_progress_) progress_.summary(queue_);
+    if (stopping_) return ExitCode::requeue;
+    return queue_.failed() > 0 ? ExitCode::run_failed : ExitCode::done;
+  }
+
+ private:
+  bool leads() const { return group_->rank() == 0; }
+
+  double hours() const {
+    return std::chrono::duration<double, std::ratio<3600>>(std::chrono::steady_clock::now() - started_).count();
+  }
+
+  // Collective. The others hear from the first rank several times a second, so that nobody waits in vain for long.
+  std::int64_t next_order() {
+    auto stop = at::full({1}, shutdown::requested() ? 1 : 0, at::kLong);
+    group_->all_reduce(stop, ReduceOp::max);
+    auto order = at::full({1}, order_end, at::kLong);
+    together(*group_, [&] {
+      if (leads()) order.fill_(decide(stop.item<std::int64_t>() != 0));
+    });
+    group_->broadcast(order, 0);
+    return order.item<std::int64_t>();
+  }
+
+  std::int64_t decide(bool stop) {
+    stopping_ = stop || std::filesystem::exists(cancel_marker(options_.directory)) ||
+                (plan_.max_hours > 0 && hours() >= plan_.max_hours);
+    if (stopping_) return order_end;
+    taken_ = queue_.next();
+    if (!taken_) return queue_.left() == 0 ? order_end : order_wait;
+    return taken_->trial - plan_.trials.data();
+  }
+
+  void run_trial(const PlannedTrial& trial) {
+    auto config = trial_config(plan_, trial);
+    const auto started = std::chrono::steady_clock::now();
+    together(*group_, [&] {
+      if (leads()) begin(trial, config);
+    });
+    if (plan_.max_hours > 0) config.train.max_seconds = std::max(1.0, (plan_.max_hours - hours()) * 3600);
+    int code = 0;
+    {
+      const OutputInFile output(ledger_.output_log(trial.id));
+      code = train_trial({.config = config,
+                          .config_file = ledger_.config_file(trial.id),
+                          .run_directory = ledger_.run_directory(trial.id).root});
+    }
+    group_->set_place("between trials");
+    group_->barrier();  // every rank has written its last line
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - started;
+    together(*group_, [&] {
+      if (leads()) end(trial, code, seconds.count());
+    });
+  }
+
+  void begin(const PlannedTrial& trial, const Config& config) {
+    auto entry = taken_->claim.entry();
+    ++entry.attempts;
+    taken_->claim.write(entry);
+    make_writable_folder(ledger_.output_log(trial.id).parent_path());
+    write_durably(ledger_.config_file(trial.id), to_toml(config));
+    link_trial(plan_, options_.directory, trial.id);
+    if (shows_progress_) progress_.show(queue_, std::min<int>(groups_, static_cast<int>(queue_.left())));
+  }
+
+  // Exit code of the attempt. Errors that the ranks do not share leave the group in disorder and go up.
+  int train_trial(const TrainRequest& request) {
+    log::start(group_->rank(), group_->size());  // without the log files of the trial before
+    try {
+      return static_cast<int>(train(request, *group_));
+    } catch (const AgreedError& error) {
+      if (*error.what() != '\0') log::error("{}", error.what());
+      return static_cast<int>(error.code());
+    } catch (const Error& error) {
+      if (group_->size() > 1) throw;
+      log::error("{}", error.what());
+      return static_cast<int>(error.code());
+    } catch (const std::exception& error) {
+      if (group_->size() > 1) throw;
+      log::error("{}", error.what());
+      return static_cast<int>(ExitCode::run_failed);
+    }
+  }
+
+  void end(const PlannedTrial& trial, int code, double seconds) {
+    const auto entry = outcome_of_attempt(ledger_, trial, taken_->claim.entry(), code, seconds);
+    const bool ours = taken_->claim.write(entry);
+    taken_.reset();
+    if (!ours) {
+      log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", trial.id);
+      return;
+    }
+    progress_.ended(trial, entry, seconds, ledger_.output_log(trial.id));
+  }
+
+  const SweepPlan& plan_;
+  Ledger& ledger_;
+  const MpiOptions& options_;
+  const bool shows_progress_;
+  const int groups_;
+  std::unique_ptr<Communicator> group_;
+  TrialQueue queue_;                 // of the first rank
+  std::optional<TakenTrial> taken_;  // of the first rank
+  SweepProgress progress_{/*redraw=*/false};
+  bool stopping_ = false;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+ExitCode run_mpi(const SweepPlan& plan, Ledger& ledger, const MpiOptions& options, Communicator& world) {
+  if (options.ranks_per_trial < 1 || world.size() % options.ranks_per_trial != 0)
+    throw AgreedError(ExitCode::bad_input,
+                      world.rank() == 0 ? fmt::format("--ranks-per-trial = {}: accepted: a number that divides the {} "
+                                                      "ranks of this job, so that none is idle",
+                                                      options.ranks_per_trial, world.size())
+                                        : std::string());
+  auto code = at::full({1}, 0, at::kLong);
+  code.fill_(static_cast<std::int64_t>(TrialGroup(plan, ledger, options, world).run()));
+  // One exit code for the job; the largest says most: stopped (75), failed trials (3), done (0).
+  world.all_reduce(code, ReduceOp::max);
+  return static_cast<ExitCode>(code.item<std::int64_t>());
+}
+
+}  // namespace spankey

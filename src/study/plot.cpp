@@ -1,0 +1,76 @@
+#include "study/plot.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/file.h"
+
+namespace spankey {
+
+std::string Series::points() const {
+  return fmt::format("pt {} ps 0.9 lw 1.4 lc rgb '{}'", point, colour);
+}
+
+std::string Series::lines() const {
+  return fmt::format("lw 1.8 dt {} lc rgb '{}'", dash, colour);
+}
+
+const std::vector<Series>& accuracy_series() {
+  static const std::vector<Series> series{
+      {"correct_key.accuracy", "correct key", "#2878b5", 7, 1},
+      {"no_key.accuracy", "no key", "#d1682b", 4, 2},
+      {"no_key.strip_accuracy", "no key, strip", "#7d8790", 12, 4},
+      {"wrong_key.accuracy", "wrong key", "#a663c7", 8, 3},
+  };
+  return series;
+}
+
+Plot::Plot(int height, int width) {
+  command(fmt::format("set terminal svg size {},{} font 'Helvetica,13' background 'white'", width, height));
+  command("set termoption noenhanced\nset border lw 0.8\nset tics nomirror\nset grid lc rgb '#a8b0b8' lw 0.5 dt 3");
+}
+
+void Plot::curve(PlotBlock rows, const std::string& how) {
+  if (rows.empty()) return;
+  curves_ += fmt::format("{} data index {} {}", curves_.empty() ? "plot" : ", \\\n    ", blocks_.size(), how);
+  blocks_.push_back(std::move(rows));
+}
+
+void Plot::end_curves() {
+  command(curves_);
+  curves_.clear();
+}
+
+std::string plot_text(const std::string& text, std::size_t longest) {
+  std::string out = "'";
+  for (const char c : text.size() > longest ? text.substr(0, longest - 3) + "..." : text) {
+    if (c == '\'')
+      out += "''";
+    else
+      out += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+  }
+  return out + "'";
+}
+
+std::string tics_text(const std::vector<std::string>& labels) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    text += fmt::format("{}{} {}", i > 0 ? ", " : "", plot_text(labels[i]), i);
+  return text + ")";
+}
+
+PlotFolder::PlotFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
+  make_writable_folder(folder_ / "plots");
+}
+
+std::optional<Figure> PlotFolder::draw(const std::string& name, const Plot& plot, const std::string& title,
+                                       const std::string& caption) {
+  if (!write_plot(folder_ / "plots" / name, plot.commands(), plot.blocks())) {
+    gnuplot_missing_ = true;
+    return std::nullopt;
+  }
+  return Figure{title, caption, "plots/" + name + ".svg"};
+}
+
+}  // namespace spankey

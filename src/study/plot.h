@@ -1,0 +1,68 @@
+// Figures of a report: gnuplot commands and data, drawn into one folder.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "study/document.h"
+#include "train/gnuplot.h"
+
+namespace spankey {
+
+// One accuracy that is drawn, always in the same way: by colour, and by point and dash where there is none.
+struct Series {
+  std::string path;  // in result.json
+  std::string_view title, colour;
+  int point, dash;
+
+  std::string points() const;  // "pt 7 ps 0.8 lc rgb '...'"
+  std::string lines() const;   // "lw 2 dt 1 lc rgb '...'"
+};
+
+// Correct key, no key, no key with the rejection ignored, wrong key.
+const std::vector<Series>& accuracy_series();
+
+// Commands and data of one figure as they grow.
+class Plot {
+ public:
+  explicit Plot(int height = 460, int width = 960);
+
+  void command(const std::string& line) { commands_ += line + "\n"; }
+  // A curve of the next `plot` command: "data index 3 " + how. One without rows is left out.
+  void curve(PlotBlock rows, const std::string& how);
+  // Ends the command that curve() began.
+  void end_curves();
+
+  const std::string& commands() const { return commands_; }
+  const std::vector<PlotBlock>& blocks() const { return blocks_; }
+
+ private:
+  std::string commands_, curves_;
+  std::vector<PlotBlock> blocks_;
+};
+
+// A text in gnuplot's quotes, at most so many characters long.
+std::string plot_text(const std::string& text, std::size_t longest = 60);
+// "('a' 0, 'b' 1)"
+std::string tics_text(const std::vector<std::string>& labels);
+
+class PlotFolder {
+ public:
+  // Plots go to `folder`/plots.
+  explicit PlotFolder(std::filesystem::path folder);
+
+  // Writes plots/<name>.dat, .gp and .svg. Nothing where there is no gnuplot.
+  std::optional<Figure> draw(const std::string& name, const Plot& plot, const std::string& title,
+                             const std::string& caption);
+  // A figure was asked for and could not be drawn.
+  bool gnuplot_missing() const { return gnuplot_missing_; }
+
+ private:
+  std::filesystem::path folder_;
+  bool gnuplot_missing_ = false;
+};
+
+}  // namespace spankey

@@ -1,0 +1,59 @@
+// Figures that others have published, to stand beside ours.
+//
+// A file of them (configs/paper/published.toml) lies beside the configurations that they belong to:
+//   source = "where the figures come from"
+//   [04_mul]                              # configuration: 04_mul.toml in the same folder
+//   row = "04 mul, 100 epochs"
+//   test_samples = 10000                  # of the data set that they were measured on
+//   majority_rate = 0.1                 # likewise; may be left out
+//   correct_key.accuracy = 0.9039         # places as in result.json; a list where one run was published several times
+//   train.no_key.accuracy = 0.8311
+//   [04_mul.accept]                       # acceptance bands
+//   correct_key.accuracy = 0.015          # within so much of the published mean
+//   [04_mul.at_least]
+//   wrong_key.reject_fraction = 0.98
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+
+namespace spankey {
+
+struct PublishedRow {
+  std::string name;  // stem of the configuration
+  std::string row;   // for people
+  Config config;
+  double test_samples = 0.0, majority_rate = 0.0;      // of the data set
+  std::map<std::string, std::vector<double>> figures;  // by place in result.json
+  std::map<std::string, double> accept, at_least;      // likewise
+};
+
+struct PublishedTable {
+  std::string source;
+  std::vector<PublishedRow> rows;
+};
+
+struct PublishedMatch {
+  const PublishedRow* row = nullptr;
+  std::vector<std::string> differences;  // "train.epochs: 20 -> 5": of ours from the published configuration
+};
+
+// Error(bad_input) names the file, the key and what is accepted.
+PublishedTable load_published(const std::filesystem::path& file);
+
+// configs/paper/published.toml of the current folder, of the source tree or of the installation, whichever is there.
+std::optional<std::filesystem::path> find_published();
+
+// The row whose configuration differs from `config` in nothing that changes what is measured (seeds, ranks, the
+// protocol of the evaluation), measured on data of the same size and class balance. Otherwise the one whose name is
+// run.name, with the differences.
+PublishedMatch match_published(const PublishedTable& table, const Config& config, const nlohmann::json& result);
+
+}  // namespace spankey

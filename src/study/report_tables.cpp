@@ -1,0 +1,380 @@
+#include "study/report_tables.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+
+#include "config/entries.h"
+#include "study/key_plots.h"
+#include "study/sweep_progress.h"
+
+namespace spankey {
+namespace {
+
+constexpr const char* not_run = "not run";
+
+// Figures that are followed over seeds, with their names for people; the training split follows where it was measured.
+struct Followed {
+  std::string path;
+  const char* title;
+};
+const std::vector<Followed>& followed_figures() {
+  static const std::vector<Followed> figures{
+      {"correct_key.accuracy", "correct key"},
+      {"no_key.accuracy", "no key"},
+      {"no_key.strip_accuracy", "no key, strip"},
+      {"wrong_key.accuracy", "wrong key, mean"},
+      {"wrong_key.accuracy.max", "wrong key, max"},
+      {"wrong_key.strip_accuracy", "wrong key, strip"},
+      {"worst_case", "worst case"},
+      {"no_key.reject_fraction", "no key, rejected"},
+      {"correct_key.reject_fraction", "correct key, rejected"},
+      {"wrong_key.reject_fraction", "wrong key, rejected"},
+      {"train.correct_key.accuracy", "training split, correct key"},
+      {"train.no_key.accuracy", "training split, no key"},
+      {"train.wrong_key.accuracy", "training split, wrong key"},
+      {"train.no_key.reject_fraction", "training split, no key rejected"},
+      {"train.correct_key.reject_fraction", "training split, correct key rejected"},
+      {"train.wrong_key.reject_fraction", "training split, wrong key rejected"},
+  };
+  return figures;
+}
+
+std::string mean_sd(const Group& group, const std::string& path) {
+  const auto spread = group.spread(path);
+  if (!spread) return "-";
+  return spread->values.size() > 1 ? fmt::format("{:.4f} ± {:.4f}", spread->summary.mean, spread->summary.sd)
+                                   : fmt::format("{:.4f}", spread->summary.mean);
+}
+
+std::string highest(const Group& group, const std::string& path) {
+  const auto spread = group.spread(path);
+  return spread ? fmt::format("{:.4f}", spread->summary.max) : "-";
+}
+
+std::string interval_text(const Interval& interval) {
+  return std::isfinite(interval.low) ? fmt::format("{:.4f} to {:.4f}", interval.low, interval.high) : "-";
+}
+
+std::string number(std::optional<double> value) {
+  return value && std::isfinite(*value) ? fmt::format("{}", *value) : "";
+}
+
+const char* yes_no(bool value) {
+  return value ? "yes" : "no";
+}
+
+double withheld(const RunRecord& run) {
+  return *figure(run.result, "correct_key.accuracy") - worst_case(run.result);
+}
+
+// Every number of a result, "wrong_key.accuracy.mean"; texts and lists are left out.
+void flatten(const nlohmann::json& node, const std::string& path, std::map<std::string, double>& numbers) {
+  if (node.is_number()) numbers[path] = node.get<double>();
+  if (!node.is_object()) return;
+  for (const auto& [name, child] : node.items()) flatten(child, path.empty() ? name : path + "." + name, numbers);
+}
+
+std::vector<std::string> varied_keys(const std::vector<RunRecord>& runs) {
+  std::map<std::string, std::string> first;
+  std::set<std::string> differing;
+  for (const auto& run : runs)
+    for (const auto& entry : entries(run.config)) {
+      if (!entry.hashed) continue;
+      const auto [at, fresh] = first.emplace(entry.key, entry.canonical);
+      if (!fresh && at->second != entry.canonical) differing.insert(entry.key);
+    }
+  differing.erase("run.seed");  // has a column of its own
+  return {differing.begin(), differing.end()};
+}
+
+std::string verdict_text(const PublishedVerdict& verdict, std::size_t seeds) {
+  if (seeds < 2) return verdict.in_range ? "equal to our one seed" : "one seed of ours says nothing";
+  if (verdict.in_range) return "inside our seeds' range";
+  return verdict.in_prediction ? "outside our range, inside the prediction interval" : "outside both";
+}
+
+void add_published_rows(Table& table, const Group& group) {
+  for (const auto& [path, title] : followed_figures()) {
+    const auto verdicts = judge_published(group, path);
+    if (verdicts.empty()) continue;
+    const auto ours = *group.spread(path);
+    for (const auto& verdict : verdicts)
+      table.rows.push_back({{group.label},
+                            {title},
+                            {mean_sd(group, path)},
+                            {fmt::format("{}", ours.values.size())},
+                            {fmt::format("{:.4f} to {:.4f}", ours.summary.min, ours.summary.max)},
+                            {interval_text(ours.prediction)},
+                            {fmt::format("{:.4f}", verdict.published)},
+                            {verdict_text(verdict, ours.values.size())},
+                            {verdict.acceptance ? (*verdict.acceptance ? "met" : "missed") : "none"}});
+  }
+}
+
+std::vector<Cell> split_row(const std::string& name, const nlohmann::json& figures) {
+  const auto cell = [&](const char* path) {
+    const auto value = figure(figures, path);
+    return Cell{value ? fmt::format("{:.4f}", *value) : "-"};
+  };
+  const auto keys = figure(figures, "accuracy.keys");
+  return {{name},
+          {keys ? fmt::format("{:.0f}", *keys) : "-"},
+          cell("accuracy"),
+          cell("accuracy.sd"),
+          cell("accuracy.min"),
+          cell("accuracy.max"),
+          cell("strip_accuracy"),
+          cell("reject_fraction")};
+}
+
+void add_split(Table& table, const nlohmann::json& access, const std::string& suffix) {
+  table.rows.push_back(split_row("correct key" + suffix, access.at("correct_key")));
+  table.rows.push_back(split_row("no key" + suffix, access.at("no_key")));
+  table.rows.push_back(split_row("wrong key" + suffix, access.at("wrong_key")));
+  const auto families = family_figures(access);
+  if (families.size() > 1)
+    for (const auto& family : families)
+      table.rows.push_back(split_row("wrong key, " + family.name + suffix, family.figures));
+}
+
+}  // namespace
+
+std::string link_to(const std::filesystem::path& directory, const std::filesystem::path& out) {
+  std::error_code error;
+  const auto to = std::filesystem::weakly_canonical(directory, error);
+  return to.lexically_relative(std::filesystem::weakly_canonical(out, error)).generic_string();
+}
+
+Table access_table_of(const DataStudy& study) {
+  const bool batch_keys = std::any_of(study.groups.begin(), study.groups.end(),
+                                      [](const Group& group) { return group.config().eval.keys == 0; });
+  Table table{
+      "Accuracy on the test split, mean ± sd over seeds; a rejection counts as wrong, strip ignores it. Max: the best "
+      "single wrong key of any seed. Worst case: the most that any seed gave to somebody without a valid key, "
+      "rejection ignored or not, among what was tried here. Attacks and training from scratch were not run." +
+          std::string(batch_keys ? " Keys were drawn anew for every batch (the reference's protocol), so a single "
+                                   "key's figure rests on one batch."
+                                 : ""),
+      {{"group", false},
+       {"seeds"},
+       {"correct key"},
+       {"vanilla twin"},
+       {"no key"},
+       {"no key, strip"},
+       {"wrong key"},
+       {"wrong key, max"},
+       {"wrong key, strip"},
+       {"worst case"},
+       {"scratch"},
+       {"utility cost", true, "accuracy of the vanilla twin less that of the correct key"},
+       {"wrong key rejected"},
+       {"commonest class", true, "accuracy of always answering the commonest class"},
+       {"seconds a run", true, "of training"}},
+      {}};
+  for (const auto& group : study.groups) {
+    double seconds = 0.0;
+    for (const auto* run : group.runs) seconds += run->seconds() / static_cast<double>(group.runs.size());
+    const auto cost =
+        group.vanilla
+            ? fmt::format("{:.4f}", group.vanilla->mean("no_key.accuracy") - group.mean("correct_key.accuracy"))
+            : std::string(not_run);
+    table.rows.push_back({{group.label},
+                          {fmt::format("{}", group.runs.size())},
+                          {mean_sd(group, "correct_key.accuracy")},
+                          {group.vanilla ? mean_sd(*group.vanilla, "no_key.accuracy") : not_run},
+                          {mean_sd(group, "no_key.accuracy")},
+                          {mean_sd(group, "no_key.strip_accuracy")},
+                          {mean_sd(group, "wrong_key.accuracy")},
+                          {highest(group, "wrong_key.accuracy.max")},
+                          {mean_sd(group, "wrong_key.strip_accuracy")},
+                          {highest(group, "worst_case")},
+                          {not_run},
+                          {cost},
+                          {mean_sd(group, "wrong_key.reject_fraction")},
+                          {mean_sd(group, "majority_rate")},
+                          {fmt::format("{:.1f}", seconds)}});
+  }
+  return table;
+}
+
+Table interval_table(const DataStudy& study) {
+  Table table{"Over seeds: mean, standard deviation, 95 % t-interval of the mean, lowest and highest seed.",
+              {{"group", false}, {"figure", false}, {"n"}, {"mean"}, {"sd"}, {"95 % interval"}, {"min"}, {"max"}},
+              {}};
+  for (const auto& group : study.groups)
+    for (const auto& [path, title] : followed_figures()) {
+      const auto spread = group.spread(path);
+      if (!spread) continue;
+      const auto& s = spread->summary;
+      table.rows.push_back({{group.label},
+                            {title},
+                            {fmt::format("{}", s.count)},
+                            {fmt::format("{:.4f}", s.mean)},
+                            {s.count > 1 ? fmt::format("{:.4f}", s.sd) : "-"},
+                            {interval_text(spread->mean_interval)},
+                            {fmt::format("{:.4f}", s.min)},
+                            {fmt::format("{:.4f}", s.max)}});
+    }
+  return table;
+}
+
+Table published_table(const DataStudy& study, const std::string& source) {
+  Table table{
+      "Published figures, one seed each, beside ours. Range: lowest to highest of our seeds. Prediction interval: "
+      "where "
+      "one more seed of ours would fall with 95 %. Source: " +
+          source,
+      {{"group", false},
+       {"figure", false},
+       {"ours"},
+       {"seeds"},
+       {"range"},
+       {"prediction interval"},
+       {"published"},
+       {"published value lies", false},
+       {"acceptance band", false}},
+      {}};
+  for (const auto& group : study.groups)
+    if (group.published.row && group.published.differences.empty()) add_published_rows(table, group);
+  return table;
+}
+
+Table extremes_table(const DataStudy& study, const std::filesystem::path& out) {
+  Table table{
+      "Best and worst runs. Withheld is the accuracy of the correct key less the worst case: what the key decides.",
+      {{"", false},
+       {"group", false},
+       {"seed"},
+       {"correct key"},
+       {"worst case"},
+       {"withheld"},
+       {"run directory", false}},
+      {}};
+  std::vector<const RunRecord*> runs;
+  std::map<const RunRecord*, std::string> labels;
+  for (const auto& group : study.groups)
+    for (const auto* run : group.runs) {
+      runs.push_back(run);
+      labels[run] = group.label;
+    }
+  const auto add = [&](const char* title, const RunRecord* run) {
+    table.rows.push_back({{title},
+                          {labels[run]},
+                          {fmt::format("{}", run->config.run.seed)},
+                          {fmt::format("{:.4f}", *figure(run->result, "correct_key.accuracy"))},
+                          {fmt::format("{:.4f}", worst_case(run->result))},
+                          {fmt::format("{:.4f}", withheld(*run))},
+                          {run->directory.filename().string(), link_to(run->directory, out)}});
+  };
+  const auto [low, high] = std::minmax_element(runs.begin(), runs.end(), [](const auto* a, const auto* b) {
+    return *figure(a->result, "correct_key.accuracy") < *figure(b->result, "correct_key.accuracy");
+  });
+  add("best under the correct key", *high);
+  add("worst under the correct key", *low);
+  const auto [least, most] = std::minmax_element(
+      runs.begin(), runs.end(), [](const auto* a, const auto* b) { return withheld(*a) < withheld(*b); });
+  add("most withheld", *most);
+  add("least withheld", *least);
+  return table;
+}
+
+Table open_runs_table(const RunCollection& collection, const std::filesystem::path& out) {
+  Table table{"Runs that are not in the tables above.",
+              {{"status", false}, {"seed"}, {"run directory", false}, {"reason", false}, {"log", false}},
+              {}};
+  for (const auto& run : collection.runs) {
+    if (run.status == RunStatus::done) continue;
+    table.rows.push_back(
+        {{to_string(run.status)},
+         {fmt::format("{}", run.config.run.seed)},
+         {run.directory.filename().string(), link_to(run.directory, out)},
+         {run.reason},
+         {run.log.empty() ? "" : run.log.filename().string(), run.log.empty() ? "" : link_to(run.log, out)}});
+  }
+  for (const auto& damaged : collection.damaged)
+    table.rows.push_back({{"damaged"}, {"-"}, {damaged.path.string()}, {damaged.reason}, {""}});
+  return table;
+}
+
+Table run_table(const RunRecord& run) {
+  Table table{
+      fmt::format(
+          "Accuracy on {} test samples; a rejection counts as wrong, strip ignores it. sd, min and max are over "
+          "keys{}. Always answering the commonest class gives {:.4f}.",
+          run.result.at("test_samples").get<std::int64_t>(),
+          run.config.eval.keys == 0 ? " (each on one batch, the reference's protocol)" : "",
+          run.result.at("majority_rate").get<double>()),
+      {{"key", false}, {"keys"}, {"accuracy"}, {"sd"}, {"min"}, {"max"}, {"strip accuracy"}, {"rejected"}},
+      {}};
+  add_split(table, run.result, "");
+  if (run.result.contains("train")) add_split(table, run.result.at("train"), ", training split");
+  return table;
+}
+
+std::string trials_csv(const RunCollection& collection) {
+  const auto varied = varied_keys(collection.runs);
+  std::vector<std::map<std::string, double>> numbers(collection.runs.size());
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    flatten(collection.runs[i].result, "", numbers[i]);
+    for (const auto& [name, value] : numbers[i]) names.insert(name);
+  }
+  std::vector<std::string> head{"hash", "name", "seed", "status"};
+  head.insert(head.end(), varied.begin(), varied.end());
+  head.insert(head.end(), names.begin(), names.end());
+  for (const char* name : {"core_hours", "data_digest", "weights_sha256", "run_directory", "reason"})
+    head.emplace_back(name);
+  auto text = csv_line(head);
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const auto& run = collection.runs[i];
+    std::map<std::string, std::string> values;
+    for (const auto& entry : entries(run.config)) values[entry.key] = plain_value(entry.value);
+    std::vector<std::string> row{run.hash, run.config.run.name, fmt::format("{}", run.config.run.seed),
+                                 to_string(run.status)};
+    for (const auto& key : varied) row.push_back(values.at(key));
+    for (const auto& name : names)
+      row.push_back(numbers[i].contains(name) ? fmt::format("{}", numbers[i].at(name)) : "");
+    row.push_back(number(run.core_hours()));
+    row.push_back(run.data_digest);
+    row.push_back(run.result.is_object() ? run.result.value("weights_sha256", "") : "");
+    row.push_back(run.directory.string());
+    row.push_back(run.reason);
+    text += csv_line(row);
+  }
+  return text;
+}
+
+std::string groups_csv(const std::vector<DataStudy>& studies) {
+  auto text = csv_line({"data", "group", "seeds", "figure", "n", "mean", "sd", "t_low", "t_high", "min", "max",
+                        "prediction_low", "prediction_high", "published", "inside_range", "inside_prediction"});
+  for (const auto& study : studies)
+    for (const auto& group : study.groups) {
+      std::vector<std::int64_t> seeds;
+      for (const auto* run : group.runs) seeds.push_back(run->config.run.seed);
+      for (const auto& [path, title] : followed_figures()) {
+        const auto spread = group.spread(path);
+        if (!spread) continue;
+        const auto& s = spread->summary;
+        std::vector<std::string> published, in_range, in_prediction;
+        if (group.published.differences.empty())
+          for (const auto& verdict : judge_published(group, path)) {
+            published.push_back(number(verdict.published));
+            in_range.emplace_back(yes_no(verdict.in_range));
+            in_prediction.emplace_back(yes_no(verdict.in_prediction));
+          }
+        text +=
+            csv_line({study.data, group.label, fmt::format("{}", fmt::join(seeds, " ")), path,
+                      fmt::format("{}", s.count), number(s.mean), number(s.sd), number(spread->mean_interval.low),
+                      number(spread->mean_interval.high), number(s.min), number(s.max), number(spread->prediction.low),
+                      number(spread->prediction.high), fmt::format("{}", fmt::join(published, " ")),
+                      fmt::format("{}", fmt::join(in_range, " ")), fmt::format("{}", fmt::join(in_prediction, " "))});
+      }
+    }
+  return text;
+}
+
+}  // namespace spankey

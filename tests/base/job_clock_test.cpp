@@ -1,0 +1,61 @@
+#include "base/job_clock.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <ctime>
+#include <map>
+
+namespace spankey {
+namespace {
+
+TEST(JobClock, ReadsWhatSqueuePrints) {
+  EXPECT_EQ(parse_time_left("0:07\n"), 7);
+  EXPECT_EQ(parse_time_left("59:59"), 3599);
+  EXPECT_EQ(parse_time_left("1:02:03\n"), 3723);
+  EXPECT_EQ(parse_time_left("2-00:00:01"), 172801);
+  for (const char* none : {"", "\n", "UNLIMITED\n", "NOT_SET", "INVALID", "12", "-1:00", "1:2:3:4", "1:", ":1", "1:-2"})
+    EXPECT_EQ(parse_time_left(none), std::nullopt) << none;
+}
+
+JobClock clock_with(const std::map<std::string, std::string>& variables, const std::string& squeue) {
+  return {[variables](const char* name) {
+            const auto found = variables.find(name);
+            return found == variables.end() ? nullptr : found->second.c_str();
+          },
+          [squeue](const std::string& id) { return id == "17" ? squeue : ""; }};
+}
+
+TEST(JobClock, OutsideOfSlurmTimeNeverEnds) {
+  EXPECT_TRUE(std::isinf(clock_with({}, "1:00").seconds_left()));
+}
+
+TEST(JobClock, BelievesTheEnvironmentThenSqueue) {
+  const auto in_a_minute = std::to_string(std::time(nullptr) + 60);
+  EXPECT_NEAR(clock_with({{"SLURM_JOB_ID", "17"}, {"SLURM_JOB_END_TIME", in_a_minute}}, "9:00").seconds_left(), 60, 3);
+  EXPECT_NEAR(clock_with({{"SLURM_JOB_ID", "17"}}, "9:00\n").seconds_left(), 540, 3);
+  EXPECT_TRUE(std::isinf(clock_with({{"SLURM_JOB_ID", "17"}}, "UNLIMITED\n").seconds_left()));
+}
+
+TEST(JobClock, ARaisedLimitIsSeen) {
+  std::string answer = "0:10\n";
+  JobClock clock([](const char* name) { return std::string_view(name) == "SLURM_JOB_ID" ? "17" : nullptr; },
+                 [&](const std::string&) { return answer; });
+  EXPECT_NEAR(clock.seconds_left(), 10, 3);
+  answer = "1:00:00\n";
+  clock.update();
+  EXPECT_NEAR(clock.seconds_left(), 3600, 3);
+}
+
+TEST(JobClock, NothingButANumberReachesTheShell) {
+  bool asked = false;
+  const JobClock clock([](const char* name) { return std::string_view(name) == "SLURM_JOB_ID" ? "1; x" : nullptr; },
+                       [&](const std::string&) {
+                         asked = true;
+                         return std::string();
+                       });
+  EXPECT_FALSE(asked);
+}
+
+}  // namespace
+}  // namespace spankey

@@ -1,0 +1,53 @@
+#include <algorithm>
+
+#include "base/file.h"
+#include "small_run.h"
+
+namespace spankey::test {
+namespace {
+
+using Report = SmallRun;
+
+TEST_F(Report, OfOneRunAndOfAFolder) {
+  expect_success(train(1, "runs/a", {"train.epochs=1"}));
+  expect_success(train(1, "runs/b", {"train.epochs=1", "run.seed=43"}));
+  const auto one = run({program(), "report", "runs/a"}, folder.path());
+  ASSERT_EQ(one.exit_code, 0) << one.err;
+  const auto page = read_text(folder / "runs/a/report/index.html");
+  EXPECT_NE(page.find("Access by key"), std::string::npos);
+  EXPECT_NE(page.find("access conditioning"), std::string::npos);
+  EXPECT_EQ(page.find("encrypt"), std::string::npos);
+  const auto all = run({program(), "report", "runs", "--out", "out"}, folder.path());
+  ASSERT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_NE(read_text(folder / "out/report.md").find("2 runs in 1 groups"), std::string::npos);
+  for (const char* file : {"out/index.html", "out/trials.csv", "out/groups.csv"})
+    EXPECT_TRUE(std::filesystem::exists(folder / file)) << file;
+}
+
+TEST_F(Report, WithoutGnuplotTablesAreWritten) {
+  expect_success(train(1, "run", {"train.epochs=1"}));
+  const auto outcome =
+      run({"/usr/bin/env", "PATH=/nowhere", program(), "report", "run", "--out", "out"}, folder.path());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto said = outcome.out + outcome.err;
+  const auto first = said.find("gnuplot is not installed");
+  EXPECT_NE(first, std::string::npos) << said;
+  EXPECT_EQ(said.find("gnuplot is not installed", first + 1), std::string::npos) << said;
+  const auto page = read_text(folder / "out/index.html");
+  EXPECT_NE(page.find("<table>"), std::string::npos);
+  EXPECT_EQ(page.find("<svg"), std::string::npos);
+}
+
+TEST_F(Report, BadInputIsOneSentence) {
+  std::filesystem::create_directories(folder / "empty");
+  for (const auto& [directory, sentence] :
+       {std::pair("nowhere", "no such directory"), std::pair("empty", "no run found")}) {
+    const auto outcome = run({program(), "report", directory, "--out", "out"}, folder.path());
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find(sentence), std::string::npos) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+}
+
+}  // namespace
+}  // namespace spankey::test

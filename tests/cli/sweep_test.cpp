@@ -1,0 +1,224 @@
+// Sweeps through the real program: local, in one MPI job and on Slurm with the same weights, killed and resumed,
+// cancelled, and what a user can get wrong.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <map>
+#include <thread>
+
+#include "small_run.h"
+
+namespace spankey::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class Sweep : public SmallRun {
+ protected:
+  void SetUp() override {
+    SmallRun::SetUp();
+    write("sweep.toml", R"([sweep]
+base = "small.toml"
+seeds = [1, 2]
+[set]
+"train.epochs" = 3
+"eval.every_epochs" = 0
+"dist.reduction" = "elastic"
+"dist.shards" = 2
+[axes]
+"key.gamma" = [0.5, 1.0]
+)");
+  }
+
+  void write(const std::string& name, const std::string& text) const { std::ofstream(folder / name) << text; }
+
+  std::vector<std::string> sweep(const std::string& step, const std::string& directory,
+                                 std::vector<std::string> more = {}) const {
+    std::vector<std::string> command{program(), "sweep", step, "sweep.toml", "--dir", directory};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  }
+
+  nlohmann::json status(const std::string& directory) const {
+    const auto outcome = run({program(), "sweep", "status", "--dir", directory, "--json"}, folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return nlohmann::json::parse(outcome.out, nullptr, false);
+  }
+
+  // weights_sha256 by trial.
+  std::map<std::string, std::string> weights(const std::string& directory) const {
+    std::map<std::string, std::string> found;
+    for (const auto& trial : std::filesystem::directory_iterator(folder / (directory + "/trials"))) {
+      std::ifstream file(trial.path() / "result.json");
+      const auto result = nlohmann::json::parse(file, nullptr, false);
+      found[trial.path().filename().string()] = result.is_object() ? result.value("weights_sha256", "") : "";
+    }
+    return found;
+  }
+
+  void expect_finished(const std::string& directory, int trials) const {
+    const auto counts = status(directory);
+    EXPECT_EQ(counts,
+              (nlohmann::json{{"trials", trials}, {"done", trials}, {"running", 0}, {"failed", 0}, {"waiting", 0}}));
+  }
+
+  // Exit code 2 and exactly one line.
+  void expect_refused(const std::vector<std::string>& command, const testing::Matcher<std::string>& line) const {
+    const auto outcome = run(command, folder.path());
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.out << outcome.err;
+    EXPECT_THAT(outcome.err, line);
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+};
+
+TEST_F(Sweep, PlanPrintsTrialsAndCostAndRunsNothing) {
+  const auto outcome = run(sweep("plan", "d"), folder.path());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("run.seed=1 key.gamma=0.5"), HasSubstr("run.seed=2 key.gamma=1.0"),
+                                 HasSubstr("4 trials"), HasSubstr("rule of thumb")));
+  EXPECT_FALSE(std::filesystem::exists(folder / "d"));
+  const auto json = run(sweep("plan", "d", {"--json"}), folder.path());
+  EXPECT_EQ(nlohmann::json::parse(json.out)["plan"].size(), 4u);
+}
+
+TEST_F(Sweep, LocalAndMpiGiveTheSameWeightsAndNoTrialRunsTwice) {
+  expect_success(sweep("run", "local", {"--jobs", "2"}));
+  expect_finished("local", 4);
+  auto mpi = on_ranks(4, sweep("run", "mpi", {"--ranks-per-trial", "2"}));
+  mpi.erase(std::find(mpi.begin(), mpi.end(), program()));  // on_ranks has put it in front once more
+  expect_success(mpi);
+  expect_finished("mpi", 4);
+  const auto local = weights("local");
+  EXPECT_EQ(local.size(), 4u);
+  for (const auto& [trial, digest] : local) EXPECT_EQ(digest.size(), 64u) << trial;
+  EXPECT_EQ(weights("mpi"), local);
+
+  // Another sweep over the same store: what it shares with the first is done, the rest is not.
+  write("more.toml", R"([sweep]
+base = "small.toml"
+seeds = [1]
+store = "local/trials"
+[set]
+"train.epochs" = 3
+"eval.every_epochs" = 0
+"dist.reduction" = "elastic"
+"dist.shards" = 2
+[axes]
+"key.gamma" = [0.5, 0.75]
+)");
+  const auto outcome = run({program(), "sweep", "run", "more.toml", "--dir", "more"}, folder.path());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("2 trials, 1 done before"), HasSubstr("key.gamma=0.75")));
+  EXPECT_EQ(weights("local").size(), 5u);
+  const auto again = run(sweep("run", "local"), folder.path());
+  EXPECT_EQ(again.exit_code, 0);
+  EXPECT_THAT(again.out, AllOf(HasSubstr("4 done before"), testing::Not(HasSubstr("done in"))));
+}
+
+TEST_F(Sweep, KilledAtAnyTimeItIsResumedToTheSameWeights) {
+  expect_success(sweep("run", "undisturbed", {"--jobs", "2"}));
+  int kills = 0;
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    Child driver(sweep("resume", "killed", {"--jobs", "2"}), folder.path());
+    std::this_thread::sleep_for(std::chrono::milliseconds(700 + 300 * attempt));
+    if (!driver.running()) break;
+    driver.signal(SIGKILL);  // the driver alone: its trials end with it
+    driver.wait();
+    ++kills;
+  }
+  EXPECT_GT(kills, 0);
+  expect_success(sweep("resume", "killed", {"--jobs", "2"}));
+  expect_finished("killed", 4);
+  EXPECT_EQ(weights("killed"), weights("undisturbed"));
+}
+
+// Needs a cluster that answers (SLURM_CONF) and shares the folder for temporary files with this machine.
+TEST_F(Sweep, OnSlurmItGivesTheSameWeights) {
+  if (run({"sinfo", "--noheader"}, folder.path(), std::chrono::seconds(10)).exit_code != 0)
+    GTEST_SKIP() << "SKIPPED: no Slurm answers here (sinfo)";
+  expect_success(sweep("run", "local", {"--jobs", "2"}));
+  const auto script = source("launch/sweep.sbatch").string();
+  expect_success(sweep("run", "slurm", {"--executor", "slurm", "--max-running", "2", "--sbatch", script}));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(90);
+  while (status("slurm")["done"] != 4 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  expect_finished("slurm", 4);
+  EXPECT_EQ(weights("slurm"), weights("local"));
+}
+
+TEST_F(Sweep, CancelAndCtrlCStopWithCheckpoints) {
+  Child driver(sweep("run", "d"), folder.path());
+  while (driver.running() && !std::filesystem::exists(folder / "d/sweep.json"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  while (driver.running() && status("d")["running"] != 1) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  expect_success({program(), "sweep", "cancel", "--dir", "d"});
+  EXPECT_EQ(driver.wait().exit_code, 75);
+  EXPECT_EQ(status("d")["running"], 0);
+  EXPECT_EQ(status("d")["failed"], 0);
+
+  Child second(sweep("resume", "d"), folder.path());
+  while (second.running() && status("d")["running"] != 1) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  second.signal(SIGINT);
+  EXPECT_EQ(second.wait().exit_code, 75);
+  expect_success(sweep("resume", "d", {"--jobs", "2"}));
+  expect_finished("d", 4);
+}
+
+TEST_F(Sweep, AFailedTrialIsListedWithItsLogAndStopsNoOther) {
+  write("sweep.toml", R"([sweep]
+base = "small.toml"
+[set]
+"train.epochs" = 1
+[axes]
+"optim.lr" = [1e-3, 1e30]
+"key.m" = [8, 5000]
+)");
+  for (const auto& outcome : {run(sweep("run", "local", {"--jobs", "2"}), folder.path()),
+                              run(on_ranks(2, {"sweep", "run", "sweep.toml", "--dir", "mpi"}), folder.path())}) {
+    EXPECT_EQ(outcome.exit_code, 3) << outcome.out << outcome.err;
+  }
+  for (const char* directory : {"local", "mpi"}) {
+    const auto counts = status(directory);
+    EXPECT_EQ(counts["done"], 1) << directory;
+    EXPECT_EQ(counts["failed"], 3) << directory;
+    const auto text = run({program(), "sweep", "status", "--dir", directory}, folder.path()).out;
+    EXPECT_THAT(text, AllOf(HasSubstr("not finite"), HasSubstr("key.m"), HasSubstr("output.log"))) << directory;
+  }
+}
+
+TEST_F(Sweep, ADamagedLedgerEntryIsRedoneAndKeptAside) {
+  expect_success(sweep("run", "d", {"--jobs", "2"}));
+  const auto before = weights("d");
+  const auto trial = folder / ("d/trials/" + before.begin()->first);
+  std::ofstream(trial / "sweep" / "state.json") << "{\"state\": \"do";
+  std::filesystem::remove(trial / "result.json");
+  EXPECT_EQ(status("d")["waiting"], 1);
+  const auto outcome = run(sweep("resume", "d"), folder.path());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("state.json"), HasSubstr("damaged")));
+  EXPECT_TRUE(std::filesystem::exists(trial / "sweep" / "state.json.damaged"));
+  expect_finished("d", 4);
+  EXPECT_EQ(weights("d"), before);
+}
+
+TEST_F(Sweep, MistakesAreOneLine) {
+  expect_refused({program(), "sweep", "run", "absent.toml"}, HasSubstr("absent.toml"));
+  expect_refused({program(), "sweep", "status"}, HasSubstr("--dir"));
+  expect_refused({program(), "sweep", "status", "--dir", "nowhere"}, HasSubstr("nowhere"));
+  write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[axes]\n\"key.gama\" = [1.0]\n");
+  expect_refused(sweep("run", "d"), AllOf(HasSubstr("sweep.toml:4"), HasSubstr("'key.gamma'")));
+  write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[axes]\n\"key.m\" = []\n");
+  expect_refused(sweep("run", "d"), HasSubstr("at least one value"));
+  write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[axes]\n\"key.m\" = [1]\n[[linked]]\n\"key.m\" = [2]\n");
+  expect_refused(sweep("plan", "d"), HasSubstr("one axis a key"));
+  write("sweep.toml",
+        "[sweep]\nbase = \"small.toml\"\n[axes]\n\"run.seed\" = {from = 1, to = 100001, steps = 100001}\n");
+  expect_refused(sweep("run", "d"), AllOf(HasSubstr("100001 trials"), HasSubstr("--yes")));
+  EXPECT_FALSE(std::filesystem::exists(folder / "d"));
+}
+
+}  // namespace
+}  // namespace spankey::test

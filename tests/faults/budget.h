@@ -1,0 +1,44 @@
+// How much of a test that could go on for ever is run, and the figures that it leaves for launch/torture.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace spankey::test {
+
+// Seconds that SPANKEY_TORTURE_SECONDS gives to each test; 0: the sample for continuous integration.
+inline double torture_seconds() {
+  const char* seconds = std::getenv("SPANKEY_TORTURE_SECONDS");
+  return seconds != nullptr ? std::atof(seconds) : 0.0;
+}
+
+// `sample` rounds in continuous integration; under launch/torture until the seconds are over or `whole` rounds are
+// done.
+class Budget {
+ public:
+  Budget(std::int64_t sample, std::int64_t whole) : sample_(sample), whole_(whole) {}
+
+  bool more(std::int64_t done) const {
+    if (torture_seconds() <= 0) return done < sample_;
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+    return done < whole_ && elapsed.count() < torture_seconds();
+  }
+  std::int64_t rounds() const { return torture_seconds() > 0 ? whole_ : sample_; }
+
+ private:
+  std::int64_t sample_, whole_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+// One line a figure: "[figure] <goal> | <what> | <number> | <of how many the whole has>". launch/torture makes its
+// table of them and lists what is below the last number.
+inline void report(const std::string& goal, const std::string& what, std::int64_t number, std::int64_t whole = 0) {
+  std::printf("[figure] %s | %s | %lld | %lld\n", goal.c_str(), what.c_str(), static_cast<long long>(number),
+              static_cast<long long>(whole));
+  std::fflush(stdout);
+}
+
+}  // namespace spankey::test

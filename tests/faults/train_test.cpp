@@ -1,0 +1,296 @@
+// The real program under faults: kills at every step and at any moment, failing calls, full disks, a second attempt,
+// changed circumstances. Whatever happens, the run ends in order and a restart ends with the undisturbed run's bits.
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+#include <random>
+#include <thread>
+
+#include "base/file.h"
+#include "cli/small_run.h"
+#include "faults/budget.h"
+#include "support/expect_error.h"
+#include "train/checkpoint.h"
+
+namespace spankey::test {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::AllOf;
+using testing::HasSubstr;
+
+struct Fault {
+  std::string prefix, action, calls;
+  int at = 0;
+  std::string log;
+};
+
+class Train : public SmallRun {
+ protected:
+  // The ranks get the injector, mpirun does not; the fault is rank 0's, which alone writes.
+  std::vector<std::string> under_fault(std::vector<std::string> command, const Fault& fault) const {
+    const auto place = std::find(command.begin(), command.end(), program());
+    std::vector<std::string> environment{"env",
+                                         "LD_PRELOAD=" SPANKEY_FAULTS_LIBRARY,
+                                         "ASAN_OPTIONS=verify_asan_link_order=0",
+                                         "SPANKEY_FAULT_PREFIX=" + fault.prefix,
+                                         "SPANKEY_FAULT_AT=" + std::to_string(fault.at),
+                                         "SPANKEY_FAULT_ACTION=" + fault.action,
+                                         "SPANKEY_FAULT_CALLS=" + fault.calls};
+    if (place != command.begin()) environment.emplace_back("SPANKEY_FAULT_RANK=0");
+    if (!fault.log.empty()) environment.push_back("SPANKEY_FAULT_LOG=" + fault.log);
+    command.insert(place, environment.begin(), environment.end());
+    return command;
+  }
+
+  std::string absolute(const std::string& name) const { return (folder / name).string() + "/"; }
+
+  int lines_of(const std::string& name) const {
+    std::ifstream file(folder / name);
+    return static_cast<int>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
+  }
+
+  int newest_step(const std::string& run) const {
+    const auto files = list_checkpoints(folder / (run + "/checkpoints"));
+    return files.empty() ? 0 : std::stoi(files.front().stem().string().substr(5));
+  }
+
+  void wait_for_step(Child& child, const std::string& run, int step) const {
+    while (child.running() && newest_step(run) < step) std::this_thread::sleep_for(milliseconds(1));
+  }
+
+  Checkpoint newest_checkpoint(const std::string& run) const {
+    const auto found = newest_valid_checkpoint(folder / (run + "/checkpoints"));
+    if (!found) throw std::runtime_error("no checkpoint");
+    return decode_checkpoint(found->bytes, found->path.string());
+  }
+
+  int litter(const std::string& run) const {
+    int count = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder / run))
+      count += entry.path().extension() == ".tmp";
+    return count;
+  }
+
+  // On a small file system of its own; false where mounting is not allowed.
+  bool mount_small(const std::string& name, const std::string& size) const {
+    std::filesystem::create_directory(folder / name);
+    return test::run({"mount", "-t", "tmpfs", "-o", "size=" + size, "tmpfs", (folder / name).string()}, folder.path())
+               .exit_code == 0;
+  }
+};
+
+TEST_F(Train, AFaultAtAnyCallLosesNothing) {
+  const std::vector<std::string> few{"train.epochs=2"};
+  expect_success(
+      under_fault(train(1, "undisturbed", few),
+                  {.prefix = absolute("undisturbed"), .action = {}, .calls = {}, .log = absolute("") + "log"}));
+  const auto expected = tensors("undisturbed");
+  const int points = lines_of("log");
+  const char* actions[] = {"kill", "torn", "enospc", "eio", "eio-forever"};
+  const std::int64_t whole = std::int64_t{points} * 5;
+  std::int64_t injected = 0, kills = 0, lost = 0, hung = 0, crashed = 0;
+  std::mt19937 random(5);
+  for (const Budget budget(5, whole); budget.more(injected); ++injected) {
+    const auto run = "fault" + std::to_string(injected);
+    const auto* action = actions[injected % 5];
+    const int at = 1 + static_cast<int>(random() % static_cast<unsigned>(points));
+    const auto outcome = test::run(
+        under_fault(train(1, run, few), {.prefix = absolute(run), .action = action, .calls = {}, .at = at, .log = {}}),
+        folder.path(), std::chrono::seconds(60));
+    const auto after = test::run(train(1, run, few), folder.path(), std::chrono::seconds(60));
+    kills += outcome.exit_code == 128 + SIGKILL;
+    hung += outcome.timed_out || after.timed_out;
+    crashed += outcome.exit_code > 128 && outcome.exit_code != 128 + SIGKILL && !outcome.timed_out;
+    const bool same = after.exit_code == 0 && tensors(run) == expected;
+    lost += !same;
+    EXPECT_TRUE(same) << action << " at " << at << ": " << outcome.err << after.out << after.err;
+    if (outcome.exit_code != 128 + SIGKILL) {
+      EXPECT_THAT(outcome.exit_code, testing::AnyOf(0, 2, 3)) << action << " at " << at << ": " << outcome.err;
+    }
+    std::filesystem::remove_all(folder / run);
+  }
+  std::printf("faults in the real program: %lld of %lld lost, %lld kills, %d points\n", static_cast<long long>(lost),
+              static_cast<long long>(injected), static_cast<long long>(kills), points);
+  report("R4", "faults in calls of the real program", injected, whole);
+  report("R4", "runs lost, hung or crashed by them", lost + hung + crashed);
+  EXPECT_GT(points, 50);
+  EXPECT_GT(kills, 0);
+  EXPECT_EQ(lost + hung + crashed, 0);
+}
+
+// Killed as the checkpoint of step k gets its name, for every k; each run goes on and ends with the same bits.
+TEST_F(Train, AKillAtEveryStepIsSurvived) {
+  const std::vector<std::string> every{"train.epochs=5", "checkpoint.every_steps=1"};
+  constexpr int all_steps = 40;
+  expect_success(train(2, "undisturbed", every));
+  const auto expected = tensors("undisturbed");
+  const auto expected_metrics = metrics("undisturbed");
+  const int sample[] = {1, 8, all_steps};  // the first, one at the end of an epoch, the last
+  std::int64_t kills = 0, lost = 0;
+  for (const Budget budget(std::size(sample), all_steps); budget.more(kills); ++kills) {
+    const int step = torture_seconds() > 0 ? static_cast<int>(kills) + 1 : sample[kills];
+    const auto run = "killed" + std::to_string(step);
+    const auto outcome = test::run(
+        under_fault(
+            train(2, run, every),
+            {.prefix = absolute(run + "/checkpoints"), .action = "kill", .calls = "rename", .at = step, .log = {}}),
+        folder.path(), std::chrono::seconds(60));
+    EXPECT_EQ(outcome.exit_code, 128 + SIGKILL) << outcome.err;
+    EXPECT_LT(newest_step(run), all_steps);
+    expect_success(train(2, run, every));
+    const bool same = tensors(run) == expected && metrics(run) == expected_metrics;
+    lost += !same;
+    EXPECT_TRUE(same) << "killed at step " << step;
+    std::filesystem::remove_all(folder / run);
+  }
+  std::printf("kills performed: %lld, %lld lost\n", static_cast<long long>(kills), static_cast<long long>(lost));
+  report("R1", "kills at a step of the real program", kills, all_steps);
+  report("R1", "runs that ended with other bits after them", lost);
+  EXPECT_GT(kills, 0);
+}
+
+// Launcher and ranks at once, or the launcher alone, at any moment.
+TEST_F(Train, AKillAtAnyMomentIsSurvived) {
+  expect_success(train(2, "undisturbed"));
+  const auto expected = tensors("undisturbed");
+  std::mt19937 random(11);
+  std::int64_t kills = 0, lost = 0;
+  double slowest_recovery = 0;
+  for (const Budget budget(2, 200); budget.more(kills);) {
+    std::filesystem::remove_all(folder / "killed");
+    for (bool done = false; !done;) {
+      const auto started = std::chrono::steady_clock::now();
+      const int before = newest_step("killed");
+      Child child(train(2, "killed"), folder.path());
+      if (!budget.more(kills)) {
+        EXPECT_EQ(child.wait().exit_code, 0);
+        break;
+      }
+      wait_for_step(child, "killed", before + 1);
+      const std::chrono::duration<double> recovery = std::chrono::steady_clock::now() - started;
+      if (before > 0) slowest_recovery = std::max(slowest_recovery, recovery.count());
+      std::this_thread::sleep_for(milliseconds(random() % 400));
+      done = !child.running();
+      if (done) break;
+      if (random() % 2 == 0)
+        child.kill_tree();
+      else
+        child.signal(SIGKILL);
+      child.wait();
+      ++kills;
+    }
+    const bool same = tensors("killed") == expected;
+    EXPECT_TRUE(same);
+    lost += !same;
+  }
+  std::printf("kills performed: %lld; at most %.2f s from a restart to the next checkpoint\n",
+              static_cast<long long>(kills), slowest_recovery);
+  report("R1", "kills at random moments", kills, 200);
+  report("R1", "runs that ended with other bits after kills at random moments", lost);
+  report("R1", "slowest recovery, from restart to the next checkpoint (ms)",
+         static_cast<std::int64_t>(1e3 * slowest_recovery));
+  EXPECT_GT(kills, 0);
+}
+
+TEST_F(Train, ASupersededAttemptStopsWithoutWriting) {
+  Child child(train(1, "run", {"train.epochs=1000"}), folder.path());
+  wait_for_step(child, "run", 3);
+  write_durably(folder / "run/lease", R"({"attempt":2,"host":"elsewhere","boot_id":"x","pid":1,"start_time":"1"})");
+  std::this_thread::sleep_for(milliseconds(20));  // a save that had been asked already may end
+  const int newest = newest_step("run");
+  const auto outcome = child.wait(std::chrono::seconds(20));
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("attempt 1 no longer holds"), HasSubstr("elsewhere")));
+  EXPECT_EQ(outcome.err.find("no longer holds"), outcome.err.rfind("no longer holds")) << "said more than once";
+  EXPECT_EQ(newest_step("run"), newest);
+  EXPECT_EQ(litter("run"), 0);
+  EXPECT_THAT(read_text(folder / "run/lease"), HasSubstr("elsewhere"));  // it is the other attempt's
+}
+
+TEST_F(Train, HalfWrittenFilesOfDeadAttemptsGo) {
+  Child child(train(1, "run"), folder.path());
+  wait_for_step(child, "run", 3);
+  child.kill_tree();
+  child.wait();
+  for (const char* name : {"run/checkpoints/step_00000099.h5.tmp", "run/config.toml.tmp", "run/secret/basis.h5.tmp"})
+    std::ofstream(folder / name) << "half";
+  expect_success(train(1, "run"));
+  EXPECT_EQ(litter("run"), 0);
+  EXPECT_EQ(read_text(folder / "run/attempt"), "2\n");
+  EXPECT_FALSE(std::filesystem::exists(folder / "run/lease"));
+}
+
+TEST_F(Train, ARunThatCouldNotSaveTwiceIsNotStarted) {
+  if (!mount_small("disk", "400k")) GTEST_SKIP() << "mounting a small file system takes root";
+  const auto outcome = test::run(train(1, "disk/run"), folder.path());
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.out << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("two checkpoints take"));
+  EXPECT_EQ(newest_step("disk/run"), 0);
+  EXPECT_EQ(test::run({"mount", "-o", "remount,size=16m", (folder / "disk").string()}, folder.path()).exit_code, 0);
+  expect_success(train(1, "disk/run"));
+  test::run({"umount", (folder / "disk").string()}, folder.path());
+  report("R11", "starts refused for lack of room", 1, 1);
+}
+
+struct Change {
+  const char* override;
+  const char* diff;
+};
+
+TEST_F(Train, AChangedConfigurationIsRefusedWithADiff) {
+  expect_success(train(1, "run", {"train.epochs=1"}));
+  const Change changes[] = {
+      {"run.seed=43", "run.seed: 42 -> 43"},
+      {"data.limit=512", "data.limit: 1024 -> 512"},
+      {"key.gamma=1.0", "key.gamma: 0.5 -> 1"},
+      {"key.m=3", "key.m: "},
+      {"deny.mode=none", "deny.mode: "},
+      {"optim.lr=0.5", "optim.lr: "},
+      {"train.global_batch=64", "train.global_batch: 128 -> 64"},
+      {"train.epochs=2", "train.epochs: 1 -> 2"},
+      {"dist.reduction=elastic", "dist.reduction: "},
+  };
+  int refused = 0;
+  for (const auto& [override, diff] : changes) {
+    std::vector<std::string> more{"train.epochs=1", override};
+    const auto outcome = test::run(train(1, "run", more), folder.path());
+    EXPECT_EQ(outcome.exit_code, 2) << override << outcome.err;
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr(diff), HasSubstr("--allow-change")));
+    refused += outcome.exit_code == 2;
+  }
+  report("R17", "changes of the configuration refused", refused, std::size(changes));
+  EXPECT_EQ(test::run(train(1, "run", {"train.epochs=1", "checkpoint.keep=5"}), folder.path()).exit_code, 0);
+}
+
+// Other data and another program, as a checkpoint that tells of them shows.
+TEST_F(Train, ChangedDataAndProgramsAreRefusedWithADiff) {
+  Child child(train(1, "run"), folder.path());
+  wait_for_step(child, "run", 6);
+  child.kill_tree();
+  child.wait();
+  const auto original = newest_checkpoint("run");
+  const auto path = checkpoint_path(folder / "run/checkpoints", original.cursor.global_step);
+  int refused = 0;
+  const auto expect_refused = [&](const Checkpoint& changed, const char* diff) {
+    write_durably(path, encode_checkpoint(changed));
+    const auto outcome = test::run(train(1, "run"), folder.path());
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr(diff), HasSubstr(path.filename().string()), HasSubstr("--allow-change")));
+    refused += outcome.exit_code == 2;
+  };
+  auto changed = original;
+  changed.data_digest = std::string(64, '0');
+  expect_refused(changed, "data: 0000000000000000 -> ");
+  changed = original;
+  changed.program = "0.0.9 (git 01234567)";
+  expect_refused(changed, "program: 0.0.9 (git 01234567) -> ");
+  report("R17", "changes of data and program refused", refused, 2);
+  expect_success(train(1, "run", {"--allow-change"}));
+  write_durably(path, encode_checkpoint(changed));  // looking at a finished run is no training
+  expect_success(train(1, "run"));
+}
+
+}  // namespace
+}  // namespace spankey::test

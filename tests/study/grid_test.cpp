@@ -1,0 +1,60 @@
+#include "study/grid.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace spankey {
+namespace {
+
+using testing::ElementsAre;
+
+Dimension dimension(const std::string& key, const std::vector<std::string>& values) {
+  Dimension result{"here", {}};
+  for (const auto& value : values) result.rows.push_back({{key, value}});
+  return result;
+}
+
+std::vector<std::string> texts(const Grid& grid) {
+  std::vector<std::string> result;
+  for (const auto& trial : expand(grid)) result.push_back(settings_text(trial));
+  return result;
+}
+
+TEST(Grid, IsTheProductWithTheFirstDimensionSlowest) {
+  Grid grid;
+  grid.dimensions = {dimension("a", {"1", "2"}), dimension("b", {"3", "4", "5"})};
+  EXPECT_EQ(combinations(grid), 6u);
+  EXPECT_THAT(texts(grid), ElementsAre("a=1 b=3", "a=1 b=4", "a=1 b=5", "a=2 b=3", "a=2 b=4", "a=2 b=5"));
+}
+
+TEST(Grid, LinkedKeysVaryTogetherAndRowsMayDiffer) {
+  Grid grid;
+  grid.dimensions = {{"here", {{{"a", "1"}, {"b", "2"}}, {{"a", "3"}}, {}}}, dimension("c", {"4"})};
+  EXPECT_THAT(texts(grid), ElementsAre("a=1 b=2 c=4", "a=3 c=4", "c=4"));
+}
+
+TEST(Grid, ExclusionsCompareNumbersByValue) {
+  Grid grid;
+  grid.dimensions = {dimension("a", {"1", "2.0"}), dimension("b", {"\"x\"", "\"y\""})};
+  grid.exclude = {{{"a", "2"}, {"b", "\"x\""}}};
+  EXPECT_THAT(texts(grid), ElementsAre("a=1 b=\"x\"", "a=1 b=\"y\"", "a=2.0 b=\"y\""));
+  grid.exclude = {{{"a", "1"}}, {{"a", "2"}}};
+  EXPECT_TRUE(expand(grid).empty());
+}
+
+TEST(Grid, WithoutDimensionsIsOneTrial) {
+  EXPECT_EQ(combinations(Grid{}), 1u);
+  EXPECT_EQ(expand(Grid{}).size(), 1u);
+}
+
+TEST(Grid, CountsBeyondWhatFits) {
+  Grid grid;
+  const Dimension large{"here", std::vector<Settings>(100'000)};
+  grid.dimensions.assign(4, large);  // 10^20
+  EXPECT_EQ(combinations(grid), std::numeric_limits<std::uint64_t>::max());
+}
+
+}  // namespace
+}  // namespace spankey

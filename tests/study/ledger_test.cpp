@@ -1,0 +1,148 @@
+#include "study/ledger.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "base/file.h"
+#include "dummy_sweep.h"
+#include "study/attempt.h"
+#include "study/sweep.h"
+#include "study/trial_queue.h"
+#include "support/temporary_folder.h"
+
+namespace spankey {
+namespace {
+
+using testing::HasSubstr;
+
+class LedgerTest : public testing::Test {
+ protected:
+  void write(const std::filesystem::path& path, const std::string& text) const {
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  }
+  std::filesystem::path state(int i) const { return plan_.store / plan_.trials[i].id / "sweep" / "state.json"; }
+
+  test::TemporaryFolder folder_;
+  SweepPlan plan_ = test::dummy_plan(folder_ / "trials", 4);
+  Ledger ledger_{plan_.store};
+};
+
+TEST_F(LedgerTest, AClaimExcludesOthersAndItsOutcomeIsRead) {
+  const auto& trial = plan_.trials[0];
+  EXPECT_EQ(ledger_.read(trial.id).state, TrialState::waiting);
+  {
+    auto claim = ledger_.claim(trial);
+    ASSERT_TRUE(claim);
+    EXPECT_EQ(ledger_.read(trial.id).state, TrialState::running);
+    EXPECT_FALSE(Ledger(plan_.store).claim(trial)) << "a second worker";
+    EXPECT_TRUE(Ledger(plan_.store, Claims::none).claim(trial)) << "the control";
+    auto entry = claim->entry();
+    entry.state = TrialState::failed;
+    entry.exit_code = 137;
+    entry.reason = "ended by signal 9 \xff";  // whatever a log may hold
+    entry.attempts = 2;
+    entry.seconds = 1.5;
+    EXPECT_TRUE(claim->write(entry));
+  }
+  const auto entry = ledger_.read(trial.id);
+  EXPECT_EQ(entry.state, TrialState::failed);
+  EXPECT_TRUE(entry.crashed());
+  EXPECT_EQ(entry.attempts, 2);
+  EXPECT_EQ(entry.seconds, 1.5);
+  EXPECT_THAT(entry.reason, HasSubstr("signal 9"));
+  EXPECT_FALSE(ledger_.claim(trial)) << "failed is for --retry-failed";
+}
+
+TEST_F(LedgerTest, AResultOfTheSameConfigurationNeedsNoRun) {
+  const auto& mine = plan_.trials[0];
+  const auto& changed = plan_.trials[1];
+  write(ledger_.run_directory(mine.id).result(), "{\"config_hash\": \"" + mine.hash + "\"}");
+  write(ledger_.run_directory(changed.id).result(), "{\"config_hash\": \"of another one\"}");
+  EXPECT_FALSE(ledger_.claim(mine));
+  EXPECT_EQ(ledger_.read(mine.id).state, TrialState::done);
+  EXPECT_TRUE(ledger_.claim(changed));
+}
+
+TEST_F(LedgerTest, ADamagedEntryIsKeptAsideAndTheTrialBegunAnew) {
+  const auto& trial = plan_.trials[0];
+  const std::vector<std::string> damages{
+      "", "{", "[]", "{\"state\": \"done\"}", std::string(100, '\0'), "{\"state\":\"finished\",\"attempts\":1}"};
+  for (std::size_t i = 0; i < damages.size(); ++i) {
+    write(state(0), damages[i]);
+    EXPECT_EQ(ledger_.read(trial.id).state, TrialState::waiting) << damages[i];
+    const auto claim = ledger_.claim(trial);
+    ASSERT_TRUE(claim) << damages[i];
+    EXPECT_EQ(claim->entry().attempts, 0);
+    EXPECT_FALSE(std::filesystem::exists(state(0)));
+    const auto aside = i == 0 ? "state.json.damaged" : fmt::format("state.json.{}.damaged", i + 1);
+    EXPECT_EQ(read_text(state(0).parent_path() / aside), damages[i]);
+  }
+}
+
+TEST_F(LedgerTest, ATrialWhoseRunIsStillAliveIsNotTaken) {
+  const auto& trial = plan_.trials[0];
+  std::filesystem::create_directories(ledger_.run_directory(trial.id).root);
+  {
+    const Lease run(ledger_.run_directory(trial.id).root);  // ranks that outlive their launcher
+    EXPECT_FALSE(ledger_.claim(trial));
+  }
+  EXPECT_TRUE(ledger_.claim(trial));
+}
+
+TEST_F(LedgerTest, TheQueueHandsOutTheLongestFirstAndEndsWhenAllHaveEnded) {
+  plan_.trials[0].seconds = 1;
+  plan_.trials[1].seconds = 3;
+  plan_.trials[2].seconds = 2;
+  plan_.trials[3].seconds = 3;
+  TrialQueue queue(plan_, ledger_);
+  std::vector<std::int64_t> order;
+  for (auto taken = queue.next(); taken; taken = queue.next()) {
+    order.push_back(taken->trial - plan_.trials.data());
+    auto entry = taken->claim.entry();
+    entry.state = order.size() == 2 ? TrialState::failed : TrialState::done;
+    taken->claim.write(entry);
+  }
+  EXPECT_THAT(order, testing::ElementsAre(1, 3, 2, 0));
+  EXPECT_EQ(queue.left(), 0u);
+  EXPECT_EQ(queue.done(), 3);
+  EXPECT_EQ(queue.failed(), 1);
+}
+
+TEST_F(LedgerTest, StatusOfTenThousandTrialsFromFilesAloneTakesLessThanASecond) {
+  const auto plan = test::dummy_plan(folder_ / "many", 10'000);
+  save_plan(plan, folder_.path());
+  const char* const texts[] = {"done", "failed"};
+  for (std::size_t i = 0; i < 6000; ++i)
+    write(
+        plan.store / plan.trials[i].id / "sweep" / "state.json",
+        fmt::format("{{\"state\":\"{}\",\"attempts\":1,\"idle_attempts\":0,\"step\":32,\"exit_code\":0,\"reason\":\"\","
+                    "\"seconds\":1.5}}",
+                    texts[i % 10 == 0]));
+  const auto start = std::chrono::steady_clock::now();
+  const auto text = status_text(load_plan(folder_.path()), Ledger(plan.store), /*json=*/true);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  EXPECT_EQ(text, "{\"done\":5400,\"failed\":600,\"running\":0,\"trials\":10000,\"waiting\":4000}\n");
+  EXPECT_LT(seconds.count(), 1.0);
+  std::cout << "status of 10,000 trials: " << seconds.count() << " s\n";
+}
+
+TEST_F(LedgerTest, OnlyCrashesAreOpenedAgainByResume) {
+  for (const auto& [i, code] : {std::pair(0, 137), std::pair(1, 2), std::pair(2, 3), std::pair(3, 1)}) {
+    auto claim = ledger_.claim(plan_.trials[i]);
+    ASSERT_TRUE(claim);
+    claim->write(after_attempt(claim->entry(), code, false, -1, 1.0, ""));
+  }
+  EXPECT_EQ(count_trials(plan_, ledger_).failed, 4);
+  EXPECT_EQ(reopen_failed(plan_, ledger_, RetryFailed::none), 0);
+  EXPECT_EQ(reopen_failed(plan_, ledger_, RetryFailed::crashed), 2);
+  EXPECT_EQ(ledger_.read(plan_.trials[0].id).state, TrialState::waiting);
+  EXPECT_EQ(ledger_.read(plan_.trials[1].id).state, TrialState::failed);
+  EXPECT_EQ(reopen_failed(plan_, ledger_, RetryFailed::all), 2);
+  EXPECT_EQ(count_trials(plan_, ledger_).waiting, 4);
+}
+
+}  // namespace
+}  // namespace spankey

@@ -1,0 +1,184 @@
+// The local executor with real processes that are killed: every trial is done exactly once.
+#include "study/local_executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <memory>
+#include <random>
+#include <sstream>
+#include <thread>
+
+#include "base/file.h"
+#include "dummy_sweep.h"
+#include "study/attempt.h"
+#include "study/sweep.h"
+#include "support/program.h"
+#include "support/temporary_folder.h"
+
+namespace spankey {
+namespace {
+
+using std::chrono::milliseconds;
+
+std::vector<std::string> worker_command(const std::filesystem::path& directory, const std::string& claims) {
+  return {SPANKEY_SWEEP_WORKER, directory.string(), SPANKEY_DUMMY_TRIAL, claims};
+}
+
+// Children of a process; empty once it has ended.
+std::vector<int> children_of(int pid) {
+  std::vector<int> children;
+  std::ifstream file(fmt::format("/proc/{}/task/{}/children", pid, pid));
+  for (int child = 0; file >> child;) children.push_back(child);
+  return children;
+}
+
+class Workers {
+ public:
+  Workers(const std::filesystem::path& directory, std::string claims)
+      : directory_(directory), claims_(std::move(claims)) {
+    for (auto& worker : workers_) worker = start();
+  }
+
+  // Kills a worker or one of the trials, with -9; a worker that is gone is replaced. True where something died of it.
+  bool kill_one(std::mt19937& random) {
+    auto& worker = workers_[random() % workers_.size()];
+    if (!worker->running()) worker = start();
+    int target = worker->pid();
+    const auto trials = children_of(target);
+    if (random() % 2 == 0 && !trials.empty()) target = trials[random() % trials.size()];
+    const bool killed = kill(target, SIGKILL) == 0;
+    if (target == worker->pid()) {
+      worker->wait();
+      worker = start();
+    }
+    return killed;
+  }
+
+  // Lets all end; starts anew what a kill has left undone. Exit code of the last one.
+  int finish() {
+    int code = -1;
+    for (auto& worker : workers_) worker->wait();
+    for (int i = 0; i < 5 && code != 0; ++i) code = start()->wait().exit_code;
+    return code;
+  }
+
+ private:
+  std::unique_ptr<test::Child> start() const {
+    return std::make_unique<test::Child>(worker_command(directory_, claims_), directory_);
+  }
+
+  std::filesystem::path directory_;
+  std::string claims_;
+  std::array<std::unique_ptr<test::Child>, 2> workers_;
+};
+
+TEST(LocalExecutor, EveryTrialIsDoneExactlyOnceWhateverIsKilled) {
+  constexpr int trials = 200, wanted_kills = 20;
+  const test::TemporaryFolder folder;
+  const auto plan = test::dummy_plan(folder / "trials", trials);
+  save_plan(plan, folder.path());
+  std::mt19937 random(1);
+  int kills = 0;
+  {
+    Workers workers(folder.path(), "exclusive");
+    while (kills < wanted_kills) {
+      std::this_thread::sleep_for(milliseconds(50 + random() % 250));
+      kills += workers.kill_one(random) ? 1 : 0;
+    }
+    EXPECT_EQ(workers.finish(), 0);
+  }
+  std::cout << "kills performed: " << kills << "\n";
+  EXPECT_GT(kills, 0);
+  const auto done = test::completions(folder.path());
+  for (const auto& trial : plan.trials) EXPECT_EQ(done.contains(trial.hash) ? done.at(trial.hash) : 0, 1) << trial.id;
+  EXPECT_EQ(done.size(), trials);
+  const auto counts = count_trials(plan, Ledger(plan.store));
+  EXPECT_EQ(counts.done, trials);
+  EXPECT_EQ(counts.running + counts.waiting + counts.failed, 0);
+}
+
+// The control: without leases two workers do run the same trials, and the count shows it.
+// Several rounds: two workers that write one entry at the same moment may also end each other before they get so far.
+TEST(LocalExecutor, WithoutLeasesTrialsAreDoneTwice) {
+  int twice = 0;
+  for (int round = 0; round < 10 && twice == 0; ++round) {
+    const test::TemporaryFolder folder;
+    const auto plan = test::dummy_plan(folder / "trials", 20);
+    save_plan(plan, folder.path());
+    Workers(folder.path(), "none").finish();
+    for (const auto& [hash, count] : test::completions(folder.path())) twice += count > 1 ? 1 : 0;
+  }
+  EXPECT_GT(twice, 0);
+}
+
+TEST(LocalExecutor, AFailedTrialStopsNoOtherAndIsTriedAgainOnlyWhenAsked) {
+  const test::TemporaryFolder folder;
+  const auto plan = test::dummy_plan(folder / "trials", 6);
+  save_plan(plan, folder.path());
+  Ledger ledger(plan.store);
+  std::string second_exit_code = "2";
+  const auto command = [&](const PlannedTrial& trial) {
+    std::vector<std::string> words{SPANKEY_DUMMY_TRIAL, (folder / "completions").string(),
+                                   ledger.run_directory(trial.id).root.string(), trial.hash};
+    if (trial.id == plan.trials[1].id && !second_exit_code.empty()) words.push_back(second_exit_code);
+    if (trial.id == plan.trials[4].id) words[0] = "/no/such/program";
+    return words;
+  };
+  const LocalOptions options{.directory = folder.path(), .jobs = 2};
+  EXPECT_EQ(run_local(plan, ledger, command, options), ExitCode::run_failed);
+  EXPECT_EQ(count_trials(plan, ledger).done, 4);
+  const auto failed = ledger.read(plan.trials[1].id);
+  EXPECT_EQ(failed.state, TrialState::failed);
+  EXPECT_EQ(failed.exit_code, 2);
+  EXPECT_EQ(failed.attempts, 1);
+  EXPECT_TRUE(std::filesystem::exists(ledger.output_log(plan.trials[1].id)));
+  EXPECT_EQ(ledger.read(plan.trials[4].id).exit_code, 127);
+
+  EXPECT_EQ(reopen_failed(plan, ledger, RetryFailed::crashed), 0);
+  EXPECT_EQ(run_local(plan, ledger, command, options), ExitCode::run_failed);
+  EXPECT_EQ(ledger.read(plan.trials[1].id).attempts, 1) << "not retried unasked";
+
+  second_exit_code.clear();
+  EXPECT_EQ(reopen_failed(plan, ledger, RetryFailed::all), 2);
+  EXPECT_EQ(run_local(plan, ledger, command, options), ExitCode::run_failed);
+  EXPECT_EQ(count_trials(plan, ledger).done, 5);
+  EXPECT_EQ(test::completions(folder.path()).at(plan.trials[1].hash), 1);
+}
+
+TEST(LocalExecutor, WhatFollowsFromAnExitCode) {
+  TrialEntry before;
+  before.attempts = 1;
+  before.step = 10;
+  const auto state = [&](int code, bool result, std::int64_t step) {
+    return after_attempt(before, code, result, step, 1.0, "last line").state;
+  };
+  EXPECT_EQ(state(0, true, 20), TrialState::done);
+  EXPECT_EQ(state(0, false, 20), TrialState::failed);
+  EXPECT_EQ(state(75, false, 10), TrialState::waiting);
+  for (const int crash : {1, 134, 137, 139}) {
+    EXPECT_EQ(state(crash, false, 11), TrialState::waiting) << crash;
+    EXPECT_EQ(state(crash, false, 10), TrialState::failed) << crash;
+    EXPECT_TRUE(after_attempt(before, crash, false, 10, 1.0, "").crashed());
+  }
+  for (const int refused : {2, 3, 127}) {
+    const auto entry = after_attempt(before, refused, false, 20, 1.0, "last line");
+    EXPECT_EQ(entry.state, TrialState::failed) << refused;
+    EXPECT_EQ(entry.reason, "last line");
+    EXPECT_FALSE(entry.crashed());
+  }
+  // 75 without progress: not for ever.
+  auto entry = before;
+  int rounds = 0;
+  while (entry.state == TrialState::waiting && rounds < 10) {
+    entry = after_attempt(entry, 75, false, 10, 1.0, "");
+    ++rounds;
+  }
+  EXPECT_EQ(entry.state, TrialState::failed);
+  EXPECT_EQ(rounds, 3);
+  EXPECT_DOUBLE_EQ(entry.seconds, 3.0);
+}
+
+}  // namespace
+}  // namespace spankey

@@ -1,0 +1,254 @@
+#include "study/report.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <map>
+
+#include "base/file.h"
+#include "run_folder.h"
+#include "study/document.h"
+#include "study/groups.h"
+#include "study/inline_svg.h"
+#include "study/run_record.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+
+namespace spankey::test {
+namespace {
+
+using testing::Contains;
+using testing::HasSubstr;
+using testing::Not;
+
+// A reader of RFC 4180 that knows nothing of the writer.
+std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
+  std::vector<std::vector<std::string>> rows{{""}};
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"') {
+      rows.back().back() += text[++i];
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && c == ',') {
+      rows.back().emplace_back();
+    } else if (!quoted && c == '\n') {
+      rows.push_back({""});
+    } else {
+      rows.back().back() += c;
+    }
+  }
+  rows.pop_back();
+  return rows;
+}
+
+std::string field(const std::vector<std::vector<std::string>>& rows, std::size_t row, const std::string& column) {
+  for (std::size_t i = 0; i < rows[0].size(); ++i)
+    if (rows[0][i] == column) return rows[row][i];
+  return fmt::format("no column {}", column);
+}
+
+std::string seed_config(int seed, const std::string& more = "") {
+  return fmt::format("[run]\nseed = {}\n{}", seed, more);
+}
+
+class Report : public testing::Test {
+ protected:
+  WrittenReport write(const std::string& published = "") {
+    return write_report(
+        {{folder / "runs"}, folder / "out", published.empty() ? folder / "none.toml" : folder / published});
+  }
+  void SetUp() override { write_file(folder / "none.toml", "source = \"nowhere\"\n"); }
+  std::string text(const std::string& name) { return read_text(folder / "out" / name); }
+  void add(const std::string& name, const MadeRun& run) { write_run(folder / "runs" / name, run); }
+
+  TemporaryFolder folder;
+};
+
+// 0.90, 0.92, 0.97: mean 0.93, sd sqrt(13e-4) = 0.0360555; t(0.975, 2) = 4.302653 (tables);
+// 4.302653 * 0.0360555 / sqrt 3 = 0.0895668, times sqrt 4 = 0.1791335.
+TEST(SeedSpread, IntervalsByHand) {
+  const auto spread = spread_over_seeds({0.90, 0.92, 0.97});
+  EXPECT_NEAR(spread.summary.mean, 0.93, 1e-12);
+  EXPECT_NEAR(spread.summary.sd, std::sqrt(13e-4), 1e-12);
+  EXPECT_NEAR(spread.mean_interval.low, 0.93 - 0.0895668, 1e-6);
+  EXPECT_NEAR(spread.mean_interval.high, 0.93 + 0.0895668, 1e-6);
+  EXPECT_NEAR(spread.prediction.low, 0.93 - 0.1791335, 1e-6);
+  EXPECT_NEAR(spread.prediction.high, 0.93 + 0.1791335, 1e-6);
+  EXPECT_TRUE(std::isnan(spread_over_seeds({0.5}).prediction.low));
+}
+
+TEST(WorstCase, IsTheMostAnybodyWithoutAKeyGets) {
+  auto result = made_result({.none = 0.2, .wrong = 0.1, .strip = 0.6, .worst_key = 0.3});
+  EXPECT_DOUBLE_EQ(worst_case(result), 0.6);
+  result["families"]["scaled"] = made_key(0.4, 0.75, 0.4);
+  EXPECT_DOUBLE_EQ(worst_case(result), 0.75);
+}
+
+TEST_F(Report, SeedsMakeAGroupAndRepeatsDoNotCount) {
+  add("a", {.config = seed_config(1), .correct = 0.90});
+  add("b", {.config = seed_config(2), .correct = 0.92});
+  add("c", {.config = seed_config(3), .correct = 0.97});
+  add("d", {.config = seed_config(3), .correct = 0.10});
+  add("e", {.config = seed_config(1, "[key]\ngamma = 2.0\n"), .correct = 0.5});
+  write();
+  const auto rows = parse_csv(text("groups.csv"));
+  std::map<std::string, std::size_t> correct;
+  for (std::size_t i = 1; i < rows.size(); ++i)
+    if (field(rows, i, "figure") == "correct_key.accuracy") correct[field(rows, i, "group")] = i;
+  ASSERT_EQ(correct.size(), 2U);
+  const auto row = correct.at("gamma 0.5");
+  EXPECT_EQ(field(rows, row, "n"), "3");
+  EXPECT_EQ(field(rows, row, "seeds"), "1 2 3");
+  EXPECT_NEAR(std::stod(field(rows, row, "mean")), 0.93, 1e-12);
+  EXPECT_NEAR(std::stod(field(rows, row, "t_low")), 0.93 - 0.0895668, 1e-6);
+  EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "n"), "1");
+  EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "t_low"), "");
+}
+
+TEST_F(Report, TrialsReadBackWithTheirFigures) {
+  const std::string name = "a, \"b\"\nc";
+  add("x", {.config = "[run]\nseed = 7\nname = \"a, \\\"b\\\"\\nc\"\n", .correct = 0.875, .seconds = 600});
+  write();
+  const auto rows = parse_csv(text("trials.csv"));
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[1].size(), rows[0].size());
+  EXPECT_EQ(field(rows, 1, "name"), name);
+  EXPECT_EQ(field(rows, 1, "seed"), "7");
+  EXPECT_EQ(field(rows, 1, "status"), "done");
+  EXPECT_EQ(std::stod(field(rows, 1, "correct_key.accuracy.mean")), 0.875);
+  EXPECT_NEAR(std::stod(field(rows, 1, "core_hours")), 2 * 3 * 600 / 3600.0, 1e-12);
+}
+
+TEST_F(Report, NamesCannotBreakThePage) {
+  add("x", {.config = seed_config(1, "name = \"<script>alert('&')</script> | x\"\n")});
+  add("y", {.config = seed_config(1, "name = \"plain\"\n[key]\nm = 4\n")});
+  write();
+  EXPECT_THAT(text("index.html"), Not(HasSubstr("<script>alert")));
+  EXPECT_THAT(text("index.html"), HasSubstr("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt; | x"));
+  EXPECT_THAT(text("report.md"), HasSubstr("&lt;script>alert('&amp;')&lt;/script> \\| x"));
+  EXPECT_THAT(text("index.html"), Not(HasSubstr("src=\"")));  // nothing from elsewhere
+}
+
+TEST_F(Report, DifferentDataNeverShareATable) {
+  add("x", {.config = seed_config(1), .data_digest = std::string(64, 'a')});
+  add("y", {.config = seed_config(2), .data_digest = std::string(64, 'b')});
+  write();
+  const auto rows = parse_csv(text("groups.csv"));
+  for (std::size_t i = 1; i < rows.size(); ++i) EXPECT_EQ(field(rows, i, "n"), "1");
+  EXPECT_THAT(text("report.md"), HasSubstr("2 different data sets"));
+  EXPECT_THAT(text("index.html"), HasSubstr("Access by group: builtin:glyphs (aaaaaaaaaaaa)"));
+  EXPECT_THAT(text("index.html"), HasSubstr("Access by group: builtin:glyphs (bbbbbbbbbbbb)"));
+}
+
+TEST_F(Report, DamagedAndUnfinishedRunsAreNamedAndLeftOut) {
+  add("good", {.config = seed_config(1)});
+  add("torn", {.config = seed_config(2)});
+  write_file(folder / "runs/torn/result.json", "{\"no_key\": {");
+  add("hollow", {.config = seed_config(3)});
+  write_file(folder / "runs/hollow/result.json", "{\"no_key\": 3}");
+  write_file(folder / "runs/young/config.toml", seed_config(4));
+  const auto written = write();
+  EXPECT_EQ(written.damaged, 2U);
+  EXPECT_EQ(written.runs, 2U);
+  for (const char* name : {"runs/torn/result.json", "runs/hollow/result.json"})
+    EXPECT_THAT(text("report.md"), HasSubstr(name));
+  EXPECT_THAT(text("report.md"), HasSubstr("| unfinished | 4 |"));
+  EXPECT_EQ(parse_csv(text("trials.csv")).size(), 3U);
+}
+
+TEST_F(Report, AFailedTrialIsShownWithItsReason) {
+  add("good", {.config = seed_config(1)});
+  write_file(folder / "runs/bad/config.toml", seed_config(2));
+  write_file(folder / "runs/bad/sweep/state.json",
+             R"({"state": "failed", "attempts": 1, "idle_attempts": 1, "step": -1, "exit_code": 3,
+                 "reason": "loss is not finite", "seconds": 1.0})");
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("exit code 3: loss is not finite"));
+  EXPECT_THAT(text("report.md"), HasSubstr("output.log"));
+}
+
+TEST_F(Report, PublishedFiguresAreJudged) {
+  write_file(folder / "paper/row.toml", "[key]\ngamma = 2.0\n");
+  write_file(folder / "paper/published.toml",
+             "source = \"paper\"\n[row]\nrow = \"r\"\ntest_samples = 1000\nmajority_rate = 0.1\n"
+             "correct_key.accuracy = [0.95, 1.05, 1.2]\naccept.correct_key.accuracy = 0.2\n");
+  int seed = 0;
+  for (const double value : {0.90, 0.92, 0.97})
+    add(fmt::format("r{}", value), {.config = seed_config(++seed, "[key]\ngamma = 2.0\n"), .correct = value});
+  add("other", {.config = seed_config(1), .correct = 0.95});
+  write("paper/published.toml");
+  const auto rows = parse_csv(text("groups.csv"));
+  int judged = 0;
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    if (field(rows, i, "published").empty()) continue;
+    ++judged;
+    EXPECT_EQ(field(rows, i, "group"), "gamma 2.0");
+    EXPECT_EQ(field(rows, i, "inside_range"), "yes no no");
+    EXPECT_EQ(field(rows, i, "inside_prediction"), "yes yes no");  // 0.93 +- 0.179
+  }
+  EXPECT_EQ(judged, 1);
+}
+
+TEST_F(Report, PaperConfigurationsAndPublishedFiguresFit) {
+  const auto table =
+      load_published(std::filesystem::path(std::getenv("SPANKEY_SOURCE_DIR")) / "configs/paper/published.toml");
+  EXPECT_EQ(table.rows.size(), 26U);
+  for (const auto& row : table.rows) {
+    EXPECT_EQ(row.config.run.name, row.name);
+    EXPECT_EQ(row.config.run.compat, Compat::reference);
+    EXPECT_TRUE(row.figures.contains("correct_key.accuracy")) << row.name;
+    EXPECT_TRUE(row.figures.contains("train.wrong_key.accuracy")) << row.name;
+    nlohmann::json result{{"test_samples", row.test_samples}, {"majority_rate", row.majority_rate}};
+    const auto match = match_published(table, row.config, result);
+    ASSERT_NE(match.row, nullptr) << row.name;
+    EXPECT_EQ(match.row->name, row.name);  // no two rows are the same configuration
+    EXPECT_THAT(match.differences, testing::IsEmpty());
+  }
+}
+
+TEST_F(Report, BadPublishedFileIsOneSentence) {
+  add("x", {.config = seed_config(1)});
+  write_file(folder / "paper/row.toml", "[key]\nm = 4\n");
+  write_file(folder / "paper/published.toml", "[row]\nno_key.accuracy = \"high\"\n");
+  EXPECT_ERROR(write("paper/published.toml"), ExitCode::bad_input, HasSubstr("published.toml:2: row.no_key.accuracy"));
+}
+
+TEST_F(Report, NoRunIsAnError) {
+  std::filesystem::create_directories(folder / "runs/empty");
+  EXPECT_ERROR(write(), ExitCode::bad_input, HasSubstr("no run found"));
+}
+
+TEST_F(Report, HundredsOfRunsInOneTable) {
+  for (int m = 1; m <= 60; ++m)
+    for (int seed = 1; seed <= 4; ++seed)
+      add(fmt::format("m{}_{}", m, seed),
+          {.config = seed_config(seed, fmt::format("[key]\nm = {}\n", m)), .correct = 0.5 + 0.001 * m});
+  EXPECT_EQ(write().runs, 240U);
+  EXPECT_EQ(parse_csv(text("trials.csv")).size(), 241U);
+  EXPECT_THAT(text("report.md"), HasSubstr("240 runs in 60 groups"));
+}
+
+TEST(InlineSvg, StandsBesideOthersOnAPage) {
+  const std::string svg =
+      "<?xml version=\"1.0\"?><svg width=\"6\" viewBox=\"0 0 6 3\"><title>Gnuplot</title>"
+      "<rect x=\"0\" y=\"0\" width=\"6\" fill=\"#ffffff\"/><g id=\"a\"><use xlink:href='#p' color='rgb(  0,   0,   "
+      "0)'/>"
+      "</g></svg>";
+  const auto in_page = inline_svg(svg, "f1-", "a <b>");
+  EXPECT_THAT(in_page, testing::StartsWith("<svg viewBox=\"0 0 6 3\" role=\"img\" aria-label=\"a &lt;b&gt;\""));
+  EXPECT_THAT(in_page, HasSubstr("<g id=\"f1-a\"><use xlink:href='#f1-p'/></g></svg>"));
+  EXPECT_THAT(in_page, Not(HasSubstr("Gnuplot")));
+  EXPECT_THAT(in_page, Not(HasSubstr("<rect")));
+}
+
+TEST(Anchor, IsUnique) {
+  std::vector<std::string> taken;
+  EXPECT_EQ(anchor("Access by group: x", taken), "access-by-group-x");
+  EXPECT_EQ(anchor("Access by group: x", taken), "access-by-group-x-2");
+}
+
+}  // namespace
+}  // namespace spankey::test
