@@ -22,7 +22,7 @@ class TrialQueue {
   // The longest trial that nobody runs, claimed; nothing where all that are left are being run by other workers.
   std::optional<TakenTrial> next();
 
-  // Finished trials, by whoever, as far as next() has seen; the rest is waiting or running.
+  // Finished trials, by whoever, as far as the constructor and next() have seen; the rest is waiting or running.
   std::int64_t done() const { return done_; }
   std::int64_t failed() const { return failed_; }
   std::size_t left() const { return left_.size(); }
@@ -30,6 +30,8 @@ class TrialQueue {
   std::int64_t trials() const { return trials_; }
 
  private:
+  bool count_finished(const PlannedTrial& trial);
+
   Ledger& ledger_;
   std::vector<const PlannedTrial*> left_;  // longest first
   std::int64_t trials_, done_ = 0, failed_ = 0;

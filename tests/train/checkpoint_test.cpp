@@ -3,11 +3,13 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <random>
 
 #include "base/file.h"
 #include "base/hdf5_file.h"
+#include "config/config.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"
@@ -170,6 +172,21 @@ TEST(CheckpointWriter, WritesTheValuesOfTheSnapshot) {
 
 INSTANTIATE_TEST_SUITE_P(Modes, CheckpointWriterTest, testing::Bool(),
                          [](const auto& instance) { return instance.param ? "Async" : "Sync"; });
+
+// Written by version 0.1.0 after an epoch of configs/paper/01_add.toml. The digest was computed from the file by h5py
+// and hashlib: parameters sorted by name, each as name, 0, dtype, 0, shape, bytes.
+TEST(Checkpoint, FilesOfFormat1AreStillRead) {
+  const char* source = std::getenv("SPANKEY_SOURCE_DIR");
+  ASSERT_NE(source, nullptr) << "run through ctest";
+  const auto checkpoint = decode_checkpoint(
+      read_bytes(std::filesystem::path(source) / "tests/train/checkpoint_format_1.h5"), "checkpoint_format_1.h5");
+  EXPECT_EQ(checkpoint.cursor.epoch, 1);
+  EXPECT_EQ(checkpoint.cursor.global_step, 25);
+  EXPECT_EQ(checkpoint.optimizer.size(), 2 * checkpoint.parameters.size());
+  EXPECT_EQ(to_hex(weights_digest(checkpoint.parameters, checkpoint.buffers)),
+            "234f33ed446b1feda9534b4b5603f47fbcb14ae525381956e714149814bd2348");
+  EXPECT_EQ(parse_config(checkpoint.config_toml, "the checkpoint").key.m, 5);
+}
 
 }  // namespace
 }  // namespace spankey
