@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/file.h"
@@ -26,8 +27,7 @@ const std::vector<Series>& accuracy_series() {
   return series;
 }
 
-Plot::Plot(int height, int width) {
-  command(fmt::format("set terminal svg size {},{} font 'Helvetica,13' background 'white'", width, height));
+Plot::Plot(int height) : size_{.width = 960, .height = height, .font = 13} {
   command("set termoption noenhanced\nset border lw 0.8\nset tics nomirror\nset grid lc rgb '#a8b0b8' lw 0.5 dt 3");
 }
 
@@ -43,14 +43,10 @@ void Plot::end_curves() {
 }
 
 std::string plot_text(const std::string& text, std::size_t longest) {
-  std::string out = "'";
-  for (const char c : text.size() > longest ? text.substr(0, longest - 3) + "..." : text) {
-    if (c == '\'')
-      out += "''";
-    else
-      out += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
-  }
-  return out + "'";
+  auto shown = text.size() > longest ? text.substr(0, longest - 3) + "..." : text;
+  std::replace_if(
+      shown.begin(), shown.end(), [](unsigned char c) { return c < ' '; }, ' ');
+  return gnuplot_quoted(shown);
 }
 
 std::string tics_text(const std::vector<std::string>& labels) {
@@ -66,7 +62,7 @@ PlotFolder::PlotFolder(std::filesystem::path folder) : folder_(std::move(folder)
 
 std::optional<Figure> PlotFolder::draw(const std::string& name, const Plot& plot, const std::string& title,
                                        const std::string& caption) {
-  if (!write_plot(folder_ / "plots" / name, plot.commands(), plot.blocks())) {
+  if (!write_plot(folder_ / "plots" / name, plot.commands(), plot.blocks(), plot.size())) {
     gnuplot_missing_ = true;
     return std::nullopt;
   }

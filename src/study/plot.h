@@ -28,7 +28,7 @@ const std::vector<Series>& accuracy_series();
 // Commands and data of one figure as they grow.
 class Plot {
  public:
-  explicit Plot(int height = 460, int width = 960);
+  explicit Plot(int height);
 
   void command(const std::string& line) { commands_ += line + "\n"; }
   // A curve of the next `plot` command: "data index 3 " + how. One without rows is left out.
@@ -38,8 +38,10 @@ class Plot {
 
   const std::string& commands() const { return commands_; }
   const std::vector<PlotBlock>& blocks() const { return blocks_; }
+  const PlotSize& size() const { return size_; }
 
  private:
+  PlotSize size_;
   std::string commands_, curves_;
   std::vector<PlotBlock> blocks_;
 };

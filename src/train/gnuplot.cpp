@@ -29,21 +29,22 @@ std::string data_text(const std::vector<PlotBlock>& blocks) {
   return text;
 }
 
-// gnuplot's strings in single quotes know no escapes but the doubled quote.
-std::string quoted(const std::filesystem::path& path) {
-  std::string text = "'";
-  for (const char c : path.string()) text += c == '\'' ? "''" : std::string(1, c);
-  return text + "'";
-}
-
 }  // namespace
 
-bool write_plot(const std::filesystem::path& stem, const std::string& commands, const std::vector<PlotBlock>& blocks) {
+std::string gnuplot_quoted(const std::string& text) {
+  std::string quoted = "'";
+  for (const char c : text) quoted.append(c == '\'' ? 2 : 1, c);
+  return quoted + "'";
+}
+
+bool write_plot(const std::filesystem::path& stem, const std::string& commands, const std::vector<PlotBlock>& blocks,
+                const PlotSize& size) {
   const auto file = [&](const char* ending) { return std::filesystem::path(stem.string() + ending); };
   write_durably(file(".dat"), data_text(blocks));
-  write_durably(file(".gp"), fmt::format("set terminal svg size 720,460 font 'Helvetica,14' background 'white'\n"
+  write_durably(file(".gp"), fmt::format("set terminal svg size {},{} font 'Helvetica,{}' background 'white'\n"
                                          "set output {}\nset datafile missing '?'\ndata = {}\n{}\n",
-                                         quoted(file(".svg")), quoted(file(".dat")), commands));
+                                         size.width, size.height, size.font, gnuplot_quoted(file(".svg").string()),
+                                         gnuplot_quoted(file(".dat").string()), commands));
   std::string program = "gnuplot", script = file(".gp").string();
   const std::array<char*, 3> arguments{program.data(), script.data(), nullptr};
   pid_t child = 0;

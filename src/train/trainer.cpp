@@ -42,6 +42,7 @@ class Trainer {
 
  private:
   void restore(const Checkpoint& checkpoint);
+  void tell_saturation() const;
   void take_step(const Batch& batch);
   void report_step(const StepFigures& figures, double lr);
   void finish_epoch();
@@ -120,10 +121,15 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   earlier_seconds_ = checkpoint.train_seconds;
 }
 
-ExitCode Trainer::run() {
-  if (const auto cut = parts_.keys().saturation(parts_.keys().evaluation_correct(0, 1)); is_root() && cut)
+void Trainer::tell_saturation() const {
+  const auto& keys = parts_.keys();
+  if (const auto cut = keys.saturation(keys.evaluation_correct(0, 1)))
     log::info("of the factors of a correct key, {:.1f} % are cut off at 0.1 and {:.1f} % at 2", 100 * cut->low,
               100 * cut->high);
+}
+
+ExitCode Trainer::run() {
+  if (is_root()) tell_saturation();
   experiment_.model->train();
   while (cursor_.epoch < config_.train.epochs) {
     clock_.start();
