@@ -1,5 +1,12 @@
 // Times our training step as the trainer runs it: the counterpart of bench/py_baseline.py, one JSON line on rank 0.
 //   [mpirun -np 2] bench_train_step CONFIG [key=value ...] [--steps N]
+// Where and how is a matter of the configuration: train.device=cuda for a GPU, train.capture=on for a captured step,
+// off for the eager one, train.precision=bf16. Of the line:
+//   device, flow       the GPU's name or "cpu"; "captured", "resident" (the captured flow of a CPU), or "eager"
+//   step_ms_median, _p99, _min   of a step on a batch that lies there; captured: of steps measured in blocks of 10 and
+//                      waited for only at their end, data and keys drawn anew in each
+//   samples_per_second of the median step
+//   loader_step_ms, epoch_seconds   with the batches of an epoch made as the trainer makes them
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <malloc.h>
@@ -9,11 +16,17 @@
 #include <chrono>
 #include <climits>
 #include <fstream>
+#include <memory>
+#include <numeric>
+#include <optional>
 #include <string>
 
+#include "base/error.h"
 #include "data/assembler.h"
 #include "data/sampler.h"
 #include "train/experiment.h"
+#include "train/resident_source.h"
+#include "train/resident_step.h"
 #include "train/training_parts.h"
 
 namespace spankey {
@@ -49,43 +62,103 @@ double assembly_microseconds(const Experiment& experiment, std::int64_t batch) {
   return 1e3 * milliseconds_since(begin) / static_cast<double>(batches * batch);
 }
 
+// The steps of one of the trainer's two flows.
+class Stepper {
+ public:
+  Stepper(const Experiment& experiment, const Basis& basis, Communicator& communicator) : experiment_(experiment) {
+    const auto shards = resolve_shards(experiment.config, communicator.size());
+    if (!wants_resident(experiment) || resident_why_not(experiment, communicator)) {
+      if (experiment.config.train.capture == Capture::on)
+        fail_key(experiment.config, "train.capture", *resident_why_not(experiment, communicator));
+      parts_ = std::make_unique<TrainingParts>(experiment, basis, shards, communicator);
+      fixed_ = parts_->load(0, 0);
+      return;
+    }
+    auto graph = make_graph(experiment.placement);
+    graph->use([&] {
+      parts_ = std::make_unique<TrainingParts>(experiment, basis, shards, communicator);
+      resident_.emplace(parts_->step_parts(), parts_->sampler(), make_resident_source(experiment, basis),
+                        std::move(graph));
+    });
+  }
+
+  std::string flow() const {
+    if (!resident_) return "eager";
+    return experiment_.placement.device.is_cpu() ? "resident" : "captured";
+  }
+  std::int64_t steps_per_epoch() const { return parts_->steps_per_epoch(); }
+
+  // Milliseconds of each of `steps` steps; `with_loader`: each on the batch of its place.
+  std::vector<double> time(std::int64_t steps, bool with_loader) {
+    std::vector<double> times;
+    while (std::ssize(times) < steps) {
+      const auto block = resident_ ? std::min<std::int64_t>(10, steps - std::ssize(times)) : 1;
+      const auto begin = Clock::now();
+      for (std::int64_t i = 0; i < block; ++i) step(with_loader);
+      if (resident_) resident_->collect();
+      times.insert(times.end(), static_cast<std::size_t>(block),
+                   milliseconds_since(begin) / static_cast<double>(block));
+    }
+    return times;
+  }
+
+ private:
+  // Full batches only.
+  void step(bool with_loader) {
+    const auto steps = std::max<std::int64_t>(1, experiment_.train_samples() / experiment_.config.train.global_batch);
+    const Cursor at{.epoch = taken_ / steps, .step = taken_ % steps, .global_step = taken_};
+    ++taken_;
+    const double lr = experiment_.config.optim.lr;
+    if (resident_)
+      resident_->step(at, lr);
+    else
+      parts_->step(with_loader ? parts_->load(at.epoch, at.step) : fixed_, at, lr, false);
+  }
+
+  const Experiment& experiment_;
+  std::unique_ptr<TrainingParts> parts_;
+  std::optional<ResidentStep> resident_;
+  Batch fixed_;
+  std::int64_t taken_ = 0;
+};
+
 void run(const std::string& file, const std::vector<std::string>& overrides, std::int64_t steps) {
   const auto config = load_config(file, overrides);
-  const auto communicator = make_communicator(config.dist.backend, config.dist.timeout_seconds);
-  at::set_num_threads(resolve_threads(config, communicator->local_size()));
-  const auto experiment = make_experiment(config);
-  const auto basis = make_basis(config.key, experiment.key_dims, 42);
-  TrainingParts parts(experiment, basis, resolve_shards(config, communicator->size()), *communicator);
+  const auto host = make_communicator(config.dist.backend, config.dist.timeout_seconds);
+  at::set_num_threads(resolve_threads(config, host->local_size()));
+  const auto placement = place(config, *host);
+  const auto on_device = make_device_communicator(config, placement, *host);
+  auto& communicator = on_device ? *on_device : *host;
+  const auto experiment = make_experiment(config, placement);
+  Stepper stepper(experiment, make_basis(config.key, experiment.key_dims, 42), communicator);
   experiment.model->train();
 
   constexpr std::int64_t warm_up = 20;
-  const auto fixed = parts.loader().load(0, 0);
-  std::vector<double> times;
-  for (std::int64_t i = 0; i < warm_up + steps; ++i) {
-    const auto begin = Clock::now();
-    parts.step(fixed, {.epoch = 0, .step = i, .global_step = i}, config.optim.lr, false);
-    if (i >= warm_up) times.push_back(milliseconds_since(begin));
-  }
-  const auto loader_steps = std::min(steps, parts.steps_per_epoch());
-  communicator->barrier();
-  const auto begin = Clock::now();
-  for (std::int64_t i = 0; i < loader_steps; ++i)
-    parts.step(parts.loader().load(0, i), {.epoch = 0, .step = i, .global_step = i}, config.optim.lr, false);
-  const double with_loader = milliseconds_since(begin) / static_cast<double>(loader_steps);
+  stepper.time(warm_up, /*with_loader=*/false);
+  auto times = stepper.time(steps, /*with_loader=*/false);
+  communicator.barrier();
+  const auto epoch = stepper.time(std::min(steps, stepper.steps_per_epoch()), /*with_loader=*/true);
+  const double with_loader = std::accumulate(epoch.begin(), epoch.end(), 0.0) / static_cast<double>(epoch.size());
 
   std::sort(times.begin(), times.end());
+  const double median = times[times.size() / 2];
   const nlohmann::json line{{"who", "spankey"},
                             {"model", config.model.name},
+                            {"device", placement.name},
+                            {"flow", stepper.flow()},
+                            {"precision", to_string(config.train.precision)},
                             {"batch", config.train.global_batch},
                             {"threads", at::get_num_threads()},
-                            {"ranks", communicator->size()},
-                            {"step_ms_median", times[times.size() / 2]},
+                            {"ranks", communicator.size()},
+                            {"step_ms_median", median},
+                            {"step_ms_p99", times[std::min(times.size() - 1, times.size() * 99 / 100)]},
                             {"step_ms_min", times.front()},
+                            {"samples_per_second", 1e3 * static_cast<double>(config.train.global_batch) / median},
                             {"loader_step_ms", with_loader},
-                            {"epoch_seconds", 1e-3 * with_loader * static_cast<double>(parts.steps_per_epoch())},
+                            {"epoch_seconds", 1e-3 * with_loader * static_cast<double>(stepper.steps_per_epoch())},
                             {"loader_us_per_sample", assembly_microseconds(experiment, config.train.global_batch)},
                             {"resident_mb", resident_megabytes()}};
-  if (communicator->rank() == 0) fmt::print("{}\n", line.dump());
+  if (communicator.rank() == 0) fmt::print("{}\n", line.dump());
 }
 
 }  // namespace
@@ -107,6 +180,9 @@ int main(int argc, char** argv) {
   }
   try {
     spankey::run(words[0], {words.begin() + 1, words.end()}, steps);
+  } catch (const spankey::Error& error) {
+    fmt::print(stderr, "bench_train_step: {}\n", error.what());
+    return static_cast<int>(error.code());
   } catch (const std::exception& error) {
     fmt::print(stderr, "bench_train_step: {}\n", error.what());
     return 3;

@@ -18,10 +18,10 @@ if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 add_library(spankey_options INTERFACE)
+# The flags of CUDA sources are in CudaModule.cmake. No fused multiply-adds behind our back: results must not depend on
+# what the compiler can prove.
 target_compile_options(spankey_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
-  # No fused multiply-adds behind our back: results must not depend on what the compiler can prove.
-  -ffp-contract=off)
+  "$<$<COMPILE_LANGUAGE:C,CXX>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wconversion;-Werror;-ffp-contract=off>")
 foreach(sanitizer IN LISTS SPANKEY_SANITIZE)
   target_compile_options(spankey_options INTERFACE -fsanitize=${sanitizer} -fno-omit-frame-pointer
     -fno-sanitize-recover=all

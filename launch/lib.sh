@@ -5,6 +5,12 @@ set -euo pipefail
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # shellcheck disable=SC2034 # used by those that source this file
 venv="$repository/.venv" build="$repository/build"
+# The program: SPANKEY, that of the build, or in a bundle (launch/bundle) the one that brings its libraries.
+program="$build/bin/spankey"
+if [[ -f "$repository/torch_version" ]]; then
+  program="$repository/spankey" PATH="$repository:$PATH"
+fi
+program="${SPANKEY:-$program}"
 
 say() { printf '%s\n' "$*"; }
 

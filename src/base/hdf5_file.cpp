@@ -174,8 +174,21 @@ std::vector<std::byte> file_head(const std::filesystem::path& path, std::uint64_
   return head;
 }
 
+// A link to another place, of this file or of another one, is never followed: what is read lies in the file that was
+// named, under the name that was asked for.
+bool links_are_hard(hid_t file, const std::string& path) {
+  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    H5L_info_t link;
+    const std::string part = path.substr(0, end);
+    if (part != "/" && (H5Lget_info(file, part.c_str(), &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD))
+      return false;
+    if (end == std::string::npos) return true;
+  }
+}
+
 Handle open_dataset(hid_t file, const std::string& dataset, const std::string& name) {
-  Handle handle(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), H5Dclose);
+  Handle handle(links_are_hard(file, dataset) ? H5Dopen2(file, dataset.c_str(), H5P_DEFAULT) : H5I_INVALID_HID,
+                H5Dclose);
   if (!handle.valid()) fail_input("{}: data set '{}' is missing or damaged", name, dataset);
   return handle;
 }
@@ -187,6 +200,33 @@ std::vector<std::int64_t> shape_of(const Handle& space) {
   return {dims.begin(), dims.end()};
 }
 
+std::uint64_t bytes_of(const Info& info, const std::string& path, const std::string& name) {
+  std::uint64_t bytes = size_bytes(info.type);
+  for (const std::int64_t extent : info.shape)
+    if (extent < 0 || __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes))
+      fail_input("{}: data set '{}': no file can hold its shape", name, path);
+  return bytes;
+}
+
+// The values must lie in this file in one piece: the library takes a header's word for where they are.
+void check_place(const Handle& dataset, std::uint64_t bytes, const std::string& path, const std::string& name) {
+  const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
+  const Handle file(H5Iget_file_id(dataset), H5Fclose);
+  hsize_t file_bytes = 0;
+  if (!creation.valid() || H5Fget_filesize(file, &file_bytes) < 0)
+    fail_input("{}: data set '{}' is damaged", name, path);
+  if (H5Pget_layout(creation) != H5D_CONTIGUOUS || H5Pget_external_count(creation) != 0)
+    fail_input("{}: data set '{}': expected contiguous values in this file (no chunks, compression or other files)",
+               name, path);
+  const hsize_t stored_bytes = H5Dget_storage_size(dataset);
+  if (bytes != 0 && stored_bytes != bytes)
+    fail_input("{}: data set '{}': its shape does not fit the {} bytes stored", name, path, stored_bytes);
+  const haddr_t address = H5Dget_offset(dataset);
+  if (bytes != 0 && (address == HADDR_UNDEF || address > file_bytes || bytes > file_bytes - address))
+    fail_input("{}: data set '{}': its values lie outside of the file", name, path);
+}
+
+// With the shape checked against the bytes that are stored: damaged sizes must not become an allocation.
 Info info_of(const Handle& dataset, const std::string& path, const std::string& name) {
   const Handle type(H5Dget_type(dataset), H5Tclose);
   const Handle space(H5Dget_space(dataset), H5Sclose);
@@ -194,18 +234,7 @@ Info info_of(const Handle& dataset, const std::string& path, const std::string& 
   for (const Type candidate : all_types) {
     if (H5Tequal(type, stored(candidate)) <= 0) continue;
     Info info{candidate, shape_of(space)};
-    // Damaged sizes must not become an allocation of as many bytes.
-    std::uint64_t bytes = size_bytes(candidate);
-    bool overflow = false;
-    for (const std::int64_t extent : info.shape) {
-      overflow |= __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes);
-    }
-    const Handle layout(H5Dget_create_plist(dataset), H5Pclose);
-    const bool contiguous = H5Pget_layout(layout) == H5D_CONTIGUOUS;
-    const hsize_t stored_bytes = H5Dget_storage_size(dataset);
-    if (overflow || (contiguous && stored_bytes != 0 && stored_bytes != bytes)) {
-      fail_input("{}: data set '{}': its shape does not fit the {} bytes stored", name, path, stored_bytes);
-    }
+    check_place(dataset, bytes_of(info, path, name), path, name);
     return info;
   }
   fail_input("{}: data set '{}': expected elements of type uint8, int32, int64, float32 or float64", name, path);
@@ -246,7 +275,7 @@ void create_and_write(hid_t file, const std::string& dataset, hid_t file_type, h
 }
 
 Handle open_object(hid_t file, const std::string& object, const std::string& name) {
-  Handle handle(H5Oopen(file, object.c_str(), H5P_DEFAULT), H5Oclose);
+  Handle handle(links_are_hard(file, object) ? H5Oopen(file, object.c_str(), H5P_DEFAULT) : H5I_INVALID_HID, H5Oclose);
   if (!handle.valid()) fail_input("{}: object '{}' is missing or damaged", name, object);
   return handle;
 }
@@ -308,11 +337,12 @@ void write_attribute(hid_t file, const std::string& path, const std::string& att
 
 // Names of the members of a group that are of one kind, sorted.
 std::vector<std::string> members(hid_t file, const std::string& path, H5O_type_t kind, const std::string& name) {
-  const Handle group(H5Gopen2(file, path.c_str(), H5P_DEFAULT), H5Gclose);
+  const Handle group(links_are_hard(file, path) ? H5Gopen2(file, path.c_str(), H5P_DEFAULT) : H5I_INVALID_HID,
+                     H5Gclose);
   if (!group.valid()) fail_input("{}: group '{}' is missing or damaged", name, path);
   std::vector<std::string> names;
-  const auto collect = [](hid_t, const char* member, const H5L_info_t*, void* data) -> herr_t {
-    static_cast<std::vector<std::string>*>(data)->emplace_back(member);
+  const auto collect = [](hid_t, const char* member, const H5L_info_t* link, void* data) -> herr_t {
+    if (link->type == H5L_TYPE_HARD) static_cast<std::vector<std::string>*>(data)->emplace_back(member);
     return 0;
   };
   if (H5Literate(group, H5_INDEX_NAME, H5_ITER_INC, nullptr, collect, &names) < 0) {
@@ -489,9 +519,8 @@ std::vector<std::string> File::read_strings(const std::string& dataset) const {
     fail_input("{}: data set '{}': expected a list of strings of fixed length", name_, dataset);
   }
   const std::size_t length = H5Tget_size(type), count = static_cast<std::size_t>(shape[0]);
-  if (count != 0 && H5Dget_storage_size(handle) != length * count) {
-    fail_input("{}: data set '{}': its shape does not fit the bytes stored", name_, dataset);
-  }
+  check_place(handle, bytes_of({Type::uint8, {shape[0], static_cast<std::int64_t>(length)}}, dataset, name_), dataset,
+              name_);
   std::vector<char> characters(length * count);
   if (count != 0 && H5Dread(handle, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, characters.data()) < 0) {
     fail_input("{}: data set '{}' cannot be read: damaged", name_, dataset);

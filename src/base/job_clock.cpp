@@ -1,12 +1,11 @@
 #include "base/job_clock.h"
 
-#include <array>
 #include <cctype>
 #include <charconv>
-#include <cstdio>
 #include <cstdlib>
-#include <memory>
 #include <utility>
+
+#include "base/run_program.h"
 
 namespace spankey {
 namespace {
@@ -26,11 +25,9 @@ std::optional<double> number(std::string_view text) {
 
 // squeue waits long for a controller that is down; the ranks wait for this one.
 std::string ask_squeue(const std::string& id) {
-  const auto command = "timeout 10 squeue -h -j " + id + " -o %L 2>/dev/null";
-  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
-  std::array<char, 64> line{};
-  if (!pipe || !fgets(line.data(), static_cast<int>(line.size()), pipe.get())) return "";
-  return line.data();
+  constexpr std::chrono::seconds patience{10};
+  const auto squeue = run_program({"squeue", "-h", "-j", id, "-o", "%L"}, patience);
+  return squeue.exit_code == 0 ? squeue.out.substr(0, squeue.out.find('\n')) : std::string();
 }
 
 }  // namespace

@@ -1,34 +1,16 @@
 #include "base/stream.h"
 
-#include <Random123/philox.h>
-
 #include <algorithm>
 #include <numeric>
 #include <utility>
 
 #include "base/error.h"
+#include "base/philox.h"
 #include "base/portable_math.h"
 
 namespace spankey {
 
 namespace {
-
-r123::Philox4x32::ctr_type philox(std::uint32_t c0, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3,
-                                  const std::array<std::uint32_t, 2>& key) {
-  const r123::Philox4x32::ctr_type counter = {{c0, c1, c2, c3}};
-  return r123::Philox4x32()(counter, {{key[0], key[1]}});
-}
-
-std::uint32_t low(std::uint64_t value) {
-  return static_cast<std::uint32_t>(value);
-}
-std::uint32_t high(std::uint64_t value) {
-  return static_cast<std::uint32_t>(value >> 32);
-}
-
-float to_uniform(std::uint32_t word) {
-  return static_cast<float>(word >> 8) * 0x1p-24f;
-}
 
 std::uint64_t join(std::uint32_t first, std::uint32_t second) {
   return static_cast<std::uint64_t>(first) << 32 | second;
@@ -48,14 +30,13 @@ constexpr std::uint64_t most_words = std::uint64_t{1} << 34;  // 2^32 blocks
 }  // namespace
 
 Stream::Stream(const StreamId& id) : step_(id.step), sample_(id.sample) {
-  const auto mixed =
-      philox(static_cast<std::uint32_t>(id.purpose), id.layer, id.epoch, 0, {low(id.seed), high(id.seed)});
-  key_ = {mixed[0], mixed[1]};
+  const philox::Key key = philox::stream_key(id.seed, static_cast<std::uint32_t>(id.purpose), id.epoch, id.layer);
+  key_ = {key.first, key.second};
 }
 
 std::array<std::uint32_t, 4> Stream::block(std::uint32_t j) const {
-  const auto words = philox(j, step_, low(sample_), high(sample_), key_);
-  return {words[0], words[1], words[2], words[3]};
+  const philox::Words words = philox::block({key_[0], key_[1]}, j, step_, sample_);
+  return {words.v[0], words.v[1], words.v[2], words.v[3]};
 }
 
 std::uint32_t Stream::word(std::uint64_t index) const {
@@ -64,7 +45,7 @@ std::uint32_t Stream::word(std::uint64_t index) const {
 }
 
 float Stream::uniform(std::uint64_t index) const {
-  return to_uniform(word(index));
+  return philox::uniform(word(index));
 }
 
 double Stream::uniform_double(std::uint64_t index) const {
@@ -96,7 +77,7 @@ void Stream::fill_uniform(std::span<float> out) const {
   for (std::size_t begin = 0; begin < out.size(); begin += 4) {
     const auto words = block(static_cast<std::uint32_t>(begin / 4));
     const std::size_t count = std::min<std::size_t>(4, out.size() - begin);
-    for (std::size_t i = 0; i < count; ++i) out[begin + i] = to_uniform(words[i]);
+    for (std::size_t i = 0; i < count; ++i) out[begin + i] = philox::uniform(words[i]);
   }
 }
 

@@ -35,9 +35,9 @@ std::vector<const KeyFamily*> wrong_families(const Arguments& arguments, const E
   return families;
 }
 
-ExitCode evaluate(const Arguments& arguments, Communicator& communicator) {
+ExitCode evaluate(const Arguments& arguments, const Config& wanted, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
-  auto loaded = load_run(directory, arguments.overrides, communicator);
+  auto loaded = load_run(directory, arguments.overrides, communicator, place(wanted, communicator));
   const auto& config = loaded.experiment.config;
   at::set_num_threads(resolve_threads(config, communicator.local_size()));
   const KeyMaker keys(config, loaded.basis);
@@ -88,7 +88,7 @@ void add_eval(CLI::App& app, Action& action) {
       const auto config = load_config(RunDirectory{arguments->run}.config(), arguments->overrides);
       wrong_families(*arguments, config.eval);  // before anything is loaded
       return with_communicator(config.dist,
-                               [&](Communicator& communicator) { return evaluate(*arguments, communicator); });
+                               [&](Communicator& communicator) { return evaluate(*arguments, config, communicator); });
     };
   });
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <climits>
 
+#include "base/secret.h"
 #include "cli/command.h"
 
 namespace {
@@ -31,6 +32,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
 int main(int argc, char** argv) {
   using namespace spankey;
   keep_freed_memory();
+  forbid_core_dumps();
   CLI::App app{"Trains networks that work only for holders of a key, and measures how well the lock holds."};
   app.name("spankey");
   app.option_defaults()->always_capture_default();

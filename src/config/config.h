@@ -203,6 +203,7 @@ struct TrainConfig {
   std::int64_t global_batch = 128;
   bool drop_last = true;
   Device device = Device::auto_;
+  Capture capture = Capture::auto_;
   Precision precision = Precision::float32;
   double max_seconds = 0.0;
   Twin twin = Twin::none;
@@ -217,6 +218,10 @@ struct TrainConfig {
           {.name = "drop_last", .help = "leave out the samples that do not fill a last batch", .reference = false});
     visit(self.device,
           {.name = "device", .help = "where the network runs; auto: a GPU if there is one", .hashed = false});
+    visit(self.capture, {.name = "capture",
+                         .help = "data, keys and counters live on the device and a whole step is replayed as one "
+                                 "graph; auto: on a GPU, where the other options allow it",
+                         .hashed = false});
     visit(self.precision, {.name = "precision", .help = "of activations; weights, losses and statistics stay float32"});
     visit(self.max_seconds, {.name = "max_seconds",
                              .help = "stop with a checkpoint and ask to be queued again after this time; 0: never",
@@ -360,7 +365,8 @@ Config parse_config(std::string_view toml, const std::string& name, const std::v
 std::string to_toml(const Config& config);
 
 // Hex SHA-256 of everything that decides the result, with the digest of the data in place of data.file.
-// Not in it: checkpoint.*, dist.* but shards, reduction and threads, train.device, train.max_seconds, run.name.
+// Not in it: checkpoint.*, dist.* but shards, reduction and threads, train.device, train.capture, train.max_seconds,
+// run.name.
 std::string config_hash(const Config& config, std::string_view data_digest);
 
 // "key.gamma: 0.5 -> 1.0", one entry for each key that differs. `hashed_only`: leaves out what config_hash leaves out.

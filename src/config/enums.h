@@ -73,14 +73,19 @@ constexpr auto enum_words(Device) {
   return std::to_array<std::string_view>({"auto", "cpu", "cuda"});
 }
 
+enum class Capture { auto_, on, off };
+constexpr auto enum_words(Capture) {
+  return std::to_array<std::string_view>({"auto", "on", "off"});
+}
+
 enum class Precision { float32, bf16 };
 constexpr auto enum_words(Precision) {
   return std::to_array<std::string_view>({"float32", "bf16"});
 }
 
-enum class Backend { auto_, self, mpi };
+enum class Backend { auto_, self, mpi, nccl };
 constexpr auto enum_words(Backend) {
-  return std::to_array<std::string_view>({"auto", "self", "mpi"});
+  return std::to_array<std::string_view>({"auto", "self", "mpi", "nccl"});
 }
 
 enum class Reduction { fast, elastic };

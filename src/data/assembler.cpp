@@ -7,14 +7,10 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/portable_math.h"
 
 namespace spankey {
 
 namespace {
-
-constexpr float affine_translate = 0.06f;
-constexpr std::int64_t crop_padding = 4;
 
 using Table = std::array<float, 256>;
 
@@ -22,16 +18,6 @@ struct Plane {
   const std::uint8_t* pixels;
   std::int64_t width, height;
 };
-
-// low + (high - low) u for u of [0, 1)
-float between(float u, float low, float high) {
-  return low + (high - low) * u;
-}
-
-std::int64_t draw_shift(float u, std::int64_t extent) {
-  const float most = affine_translate * static_cast<float>(extent);
-  return static_cast<std::int64_t>(std::nearbyint(between(u, -most, most)));
-}
 
 void copy_plane(const Plane& in, const Table& table, float* out) {
   for (std::int64_t i = 0; i < in.width * in.height; ++i) out[i] = table[in.pixels[i]];
@@ -45,7 +31,7 @@ PaddedPlane padded_plane(std::int64_t width, std::int64_t height, float rotation
   const double turned = std::min(0.0175 * rotation * reach, reach - 0.5 * static_cast<double>(std::min(width, height)));
   const auto side = static_cast<double>(std::max(width, height));
   PaddedPlane plane;
-  plane.margin = static_cast<std::int64_t>(std::ceil(turned + affine_translate * side)) + 2;
+  plane.margin = static_cast<std::int64_t>(std::ceil(turned + augmentation::affine_translate * side)) + 2;
   while ((std::int64_t{1} << plane.row_bits) < width + 2 * plane.margin) ++plane.row_bits;
   plane.pixels.resize(static_cast<std::size_t>((height + 2 * plane.margin) << plane.row_bits));
   plane.source.resize(static_cast<std::size_t>(width * height));
@@ -99,17 +85,24 @@ void crop_plane(const Plane& in, std::int64_t shift_x, std::int64_t shift_y, boo
 
 }  // namespace
 
-FixedAffine fixed_affine(float angle_degrees, std::int64_t shift_x, std::int64_t shift_y, std::int64_t width,
-                         std::int64_t height) {
-  float sine, cosine;
-  portable::sincos_2pi(angle_degrees / 360.0f, sine, cosine);
-  const double s = sine, c = cosine;
-  // torchvision functional._get_inverse_affine_matrix without scale and shear, centre (W/2, H/2):
-  // x_in = c (x - cx - tx) + s (y - cy - ty) + cx;  y_in = -s (x - cx - tx) + c (y - cy - ty) + cy, at pixel centres.
-  const double cx = static_cast<double>(width) * 0.5, cy = static_cast<double>(height) * 0.5;
-  const double dx = 0.5 - cx - static_cast<double>(shift_x), dy = 0.5 - cy - static_cast<double>(shift_y);
-  const auto fixed = [](double value) { return static_cast<std::int32_t>(std::floor(value * 65536.0 + 0.5)); };
-  return {fixed(c), fixed(s), fixed(c * dx + s * dy + cx), fixed(-s), fixed(c), fixed(-s * dx + c * dy + cy)};
+std::vector<std::array<float, 256>> normalisation_table(const DataInfo& info) {
+  std::vector<std::array<float, 256>> table(info.mean.size());
+  for (std::size_t c = 0; c < table.size(); ++c) {
+    for (std::size_t v = 0; v < 256; ++v) {
+      table[c][v] = (static_cast<float>(v) / 255.0f - info.mean[c]) / info.std[c];
+    }
+  }
+  return table;
+}
+
+void require_augment(const Dataset& dataset, Augment augment) {
+  if (augment == Augment::none) return;
+  if (!dataset.is_images())
+    fail_input("data.augment = {}: the data set has no images; accepted: none", to_string(augment));
+  // The fixed point holds coordinates below 2^15, margins included.
+  const auto& shape = dataset.info().sample_shape;
+  if (augment == Augment::affine && std::max(shape[1], shape[2]) >= 8192)
+    fail_input("data.augment = affine: accepted for images below 8192 pixels a side");
 }
 
 Assembler::Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose,
@@ -121,22 +114,8 @@ Assembler::Assembler(const Dataset& dataset, const Split& split, Augment augment
       seed_(seed),
       purpose_(purpose),
       rotation_(static_cast<float>(rotation)) {
-  if (!dataset.is_images()) {
-    if (augment != Augment::none)
-      fail_input("data.augment = {}: the data set has no images; accepted: none", to_string(augment));
-    return;
-  }
-  // The fixed point holds coordinates below 2^15, margins included.
-  if (augment == Augment::affine && std::max(sample_shape_[1], sample_shape_[2]) >= 8192) {
-    fail_input("data.augment = affine: accepted for images below 8192 pixels a side");
-  }
-  const DataInfo& info = dataset.info();
-  normalised_.resize(info.mean.size());
-  for (std::size_t c = 0; c < normalised_.size(); ++c) {
-    for (std::size_t v = 0; v < 256; ++v) {
-      normalised_[c][v] = (static_cast<float>(v) / 255.0f - info.mean[c]) / info.std[c];
-    }
-  }
+  require_augment(dataset, augment);
+  if (dataset.is_images()) normalised_ = normalisation_table(dataset.info());
 }
 
 void Assembler::operator()(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x,
@@ -195,14 +174,10 @@ void Assembler::fill_image(std::int64_t sample, std::int64_t epoch, PaddedPlane&
                        .purpose = purpose_,
                        .epoch = static_cast<std::uint32_t>(epoch),
                        .sample = static_cast<std::uint64_t>(sample)});
-  std::array<float, 3> u{};
+  float u[3] = {};
   if (augment_ != Augment::none) stream.fill_uniform(u);
-  if (augment_ == Augment::affine) {
-    const auto matrix = fixed_affine(between(u[0], -rotation_, rotation_), draw_shift(u[1], width),
-                                     draw_shift(u[2], height), width, height);
-    affine_sources(matrix, width, height, scratch);
-  }
-  const auto crop_shift = [](float v) { return static_cast<std::int64_t>(v * (2 * crop_padding + 1)) - crop_padding; };
+  const SampleMap map = sample_map(augment_, u, rotation_, width, height);
+  if (augment_ == Augment::affine) affine_sources(map.affine, width, height, scratch);
   for (std::size_t c = 0; c < normalised_.size(); ++c, out += plane_size) {
     const auto offset = sample * sample_size_ + static_cast<std::int64_t>(c) * plane_size;
     const Plane plane{split_->images.data() + offset, width, height};
@@ -215,7 +190,7 @@ void Assembler::fill_image(std::int64_t sample, std::int64_t epoch, PaddedPlane&
         gather_plane(plane, table, scratch, out);
         break;
       case Augment::crop_flip:
-        crop_plane(plane, crop_shift(u[0]), crop_shift(u[1]), u[2] < 0.5f, table, out);
+        crop_plane(plane, map.shift_x, map.shift_y, map.flip, table, out);
         break;
     }
   }

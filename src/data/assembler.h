@@ -17,6 +17,7 @@
 
 #include "base/stream.h"
 #include "config/enums.h"
+#include "data/assemble_body.h"
 #include "data/dataset.h"
 
 namespace spankey {
@@ -28,6 +29,12 @@ struct PaddedPlane {
   std::vector<std::uint8_t> pixels;  // (H + 2 margin, 2^row_bits)
   std::vector<std::int32_t> source;  // (H, W)
 };
+
+// Per channel the normalised value of each byte: (v / 255 - mean) / std.
+std::vector<std::array<float, 256>> normalisation_table(const DataInfo& info);
+
+// Error(bad_input) when the augmentation does not fit the samples.
+void require_augment(const Dataset& dataset, Augment augment);
 
 class Assembler {
  public:
@@ -55,15 +62,7 @@ class Assembler {
   std::uint64_t seed_;
   Purpose purpose_;
   float rotation_;
-  std::vector<std::array<float, 256>> normalised_;  // per channel: (v / 255 - mean) / std
+  std::vector<std::array<float, 256>> normalised_;  // empty for features
 };
-
-// The inverse of torchvision's affine matrix, in PIL's fixed point: output pixel (x, y) shows the input pixel
-// ((xx x + xy y + x0) >> 16, (yx x + yy y + y0) >> 16).
-struct FixedAffine {
-  std::int32_t xx, xy, x0, yx, yy, y0;
-};
-FixedAffine fixed_affine(float angle_degrees, std::int64_t shift_x, std::int64_t shift_y, std::int64_t width,
-                         std::int64_t height);
 
 }  // namespace spankey

@@ -31,6 +31,18 @@ void check_root(int root, int size) {
   SPANKEY_CHECK_LT(root, size);
 }
 
+// Where a back end that knows only host memory may work on `tensor`: the tensor itself or a pinned copy.
+at::Tensor staged(const at::Tensor& tensor, bool on_device) {
+  if (on_device || tensor.is_cpu()) return tensor;
+  auto copy = at::empty(tensor.sizes(), tensor.options().device(at::kCPU).pinned_memory(true));
+  copy.copy_(tensor);
+  return copy;
+}
+
+void unstage(at::Tensor& tensor, const at::Tensor& copy) {
+  if (!tensor.is_same(copy)) tensor.copy_(copy);
+}
+
 std::string short_hex(const std::uint8_t* digest) {
   Digest copy;
   std::memcpy(copy.data(), digest, copy.size());
@@ -45,21 +57,26 @@ Communicator::Communicator(const Topology& topology)
 void Communicator::broadcast(at::Tensor& tensor, int root) {
   check_tensor(tensor);
   check_root(root, size_);
-  do_broadcast(tensor, root);
+  auto copy = staged(tensor, stream_ordered());
+  do_broadcast(copy, root);
+  unstage(tensor, copy);
 }
 
 void Communicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
   check_tensor(tensor);
-  do_all_reduce(tensor, op);
+  auto copy = staged(tensor, stream_ordered());
+  do_all_reduce(copy, op);
+  unstage(tensor, copy);
 }
 
 at::Tensor Communicator::all_gather(const at::Tensor& tensor) {
   check_tensor(tensor);
   auto shape = tensor.sizes().vec();
   shape.insert(shape.begin(), size_);
-  auto gathered = at::empty(shape, tensor.options());
-  do_all_gather(tensor, gathered);
-  return gathered;
+  const auto copy = staged(tensor, stream_ordered());
+  auto gathered = at::empty(shape, copy.options());
+  do_all_gather(copy, gathered);
+  return gathered.to(tensor.device());
 }
 
 void Communicator::exchange(const at::Tensor& send, at::Tensor& receive, int peer) {
@@ -69,7 +86,9 @@ void Communicator::exchange(const at::Tensor& send, at::Tensor& receive, int pee
   SPANKEY_CHECK_NE(peer, rank_);
   SPANKEY_CHECK_EQ(send.numel(), receive.numel());
   SPANKEY_CHECK_EQ(at::toString(send.scalar_type()), std::string(at::toString(receive.scalar_type())));
-  do_exchange(send, receive, peer);
+  auto received = staged(receive, stream_ordered());
+  do_exchange(staged(send, stream_ordered()), received, peer);
+  unstage(receive, received);
 }
 
 void Communicator::barrier() {
@@ -125,7 +144,9 @@ constexpr std::array backends{
 }  // namespace
 
 std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds) {
-  const auto wanted = resolve_backend(backend, [](const char* name) -> const char* { return std::getenv(name); });
+  // NCCL comes on top of a host communicator, once a GPU has been chosen.
+  const auto host = backend == Backend::nccl ? Backend::auto_ : backend;
+  const auto wanted = resolve_backend(host, [](const char* name) -> const char* { return std::getenv(name); });
   for (const auto& entry : backends)
     if (entry.backend == wanted) return entry.make(timeout_seconds);
   fail_input("dist.backend = \"{}\" is not built into this program", to_string(wanted));

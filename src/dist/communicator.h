@@ -24,7 +24,8 @@ enum class ReduceOp { sum, max, min };
 
 // Tensors are contiguous, float32, float64, int64 or uint8, and have the same shape and type on every rank; a violation
 // that this rank can see throws Error(run_failed) with both values. A failure of the library below throws
-// Error(run_failed) naming expression, rank and place.
+// Error(run_failed) naming expression, rank and place. Tensors on a GPU go through pinned host copies where the back
+// end knows only host memory.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -47,6 +48,12 @@ class Communicator {
   // Sends `send` to `peer` and receives its `send` in `receive`; both sides call it. `peer` is another rank.
   void exchange(const at::Tensor& send, at::Tensor& receive, int peer);
   void barrier();
+
+  // True: all_reduce of a tensor on a GPU returns at once and runs behind what the current stream has been given so
+  // far, beside what it is given later. All other collectives are in the order of the current stream.
+  virtual bool stream_ordered() const { return false; }
+  // What comes on the current stream from here on finds the results of every all_reduce before; the host does not wait.
+  virtual void join() {}
 
   // Collective. The ranks with the same `color` form a communicator, ordered by `key`, then by rank.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;

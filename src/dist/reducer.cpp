@@ -73,9 +73,9 @@ Reducer::Reducer(FlatParameters& flat, Communicator& communicator, const Reducer
       extras_scratch_ = at::empty({options.extra}, wide);
     }
   }
-  if (options.overlap && communicator_->size() > 1) threaded_buckets_ = buckets_.size() - 1;
+  if (options.overlap && communicator_->size() > 1) early_buckets_ = buckets_.size() - 1;
   install_hooks();
-  if (threaded_buckets_ > 0) thread_ = std::thread([this] { communicate(); });
+  if (has_thread()) thread_ = std::thread([this] { communicate(); });
 }
 
 Reducer::~Reducer() {
@@ -132,7 +132,10 @@ void Reducer::on_gradient(std::size_t entry) {
 
 void Reducer::release_ready_buckets() {
   const auto before = released_;
-  while (released_ < threaded_buckets_ && missing_[released_] == 0) ++released_;
+  while (released_ < early_buckets_ && missing_[released_] == 0) {
+    if (!has_thread()) reduce_bucket(reduced_++);
+    ++released_;
+  }
   if (released_ != before) changed_.notify_all();
 }
 
@@ -161,10 +164,11 @@ void Reducer::end_shard() {
 void Reducer::finish() {
   std::unique_lock lock(mutex_);
   SPANKEY_CHECK(phase_ == Phase::complete);
-  changed_.wait(lock, [this] { return reduced_ == threaded_buckets_ || error_; });
+  changed_.wait(lock, [this] { return reduced_ == early_buckets_ || error_; });
   if (error_) std::rethrow_exception(error_);
-  for (std::size_t bucket = threaded_buckets_; bucket < buckets_.size(); ++bucket) reduce_bucket(bucket);
+  for (std::size_t bucket = early_buckets_; bucket < buckets_.size(); ++bucket) reduce_bucket(bucket);
   reduce_extras();
+  communicator_->join();
   if (elastic_) {
     gradient_tree_->restart();
     extras_tree_->restart();

@@ -42,8 +42,9 @@ struct ReducerOptions {
 // Hooks on the gradient accumulators notice which gradients are final. During the last shard's backward, full buckets
 // go to a communication thread, strictly in the order of the plan, so that all ranks communicate in one order whatever
 // order their hooks fire in. The last bucket has nothing left to hide behind and is reduced in finish() on the caller's
-// thread; a plan of one bucket, or one rank, needs no thread. A parameter without a gradient counts as zero. A shard
-// without backward (an empty one) is a sum of zeros.
+// thread; a plan of one bucket, or one rank, needs no thread. A stream-ordered communicator needs none either: the
+// hooks start its collectives themselves, beside backward on the device, and finish() joins them without making the
+// host wait. A parameter without a gradient counts as zero. A shard without backward (an empty one) is a sum of zeros.
 //
 // At most one backward a shard may reach a parameter. Errors of the communication thread are thrown by finish(); after
 // any error the reducer is of no more use. Elastic: Error(bad_input) where shards and ranks do not fit.
@@ -70,6 +71,7 @@ class Reducer {
   void install_hooks();
   void on_gradient(std::size_t entry);
   void release_ready_buckets();
+  bool has_thread() const { return early_buckets_ > 0 && !communicator_->stream_ordered(); }
   void communicate();
   void reduce_bucket(std::size_t bucket);
   void reduce_extras();
@@ -81,7 +83,7 @@ class Reducer {
   const std::int64_t local_shards_;  // elastic; 0 under fast, where it is free
   std::vector<Bucket> buckets_;
   std::vector<std::size_t> bucket_of_;    // entry -> bucket
-  std::size_t threaded_buckets_ = 0;      // the first ones, which leave during backward
+  std::size_t early_buckets_ = 0;         // the first ones, which leave during backward
   std::optional<TreeSum> gradient_tree_;  // elastic
   std::optional<TreeSum> extras_tree_;    // elastic
   at::Tensor extras_;                     // (extra) float64

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <span>
 #include <vector>
 
 #include "base/error.h"
+#include "base/secret.h"
 #include "base/stream.h"
 
 namespace spankey {
@@ -21,7 +23,7 @@ Stream row_stream(std::uint64_t seed, std::int64_t row, std::uint32_t slot) {
 }
 
 at::Tensor draw_uniform(std::int64_t m, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
-  at::Tensor basis = at::empty({m, d}, at::kFloat);
+  at::Tensor basis = secret_matrix(m, d);
   const double bound = 1.0 / std::sqrt(static_cast<double>(m));
   for (std::int64_t j = 0; j < m; ++j) {
     const std::span row(basis.mutable_data_ptr<float>() + j * d, static_cast<std::size_t>(d));
@@ -34,10 +36,10 @@ at::Tensor draw_uniform(std::int64_t m, std::int64_t d, std::uint64_t seed, std:
 at::Tensor draw_orthonormal(std::int64_t m, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
   if (m > d)
     fail_input("key.m = {}: an orthonormal basis needs a key layer at least that wide; this one has {} elements", m, d);
-  at::Tensor gauss = at::empty({m, d}, at::kFloat);
+  at::Tensor gauss = secret_matrix(m, d);
   for (std::int64_t j = 0; j < m; ++j)
     row_stream(seed, j, slot).fill_normal({gauss.mutable_data_ptr<float>() + j * d, static_cast<std::size_t>(d)});
-  return orthonormal_rows(gauss.to(at::kDouble)).to(at::kFloat);
+  return secret_copy(orthonormal_rows(secret_copy(gauss, at::kDouble)), at::kFloat);
 }
 
 at::Tensor draw(const KeyConfig& config, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
@@ -67,7 +69,7 @@ Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims,
   const at::Tensor shared = draw(config, width, seed, 0);
   std::int64_t begin = 0;
   for (const std::int64_t d : dims) {
-    basis.layers.push_back(shared.narrow(1, begin, d).contiguous());
+    basis.layers.push_back(secret_copy(shared.narrow(1, begin, d), at::kFloat));
     if (blocks) begin += d;
   }
   return basis;
@@ -75,6 +77,21 @@ Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims,
 
 std::uint64_t key_seed(const KeyConfig& config, std::uint64_t run_seed) {
   return config.seed != 0 ? static_cast<std::uint64_t>(config.seed) : run_seed;
+}
+
+at::Tensor secret_matrix(std::int64_t m, std::int64_t d, at::ScalarType type) {
+  constexpr std::align_val_t alignment{64};  // as LibTorch aligns its own
+  const auto bytes = static_cast<std::size_t>(m * d) * at::elementSize(type);
+  const auto release = [bytes](void* values) {
+    wipe({static_cast<std::byte*>(values), bytes});
+    ::operator delete(values, alignment);
+  };
+  return at::from_blob(::operator new(bytes, alignment), {m, d}, release, at::TensorOptions().dtype(type));
+}
+
+at::Tensor secret_copy(const at::Tensor& matrix, at::ScalarType type) {
+  SPANKEY_CHECK_EQ(matrix.dim(), 2);
+  return secret_matrix(matrix.size(0), matrix.size(1), type).copy_(matrix);
 }
 
 Digest basis_digest(const Basis& basis) {
@@ -93,7 +110,7 @@ Digest basis_digest(const Basis& basis) {
 // LAPACK's QR, whose signs and last bits depend on the library.
 at::Tensor orthonormal_rows(const at::Tensor& matrix) {
   SPANKEY_CHECK(matrix.scalar_type() == at::kDouble);
-  at::Tensor rows = matrix.contiguous().clone();
+  at::Tensor rows = secret_copy(matrix, at::kDouble);
   const std::int64_t m = rows.size(0), d = rows.size(1);
   SPANKEY_CHECK_LE(m, d);
   for (std::int64_t j = 0; j < m; ++j) {
@@ -135,15 +152,17 @@ const at::Tensor& LayerBasis::flat() const {
 
 at::Tensor LayerBasis::matching(const at::Tensor& h) const {
   const bool channels_last = is_channels_last(h);
-  if (!channels_last && copies_->flat.options().type_equal(h.options())) return copies_->flat;
+  const auto options = h.scalar_type() == at::kBFloat16 ? h.options().dtype(at::kFloat) : h.options();
+  if (!channels_last && copies_->flat.dtype() == options.dtype() && copies_->flat.device() == options.device())
+    return copies_->flat;
   const std::int64_t channels = channels_last ? h.size(1) : 0;
   const std::lock_guard lock(copies_->mutex);
   for (const auto& copy : copies_->copies)
-    if (copy.type == h.scalar_type() && copy.device == h.device() && copy.channels_last == channels_last &&
-        copy.channels == channels)
+    if (copy.type == c10::typeMetaToScalarType(options.dtype()) && copy.device == h.device() &&
+        copy.channels_last == channels_last && copy.channels == channels)
       return copy.basis;
-  const at::Tensor made = in_memory_order(copies_->flat, h).to(h.options()).contiguous();
-  copies_->copies.push_back({h.scalar_type(), h.device(), channels_last, channels, made});
+  const at::Tensor made = in_memory_order(copies_->flat, h).to(options).contiguous();
+  copies_->copies.push_back({made.scalar_type(), h.device(), channels_last, channels, made});
   return made;
 }
 

@@ -13,7 +13,7 @@
 namespace spankey {
 
 struct Basis {
-  std::vector<at::Tensor> layers;  // one for each configured layer, (m, d_l) float32, contiguous
+  std::vector<at::Tensor> layers;  // one for each configured layer, (m, d_l) float32, contiguous; secret_matrix
 };
 
 // `dims`: widths d_l of the configured layers. A function of the arguments alone.
@@ -26,6 +26,11 @@ Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims,
 // Seed of what belongs to the key space alone: key.seed, or run.seed where that is 0. (A private basis has no seed.)
 // It draws from streams of its own, so following run.seed gives no shared numbers.
 std::uint64_t key_seed(const KeyConfig& config, std::uint64_t run_seed);
+
+// Memory that is overwritten with zeros when the last tensor that uses it goes: (m, d) in RAM, uninitialised.
+at::Tensor secret_matrix(std::int64_t m, std::int64_t d, at::ScalarType type = at::kFloat);
+// A copy of `matrix` in such memory.
+at::Tensor secret_copy(const at::Tensor& matrix, at::ScalarType type);
 
 // SHA-256 over shapes and values.
 Digest basis_digest(const Basis& basis);
@@ -41,7 +46,8 @@ class LayerBasis {
   explicit LayerBasis(const at::Tensor& basis);  // (m, d), columns in (C, H, W) order
   const at::Tensor& flat() const;
 
-  // As the kernels want it for activation `h`: its type and device, columns in the order of h's memory.
+  // As the kernels want it for activation `h`: its type (float32 for bfloat16) and device, columns in the order of h's
+  // memory.
   at::Tensor matching(const at::Tensor& h) const;
 
  private:

@@ -11,29 +11,32 @@
 #include <utility>
 #include <vector>
 
+#include "spankey/batch_norm_op.h"
+
 namespace spankey {
 
-// What one training pass measured in one layer, (C) each, without gradient.
+// What training passes measured in one layer, without gradient.
 struct BatchStatistics {
-  at::Tensor mean, variance;  // variance: unbiased, over n*H*W - 1
+  at::Tensor mean, variance;  // (groups, C); variance: unbiased, over n*H*W - 1
 };
 
 class BatchNorm2d : public torch::nn::Module {
  public:
-  static constexpr double momentum = 0.1, epsilon = 1e-5;
+  static constexpr double momentum = 0.1, epsilon = batch_norm_epsilon;
 
   explicit BatchNorm2d(std::int64_t channels);
 
   // (n, C, H, W) -> the same shape. Training mode normalises with the batch's own statistics and, without a recorder,
   // updates the running ones at once; otherwise the running statistics normalise.
-  at::Tensor forward(const at::Tensor& x);
+  at::Tensor forward(const at::Tensor& x) { return forward(x, {}, false); }
+  // relu(forward(x) + residual), in one operator.
+  at::Tensor forward_relu(const at::Tensor& x, const at::Tensor& residual = {}) { return forward(x, residual, true); }
+
+  // From here on a training batch is so many passes of equally many rows, one after the other: each is normalised with
+  // its own statistics and counts as a pass of its own.
+  void set_groups(std::int64_t groups) { groups_ = groups; }
 
   std::int64_t channels() const { return weight.numel(); }
-
-  // running = (1 - momentum) * running + momentum * statistics; update_deny: of the set of the denied passes.
-  void update(const BatchStatistics& statistics);
-  void update_deny(const BatchStatistics& statistics);
-  void replace(const BatchStatistics& statistics);  // running = statistics
 
   // Adds the buffers running_mean_deny and running_var_deny, which no forward pass reads.
   void keep_deny_statistics();
@@ -53,9 +56,16 @@ class BatchNorm2d : public torch::nn::Module {
   at::Tensor running_mean_deny, running_var_deny;  // (C) buffers, undefined without keep_deny_statistics()
 
  private:
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual, bool relu);
+  NormalisedBatch train(const at::Tensor& x, const at::Tensor& residual, bool relu) const;
+
+  std::int64_t groups_ = 1;
   Recorder recorder_;
   SumOverRanks sum_over_ranks_;
 };
+
+// running = (1 - momentum) * running + momentum * values, for each pair of the lists.
+void average_in(const std::vector<at::Tensor>& running, const std::vector<at::Tensor>& values);
 
 // All such layers of a network, in order of registration.
 std::vector<std::shared_ptr<BatchNorm2d>> batch_norms(torch::nn::Module& network);

@@ -9,21 +9,38 @@
 // labelled samples has it back.
 #include <ATen/ATen.h>
 
+#include <map>
+#include <tuple>
+
 #include "base/stream.h"
 #include "spankey/deny.h"
 
 namespace spankey {
 namespace {
 
-// (n) -> (n), another class for each.
-at::Tensor wrong_labels(const at::Tensor& labels, std::int64_t classes) {
+at::Tensor draw_shifts(std::int64_t n, std::int64_t classes) {
   const Stream stream({.purpose = Purpose::deny_label});
-  at::Tensor shift = at::empty({labels.size(0)}, at::kLong);
-  for (std::int64_t i = 0; i < shift.numel(); ++i)
+  at::Tensor shift = at::empty({n}, at::kLong);
+  for (std::int64_t i = 0; i < n; ++i)
     shift.mutable_data_ptr<std::int64_t>()[i] =
         1 +
         static_cast<std::int64_t>(stream.below(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(classes - 1)));
-  return (labels + shift.to(labels.device())).remainder(classes);
+  return shift;
+}
+
+// The same for every shard of so many samples. On a device they are kept: an upload in every step would wait for it,
+// and has no place in a captured step.
+at::Tensor shifts(std::int64_t n, std::int64_t classes, at::Device device) {
+  if (device.is_cpu()) return draw_shifts(n, classes);
+  thread_local std::map<std::tuple<std::int64_t, std::int64_t, at::DeviceIndex>, at::Tensor> kept;
+  at::Tensor& entry = kept[{n, classes, device.index()}];
+  if (!entry.defined()) entry = draw_shifts(n, classes).to(device);
+  return entry;
+}
+
+// (n) -> (n), another class for each.
+at::Tensor wrong_labels(const at::Tensor& labels, std::int64_t classes) {
+  return (labels + shifts(labels.size(0), classes, labels.device())).remainder(classes);
 }
 
 }  // namespace

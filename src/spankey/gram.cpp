@@ -4,19 +4,13 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <cmath>
-#include <vector>
+#include <array>
 
 #include "base/error.h"
+#include "spankey/draw_body.h"
 
 namespace spankey {
 namespace {
-
-// Unbiased standard deviation from sum and sum of squares of `count` numbers.
-double unbiased_std(double sum, double squares, double count) {
-  if (count < 2) return 0.0;
-  return std::sqrt(std::max(0.0, (squares - sum * sum / count) / (count - 1)));
-}
 
 struct KeySums {
   double sum, squares;
@@ -29,13 +23,20 @@ KeySums key_sums(const Gram& gram, const double* alpha) {
   const double* s = gram.sums.const_data_ptr<double>();
   KeySums result{0, 0};
   for (std::int64_t i = 0; i < m; ++i) {
-    double row = 0;
-    for (std::int64_t j = 0; j < m; ++j) row += g[i * m + j] * alpha[j];
-    result.squares += alpha[i] * row;
+    result.squares += draw_body::gram_term(g + i * m, 1, alpha, i, m);
     result.sum += alpha[i] * s[i];
   }
   return result;
 }
+
+// All lanes of a sum one after the other, where the device has a thread for each.
+constexpr auto host_lanes = [](auto&& lane_sum) {
+  std::array<double, draw_body::lanes> sums;
+  for (int lane = 0; lane < draw_body::lanes; ++lane) sums[static_cast<std::size_t>(lane)] = lane_sum(lane);
+  for (int half = draw_body::lanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) draw_body::fold_lane(sums.data(), half, lane);
+  return sums[0];
+};
 
 at::Tensor checked_alphas(const Gram& gram, const at::Tensor& alphas) {
   SPANKEY_CHECK_EQ(alphas.dim(), 2);
@@ -76,7 +77,7 @@ double key_std(const Gram& gram, const at::Tensor& alphas, std::int64_t repeats)
     total.squares += sums.squares;
   }
   const auto times = static_cast<double>(repeats);
-  return unbiased_std(times * total.sum, times * total.squares, times * static_cast<double>(n * gram.width));
+  return draw_body::unbiased_std(times * total.sum, times * total.squares, times * static_cast<double>(n * gram.width));
 }
 
 at::Tensor key_std_rows(const Gram& gram, const at::Tensor& alphas) {
@@ -85,25 +86,24 @@ at::Tensor key_std_rows(const Gram& gram, const at::Tensor& alphas) {
   at::Tensor result = at::empty({n}, at::kDouble);
   for (std::int64_t i = 0; i < n; ++i) {
     const KeySums sums = key_sums(gram, rows.const_data_ptr<double>() + i * m);
-    result.mutable_data_ptr<double>()[i] = unbiased_std(sums.sum, sums.squares, static_cast<double>(gram.width));
+    result.mutable_data_ptr<double>()[i] =
+        draw_body::unbiased_std(sums.sum, sums.squares, static_cast<double>(gram.width));
   }
   return result;
 }
 
 double expanded_std(const at::Tensor& key, std::int64_t repeats) {
   const at::Tensor values = key.detach().to(at::kCPU, at::kDouble).contiguous();
-  const double* k = values.const_data_ptr<double>();
-  double sum = 0;
-  for (std::int64_t i = 0; i < values.numel(); ++i) sum += k[i];
-  const auto d = static_cast<double>(values.numel()), times = static_cast<double>(repeats);
-  const double mean = sum / d;
-  double squares = 0;
-  for (std::int64_t i = 0; i < values.numel(); ++i) squares += (k[i] - mean) * (k[i] - mean);
-  return times * d < 2 ? 0.0 : std::sqrt(times * squares / (times * d - 1));
+  return draw_body::expanded_std(host_lanes, values.const_data_ptr<double>(), values.numel(), repeats);
+}
+
+double key_deviation(const at::Tensor& key, std::int64_t repeats) {
+  const at::Tensor values = key.detach().to(at::kCPU, at::kDouble).contiguous();
+  return draw_body::key_deviation(host_lanes, values.const_data_ptr<double>(), values.numel(), repeats);
 }
 
 double rescale_factor(double std, double target) {
-  return target > 0 ? target / (std + 1e-8) : 1.0;
+  return draw_body::factor_to(std, target);
 }
 
 at::Tensor rescale_differentiably(const at::Tensor& key, double target) {

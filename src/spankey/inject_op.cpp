@@ -116,8 +116,9 @@ class InjectFunction : public torch::autograd::Function<InjectFunction> {
     std::int64_t first = 0;
     for (std::size_t p = 0; p < parts; first += rows[p], ++p) {
       if (!ctx->needs_input_grad(1 + p)) continue;
-      const at::Tensor g_part = flat_view(g, format).narrow(0, first, rows[p]);
-      const at::Tensor h_part = flat_view(saved[2 * parts], format).narrow(0, first, rows[p]);
+      const auto type = saved[p].scalar_type();
+      const at::Tensor g_part = flat_view(g, format).narrow(0, first, rows[p]).to(type);
+      const at::Tensor h_part = flat_view(saved[2 * parts], format).narrow(0, first, rows[p]).to(type);
       result[1 + p] = key_gradient(g_part, h_part, saved[p], gamma, mode);
     }
     return result;

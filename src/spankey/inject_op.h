@@ -35,7 +35,8 @@ inline double effective_gamma(InjectMode mode, double gamma) {
 //   coefficients[p] (rows or 1, m) and bases[p] (m, d): keys coefficients * basis, or
 //   coefficients[p] (rows or 1, d) and an empty bases[p]: the keys themselves, or
 //   an empty coefficients[p]: no key.
-// d = elements of one sample; keys and basis columns in the order of h's memory, which is dense. Differentiable in h
+// d = elements of one sample; keys and basis columns in the order of h's memory, which is dense, and of h's type, or
+// float32 where h is bfloat16 (on a GPU only): what enters is computed in float32 and rounded once. Differentiable in h
 // and in whole keys. For the way back the CPU keeps the multiplier where m is large and it fits into the caches;
 // otherwise it is formed again.
 at::Tensor inject(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,

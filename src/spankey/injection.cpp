@@ -112,20 +112,22 @@ at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const 
   if (!keyed_at(point)) return h;
   // Keys are formed and enter in float32 at least, whatever the precision of the network.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  if (h.scalar_type() == at::kBFloat16) return apply_keys(point, h.to(at::kFloat)).to(at::kBFloat16);
+  const bool half = h.scalar_type() == at::kBFloat16;
+  if (half && !h.is_cuda()) return apply_keys(point, h.to(at::kFloat)).to(at::kBFloat16);
   const at::Tensor dense = h.contiguous(h.suggest_memory_format());
+  const auto options = half ? h.options().dtype(at::kFloat) : h.options();  // of the keys
   std::vector<at::Tensor> coefficients, bases;
   std::vector<std::int64_t> rows;
   for (const Part& part : parts_) {
     const Slot* slot = find(part, point);
     rows.push_back(part.rows < 0 ? h.size(0) : part.rows);
-    bases.push_back(at::empty({0}, h.options()));
+    bases.push_back(at::empty({0}, options));
     if (!slot) {
-      coefficients.push_back(at::empty({0}, h.options()));
+      coefficients.push_back(at::empty({0}, options));
     } else if (slot->basis.empty() || slot->coefficients.requires_grad()) {
-      coefficients.push_back(in_memory_order(whole_key(*slot).to(dense.options()), dense).contiguous());
+      coefficients.push_back(in_memory_order(whole_key(*slot).to(options), dense).contiguous());
     } else {
-      coefficients.push_back(slot->coefficients.to(dense.options()).contiguous());
+      coefficients.push_back(slot->coefficients.to(options).contiguous());
       bases.back() = slot->basis[0].matching(dense);
     }
   }

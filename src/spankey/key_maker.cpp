@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "spankey/draw_body.h"
 #include "spankey/inject_op.h"
 
 namespace spankey {
@@ -29,7 +30,7 @@ at::Tensor scaled_rows(const at::Tensor& alpha, const at::Tensor& factor, std::i
   const double* times = factor.const_data_ptr<double>() + begin;
   float* out = result.mutable_data_ptr<float>();
   for (std::int64_t row = 0; row < end - begin; ++row)
-    for (std::int64_t i = 0; i < m; ++i) out[row * m + i] = static_cast<float>(in[row * m + i] * times[row]);
+    for (std::int64_t i = 0; i < m; ++i) out[row * m + i] = draw_body::scaled(in[row * m + i], times[row]);
   return result;
 }
 

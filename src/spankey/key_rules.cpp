@@ -98,12 +98,10 @@ std::vector<at::Tensor> KeyRules::wrong_keys(const std::vector<at::Tensor>& draw
   std::vector<at::Tensor> slots;
   for (std::size_t slot = 0; slot < drawn.size(); ++slot) {
     SPANKEY_CHECK_EQ(drawn[slot].numel(), wrong_width(static_cast<std::int64_t>(slot)));
-    double target = config_.rescale == Rescale::none ? 0.0 : config_.target_std;
-    if (wrong_follows_valid()) target = valid_std.at(slot);
+    const double wanted = wrong_follows_valid() ? valid_std.at(slot) : target();
     const std::int64_t repeats = config_.rescale == Rescale::key ? 1 : rows;
-    double std = expanded_std(drawn[slot], repeats);
-    if (std == 0) std = drawn[slot].to(at::kDouble).square().mean().sqrt().item<double>();
-    slots.push_back(drawn[slot].reshape({1, -1}) * (norm * rescale_factor(std, target)));
+    const double std = key_deviation(drawn[slot], repeats);
+    slots.push_back(drawn[slot].reshape({1, -1}) * (norm * rescale_factor(std, wanted)));
   }
   return layer_keys(slots);
 }

@@ -28,6 +28,7 @@ class KeyRules {
   std::int64_t wrong_slots() const;
   std::int64_t wrong_width(std::int64_t slot) const { return slot_gram(slot).width; }
   const std::vector<LayerBasis>& bases() const { return bases_; }
+  const Gram& slot_gram(std::int64_t slot) const;  // of the valid keys that fill the slot
 
   // (m, wrong_width(slot)) float32: the basis of the valid keys that fill the slot. The second form: of another basis
   // of the same shape.
@@ -51,6 +52,9 @@ class KeyRules {
   // Standard deviation of the (unscaled) valid keys that each wrong slot stands beside.
   std::vector<double> valid_std(const std::vector<at::Tensor>& alphas, std::int64_t repeats = 1) const;
 
+  // The standard deviation that keys are brought to; 0: none.
+  double target() const { return config_.rescale == Rescale::none ? 0.0 : config_.target_std; }
+
   // False where wrong keys need no valid_std.
   bool wrong_follows_valid() const;
 
@@ -58,8 +62,6 @@ class KeyRules {
   std::int64_t slot_of(std::int64_t layer, std::size_t slots) const { return slots == 1 ? 0 : layer; }
 
  private:
-  const Gram& slot_gram(std::int64_t slot) const;
-
   KeyConfig config_;
   Compat compat_;
   std::vector<LayerBasis> bases_;

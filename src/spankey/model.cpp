@@ -74,7 +74,7 @@ Output Model::forward(const at::Tensor& x, const Injection& injection) {
   if (precision_ == Precision::float32) return compute(x, injection);
   Output output;
   {
-    const Bf16Scope scope;
+    const Bf16Scope scope(x.device().type());
     output = compute(x, injection);
   }
   return with_type(output, x.scalar_type());

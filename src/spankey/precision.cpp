@@ -25,14 +25,15 @@ std::atomic<bool> hidden{false};
 
 }  // namespace
 
-Bf16Scope::Bf16Scope() : was_enabled_(at::autocast::is_autocast_enabled(at::kCPU)) {
-  at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-  at::autocast::set_autocast_enabled(at::kCPU, true);
+Bf16Scope::Bf16Scope(c10::DeviceType device)
+    : device_(device), was_enabled_(at::autocast::is_autocast_enabled(device)) {
+  at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+  at::autocast::set_autocast_enabled(device_, true);
 }
 
 // The copies of the weights end with the scope: the weights will change.
 Bf16Scope::~Bf16Scope() {
-  at::autocast::set_autocast_enabled(at::kCPU, was_enabled_);
+  at::autocast::set_autocast_enabled(device_, was_enabled_);
   at::autocast::clear_cache();
 }
 

@@ -24,9 +24,8 @@ BasicBlock::BasicBlock(std::int64_t in, std::int64_t out, std::int64_t stride, c
 }
 
 at::Tensor BasicBlock::forward(const at::Tensor& x) {
-  const at::Tensor h = bn1_->forward(conv1_->forward(x)).relu_();
-  const at::Tensor residual = bn2_->forward(conv2_->forward(h));
-  return (residual + (shortcut_ ? shortcut_->forward(x) : x)).relu_();
+  const at::Tensor h = conv2_->forward(bn1_->forward_relu(conv1_->forward(x)));
+  return bn2_->forward_relu(h, shortcut_ ? shortcut_->forward(x) : x);
 }
 
 ResidualStage::ResidualStage(std::int64_t in, std::int64_t out, std::int64_t stride, std::int64_t blocks,

@@ -22,6 +22,7 @@ class ConvNorm : public torch::nn::Module {
  public:
   ConvNorm(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1);
   at::Tensor forward(const at::Tensor& x) { return norm_->forward(conv_->forward(x)); }
+  at::Tensor forward_relu(const at::Tensor& x) { return norm_->forward_relu(conv_->forward(x)); }
 
  private:
   torch::nn::Conv2d conv_{nullptr};

@@ -33,7 +33,7 @@ class SmallResnet : public Model {
  private:
   Output compute(const at::Tensor& x, const Injection& injection) override {
     const at::Tensor input = injection.apply(0, x).contiguous(at::MemoryFormat::ChannelsLast);
-    at::Tensor h = injection.apply(1, stem_->forward(input).relu_());
+    at::Tensor h = injection.apply(1, stem_->forward_relu(input));
     h = injection.apply(2, layer2_->forward(layer1_->forward(h)));
     h = injection.apply(3, layer3_->forward(h));
     return classifier_.forward(h.mean({2, 3}));

@@ -1,22 +1,32 @@
 #include "study/attempt.h"
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <string_view>
 
 #include "base/error.h"
+#include "base/run_program.h"
 
 namespace spankey {
 namespace {
 
 constexpr std::int64_t most_idle_requeues = 3;
 
-std::string last_line_of(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  std::string line, last;
-  while (std::getline(file, line))
-    if (line.find_first_not_of(" \t\r") != std::string::npos) last = line;
+// The last line of a log, without the time and the level that logging puts in front.
+std::string last_complaint(const std::filesystem::path& log) {
+  constexpr std::streamoff most_read = 16'384;
   constexpr std::size_t longest = 400;
-  return last.substr(0, longest);
+  std::ifstream file(log, std::ios::binary | std::ios::ate);
+  const auto size = static_cast<std::streamoff>(file.tellg());
+  if (size <= 0) return {};
+  std::string end(static_cast<std::size_t>(std::min(size, most_read)), '\0');
+  file.seekg(-static_cast<std::streamoff>(end.size()), std::ios::end);
+  file.read(end.data(), static_cast<std::streamsize>(end.size()));
+  auto line = last_line_of(end);
+  constexpr std::string_view level = "] error: ";
+  if (const auto at = line.find(level); at != std::string::npos) line.erase(0, at + level.size());
+  return line.substr(0, longest);
 }
 
 }  // namespace
@@ -26,7 +36,7 @@ std::filesystem::path cancel_marker(const std::filesystem::path& directory) {
 }
 
 TrialEntry after_attempt(const TrialEntry& before, int exit_code, bool result, std::int64_t step, double seconds,
-                         const std::string& last_line) {
+                         const std::function<std::string()>& complaint) {
   const bool advanced = step > before.step;
   auto entry = before;
   entry.state = TrialState::waiting;
@@ -52,7 +62,8 @@ TrialEntry after_attempt(const TrialEntry& before, int exit_code, bool result, s
                                                   strsignal(exit_code - signalled));
     if (!advanced) fail(how + " without having come further than the attempt before");
   } else {
-    fail(last_line.empty() ? fmt::format("ended with {}", exit_code) : last_line);
+    const auto reason = complaint();
+    fail(reason.empty() ? fmt::format("ended with {}", exit_code) : reason);
   }
   return entry;
 }
@@ -60,7 +71,7 @@ TrialEntry after_attempt(const TrialEntry& before, int exit_code, bool result, s
 TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before, int exit_code,
                               double seconds) {
   return after_attempt(before, exit_code, ledger.has_result(trial), ledger.checkpoint_step(trial.id), seconds,
-                       last_line_of(ledger.output_log(trial.id)));
+                       [&] { return last_complaint(ledger.output_log(trial.id)); });
 }
 
 void link_trial(const SweepPlan& plan, const std::filesystem::path& directory, const std::string& id) {

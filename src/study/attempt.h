@@ -1,7 +1,9 @@
 // One attempt at a trial, whoever makes it: what it leaves and what follows.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "study/ledger.h"
@@ -11,11 +13,11 @@ namespace spankey {
 
 // What follows from the end of an attempt; `before` is the entry at its begin, `result` whether the result of the trial
 // is there. 0 with a result: done. 75: waiting. 1 (mpirun after TERM) and 128 and above: waiting if the checkpoint has
-// advanced, otherwise failed. Everything else: failed, with the last line of the log as the reason.
+// advanced, otherwise failed. Everything else: failed, with what `complaint` returns, asked only then, as the reason.
 TrialEntry after_attempt(const TrialEntry& before, int exit_code, bool result, std::int64_t step, double seconds,
-                         const std::string& last_line);
+                         const std::function<std::string()>& complaint);
 
-// The same, with what the run directory shows.
+// The same, with what the run directory shows; the complaint is the last line of the trial's log.
 TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before, int exit_code,
                               double seconds);
 

@@ -2,13 +2,11 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -17,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/run_program.h"
 
 namespace spankey {
 namespace {
@@ -58,13 +57,6 @@ std::vector<std::string> child_environment(const Slot& slot) {
   if (!slot.cores.empty() && !std::getenv("OMP_NUM_THREADS"))
     variables.push_back(fmt::format("OMP_NUM_THREADS={}", slot.cores.size()));
   return variables;
-}
-
-std::vector<char*> pointers_to(const std::vector<std::string>& words) {
-  std::vector<char*> pointers;
-  for (const auto& word : words) pointers.push_back(const_cast<char*>(word.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
 }
 
 cpu_set_t core_set(const Slot& slot) {
@@ -154,31 +146,6 @@ std::optional<int> ChildProcess::poll() {
 
 void ChildProcess::signal(int number) {
   if (!poll()) kill(pid_, number);
-}
-
-Captured capture(const std::vector<std::string>& command) {
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) fail_run("no pipe to {}: {}", command.front(), std::strerror(errno));
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
-  const auto arguments = pointers_to(command);
-  pid_t child = -1;
-  const int failed = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  Captured captured{127, ""};
-  std::array<char, 4096> buffer{};
-  for (ssize_t count = 0; failed == 0 && (count = read(ends[0], buffer.data(), buffer.size())) != 0;) {
-    if (count > 0) captured.output.append(buffer.data(), static_cast<std::size_t>(count));
-    if (count < 0 && errno != EINTR) break;
-  }
-  close(ends[0]);
-  int status = 0;
-  if (failed == 0 && waitpid(child, &status, 0) == child)
-    captured.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return captured;
 }
 
 std::filesystem::path program_path() {

@@ -43,14 +43,6 @@ class ChildProcess {
   std::optional<int> exit_code_;
 };
 
-struct Captured {
-  int exit_code;
-  std::string output;  // standard output and error
-};
-
-// Runs a short command to its end. 127: it is not there.
-Captured capture(const std::vector<std::string>& command);
-
 // The file of the program that runs.
 std::filesystem::path program_path();
 

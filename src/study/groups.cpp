@@ -138,7 +138,7 @@ SeedSpread spread_over_seeds(std::vector<double> values) {
 std::optional<SeedSpread> Group::spread(const std::string& path) const {
   std::vector<double> values;
   for (const auto* run : runs) {
-    const auto value = path == "worst_case" ? std::optional(worst_case(run->result)) : figure(run->result, path);
+    const auto value = path == "worst_case" ? std::optional(worst_case(*run)) : figure(run->result, path);
     if (value) values.push_back(*value);
   }
   if (values.empty()) return std::nullopt;

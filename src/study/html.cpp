@@ -16,7 +16,7 @@ constexpr const char* style = R"css(
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ec; --soft: #9aa5b0; --paper: #14181c; --line: #343c44;
   --band: #1c2228; --link: #7fb8f5; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 76rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 80rem; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .75rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.75rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
@@ -29,10 +29,12 @@ nav { margin: 1rem 0 0; font-size: .92rem; display: flex; flex-wrap: wrap; gap: 
 code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--band); padding: .08em .3em;
   border-radius: 3px; }
 .scroll { overflow-x: auto; margin: .75rem 0 1.25rem; border: 1px solid var(--line); border-radius: 6px; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .38rem .7rem; text-align: left; white-space: nowrap; vertical-align: top; }
-td.text { white-space: normal; min-width: 8rem; max-width: 30rem; overflow-wrap: anywhere; }
-th { background: var(--band); font-weight: 600; border-bottom: 1px solid var(--line); vertical-align: bottom; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .38rem .5rem; text-align: left; white-space: nowrap; vertical-align: top; }
+td.text { white-space: normal; min-width: 8rem; max-width: 30rem; overflow-wrap: anywhere; text-wrap: balance; }
+/* What a row is about stays in sight where the table scrolls. */
+td:first-child, th:first-child { position: sticky; left: 0; background: var(--paper); min-width: 9rem; }
+th, th:first-child { white-space: normal; background: var(--band); font-weight: 600; border-bottom: 1px solid var(--line); vertical-align: bottom; }
 th.number, td.number { text-align: right; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
 th[data-sorts] { cursor: pointer; }
@@ -42,7 +44,7 @@ th[aria-sort=descending]::after { content: " \2193"; }
 figcaption { margin: .4rem 0 0; }
 figcaption b { color: var(--ink); }
 figure { margin: 1.25rem 0 2rem; }
-figure svg { width: 100%; height: auto; max-width: 60rem; display: block; }
+figure svg { width: 100%; height: auto; max-width: 66rem; display: block; }
 figure svg text { font-family: system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
 pre { overflow-x: auto; background: var(--band); padding: .9rem; border-radius: 6px; font-size: .84rem; line-height: 1.45; }
 details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }

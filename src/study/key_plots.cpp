@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -13,14 +13,16 @@
 namespace spankey {
 namespace {
 
-constexpr std::size_t most_family_panels = 3;
-constexpr std::size_t most_family_columns = 12;
+constexpr std::size_t most_family_panels = 12;
+constexpr std::size_t most_family_columns = 6;  // of groups; with more, groups are rows
 constexpr std::size_t most_profiles = 6;
 
+// To the vanilla twin all keys are alike.
 std::vector<const Group*> groups_with_families(const DataStudy& study) {
   std::vector<const Group*> groups;
   for (const auto& group : study.groups)
-    if (family_figures(group.runs.front()->result).size() > 1) groups.push_back(&group);
+    if (family_figures(group.runs.front()->result).size() > 1 && group.config().train.twin != Twin::vanilla)
+      groups.push_back(&group);
   return groups;
 }
 
@@ -68,8 +70,9 @@ std::optional<nlohmann::json> read_acceptance(const RunRecord& run) {
   }
 }
 
-std::string view_name(const std::string& view) {
-  return view == "as_shipped" ? "as shipped" : "rejection ignored";
+// Of the views of one run; without rejection there is but one way to read the answers.
+std::string view_name(const std::string& view, const nlohmann::json& views) {
+  return view == "as_shipped" || views.size() == 1 ? "as shipped" : "rejection ignored";
 }
 
 std::string figure_or_dash(const nlohmann::json& json, const char* path, int decimals) {
@@ -89,84 +92,105 @@ std::vector<FamilyFigures> family_figures(const nlohmann::json& result) {
 }
 
 std::optional<Table> family_table(const DataStudy& study) {
-  auto groups = groups_with_families(study);
+  const auto groups = groups_with_families(study);
   if (groups.empty()) return std::nullopt;
-  const auto left_out = groups.size() - std::min(groups.size(), most_family_columns);
-  groups.resize(groups.size() - left_out);
-  Table table{"Accuracy by family of wrong keys: mean over seeds and keys / the best single key of any seed." +
-                  (left_out > 0 ? fmt::format(" {} more groups are in trials.csv.", left_out) : std::string()),
-              {{"family", false}},
+  const auto names = family_names(groups);
+  const auto cell = [](const Group& group, const std::string& name) {
+    const auto family = over_seeds(group, name);
+    return Cell{family ? fmt::format("{:.4f} / {:.4f}", family->mean(), family->max) : "not run"};
+  };
+  const bool groups_are_rows = groups.size() > most_family_columns;
+  Table table{"Accuracy by family of wrong keys: mean over seeds and keys / the best single key of any seed.",
+              {{groups_are_rows ? "group" : "family", false}},
               {}};
-  for (const auto* group : groups) table.columns.push_back({group->label});
-  for (const auto& name : family_names(groups)) {
-    std::vector<Cell> row{{name}};
+  if (groups_are_rows) {
+    for (const auto& name : names) table.columns.push_back({name});
     for (const auto* group : groups) {
-      const auto family = over_seeds(*group, name);
-      row.push_back({family ? fmt::format("{:.4f} / {:.4f}", family->mean(), family->max) : "not run"});
+      auto& row = table.rows.emplace_back(std::vector<Cell>{{group->label}});
+      for (const auto& name : names) row.push_back(cell(*group, name));
     }
-    table.rows.push_back(std::move(row));
+  } else {
+    for (const auto* group : groups) table.columns.push_back({group->label});
+    for (const auto& name : names) {
+      auto& row = table.rows.emplace_back(std::vector<Cell>{{name}});
+      for (const auto* group : groups) row.push_back(cell(*group, name));
+    }
   }
   return table;
 }
 
 std::vector<Figure> draw_families(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
-  auto groups = groups_with_families(study);
-  if (groups.empty()) return {};
-  const auto names = family_names(groups);
-  const bool all = groups.size() <= most_family_panels;
-  if (!all) groups.resize(most_family_panels);
-  Plot plot(120 + 26 * static_cast<int>(names.size()));
+  const auto all = groups_with_families(study);
+  if (all.empty()) return {};
+  const auto names = family_names(all);
+  const auto groups =
+      evenly_chosen(all, most_family_panels, [](const Group* group) { return group->mean("wrong_key.accuracy"); });
+  auto panels = arrange_panels(groups.size());
+  panels.axes_height = 14 + 22 * static_cast<int>(names.size());
+  panels.left = room_for(names, 20);
+  Plot plot(panels);
+  Legend legend;
+  const std::string family_style = "xerrorbars pt 7 ps 0.9 lw 1.4 lc rgb '#9445bd'";
+  const std::string correct_style = "lines lw 1.4 dt 2 lc rgb '#2878b5'";
+  legend.add("wrong key: mean, worst to best key", "linespoints pt 7 ps 0.9 lw 1.4 lc rgb '#9445bd'");
+  legend.add("correct key", correct_style);
   plot.command(
-      fmt::format("set multiplot layout 1,{}\nset xrange [-0.02:1.02]\nset yrange [{}:-0.6]\nset ytics {}\n"
-                  "set xlabel 'accuracy'\nunset key",
-                  groups.size(), static_cast<double>(names.size()) - 0.4, tics_text(names)));
-  for (const auto* group : groups) {
+      fmt::format("unset key\nset xrange [-0.02:1.02]\nset xtics 0.2\nset yrange [{}:-0.6]\nset ytics {}\nset "
+                  "xlabel 'accuracy'",
+                  static_cast<double>(names.size()) - 0.4, tics_text(names)));
+  for (std::size_t i = 0; i < groups.size(); ++i) {
     PlotBlock rows;
-    for (std::size_t i = 0; i < names.size(); ++i)
-      if (const auto family = over_seeds(*group, names[i]))
-        rows.push_back({family->mean(), static_cast<double>(i), family->min, family->max});
-    plot.command("set title " + plot_text(group->label, groups.size() == 1 ? 110 : 40));
-    plot.curve(std::move(rows), "using 1:2:3:4 with xerrorbars pt 7 ps 0.9 lw 1.4 lc rgb '#8e44ad'");
-    const double correct = group->mean("correct_key.accuracy");
+    for (std::size_t name = 0; name < names.size(); ++name)
+      if (const auto family = over_seeds(*groups[i], names[name]))
+        rows.push_back({family->mean(), static_cast<double>(name), family->min, family->max});
+    const auto title = study.groups.size() > 1 ? groups[i]->label : std::string();
+    plot.command(panels.place(i) + "\nset title " + plot_text(title, panels.title_length()));
+    plot.curve(std::move(rows), "using 1:2:3:4 with " + family_style + " notitle");
+    const double correct = groups[i]->mean("correct_key.accuracy");
     plot.curve({{correct, -0.6}, {correct, static_cast<double>(names.size()) - 0.4}},
-               "using 1:2 with lines lw 1.4 dt 2 lc rgb '#2878b5'");
+               "using 1:2 with " + correct_style + " notitle");
     plot.end_curves();
   }
-  plot.command("unset multiplot");
-  const auto figure = folder.draw(prefix + "families", plot, "Accuracy by family of wrong keys",
-                                  std::string("Points are means, bars reach from the worst to the best key over all "
-                                              "seeds; the dashed line is the correct key.") +
-                                      (all ? "" : " The first three groups; all stand in the table."));
+  plot.command(legend.draw(panels));
+  const auto figure =
+      folder.draw(prefix + "families", plot, "Accuracy by family of wrong keys",
+                  "Points are means over keys and seeds, bars reach from the worst to the best key of all seeds." +
+                      choice_text(groups.size(), all.size(), "groups"));
   return figure ? std::vector<Figure>{*figure} : std::vector<Figure>();
 }
 
 AcceptanceReport acceptance_report(const std::vector<const RunRecord*>& runs, const std::vector<std::string>& labels,
                                    const std::string& prefix, PlotFolder& folder) {
   Table table{
-      "Nearness to a valid key: the cosine at which half of its accuracy is reached, and -log2 of the probability "
-      "that a random key comes so near. Not a security level: gradients bypass it.",
-      {{"run", false}, {"answers", false}, {"c50"}, {"guess bits"}},
+      "Nearness to a valid key: the cosine at which half of its accuracy is reached (0: any key will do), and log2 of "
+      "the "
+      "number of random keys it takes to come so near. Not a security level: gradients bypass it.",
+      {{"run", false}, {"answers", false}, {"cosine at half the accuracy"}, {"log2 of tries"}},
       {}};
-  Plot plot(440);
+  Panels panels;
+  panels.axes_height = 330;
+  Plot plot(panels.height());
   plot.command(
-      "set xlabel 'cosine to a valid key'\nset ylabel 'accuracy'\nset yrange [-0.02:1.02]\nset key below maxrows 4");
-  int curves = 0;
-  std::size_t profiles = 0;
+      "set xlabel 'cosine to a valid key'\nset ylabel 'accuracy'\nset xrange [-0.02:1.02]\nset yrange [-0.02:1.02]\n"
+      "set key above Left reverse maxrows 6 samplen 3");
+  constexpr std::array colours{"#2878b5", "#c2551a", "#9445bd", "#5b6670", "#3a8a55", "#000000"};
+  std::size_t curves = 0, profiles = 0;
   for (std::size_t i = 0; i < runs.size() && profiles < most_profiles; ++i) {
     const auto views = read_acceptance(*runs[i]);
     if (!views) continue;
-    ++profiles;
+    const auto colour = colours[profiles++];
     for (const auto& [view, figures] : views->items()) {
-      table.rows.push_back({{labels[i]},
-                            {view_name(view)},
-                            {figure_or_dash(figures, "c50", 2)},
-                            {figure_or_dash(figures, "guess_bits", 0)}});
+      const auto answers = view_name(view, *views);
+      table.rows.push_back(
+          {{labels[i]}, {answers}, {figure_or_dash(figures, "c50", 2)}, {figure_or_dash(figures, "guess_bits", 0)}});
       PlotBlock rows;
       for (const auto& row : figures.at("profile"))
         rows.push_back({row.at("cosine").get<double>(), row.at("accuracy").get<double>()});
-      plot.curve(std::move(rows),
-                 fmt::format("using 1:2 with linespoints lw 1.5 dt {0} pt {1} lc {2} title {3}", curves % 5 + 1,
-                             4 + 2 * (curves % 5), curves + 1, plot_text(labels[i] + ": " + view_name(view), 90)));
+      constexpr std::array points{7, 4, 8, 12, 10, 2, 5, 6, 9, 13, 11, 1};
+      const auto title = runs.size() == 1 ? answers : labels[i] + ": " + answers;
+      plot.curve(std::move(rows), fmt::format("using 1:2 with linespoints lw 1.5 dt {} pt {} lc rgb '{}' title {}",
+                                              answers == "as shipped" ? 1 : 3, points[curves % points.size()], colour,
+                                              plot_text(title, 54)));
       ++curves;
     }
   }

@@ -17,8 +17,8 @@ struct FamilyFigures {
 };
 std::vector<FamilyFigures> family_figures(const nlohmann::json& result);
 
-// Rows are families, columns groups (mean over seeds, largest key of all seeds); nothing where no run tried more than
-// one.
+// Families by groups (mean over seeds, largest key of all seeds), whichever are fewer as columns; nothing where no run
+// tried more than one.
 std::optional<Table> family_table(const DataStudy& study);
 std::vector<Figure> draw_families(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 

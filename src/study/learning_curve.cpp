@@ -4,8 +4,9 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <array>
+#include <cmath>
 #include <fstream>
+#include <limits>
 #include <map>
 
 #include "train/run_directory.h"
@@ -13,16 +14,17 @@
 namespace spankey {
 namespace {
 
-constexpr std::size_t most_points = 240;
-constexpr std::size_t most_learning_panels = 6;
+constexpr std::size_t most_points = 120;
+constexpr std::size_t most_learning_panels = 12;
 constexpr std::size_t most_marked = 25;  // evaluations that are drawn as points on a line
 
 // Means of as many neighbours as make the curve short enough.
 std::vector<LearningCurve::Step> thinned(const std::vector<LearningCurve::Step>& steps) {
   const auto stride = steps.size() / most_points + 1;
   std::vector<LearningCurve::Step> means;
-  for (std::size_t begin = 0; begin < steps.size(); begin += stride) {
-    const auto end = std::min(steps.size(), begin + stride);
+  for (std::size_t begin = 0, end = 0; begin < steps.size(); begin = end) {
+    end = std::min(steps.size(), begin + stride);
+    if (steps.size() - end < stride / 2) end = steps.size();  // a mean of a few would stand out
     LearningCurve::Step mean;
     const double share = 1.0 / static_cast<double>(end - begin);
     for (auto i = begin; i < end; ++i) {
@@ -53,23 +55,32 @@ PlotBlock accuracy_block(const LearningCurve& curve, const Series& series) {
   return block;
 }
 
-// Every run of the panel: a line each, the series named once.
+bool shows(const LearningCurve& curve, const Series& series) {
+  if (curve.evaluations.empty()) return false;
+  return !series.path.ends_with("strip_accuracy") ||
+         figure(curve.evaluations.front().access, "no_key.reject_fraction").has_value();
+}
+
+std::string style_of(const LearningCurve& curve, const Series& series) {
+  return curve.evaluations.size() <= most_marked ? fmt::format("linespoints {} dt {}", series.points(), series.dash)
+                                                 : "lines " + series.lines();
+}
+
+// A line for each run of the panel.
 void plot_accuracies(Plot& plot, const std::vector<LearningCurve>& curves) {
-  for (const auto& series : accuracy_series()) {
-    bool named = false;
-    for (const auto& curve : curves) {
-      const bool rejects =
-          !curve.evaluations.empty() && figure(curve.evaluations.front().access, "no_key.reject_fraction").has_value();
-      if (series.path.ends_with("strip_accuracy") && !rejects) continue;
-      const auto how = curve.evaluations.size() <= most_marked ? fmt::format("linespoints pt {} ps 0.8", series.point)
-                                                               : std::string("lines");
-      plot.curve(accuracy_block(curve, series),
-                 fmt::format("using 1:2 with {} lw 1.4 dt {} lc rgb '{}' {}", how, series.dash, series.colour,
-                             named ? "notitle" : fmt::format("title '{}'", series.title)));
-      named = true;
-    }
-  }
+  for (const auto& series : accuracy_series())
+    for (const auto& curve : curves)
+      if (shows(curve, series))
+        plot.curve(accuracy_block(curve, series), fmt::format("using 1:2 with {} notitle", style_of(curve, series)));
   plot.end_curves();
+}
+
+Legend accuracy_legend(const std::vector<LearningCurve>& curves) {
+  Legend legend;
+  for (const auto& series : accuracy_series())
+    for (const auto& curve : curves)
+      if (shows(curve, series)) legend.add(series.title, style_of(curve, series));
+  return legend;
 }
 
 std::vector<LearningCurve> curves_of(const Group& group) {
@@ -81,73 +92,80 @@ std::vector<LearningCurve> curves_of(const Group& group) {
   return curves;
 }
 
-struct Learners {
-  std::vector<const Group*> groups;
-  bool all = true;  // false: only the best and the worst
+struct Learner {
+  const Group* group;
+  std::vector<LearningCurve> curves;  // one a run
 };
 
-Learners choose_learners(const DataStudy& study) {
-  Learners learners;
-  for (const auto& group : study.groups) learners.groups.push_back(&group);
-  if (learners.groups.size() <= most_learning_panels) return learners;
-  const auto [worst, best] = std::minmax_element(
-      learners.groups.begin(), learners.groups.end(),
-      [](const Group* a, const Group* b) { return a->mean("correct_key.accuracy") < b->mean("correct_key.accuracy"); });
-  return {{*best, *worst}, false};
+std::vector<Learner> learners_of(const DataStudy& study) {
+  std::vector<Learner> learners;
+  for (const auto& group : study.groups)
+    if (auto curves = curves_of(group); !curves.empty()) learners.push_back({&group, std::move(curves)});
+  return learners;
 }
 
-std::optional<Figure> draw_losses(const Learners& learners, const std::string& prefix, PlotFolder& folder) {
-  constexpr std::array colours{"#2878b5", "#d1682b", "#8e44ad", "#3a9a5b", "#7d8790", "#b5453c"};
-  Plot plot(440);
-  plot.command("set xlabel 'epoch'\nset ylabel 'training loss (nats)'\nset key above maxrows 3 samplen 3");
-  bool any = false, positive = true;
-  for (std::size_t g = 0; g < learners.groups.size(); ++g) {
-    bool named = false;
-    for (const auto& curve : curves_of(*learners.groups[g])) {
-      const auto title = named ? std::string("notitle") : "title " + plot_text(learners.groups[g]->label);
-      for (const auto& step : curve.steps) positive = positive && step.loss > 0;
-      plot.curve(loss_block(curve, &LearningCurve::Step::loss),
-                 fmt::format("using 1:2 with lines lw 1.3 dt {} lc rgb '{}' {}", g % 5 + 1, colours[g % colours.size()],
-                             title));
-      named = any = true;
-    }
+// Room for the points at both ends.
+std::string epoch_range(std::int64_t epochs) {
+  const double margin = 0.03 * static_cast<double>(epochs);
+  return fmt::format("set xlabel 'epoch'\nset xrange [{}:{}]", -margin, static_cast<double>(epochs) + margin);
+}
+
+std::string panel_of(const Learner& learner, const Panels& panels, std::size_t i, const char* label) {
+  return fmt::format("{}\nset title {}\nset ylabel '{}'\n{}", panels.place(i),
+                     plot_text(learner.group->label, panels.title_length()), panels.leftmost(i) ? label : "",
+                     epoch_range(learner.group->config().train.epochs));
+}
+
+// One scale for all panels, logarithmic unless a loss (with mode A, less an entropy) may be negative.
+std::string loss_range(const std::vector<Learner>& learners) {
+  double low = std::numeric_limits<double>::infinity(), high = -low;
+  for (const auto& learner : learners)
+    for (const auto& curve : learner.curves)
+      for (const auto& step : curve.steps) {
+        if (!std::isfinite(step.loss)) continue;
+        low = std::min(low, step.loss);
+        high = std::max(high, step.loss);
+      }
+  if (low > high) return "unset key";
+  const double margin = low > 0 ? std::pow(high / low, 0.05) : 0.05 * (high - low);
+  return low > 0
+             ? fmt::format("unset key\nset logscale y\nset yrange [{}:{}]", low / margin / 1.01, high * margin * 1.01)
+             : fmt::format("unset key\nset yrange [{}:{}]", low - margin, high + margin);
+}
+
+std::optional<Figure> draw_losses(const DataStudy& study, const std::vector<Learner>& learners,
+                                  const std::string& prefix, PlotFolder& folder) {
+  const auto panels = arrange_panels(learners.size());
+  Plot plot(panels);
+  plot.command(loss_range(learners));
+  for (std::size_t i = 0; i < learners.size(); ++i) {
+    plot.command(panel_of(learners[i], panels, i, "training loss (nats)"));
+    for (const auto& curve : learners[i].curves)
+      plot.curve(loss_block(curve, &LearningCurve::Step::loss), "using 1:2 with lines lw 1.3 lc rgb '#2878b5' notitle");
+    plot.end_curves();
   }
-  if (!any) return std::nullopt;
-  if (positive) plot.command("set logscale y");  // with mode A, minus an entropy, it is not
-  plot.end_curves();
   return folder.draw(prefix + "loss", plot, "Training loss",
-                     fmt::format("Task loss plus weighted deny loss, a line for each run{}.",
-                                 learners.all ? "" : " of the groups that are best and worst under a correct key"));
+                     "Task loss plus weighted deny loss, a line for each seed." +
+                         choice_text(learners.size(), study.groups.size(), "groups"));
 }
 
-std::optional<Figure> draw_accuracies(const Learners& learners, const std::string& prefix, PlotFolder& folder) {
-  std::vector<std::pair<const Group*, std::vector<LearningCurve>>> panels;
-  for (const auto* group : learners.groups)
-    if (auto curves = curves_of(*group); !curves.empty()) panels.emplace_back(group, std::move(curves));
-  if (panels.empty()) return std::nullopt;
-  const auto columns = panels.size() == 4 ? 2 : std::min<std::size_t>(panels.size(), 3);
-  const auto rows = (panels.size() + columns - 1) / columns;
-  Plot plot(40 + 310 * static_cast<int>(rows));
-  plot.command(
-      fmt::format("set multiplot layout {},{}\nset yrange [-0.02:1.02]\nset key below "
-                  "maxrows 2 samplen 2 font ',11'",
-                  rows, columns));
-  for (const auto& [group, curves] : panels) {
-    const auto epochs = static_cast<double>(group->config().train.epochs);
-    plot.command(fmt::format("set title {}\nset ylabel 'accuracy'\nset xrange [{}:{}]",
-                             plot_text(group->label, columns == 1   ? 110
-                                                     : columns == 2 ? 56
-                                                                    : 40),
-                             epochs > 1 ? 0.8 : 0, epochs + 0.2));
-    plot_accuracies(plot, curves);
+std::optional<Figure> draw_accuracies(const DataStudy& study, const std::vector<Learner>& learners,
+                                      const std::string& prefix, PlotFolder& folder) {
+  const auto panels = arrange_panels(learners.size());
+  Plot plot(panels);
+  plot.command("unset key\nset yrange [-0.02:1.02]");
+  std::vector<LearningCurve> all;
+  for (std::size_t i = 0; i < learners.size(); ++i) {
+    plot.command(panel_of(learners[i], panels, i, "accuracy"));
+    plot_accuracies(plot, learners[i].curves);
+    all.insert(all.end(), learners[i].curves.begin(), learners[i].curves.end());
   }
-  plot.command("unset multiplot");
+  plot.command(accuracy_legend(all).draw(panels));
   return folder.draw(
       prefix + "learning", plot, "Accuracy while training",
-      fmt::format(
-          "Test split over epochs, a line for each run{}; strip ignores the rejection. Evaluations before the last one "
-          "try one key, so they are noisier.",
-          learners.all ? "" : " of the groups that are best and worst under a correct key"));
+      "Test split, a line for each seed; strip ignores the rejection. Evaluations before the last one try "
+      "one key, so they are noisier." +
+          choice_text(learners.size(), study.groups.size(), "groups"));
 }
 
 }  // namespace
@@ -181,37 +199,41 @@ LearningCurve read_learning_curve(const std::filesystem::path& metrics) {
 std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder) {
   const auto curve = read_learning_curve(RunDirectory{run.directory}.metrics());
   if (curve.steps.empty() && curve.evaluations.empty()) return {};
-  Plot plot(420);
-  plot.command("set multiplot layout 1,2\nset key below maxrows 2 samplen 2.5");
-  plot.command("set title 'training loss (nats)'");
+  auto panels = arrange_panels(2);
+  panels.axes_height = 280;
+  Plot plot(panels);
+  Legend losses;
+  plot.command(fmt::format("unset key\n{}\n{}\nset ylabel 'training loss (nats)'", epoch_range(run.config.train.epochs),
+                           panels.place(0)));
   if (std::all_of(curve.steps.begin(), curve.steps.end(),
                   [](const auto& step) { return step.ce > 0 && step.deny >= 0; }))
     plot.command("set logscale y");
-  const auto loss = [&](double LearningCurve::Step::*what, const char* title, int dash, const char* colour) {
-    plot.curve(loss_block(curve, what), fmt::format("using 1:2 with lines lw 1.5 dt {} lc rgb '{}' "
-                                                    "title '{}'",
-                                                    dash, colour, title));
+  const auto loss = [&](double LearningCurve::Step::*what, const char* title, const char* style) {
+    losses.add(title, style);
+    plot.curve(loss_block(curve, what), fmt::format("using 1:2 with {} notitle", style));
   };
-  loss(&LearningCurve::Step::ce, "task", 1, "#2878b5");
+  loss(&LearningCurve::Step::ce, "task", "lines lw 1.6 dt 1 lc rgb '#2878b5'");
   if (std::any_of(curve.steps.begin(), curve.steps.end(), [](const auto& step) { return step.deny != 0; }))
-    loss(&LearningCurve::Step::deny, "deny, before its weight", 3, "#8e44ad");
+    loss(&LearningCurve::Step::deny, "deny, before its weight", "lines lw 1.6 dt 3 lc rgb '#9445bd'");
   plot.end_curves();
-  plot.command("unset logscale y\nset title 'accuracy on the test split'\nset yrange [-0.02:1.02]");
+  plot.command(fmt::format("unset logscale y\n{}\nset ylabel 'accuracy'\nset yrange [-0.02:1.02]", panels.place(1)));
   plot_accuracies(plot, {curve});
-  plot.command("unset multiplot");
+  plot.command(losses.draw(panels, 0.0, 0.42) + "\n" + accuracy_legend({curve}).draw(panels, 0.42, 1.0));
   std::vector<Figure> figures;
   if (auto figure = folder.draw(
           "learning", plot, "Learning curves",
-          "Over epochs. Left: losses of the training steps, averaged where there are many. Right: "
-          "accuracy after each epoch, strip ignores the rejection; evaluations before the last one try one key."))
+          "Left: losses of the training steps, averaged where there are many. Right: accuracy on the test split after "
+          "each epoch, strip ignores the rejection; evaluations before the last one try one key."))
     figures.push_back(std::move(*figure));
   return figures;
 }
 
 std::vector<Figure> draw_learning(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
-  const auto learners = choose_learners(study);
+  const auto learners = evenly_chosen(learners_of(study), most_learning_panels,
+                                      [](const Learner& learner) { return learner.group->mean("wrong_key.accuracy"); });
   std::vector<Figure> figures;
-  for (auto& figure : {draw_losses(learners, prefix, folder), draw_accuracies(learners, prefix, folder)})
+  if (learners.empty()) return figures;
+  for (auto& figure : {draw_losses(study, learners, prefix, folder), draw_accuracies(study, learners, prefix, folder)})
     if (figure) figures.push_back(*figure);
   return figures;
 }

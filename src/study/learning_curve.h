@@ -19,7 +19,7 @@ struct LearningCurve {
     double epoch = 0.0;
     nlohmann::json access;  // as result.json
   };
-  std::vector<Step> steps;  // means of intervals, at most a few hundred
+  std::vector<Step> steps;  // means of intervals, at most 120
   std::vector<Evaluation> evaluations;
 };
 
@@ -29,8 +29,8 @@ LearningCurve read_learning_curve(const std::filesystem::path& metrics);
 // Training loss and, beside it, accuracy by epoch of one run.
 std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder);
 
-// Training loss of every run, and accuracy by epoch, a panel for each group; of the groups with the best and the worst
-// accuracy under a correct key where there are more than fit.
+// Training loss of every run, and accuracy by epoch, a panel for each group; chosen evenly where there are more
+// than fit.
 std::vector<Figure> draw_learning(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
 }  // namespace spankey

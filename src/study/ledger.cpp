@@ -28,6 +28,15 @@ std::string entry_text(const TrialEntry& entry) {
          "\n";
 }
 
+// More, or a fraction, is damage: sums of such numbers must not overflow.
+std::int64_t whole_number(const nlohmann::json& json, const char* key) {
+  const auto& value = json.at(key);
+  constexpr std::int64_t most = std::int64_t{1} << 53;
+  const auto number = value.is_number_integer() ? value.get<std::int64_t>() : most;
+  if (number < -1 || number >= most) fail_input("{}: not a number of its kind", key);
+  return number;
+}
+
 // Nothing where the text is not an entry.
 std::optional<TrialEntry> parse_entry(const std::string& text) {
   try {
@@ -37,14 +46,16 @@ std::optional<TrialEntry> parse_entry(const std::string& text) {
     const auto state = std::find(state_words.begin(), state_words.end(), word);
     if (state == state_words.end()) return std::nullopt;
     entry.state = static_cast<TrialState>(state - state_words.begin());
-    entry.attempts = json.at("attempts").get<std::int64_t>();
-    entry.idle_attempts = json.at("idle_attempts").get<std::int64_t>();
-    entry.step = json.at("step").get<std::int64_t>();
-    entry.exit_code = json.at("exit_code").get<int>();
+    entry.attempts = whole_number(json, "attempts");
+    entry.idle_attempts = whole_number(json, "idle_attempts");
+    entry.step = whole_number(json, "step");
+    entry.exit_code = static_cast<int>(whole_number(json, "exit_code"));
     entry.reason = json.at("reason").get<std::string>();
     entry.seconds = json.at("seconds").get<double>();
     return entry;
   } catch (const nlohmann::json::exception&) {
+    return std::nullopt;
+  } catch (const Error&) {
     return std::nullopt;
   }
 }
@@ -179,7 +190,8 @@ bool Ledger::has_result(const PlannedTrial& trial) const {
     set_aside(path);
     return false;
   }
-  return result.value("config_hash", "") == trial.hash;
+  const auto hash = result.find("config_hash");
+  return hash != result.end() && *hash == trial.hash;
 }
 
 void SweepCounts::add(TrialState state) {

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "data/dataset.h"
 #include "study/cost.h"
+#include "train/experiment.h"
 
 namespace spankey {
 namespace {
@@ -150,7 +151,7 @@ void require_reasonable(const SweepFile& file, bool many_trials) {
 }  // namespace
 
 Config trial_config(const SweepPlan& plan, const PlannedTrial& trial) {
-  auto config = parse_config(plan.base_text, plan.base_name, overrides_of(trial.settings));
+  auto config = canonical(parse_config(plan.base_text, plan.base_name, overrides_of(trial.settings)));
   make_data_path_absolute(config);
   return config;
 }

@@ -10,7 +10,7 @@
 namespace spankey {
 
 std::string Series::points() const {
-  return fmt::format("pt {} ps 0.9 lw 1.4 lc rgb '{}'", point, colour);
+  return fmt::format("pt {} ps {} lw 1.4 lc rgb '{}'", point, size, colour);
 }
 
 std::string Series::lines() const {
@@ -19,15 +19,24 @@ std::string Series::lines() const {
 
 const std::vector<Series>& accuracy_series() {
   static const std::vector<Series> series{
-      {"correct_key.accuracy", "correct key", "#2878b5", 7, 1},
-      {"no_key.accuracy", "no key", "#d1682b", 4, 2},
-      {"no_key.strip_accuracy", "no key, strip", "#7d8790", 12, 4},
-      {"wrong_key.accuracy", "wrong key", "#a663c7", 8, 3},
+      {"correct_key.accuracy", "correct key", "#2878b5", 7, 1, 0.7},
+      {"no_key.accuracy", "no key", "#c2551a", 4, 2, 0.9},
+      {"no_key.strip_accuracy", "no key, strip", "#77828c", 12, 4, 1.0},  // around what it coincides with
+      {"wrong_key.accuracy", "wrong key", "#9445bd", 8, 3, 1.0},
   };
   return series;
 }
 
-Plot::Plot(int height) : size_{.width = 960, .height = height, .font = 13} {
+const Series& worst_case_series() {
+  static const Series series{"worst_case", "worst case", "#000000", 2, 1, 0.8};
+  return series;
+}
+
+Plot::Plot(const Panels& panels) : Plot(panels.height()) {
+  command("set multiplot");
+}
+
+Plot::Plot(int height) : size_{.width = figure_width, .height = height, .font = 13} {
   command("set termoption noenhanced\nset border lw 0.8\nset tics nomirror\nset grid lc rgb '#a8b0b8' lw 0.5 dt 3");
 }
 

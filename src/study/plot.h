@@ -8,15 +8,17 @@
 #include <vector>
 
 #include "study/document.h"
+#include "study/panels.h"
 #include "train/gnuplot.h"
 
 namespace spankey {
 
 // One accuracy that is drawn, always in the same way: by colour, and by point and dash where there is none.
 struct Series {
-  std::string path;  // in result.json
+  std::string path;  // in result.json, or "worst_case"
   std::string_view title, colour;
   int point, dash;
+  double size;
 
   std::string points() const;  // "pt 7 ps 0.8 lc rgb '...'"
   std::string lines() const;   // "lw 2 dt 1 lc rgb '...'"
@@ -24,11 +26,14 @@ struct Series {
 
 // Correct key, no key, no key with the rejection ignored, wrong key.
 const std::vector<Series>& accuracy_series();
+// What stands beside those averages.
+const Series& worst_case_series();
 
 // Commands and data of one figure as they grow.
 class Plot {
  public:
-  explicit Plot(int height);
+  explicit Plot(int height);  // pixels
+  explicit Plot(const Panels& panels);
 
   void command(const std::string& line) { commands_ += line + "\n"; }
   // A curve of the next `plot` command: "data index 3 " + how. One without rows is left out.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -20,6 +21,7 @@ namespace spankey {
 namespace {
 
 constexpr double nothing_withheld = 0.05;
+constexpr double smallest_shown = 0.0005;  // of three decimals
 
 void add_figures(Section& section, std::vector<Figure> figures) {
   for (auto& figure : figures) section.blocks.emplace_back(std::move(figure));
@@ -49,7 +51,23 @@ double gap_in_worst_case(const Group& group) {
   return group.mean("correct_key.accuracy") - group.mean("worst_case");
 }
 
-// What the group whose key decides most gives to whom;
+// Over seeds: what the loss does not control is not averaged.
+std::string range_text(const Group& group, const char* path) {
+  const auto over_seeds = group.spread(path)->summary;
+  const auto low = fmt::format("{:.3f}", over_seeds.min), high = fmt::format("{:.3f}", over_seeds.max);
+  return low == high ? low : low + " to " + high;
+}
+
+// The worst case beside the average, where single keys were tried on all samples.
+std::string wrong_key_text(const Group& group) {
+  auto text = fmt::format("{:.3f} with a wrong one", group.mean("wrong_key.accuracy"));
+  if (group.config().eval.keys == 0) return text;
+  double best = 0.0;
+  for (const auto* run : group.runs) best = std::max(best, best_wrong_key(*run));
+  return text + fmt::format(" on average and {:.3f} with the best wrong one tried", best);
+}
+
+// What the group whose key decides most gives to whom, on average and at worst.
 std::string study_summary(const DataStudy& study) {
   const auto by = [&](double (*gap)(const Group&)) {
     return &*std::max_element(study.groups.begin(), study.groups.end(),
@@ -60,44 +78,100 @@ std::string study_summary(const DataStudy& study) {
       [](const Group& a, const Group& b) { return a.mean("correct_key.accuracy") < b.mean("correct_key.accuracy"); });
   const auto* shipped = by(gap_as_shipped);
   const auto* worst = by(gap_in_worst_case);
-  std::string text = fmt::format(
+  auto text = fmt::format(
       "With a correct key the networks are right on {:.3f} to {:.3f} of the test samples (group means). As shipped, "
       "the "
-      "key decides most for {}: {:.3f} with a correct key, {:.3f} without one, {:.3f} with a wrong one.",
+      "key decides most for {}: {:.3f} with a correct key, {} without one, {}.",
       low->mean("correct_key.accuracy"), high->mean("correct_key.accuracy"), shipped->label,
-      shipped->mean("correct_key.accuracy"), shipped->mean("no_key.accuracy"), shipped->mean("wrong_key.accuracy"));
+      shipped->mean("correct_key.accuracy"), range_text(*shipped, "no_key.accuracy"), wrong_key_text(*shipped));
   if (shipped->spread("no_key.reject_fraction"))
     text += fmt::format(" Whoever holds those weights and ignores the rejection gets {:.3f} without a key.",
                         shipped->mean("no_key.strip_accuracy"));
-  text += gap_in_worst_case(*worst) < nothing_withheld
-              ? fmt::format(
-                    " No group withholds more than {:.3f} from somebody who holds the weights: the worst case comes "
-                    "that close to the correct key everywhere.",
-                    std::max(0.0, gap_in_worst_case(*worst)))
-              : fmt::format(" In the worst case tried here, {} withholds most: {:.3f} of accuracy.", worst->label,
-                            gap_in_worst_case(*worst));
+  const double withheld = gap_in_worst_case(*worst);
+  if (withheld >= nothing_withheld)
+    text +=
+        fmt::format(" In the worst case tried here, {} withholds most: {:.3f} of accuracy.", worst->label, withheld);
+  else if (withheld >= smallest_shown)
+    text += fmt::format(
+        " No group withholds more than {:.3f} from somebody who holds the weights: the worst case comes that close to "
+        "the "
+        "correct key everywhere.",
+        withheld);
+  else
+    text +=
+        " No group withholds anything from somebody who holds the weights: the worst case is as good as the correct "
+        "key.";
   return text;
 }
 
 void add_cost(Section& section, const RunCollection& collection) {
-  double seconds = 0.0, hours = 0.0;
+  double seconds = 0.0, core_hours = 0.0, gpu_hours = 0.0;
   std::size_t unknown = 0;
   for (const auto& run : collection.runs) {
     if (run.status != RunStatus::done) continue;
     seconds += run.seconds();
-    hours += run.core_hours().value_or(0.0);
-    unknown += run.core_hours() ? 0 : 1;
+    core_hours += run.core_hours().value_or(0.0);
+    gpu_hours += run.gpu_hours().value_or(0.0);
+    unknown += run.core_hours() || run.gpu_hours() ? 0 : 1;
   }
-  section.blocks.emplace_back(Paragraph{fmt::format(
-      "Training took {} in all ({:.1f} s), {:.4f} core hours{}; evaluation is not in it.", duration_text(seconds),
-      seconds, hours,
-      unknown > 0 ? fmt::format(", {} runs left out whose number of threads is not recorded", unknown) : "")});
+  auto text = fmt::format("Training took {} in all ({:.1f} s)", duration_text(seconds), seconds);
+  if (core_hours > 0) text += fmt::format(", {:.4f} core hours", core_hours);
+  if (gpu_hours > 0) text += fmt::format(", {:.4f} GPU hours", gpu_hours);
+  if (unknown > 0) text += fmt::format(", {} runs left out whose number of threads is not recorded", unknown);
+  section.blocks.emplace_back(Paragraph{text + "; evaluation is not in it."});
+}
+
+// "4", or "2 to 5" where groups differ.
+std::string range_over_groups(const DataStudy& study, std::int64_t (*value)(const Group&)) {
+  const auto [low, high] = std::minmax_element(study.groups.begin(), study.groups.end(),
+                                               [&](const Group& a, const Group& b) { return value(a) < value(b); });
+  return value(*low) == value(*high) ? fmt::format("{}", value(*low))
+                                     : fmt::format("{} to {}", value(*low), value(*high));
+}
+
+// What the figures of a study rest on.
+std::string facts_text(const DataStudy& study) {
+  constexpr std::int64_t wanted_seeds = 5, wanted_keys = 50;
+  const auto seeds = [](const Group& group) { return static_cast<std::int64_t>(group.runs.size()); };
+  const auto keys = [](const Group& group) { return group.config().eval.keys; };
+  std::vector<std::string> models;
+  bool few_seeds = false, few_keys = false, batch_keys = false;
+  for (const auto& group : study.groups) {
+    const auto model = fmt::format("`{}`", group.config().model.name);
+    if (std::find(models.begin(), models.end(), model) == models.end()) models.push_back(model);
+    few_seeds |= seeds(group) < wanted_seeds;
+    batch_keys |= keys(group) == 0;
+    few_keys |= keys(group) > 0 && keys(group) < wanted_keys;
+  }
+  auto text =
+      fmt::format("Data: {}, {:.0f} test samples. Model: {}. Seeds a group: {}. Keys a family: {}.", study.data,
+                  *figure(study.groups.front().runs.front()->result, "test_samples"), fmt::join(models, ", "),
+                  range_over_groups(study, seeds), batch_keys ? "one for each batch" : range_over_groups(study, keys));
+  if (few_seeds || few_keys)
+    text += fmt::format(" Spreads over fewer than {} are rough.",
+                        few_seeds && few_keys ? fmt::format("{} seeds and {} keys", wanted_seeds, wanted_keys)
+                        : few_seeds           ? fmt::format("{} seeds", wanted_seeds)
+                                              : fmt::format("{} keys", wanted_keys));
+  return text;
+}
+
+// Largest difference between runs of one seed.
+double noise_floor(const Group& group, const char* path) {
+  double largest = 0.0;
+  std::map<std::int64_t, std::vector<double>> by_seed;
+  for (const auto* runs : {&group.runs, &group.repeats})
+    for (const auto* run : *runs) by_seed[run->config.run.seed].push_back(*figure(run->result, path));
+  for (const auto& [seed, values] : by_seed) {
+    const auto [low, high] = std::minmax_element(values.begin(), values.end());
+    largest = std::max(largest, *high - *low);
+  }
+  return largest;
 }
 
 void add_study(Document& document, const DataStudy& study, const PublishedTable& published, const std::string& prefix,
                const std::string& suffix, const std::filesystem::path& out, PlotFolder& folder) {
   Section access{"Access by group" + suffix, {}};
-  access.blocks.emplace_back(Paragraph{"Data: " + study.data + "."});
+  access.blocks.emplace_back(Paragraph{facts_text(study)});
   access.blocks.emplace_back(access_table_of(study));
   add_figures(access, draw_runs(study, prefix, folder));
   add_section(document, std::move(access));
@@ -141,9 +215,11 @@ void add_study(Document& document, const DataStudy& study, const PublishedTable&
   Section spread{"Intervals over seeds" + suffix, {interval_table(study)}};
   for (const auto& group : study.groups)
     if (!group.repeats.empty())
-      spread.blocks.emplace_back(
-          Paragraph{fmt::format("{}: {} more runs repeat a seed; they are in trials.csv and not in the figures.",
-                                group.label, group.repeats.size())});
+      spread.blocks.emplace_back(Paragraph{
+          fmt::format("{}: runs that repeat a seed ({}) are in trials.csv and not in the figures. Noise floor, the "
+                      "largest difference between runs of one seed: {:.4f} with a correct key, {:.4f} without.",
+                      group.label, group.repeats.size(), noise_floor(group, "correct_key.accuracy"),
+                      noise_floor(group, "no_key.accuracy"))});
   add_section(document, std::move(spread));
 }
 
@@ -153,7 +229,8 @@ Document describe_runs(const RunCollection& collection, const std::vector<DataSt
   for (const auto& study : studies) groups += study.groups.size();
   Document document;
   document.title = collection.title;
-  document.summary = fmt::format("{} runs in {} groups: {}. ", collection.runs.size(), groups, counts_text(collection));
+  document.summary = fmt::format("{} runs in {}: {}. ", collection.runs.size(),
+                                 groups == 1 ? "one group" : fmt::format("{} groups", groups), counts_text(collection));
   if (studies.size() == 1) document.summary += study_summary(studies.front());
   if (studies.size() > 1)
     document.summary += fmt::format(
@@ -172,15 +249,14 @@ Document describe_runs(const RunCollection& collection, const std::vector<DataSt
   return document;
 }
 
-std::string run_summary(const RunRecord& run) {
+std::string run_summary(const RunRecord& run, const Group& group) {
   const auto& r = run.result;
   auto text = fmt::format(
-      "With a correct key this network (`{}`, deny mode `{}`) is right on {:.3f} of {} test samples, without one on "
-      "{:.3f}, "
-      "with a wrong one on {:.3f} on average and {:.3f} at most over the keys tried.",
+      "This network (`{}`, deny mode `{}`) is right on {:.3f} of {} test samples with a correct key, {:.3f} without "
+      "one, "
+      "{}.",
       run.config.model.name, run.config.deny.mode, *figure(r, "correct_key.accuracy"),
-      r.at("test_samples").get<std::int64_t>(), *figure(r, "no_key.accuracy"), *figure(r, "wrong_key.accuracy"),
-      *figure(r, "wrong_key.accuracy.max"));
+      r.at("test_samples").get<std::int64_t>(), *figure(r, "no_key.accuracy"), wrong_key_text(group));
   if (figure(r, "no_key.reject_fraction"))
     text += fmt::format(" Whoever holds the weights and ignores the rejection gets {:.3f} without a key.",
                         *figure(r, "no_key.strip_accuracy"));
@@ -192,7 +268,7 @@ Document describe_run(const RunCollection& collection, const std::vector<DataStu
   const auto& run = collection.runs.front();
   Document document;
   document.title = run.config.run.name.empty() ? collection.title : run.config.run.name;
-  document.summary = run_summary(run);
+  document.summary = run_summary(run, studies.front().groups.front());
   document.sections.push_back({"Access by key", {run_table(run)}});
   Section keys{"Keys", {}};
   add_figures(keys, draw_families(studies.front(), "", folder));

@@ -68,7 +68,7 @@ const char* yes_no(bool value) {
 }
 
 double withheld(const RunRecord& run) {
-  return *figure(run.result, "correct_key.accuracy") - worst_case(run.result);
+  return *figure(run.result, "correct_key.accuracy") - worst_case(run);
 }
 
 // Every number of a result, "wrong_key.accuracy.mean"; texts and lists are left out.
@@ -141,6 +141,27 @@ void add_split(Table& table, const nlohmann::json& access, const std::string& su
       table.rows.push_back(split_row("wrong key, " + family.name + suffix, family.figures));
 }
 
+std::vector<Cell> access_row(const Group& group, bool twins, bool rejects) {
+  double seconds = 0.0;
+  for (const auto* run : group.runs) seconds += run->seconds() / static_cast<double>(group.runs.size());
+  std::vector<Cell> row{
+      {group.label}, {fmt::format("{}", group.runs.size())}, {mean_sd(group, "correct_key.accuracy")}};
+  const std::string no_twin = group.config().train.twin == Twin::vanilla ? "-" : not_run;
+  if (twins) row.push_back({group.vanilla ? mean_sd(*group.vanilla, "no_key.accuracy") : no_twin});
+  for (const char* path : {"no_key.accuracy", "no_key.strip_accuracy", "wrong_key.accuracy"})
+    row.push_back({mean_sd(group, path)});
+  row.push_back({highest(group, "wrong_key.accuracy.max")});
+  row.push_back({mean_sd(group, "wrong_key.strip_accuracy")});
+  row.push_back({highest(group, "worst_case")});
+  if (twins)
+    row.push_back({group.vanilla ? fmt::format("{:.4f}", group.vanilla->mean("no_key.accuracy") -
+                                                             group.mean("correct_key.accuracy"))
+                                 : no_twin});
+  if (rejects) row.push_back({mean_sd(group, "wrong_key.reject_fraction")});
+  row.push_back({fmt::format("{:.1f}", seconds)});
+  return row;
+}
+
 }  // namespace
 
 std::string link_to(const std::filesystem::path& directory, const std::filesystem::path& out) {
@@ -150,54 +171,29 @@ std::string link_to(const std::filesystem::path& directory, const std::filesyste
 }
 
 Table access_table_of(const DataStudy& study) {
-  const bool batch_keys = std::any_of(study.groups.begin(), study.groups.end(),
-                                      [](const Group& group) { return group.config().eval.keys == 0; });
+  const auto any = [&](const auto& holds) { return std::any_of(study.groups.begin(), study.groups.end(), holds); };
+  const bool batch_keys = any([](const Group& group) { return group.config().eval.keys == 0; });
+  const bool rejects = any([](const Group& group) { return group.spread("wrong_key.reject_fraction").has_value(); });
+  const bool twins = any([](const Group& group) { return group.vanilla != nullptr; });
   Table table{
-      "Accuracy on the test split, mean ± sd over seeds; a rejection counts as wrong, strip ignores it. Max: the best "
-      "single wrong key of any seed. Worst case: the most that any seed gave to somebody without a valid key, "
-      "rejection ignored or not, among what was tried here. Attacks and training from scratch were not run." +
-          std::string(batch_keys ? " Keys were drawn anew for every batch (the reference's protocol), so a single "
-                                   "key's figure rests on one batch."
-                                 : ""),
-      {{"group", false},
-       {"seeds"},
-       {"correct key"},
-       {"vanilla twin"},
-       {"no key"},
-       {"no key, strip"},
-       {"wrong key"},
-       {"wrong key, max"},
-       {"wrong key, strip"},
-       {"worst case"},
-       {"scratch"},
-       {"utility cost", true, "accuracy of the vanilla twin less that of the correct key"},
-       {"wrong key rejected"},
-       {"commonest class", true, "accuracy of always answering the commonest class"},
-       {"seconds a run", true, "of training"}},
+      fmt::format("Accuracy on the test split, mean ± sd over seeds; a rejection counts as wrong, strip ignores it. "
+                  "Max: the best single wrong key of any seed. Worst case: the most that any seed gave to somebody "
+                  "without a valid key, rejection ignored or not, among what was tried here.{} Always answering the "
+                  "commonest class gives {:.4f}. Not run: {}attacks, training from scratch.",
+                  batch_keys ? " Keys were drawn anew for every batch (the reference's protocol), so a single key's "
+                               "figure rests on one batch and does not count in the worst case."
+                             : "",
+                  study.groups.front().mean("majority_rate"), twins ? "" : "vanilla twins, "),
+      {{"group", false}, {"seeds"}, {"correct key"}},
       {}};
-  for (const auto& group : study.groups) {
-    double seconds = 0.0;
-    for (const auto* run : group.runs) seconds += run->seconds() / static_cast<double>(group.runs.size());
-    const auto cost =
-        group.vanilla
-            ? fmt::format("{:.4f}", group.vanilla->mean("no_key.accuracy") - group.mean("correct_key.accuracy"))
-            : std::string(not_run);
-    table.rows.push_back({{group.label},
-                          {fmt::format("{}", group.runs.size())},
-                          {mean_sd(group, "correct_key.accuracy")},
-                          {group.vanilla ? mean_sd(*group.vanilla, "no_key.accuracy") : not_run},
-                          {mean_sd(group, "no_key.accuracy")},
-                          {mean_sd(group, "no_key.strip_accuracy")},
-                          {mean_sd(group, "wrong_key.accuracy")},
-                          {highest(group, "wrong_key.accuracy.max")},
-                          {mean_sd(group, "wrong_key.strip_accuracy")},
-                          {highest(group, "worst_case")},
-                          {not_run},
-                          {cost},
-                          {mean_sd(group, "wrong_key.reject_fraction")},
-                          {mean_sd(group, "majority_rate")},
-                          {fmt::format("{:.1f}", seconds)}});
-  }
+  const auto column = [&](const char* title, const char* help = "") { table.columns.push_back({title, true, help}); };
+  if (twins) column("vanilla twin", "the same network trained without keys");
+  for (const char* title : {"no key", "no key, strip", "wrong key", "wrong key, max", "wrong key, strip", "worst case"})
+    column(title);
+  if (twins) column("utility cost", "accuracy of the vanilla twin less that of the correct key");
+  if (rejects) column("wrong key rejected", "share of the answers");
+  column("seconds a run", "of training");
+  for (const auto& group : study.groups) table.rows.push_back(access_row(group, twins, rejects));
   return table;
 }
 
@@ -266,7 +262,7 @@ Table extremes_table(const DataStudy& study, const std::filesystem::path& out) {
                           {labels[run]},
                           {fmt::format("{}", run->config.run.seed)},
                           {fmt::format("{:.4f}", *figure(run->result, "correct_key.accuracy"))},
-                          {fmt::format("{:.4f}", worst_case(run->result))},
+                          {fmt::format("{:.4f}", worst_case(*run))},
                           {fmt::format("{:.4f}", withheld(*run))},
                           {run->directory.filename().string(), link_to(run->directory, out)}});
   };
@@ -326,7 +322,7 @@ std::string trials_csv(const RunCollection& collection) {
   std::vector<std::string> head{"hash", "name", "seed", "status"};
   head.insert(head.end(), varied.begin(), varied.end());
   head.insert(head.end(), names.begin(), names.end());
-  for (const char* name : {"core_hours", "data_digest", "weights_sha256", "run_directory", "reason"})
+  for (const char* name : {"core_hours", "gpu_hours", "data_digest", "weights_sha256", "run_directory", "reason"})
     head.emplace_back(name);
   auto text = csv_line(head);
   for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -339,6 +335,7 @@ std::string trials_csv(const RunCollection& collection) {
     for (const auto& name : names)
       row.push_back(numbers[i].contains(name) ? fmt::format("{}", numbers[i].at(name)) : "");
     row.push_back(number(run.core_hours()));
+    row.push_back(number(run.gpu_hours()));
     row.push_back(run.data_digest);
     row.push_back(run.result.is_object() ? run.result.value("weights_sha256", "") : "");
     row.push_back(run.directory.string());

@@ -11,7 +11,7 @@
 namespace spankey {
 
 // Access by group, in the order correct key, vanilla twin, no key, no key stripped, wrong key mean and max, stripped,
-// worst case, training from scratch; what was not run says so.
+// worst case; the caption says what was not run.
 Table access_table_of(const DataStudy& study);
 // Each figure of each group over its seeds, with intervals.
 Table interval_table(const DataStudy& study);

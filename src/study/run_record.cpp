@@ -137,6 +137,24 @@ class Collector {
   std::set<fs::path> known_;
 };
 
+// wrong_key and every family of wrong keys.
+std::vector<const nlohmann::json*> wrong_keys(const nlohmann::json& result) {
+  std::vector<const nlohmann::json*> all{&result.at("wrong_key")};
+  if (const auto families = result.find("families"); families != result.end())
+    for (const auto& family : *families) all.push_back(&family);
+  return all;
+}
+
+// Largest of these accuracies: of a single key where keys were tried on all samples.
+double best_of(const RunRecord& run, const nlohmann::json& figures, const std::vector<std::string>& names) {
+  double best = 0.0;
+  for (const auto& name : names) {
+    best = std::max(best, figure(figures, name).value_or(0.0));
+    if (run.config.eval.keys > 0) best = std::max(best, figure(figures, name + ".max").value_or(0.0));
+  }
+  return best;
+}
+
 }  // namespace
 
 std::string to_string(RunStatus status) {
@@ -148,8 +166,15 @@ double RunRecord::seconds() const {
   return result.is_null() ? 0.0 : result.at("seconds_total").get<double>();
 }
 
-std::optional<double> RunRecord::core_hours() const {
+std::optional<double> RunRecord::gpu_hours() const {
   if (result.is_null()) return std::nullopt;
+  const bool cuda = result.value("device", std::string(config.train.device == Device::cuda ? "cuda" : "")) == "cuda";
+  const auto ranks = figure(result, "ranks");
+  return cuda && ranks ? std::optional(*ranks * seconds() / 3600.0) : std::nullopt;
+}
+
+std::optional<double> RunRecord::core_hours() const {
+  if (result.is_null() || gpu_hours()) return std::nullopt;
   auto threads = figure(result, "threads");
   if (!threads && config.dist.threads > 0) threads = static_cast<double>(config.dist.threads);
   if (!threads && config.dist.reduction == Reduction::elastic) threads = 1.0;
@@ -191,17 +216,17 @@ std::optional<double> figure(const nlohmann::json& result, std::string_view path
   return node->is_number() ? std::optional(node->get<double>()) : std::nullopt;
 }
 
-double worst_case(const nlohmann::json& result) {
-  double worst = 0.0;
-  const auto consider = [&](const nlohmann::json& figures) {
-    for (const char* name : {"accuracy", "strip_accuracy", "accuracy.max", "strip_accuracy.max"})
-      worst = std::max(worst, figure(figures, name).value_or(0.0));
-  };
-  consider(result.at("no_key"));
-  consider(result.at("wrong_key"));
-  if (const auto families = result.find("families"); families != result.end())
-    for (const auto& family : *families) consider(family);
+double worst_case(const RunRecord& run) {
+  double worst = best_of(run, run.result.at("no_key"), {"accuracy", "strip_accuracy"});
+  for (const auto* figures : wrong_keys(run.result))
+    worst = std::max(worst, best_of(run, *figures, {"accuracy", "strip_accuracy"}));
   return worst;
+}
+
+double best_wrong_key(const RunRecord& run) {
+  double best = 0.0;
+  for (const auto* figures : wrong_keys(run.result)) best = std::max(best, best_of(run, *figures, {"accuracy"}));
+  return best;
 }
 
 }  // namespace spankey

@@ -27,8 +27,10 @@ struct RunRecord {
 
   // Of training; 0 unless done.
   double seconds() const;
-  // Ranks x compute threads x seconds / 3600; nothing where the number of threads is not recorded.
+  // Ranks x compute threads x seconds / 3600; nothing on GPUs, and where the number of threads is not recorded.
   std::optional<double> core_hours() const;
+  // Ranks x seconds / 3600 of a run with train.device = "cuda", or whose result says that it ran there.
+  std::optional<double> gpu_hours() const;
 };
 
 struct DamagedRun {
@@ -53,6 +55,11 @@ std::optional<double> figure(const nlohmann::json& result, std::string_view path
 
 // Largest accuracy that was reached without a valid key on the test split: no key, every wrong key and every family
 // tried, as shipped and with the rejection ignored. What was not tried is not in it.
-double worst_case(const nlohmann::json& result);
+// Where every batch had a key of its own (eval.keys = 0), means over keys stand in for single keys, whose figures would
+// be those of one batch.
+double worst_case(const RunRecord& run);
+
+// Largest accuracy of a single wrong key, of any family, as shipped; likewise.
+double best_wrong_key(const RunRecord& run);
 
 }  // namespace spankey

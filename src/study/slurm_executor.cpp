@@ -2,16 +2,20 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <fstream>
 #include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/run_program.h"
 #include "study/child_process.h"
 
 namespace spankey {
 namespace {
+
+constexpr std::chrono::seconds patience{120};  // a busy controller is asked again by Slurm's own commands
 
 std::filesystem::path jobs_file(const std::filesystem::path& directory) {
   return directory / "slurm" / "jobs";
@@ -19,10 +23,12 @@ std::filesystem::path jobs_file(const std::filesystem::path& directory) {
 
 // What a command of Slurm prints; Error(bad_input) with its own words where it fails.
 std::string slurm(const std::vector<std::string>& command) {
-  const auto [code, output] = capture(command);
-  if (code == 127) fail_input("--executor slurm: {} is not installed here; accepted: local, mpi", command.front());
-  if (code != 0) fail_input("{} refused: {}", command.front(), output.substr(0, output.find('\n')));
-  return output;
+  const auto outcome = run_program(command, patience);
+  if (outcome.missing())
+    fail_input("--executor slurm: {} is not installed here; accepted: local, mpi", command.front());
+  if (outcome.timed_out) fail_run("{} has not answered within {} s", command.front(), patience.count());
+  if (outcome.exit_code != 0) fail_input("{} refused: {}", command.front(), outcome.complaint());
+  return outcome.out;
 }
 
 std::int64_t max_array_size() {
@@ -85,8 +91,8 @@ std::vector<std::string> submit_to_slurm(const SweepPlan& plan, std::int64_t wai
 void cancel_in_slurm(const std::filesystem::path& directory) {
   std::ifstream file(jobs_file(directory));
   for (std::string id; std::getline(file, id);) {
-    const auto [code, output] = capture({"scancel", "--quiet", "--state=PENDING", id});
-    if (code != 0) log::warning("scancel {}: {}", id, output.substr(0, output.find('\n')));
+    const auto outcome = run_program({"scancel", "--quiet", "--state=PENDING", id}, patience);
+    if (outcome.exit_code != 0) log::warning("scancel {}: {}", id, outcome.complaint());
   }
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace spankey {
@@ -10,9 +11,12 @@ namespace {
 
 constexpr std::size_t groups_in_a_figure = 36;
 constexpr std::size_t most_run_figures = 6;
-constexpr std::size_t most_panels = 3;
+constexpr std::size_t most_panels = 12;
 constexpr std::size_t most_heat_maps = 4;
+constexpr std::size_t most_heat_rows = 4;
 constexpr std::size_t most_levels_of_heat_map = 12;
+constexpr std::size_t most_label = 60;      // characters of a group's name
+constexpr std::size_t most_wide_cells = 5;  // columns of a heat map that leave room for three decimals
 
 std::vector<double> seed_values(const Group& group, const std::string& path) {
   const auto spread = group.spread(path);
@@ -28,20 +32,35 @@ bool applies(const Series& series, const Group& group) {
   return !series.path.ends_with("strip_accuracy") || can_reject(group);
 }
 
+std::vector<Series> all_series() {
+  auto all = accuracy_series();
+  all.push_back(worst_case_series());
+  return all;
+}
+
+std::vector<Series> drawn_series(const DataStudy& study) {
+  auto all = all_series();
+  std::erase_if(all, [&](const Series& series) {
+    return std::none_of(study.groups.begin(), study.groups.end(),
+                        [&](const Group& group) { return applies(series, group); });
+  });
+  return all;
+}
+
 void plot_rows_of_runs(Plot& plot, const std::vector<const Group*>& groups) {
-  const auto& all = accuracy_series();
+  const auto all = all_series();
   for (std::size_t s = 0; s < all.size(); ++s) {
     // Side by side within the row, so that points do not hide each other.
-    const double offset = 0.18 * (static_cast<double>(s) - static_cast<double>(all.size() - 1) / 2);
+    const double offset = 0.17 * (static_cast<double>(s) - static_cast<double>(all.size() - 1) / 2);
     PlotBlock points;
     for (std::size_t row = 0; row < groups.size(); ++row)
       if (applies(all[s], *groups[row]))
         for (const double value : seed_values(*groups[row], all[s].path))
           points.push_back({value, static_cast<double>(row) + offset});
-    plot.curve(std::move(points), fmt::format("using 1:2 with points {} title '{}'", all[s].points(), all[s].title));
+    plot.curve(std::move(points), "using 1:2 with points " + all[s].points() + " notitle");
   }
   const double majority = groups.front()->mean("majority_rate"), last = static_cast<double>(groups.size()) - 0.4;
-  plot.curve({{majority, -0.6}, {majority, last}}, "using 1:2 with lines lw 1.2 dt 5 lc rgb '#7d8790' notitle");
+  plot.curve({{majority, -0.6}, {majority, last}}, "using 1:2 with lines lw 1.2 dt 5 lc rgb '#5b6670' notitle");
   plot.end_curves();
 }
 
@@ -68,12 +87,23 @@ std::vector<Slice> slices(const DataStudy& study, const std::vector<std::string>
   return found;
 }
 
+double wrong_key_accuracy(const Slice& slice) {
+  double sum = 0.0;
+  for (const auto* group : slice.groups) sum += group->mean("wrong_key.accuracy");
+  return sum / static_cast<double>(slice.groups.size());
+}
+
 double level_of(const Group& group, const std::string& key) {
   return number_value(group.keys.at(key)).value_or(0.0);
 }
 
+// What the loss does not control varies wildly, and the worst is no average: every seed is a point.
+bool is_averaged(const Series& series) {
+  return series.path != "no_key.accuracy" && series.path != "worst_case";
+}
+
 void plot_axis_panel(Plot& plot, const Slice& slice, const std::string& key) {
-  for (const auto& series : accuracy_series()) {
+  for (const auto& series : all_series()) {
     PlotBlock means, points;
     for (const auto* group : slice.groups) {
       const auto spread = group->spread(series.path);
@@ -83,11 +113,12 @@ void plot_axis_panel(Plot& plot, const Slice& slice, const std::string& key) {
       for (const double value : spread->values) points.push_back({x, value});
     }
     if (means.empty()) continue;
-    if (series.path == "no_key.accuracy")  // not controlled by the loss: every seed, nothing averaged
-      plot.curve(std::move(points), fmt::format("using 1:2 with points {} title '{}'", series.points(), series.title));
-    else
-      plot.curve(std::move(means), fmt::format("using 1:2:3:4 with yerrorlines {} dt {} title '{}'", series.points(),
-                                               series.dash, series.title));
+    if (!is_averaged(series)) {
+      plot.curve(std::move(points), "using 1:2 with points " + series.points() + " notitle");
+    } else {
+      plot.curve(std::move(means),
+                 fmt::format("using 1:2:3:4 with yerrorlines {} dt {} notitle", series.points(), series.dash));
+    }
   }
   plot.end_curves();
 }
@@ -102,11 +133,6 @@ std::string axis_range(const std::vector<double>& levels) {
                      logarithmic ? low / margin : low - margin, logarithmic ? high * margin : high + margin, tics);
 }
 
-// Settings on one line each where they are long.
-std::string panel_title(const std::string& fixed, std::size_t panels) {
-  return plot_text(fixed, panels == 1 ? 110 : panels == 2 ? 56 : 40);
-}
-
 std::optional<Figure> draw_axis(const DataStudy& study, const std::string& key, const std::string& prefix,
                                 PlotFolder& folder) {
   auto all = slices(study, {key});
@@ -114,24 +140,28 @@ std::optional<Figure> draw_axis(const DataStudy& study, const std::string& key, 
   // With two values there is a line to be seen only where nothing else varies; a heat map shows it otherwise.
   if (longest < 2 || (longest == 2 && study.varied.size() > 1)) return std::nullopt;
   std::erase_if(all, [&](const Slice& slice) { return slice.groups.size() < longest; });
-  if (all.size() > most_panels) all.resize(most_panels);
-  Plot plot(440);
-  plot.command(fmt::format("set multiplot layout 1,{}", all.size()));
-  plot.command("set yrange [-0.02:1.02]\nset key below maxrows 2 samplen 2.5");
-  for (const auto& slice : all) {
+  const auto shown = evenly_chosen(all, most_panels, wrong_key_accuracy);
+  const auto panels = arrange_panels(shown.size());
+  Plot plot(panels);
+  plot.command("unset key\nset yrange [-0.02:1.02]\nset xlabel " + plot_text(key));
+  for (std::size_t i = 0; i < shown.size(); ++i) {
     std::vector<double> levels;
-    for (const auto* group : slice.groups) levels.push_back(level_of(*group, key));
+    for (const auto* group : shown[i].groups) levels.push_back(level_of(*group, key));
     std::sort(levels.begin(), levels.end());
     plot.command(axis_range(levels));
-    plot.command(fmt::format("set title {}\nset xlabel {}\nset ylabel {}", panel_title(slice.fixed, all.size()),
-                             plot_text(key), &slice == &all.front() ? "'accuracy'" : "''"));
-    plot_axis_panel(plot, slice, key);
+    plot.command(fmt::format("{}\nset title {}\nset ylabel '{}'", panels.place(i),
+                             plot_text(shown[i].fixed, panels.title_length()), panels.leftmost(i) ? "accuracy" : ""));
+    plot_axis_panel(plot, shown[i], key);
   }
-  plot.command("unset multiplot");
-  return folder.draw(
-      prefix + "axis_" + key, plot, "Accuracy over " + key,
-      "Test split. Lines join means over seeds, bars reach from the lowest to the highest seed. Without a "
-      "key every seed is a point: nothing is averaged there.");
+  Legend legend;
+  for (const auto& series : drawn_series(study))
+    legend.add(series.title, is_averaged(series) ? fmt::format("linespoints {} dt {}", series.points(), series.dash)
+                                                 : "points " + series.points());
+  plot.command(legend.draw(panels));
+  return folder.draw(prefix + "axis_" + key, plot, "Accuracy over " + key,
+                     "Test split. Lines join means over seeds, bars reach from the lowest to the highest seed. Without "
+                     "a key, and in the worst case, every seed is a point: nothing is averaged there." +
+                         choice_text(shown.size(), all.size(), "settings of the other keys"));
 }
 
 bool is_full_grid(const Slice& slice, const std::string& a, const std::string& b) {
@@ -148,6 +178,10 @@ bool is_full_grid(const Slice& slice, const std::string& a, const std::string& b
          slice.groups.size() == rows.size() * columns.size();
 }
 
+double heat_value(const Group& group, const std::string& path) {
+  return path == "worst_case" ? group.spread(path)->summary.max : group.mean(path);
+}
+
 std::vector<std::string> levels_in(const DataStudy& study, const Slice& slice, const std::string& key) {
   auto levels = study.levels(key);
   std::erase_if(levels, [&](const std::string& level) {
@@ -157,21 +191,26 @@ std::vector<std::string> levels_in(const DataStudy& study, const Slice& slice, c
   return levels;
 }
 
-void plot_heat_panel(Plot& plot, const Slice& slice, const std::string& path, const std::string& a,
-                     const std::vector<std::string>& columns, const std::string& b,
-                     const std::vector<std::string>& rows) {
+struct HeatMap {
+  std::string a, b;                        // keys along the horizontal and the vertical axis
+  std::vector<std::string> columns, rows;  // their values
+};
+
+void plot_heat_panel(Plot& plot, const Slice& slice, const std::string& path, const HeatMap& map) {
   PlotBlock cells, on_light, on_dark;
-  for (std::size_t y = 0; y < rows.size(); ++y)
-    for (std::size_t x = 0; x < columns.size(); ++x)
+  for (std::size_t y = 0; y < map.rows.size(); ++y)
+    for (std::size_t x = 0; x < map.columns.size(); ++x)
       for (const auto* group : slice.groups) {
-        if (group->keys.at(a) != columns[x] || group->keys.at(b) != rows[y]) continue;
-        const double value = group->mean(path);
+        if (group->keys.at(map.a) != map.columns[x] || group->keys.at(map.b) != map.rows[y]) continue;
+        const double value = heat_value(*group, path);
         cells.push_back({static_cast<double>(x), static_cast<double>(y), value});
         (value > 0.5 ? on_dark : on_light).push_back(cells.back());
       }
+  const auto label = fmt::format("using 1:2:(sprintf('%.{}f', $3)) with labels font ',11' tc rgb",
+                                 map.columns.size() > most_wide_cells ? 2 : 3);
   plot.curve(std::move(cells), "using 1:2:3 with image pixels notitle");
-  plot.curve(std::move(on_light), "using 1:2:(sprintf('%.3f', $3)) with labels tc rgb '#000001' notitle");
-  plot.curve(std::move(on_dark), "using 1:2:(sprintf('%.3f', $3)) with labels tc rgb '#fffffe' notitle");
+  plot.curve(std::move(on_light), label + " '#000001' notitle");
+  plot.curve(std::move(on_dark), label + " '#fffffe' notitle");
   plot.end_curves();
 }
 
@@ -180,25 +219,56 @@ std::vector<std::string> plain_values(std::vector<std::string> values) {
   return values;
 }
 
-std::optional<Figure> draw_heat_map(const DataStudy& study, const Slice& slice, const std::string& a,
+// What tells the rows of panels apart.
+std::string settings_text(const std::vector<Slice>& shown) {
+  if (shown.size() == 1)
+    return shown.front().fixed.empty() ? std::string() : fmt::format(" All with {}.", shown.front().fixed);
+  std::vector<std::string> settings;
+  for (const auto& slice : shown) settings.push_back(slice.fixed);
+  return fmt::format(" From above: {}.", fmt::join(settings, "; "));
+}
+
+// The slices whose maps have the values of the first.
+std::vector<Slice> alike(const DataStudy& study, const std::vector<Slice>& all, const std::string& a,
+                         const std::string& b) {
+  auto same = all;
+  std::erase_if(same, [&](const Slice& slice) {
+    return levels_in(study, slice, a) != levels_in(study, all.front(), a) ||
+           levels_in(study, slice, b) != levels_in(study, all.front(), b);
+  });
+  return same;
+}
+
+// A row of panels for each setting of the other keys, or two rows where the maps are wide.
+std::optional<Figure> draw_heat_map(const DataStudy& study, const std::vector<Slice>& all, const std::string& a,
                                     const std::string& b, const std::string& prefix, PlotFolder& folder) {
-  const auto columns = levels_in(study, slice, a), rows = levels_in(study, slice, b);
-  Plot plot(170 + 34 * static_cast<int>(rows.size()));
+  constexpr std::array figures{std::pair("correct_key.accuracy", "correct key"), std::pair("no_key.accuracy", "no key"),
+                               std::pair("wrong_key.accuracy", "wrong key"), std::pair("worst_case", "worst case")};
+  const auto shown = evenly_chosen(alike(study, all, a, b), most_heat_rows, wrong_key_accuracy);
+  const HeatMap map{a, b, levels_in(study, shown.front(), a), levels_in(study, shown.front(), b)};
+  Panels panels;
+  panels.count = figures.size() * shown.size();
+  panels.columns = map.columns.size() > most_wide_cells ? figures.size() / 2 : figures.size();
+  panels.axes_height = 30 + 32 * static_cast<int>(map.rows.size());
+  panels.left = 26 + room_for(plain_values(map.rows), 14);
+  Plot plot(panels);
   plot.command(
-      "set multiplot layout 1,3\nunset grid\nunset colorbox\nset cbrange [0:1]\nset tics out scale 0\n"
+      "unset key\nunset grid\nunset colorbox\nset cbrange [0:1]\nset tics out scale 0\n"
       "set palette defined (0 '#f4f8fc', 1 '#0b3c73')");
   plot.command(fmt::format("set xrange [-0.5:{}]\nset yrange [-0.5:{}]\nset xlabel {}\nset xtics {}\nset ytics {}",
-                           static_cast<double>(columns.size()) - 0.5, static_cast<double>(rows.size()) - 0.5,
-                           plot_text(a), tics_text(plain_values(columns)), tics_text(plain_values(rows))));
-  for (const auto* path : {"correct_key.accuracy", "no_key.accuracy", "wrong_key.accuracy"}) {
-    const std::string name = std::string(path).substr(0, std::string(path).find('_'));
-    plot.command(fmt::format("set title '{} key'\nset ylabel {}", name, name == "correct" ? plot_text(b) : "''"));
-    plot_heat_panel(plot, slice, path, a, columns, b, rows);
+                           static_cast<double>(map.columns.size()) - 0.5, static_cast<double>(map.rows.size()) - 0.5,
+                           plot_text(a), tics_text(plain_values(map.columns)), tics_text(plain_values(map.rows))));
+  for (std::size_t i = 0; i < panels.count; ++i) {
+    const auto& [path, name] = figures[i % figures.size()];
+    plot.command(fmt::format("{}\nset title '{}'\nset ylabel {} offset 0.3,0", panels.place(i), name,
+                             panels.leftmost(i) ? plot_text(b) : std::string("''")));
+    plot_heat_panel(plot, shown[i / figures.size()], path, map);
   }
-  plot.command("unset multiplot");
-  return folder.draw(prefix + "heat_" + a + "_" + b, plot, fmt::format("Accuracy over {} and {}", a, b),
-                     "Test split, mean over seeds; darker is higher." +
-                         (slice.fixed.empty() ? std::string() : " All with " + slice.fixed + "."));
+  return folder.draw(
+      prefix + "heat_" + a + "_" + b, plot, fmt::format("Accuracy over {} and {}", a, b),
+      "Test split; darker is higher. Mean over seeds, but for the worst case, which is that of the worst "
+      "seed." +
+          settings_text(shown) + choice_text(shown.size(), all.size(), "settings of the other keys"));
 }
 
 }  // namespace
@@ -213,17 +283,24 @@ std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix,
       groups.push_back(&study.groups[i]);
       labels.push_back(study.groups[i].label);
     }
-    Plot plot(130 + 38 * static_cast<int>(groups.size()));
+    Panels panels;
+    panels.axes_height = 20 + 44 * static_cast<int>(groups.size());
+    panels.left = room_for(labels, most_label);
+    Plot plot(panels);
     plot.command(
-        fmt::format("set xrange [-0.02:1.02]\nset xlabel 'accuracy on the test split (share of samples)'\n"
-                    "set yrange [{}:-0.6]\nset ytics {}\nset key above samplen 1.5",
-                    static_cast<double>(groups.size()) - 0.4, tics_text(labels)));
+        fmt::format("unset key\nset xrange [-0.02:1.02]\nset xlabel 'accuracy on the test split (share of samples)'\n"
+                    "set yrange [{}:-0.6]\nset ytics {}\n{}",
+                    static_cast<double>(groups.size()) - 0.4, tics_text(labels), panels.place(0)));
     plot_rows_of_runs(plot, groups);
-    auto figure =
-        folder.draw(fmt::format("{}runs_{}", prefix, part + 1), plot,
-                    parts > 1 ? fmt::format("Every run, part {} of {}", part + 1, parts) : "Every run",
-                    "Each point is one seed; nothing is averaged over seeds. A wrong key's figure is the mean "
-                    "over the keys tried; strip ignores the rejection. Dash-dotted: always the commonest class.");
+    Legend legend;
+    for (const auto& series : drawn_series(study)) legend.add(series.title, "points " + series.points());
+    plot.command(legend.draw(panels));
+    auto figure = folder.draw(
+        fmt::format("{}runs_{}", prefix, part + 1), plot,
+        parts > 1 ? fmt::format("Every run, part {} of {}", part + 1, parts) : "Every run",
+        "Each point is one seed; nothing is averaged over seeds. A wrong key's figure is the mean "
+        "over the keys tried; strip ignores the rejection; worst case: the most that no key or any key tried "
+        "gave. Dash-dotted: always the commonest class.");
     if (figure) figures.push_back(std::move(*figure));
   }
   return figures;
@@ -245,11 +322,10 @@ std::vector<Figure> draw_heat_maps(const DataStudy& study, const std::string& pr
   for (std::size_t j = 0; j < study.varied.size(); ++j)
     for (std::size_t i = j + 1; i < study.varied.size() && figures.size() < most_heat_maps; ++i) {
       const auto &a = study.varied[j], &b = study.varied[i];
-      for (const auto& slice : slices(study, {a, b})) {
-        if (!is_full_grid(slice, a, b)) continue;
-        if (auto figure = draw_heat_map(study, slice, a, b, prefix, folder)) figures.push_back(std::move(*figure));
-        break;
-      }
+      auto grids = slices(study, {a, b});
+      std::erase_if(grids, [&](const Slice& slice) { return !is_full_grid(slice, a, b); });
+      if (grids.empty()) continue;
+      if (auto figure = draw_heat_map(study, grids, a, b, prefix, folder)) figures.push_back(std::move(*figure));
     }
   return figures;
 }

@@ -12,11 +12,11 @@ namespace spankey {
 // the files.
 std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
-// For each key whose values are numbers: accuracy over its values, all other keys alike; at most three such
-// settings of the others beside each other, those with the most values.
+// For each key whose values are numbers: accuracy over its values, all other keys alike; a panel for each setting of
+// the others, of those with the most values.
 std::vector<Figure> draw_axes(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
-// For each two keys of whose values all combinations were run, the others alike.
+// For each two keys of whose values all combinations were run, the others alike; a row for each setting of the others.
 std::vector<Figure> draw_heat_maps(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
 }  // namespace spankey

@@ -47,30 +47,11 @@ void write_tensors(h5::File& file, const std::string& group, const std::vector<N
   }
 }
 
-// A data set holds no more than the file does: nothing is allocated on the word of a damaged or hostile header.
-h5::Info info_within(const h5::File& file, const std::string& dataset, std::size_t file_bytes,
-                     const std::string& name) {
-  auto info = file.info(dataset);
-  auto bytes = static_cast<std::uint64_t>(h5::size_bytes(info.type));
-  for (const auto extent : info.shape)
-    if (extent < 0 || __builtin_mul_overflow(bytes, static_cast<std::uint64_t>(extent), &bytes) || bytes > file_bytes)
-      fail_input("{}: data set '{}' of shape {} does not fit into a file of {} bytes", name, dataset, info.shape,
-                 file_bytes);
-  return info;
-}
-
-struct OpenCheckpoint {
-  h5::File file;
-  std::size_t bytes;
-  const std::string& name;
-};
-
-std::vector<NamedTensor> read_tensors(const OpenCheckpoint& from, const std::string& group) {
-  const auto& file = from.file;
+std::vector<NamedTensor> read_tensors(const h5::File& file, const std::string& group) {
   std::vector<NamedTensor> tensors;
   if (!file.exists(group)) return tensors;
   for (const auto& name : file.datasets(group)) {
-    const auto info = info_within(file, group + "/" + name, from.bytes, from.name);
+    const auto info = file.info(group + "/" + name);
     auto value = at::empty(info.shape, at::TensorOptions().dtype(from_h5(info.type)));
     file.read_raw(group + "/" + name, {static_cast<std::byte*>(value.mutable_data_ptr()), value.nbytes()});
     tensors.push_back({name, std::move(value)});
@@ -78,11 +59,11 @@ std::vector<NamedTensor> read_tensors(const OpenCheckpoint& from, const std::str
   return tensors;
 }
 
-std::vector<NamedTensor> read_optimizer(const OpenCheckpoint& from) {
+std::vector<NamedTensor> read_optimizer(const h5::File& file) {
   std::vector<NamedTensor> states;
-  if (!from.file.exists("optimizer")) return states;
-  for (const auto& state : from.file.groups("optimizer"))
-    for (auto& [name, value] : read_tensors(from, "optimizer/" + state))
+  if (!file.exists("optimizer")) return states;
+  for (const auto& state : file.groups("optimizer"))
+    for (auto& [name, value] : read_tensors(file, "optimizer/" + state))
       states.push_back({state + "/" + name, std::move(value)});
   return states;
 }
@@ -100,11 +81,11 @@ void append_number(std::vector<std::byte>& bytes, T value) {
   bytes.insert(bytes.end(), raw, raw + sizeof value);
 }
 
-OpenCheckpoint open_checkpoint(std::span<const std::byte> bytes, const std::string& name) {
+h5::File open_checkpoint(std::span<const std::byte> bytes, const std::string& name) {
   auto file = h5::File::from_image(checked_image(bytes, name), name);
   if (!file.has_attribute("/", "kind") || file.string_attribute("/", "kind") != "spankey checkpoint")
     fail_input("{}: not a spankey checkpoint", name);
-  return {std::move(file), bytes.size(), name};
+  return file;
 }
 
 }  // namespace
@@ -157,8 +138,7 @@ std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint) {
 }
 
 Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string& name) {
-  const auto opened = open_checkpoint(bytes, name);
-  const auto& file = opened.file;
+  const auto file = open_checkpoint(bytes, name);
   if (const auto version = file.int_attribute("/", "format_version"); version != format_version)
     fail_input("{}: checkpoint format {}, this program reads format {}", name, version, format_version);
   Checkpoint checkpoint;
@@ -170,12 +150,11 @@ Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string
   checkpoint.data_digest = file.string_attribute("/", "data_digest");
   checkpoint.program = file.string_attribute("/", "program");
   checkpoint.train_seconds = file.double_attribute("/", "train_seconds");
-  info_within(file, "config", bytes.size(), name);
   const auto config = file.read<std::uint8_t>("config");
   checkpoint.config_toml.assign(config.begin(), config.end());
-  checkpoint.parameters = read_tensors(opened, "parameters");
-  checkpoint.buffers = read_tensors(opened, "buffers");
-  checkpoint.optimizer = read_optimizer(opened);
+  checkpoint.parameters = read_tensors(file, "parameters");
+  checkpoint.buffers = read_tensors(file, "buffers");
+  checkpoint.optimizer = read_optimizer(file);
   return checkpoint;
 }
 
@@ -206,7 +185,7 @@ std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::pa
       auto bytes = read_bytes(path);
       const auto name = path.string();
       // A file under another one's name (a copy, a mix-up) would take the run to another step without a word.
-      const auto step = open_checkpoint(bytes, name).file.int_attribute("/", "global_step");
+      const auto step = open_checkpoint(bytes, name).int_attribute("/", "global_step");
       if (checkpoint_path(folder, step) != path) fail_input("{}: holds step {}, its name tells of another", name, step);
       return FoundCheckpoint{path, std::move(bytes)};
     } catch (const Error& error) {

@@ -1,11 +1,13 @@
 #include "train/coordinator.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 #include <sodium.h>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hdf5_file.h"
+#include "base/secret.h"
 #include "train/checkpoint.h"
 #include "train/experiment.h"
 #include "train/together.h"
@@ -27,7 +29,7 @@ Basis load_or_make(const Experiment& experiment, const RunDirectory& directory, 
   const auto path = directory.basis();
   Basis basis;
   if (std::filesystem::exists(path)) {
-    basis = load_basis(path);
+    basis = load_basis(path, config.key.m, experiment.key_dims);
   } else {
     if (config.key.private_ && !expected_digest.empty())
       fail_input("{} is missing: a private basis cannot be made again, and without it this run cannot go on",
@@ -58,7 +60,7 @@ Basis Coordinator::obtain_basis(const RunDirectory& directory, const std::string
   });
   const auto& dims = experiment_.key_dims;
   if (communicator_.rank() != 0)
-    for (const auto d : dims) basis.layers.push_back(at::empty({experiment_.config.key.m, d}));
+    for (const auto d : dims) basis.layers.push_back(secret_matrix(experiment_.config.key.m, d));
   SPANKEY_CHECK_EQ(basis.layers.size(), dims.size());
   for (auto& layer : basis.layers) {
     layer = layer.contiguous();
@@ -94,18 +96,26 @@ void save_basis(const Basis& basis, const std::filesystem::path& path) {
   }
   auto bytes = file.image();
   append_footer(bytes);
+  const WipedAtEnd wiped(bytes);
   write_durably(path, bytes, 0600);
 }
 
-Basis load_basis(const std::filesystem::path& path) {
-  const auto bytes = read_bytes(path);
+Basis load_basis(const std::filesystem::path& path, std::int64_t m, const std::vector<std::int64_t>& dims) {
+  auto bytes = read_bytes(path);
+  const WipedAtEnd wiped(bytes);
   const auto file = h5::File::from_image(checked_image(bytes, path.string()), path.string());
   if (!file.has_attribute("/", "kind") || file.string_attribute("/", "kind") != "spankey basis")
     fail_input("{}: not a key basis", path.string());
+  if (const auto layers = file.int_attribute("/", "layers"); layers != static_cast<std::int64_t>(dims.size()))
+    fail_input("{}: holds {} layers, the configuration has {}", path.string(), layers, dims.size());
   Basis basis;
-  for (std::int64_t i = 0; i < file.int_attribute("/", "layers"); ++i) {
+  for (std::size_t i = 0; i < dims.size(); ++i) {
     const auto name = fmt::format("basis/{}", i);
-    auto layer = at::empty(file.info(name).shape);
+    const auto info = file.info(name);
+    if (info.type != h5::Type::float32 || info.shape != std::vector<std::int64_t>{m, dims[i]})
+      fail_input("{}: data set '{}': expected {} x {} of float32, as the configuration says; found {} of {}",
+                 path.string(), name, m, dims[i], fmt::join(info.shape, " x "), h5::to_string(info.type));
+    auto layer = secret_matrix(m, dims[i]);
     file.read_raw(name, {static_cast<std::byte*>(layer.mutable_data_ptr()), layer.nbytes()});
     basis.layers.push_back(std::move(layer));
   }

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <cmath>
 
+#include "base/markdown.h"
 #include "train/diagnose.h"
 
 namespace spankey {
@@ -25,28 +25,20 @@ std::string layers_of(const Figures& slot) {
   return slot.at("layers").dump();
 }
 
-class Table {
- public:
-  explicit Table(const std::vector<std::string>& columns) {
-    row(columns);
-    text_ += "|";
-    for (std::size_t i = 0; i < columns.size(); ++i) text_ += i == 0 ? " --- |" : " ---: |";
-    text_ += "\n";
-  }
-  void row(const std::vector<std::string>& cells) { text_ += fmt::format("| {} |\n", fmt::join(cells, " | ")); }
-  const std::string& text() const { return text_; }
-
- private:
-  std::string text_;
-};
+// The first column names the row, the others hold figures.
+MarkdownTable table_of(const std::vector<std::string>& titles) {
+  std::vector<MarkdownTable::Column> columns;
+  for (const auto& title : titles) columns.push_back({title, columns.empty() ? Align::left : Align::right});
+  return MarkdownTable(columns);
+}
 
 std::string energy_text(const Figures& figures) {
   std::string text = "## Energy of wrong keys in the span\n\n";
   for (const auto& slot : figures.at("energy_split")) {
     const auto& predicted = slot.at("predicted");
     const auto& measured = slot.at("measured");
-    Table table({fmt::format("layers {}, m {}, d {}", layers_of(slot), num(slot.at("m")), num(slot.at("d"))),
-                 "predicted", "measured", "Chernoff bound"});
+    auto table = table_of({fmt::format("layers {}, m {}, d {}", layers_of(slot), num(slot.at("m")), num(slot.at("d"))),
+                           "predicted", "measured", "Chernoff bound"});
     table.row({"mean share", num(predicted.at("mean")), num(measured.at("mean")), ""});
     table.row({"sd", num(predicted.at("sd")), num(measured.at("sd")), ""});
     for (const auto& tail : slot.at("tail"))
@@ -70,8 +62,8 @@ std::string key_law_text(const Figures& figures) {
       {"mean_energy_share", "energy on the mean direction"}, {"effective_rank", "effective rank"}};
   std::string text = "## How alike valid keys are\n\n";
   for (const auto& slot : figures.at("key_law")) {
-    Table table({fmt::format("layers {}, alpha {}", layers_of(slot), slot.at("alpha").get<std::string>()), "predicted",
-                 "measured", "orthonormal basis"});
+    auto table = table_of({fmt::format("layers {}, alpha {}", layers_of(slot), slot.at("alpha").get<std::string>()),
+                           "predicted", "measured", "orthonormal basis"});
     for (const auto& [key, title] : rows) {
       const auto& row = slot.at(key);
       table.row({title, num(row.at("predicted")), num(row.at("measured")), num(row.at("orthonormal_basis"))});
@@ -85,9 +77,10 @@ std::string multiplier_text(const Figures& figures) {
   if (figures.at("multiplier").is_null()) return "";
   std::string text = "## The multiplier under wrong keys\n\n";
   for (const auto& slot : figures.at("multiplier")) {
-    Table table({fmt::format("layers {}, {}, gamma {}, std {}", layers_of(slot),
-                             slot.at("multiplier").get<std::string>(), num(slot.at("gamma")), num(slot.at("std"))),
-                 "predicted", "measured"});
+    auto table =
+        table_of({fmt::format("layers {}, {}, gamma {}, std {}", layers_of(slot),
+                              slot.at("multiplier").get<std::string>(), num(slot.at("gamma")), num(slot.at("std"))),
+                  "predicted", "measured"});
     const auto add = [&](const char* title, const char* key) {
       table.row({title, num(slot.at("predicted").at(key)), num(slot.at("measured").at(key))});
     };
@@ -103,7 +96,7 @@ std::string multiplier_text(const Figures& figures) {
 std::string absorption_text(const Figures& figures) {
   const auto& absorption = figures.at("absorption");
   std::string text = "## Absorption\n\n";
-  Table table({"accuracy", "no key", "valid key", "wrong key", "relative loss without key"});
+  auto table = table_of({"accuracy", "no key", "valid key", "wrong key", "relative loss without key"});
   for (const auto& [view, title] : view_titles)
     if (absorption.contains(view)) {
       const auto& row = absorption.at(view);
@@ -125,8 +118,8 @@ std::string absorption_text(const Figures& figures) {
 
 std::string gradient_text(const Figures& figures) {
   std::string text = "## Where the margin looks\n\n";
-  Table table({"gradient of the margin by the key", "index, mean", "median", "null mean", "median p",
-               "share on the mean direction", "null"});
+  auto table = table_of({"gradient of the margin by the key", "index, mean", "median", "null mean", "median p",
+                         "share on the mean direction", "null"});
   for (const auto& [view, title] : view_titles) {
     if (!figures.at("gradients").contains(view)) continue;
     for (const char* place : {"no_key", "valid_key", "wrong_key"})
@@ -142,7 +135,7 @@ std::string gradient_text(const Figures& figures) {
           "\nIndex: energy per dimension in the span over that outside; 1 for a network that has learned nothing "
           "about the key.\n\n";
   if (figures.at("weights").empty()) return text;
-  Table weights({"weights behind the key", "index", "p (low)", "p (high)"});
+  auto weights = table_of({"weights behind the key", "index", "p (low)", "p (high)"});
   for (const auto& row : figures.at("weights"))
     weights.row({fmt::format("layer {}, {}", num(row.at("layer")), row.at("parameter").get<std::string>()),
                  num(row.at("index")), num(row.at("p_low")), num(row.at("p_high"))});
@@ -151,7 +144,7 @@ std::string gradient_text(const Figures& figures) {
 
 std::string change_text(const Figures& figures) {
   std::string text = "## Change of the margin\n\n";
-  Table table({"from, to", "measured", "first order", "correlation", "path integral", "mean absolute error"});
+  auto table = table_of({"from, to", "measured", "first order", "correlation", "path integral", "mean absolute error"});
   for (const auto& [view, title] : view_titles) {
     if (!figures.at("margin_change").contains(view)) continue;
     for (const auto& row : figures.at("margin_change").at(view))
@@ -167,7 +160,7 @@ std::string tail_table(const Figures& view, const std::string& title) {
   const auto& predicted = view.at("predicted");
   const auto& measured = view.at("measured");
   const auto& interval = measured.at("t_interval_over_keys");
-  Table table({"error with a wrong key, " + title, "value"});
+  auto table = table_of({"error with a wrong key, " + title, "value"});
   table.row({"(a) Gaussian margin to the closest rival", num(predicted.at("gaussian"))});
   table.row({"(b) Gaussian scores through the Jacobian", num(predicted.at("jacobian_gaussian"))});
   table.row({"(c) Cantelli, of the linear model, from above", num(predicted.at("cantelli_high"))});
@@ -207,7 +200,7 @@ std::string tail_text(const Figures& figures) {
 
 std::string separation_text(const Figures& figures) {
   std::string text = "## The key as access control\n\n";
-  Table table({"valid against wrong keys", "AUROC", "EER", "FAR at FRR 1 %"});
+  auto table = table_of({"valid against wrong keys", "AUROC", "EER", "FAR at FRR 1 %"});
   constexpr std::pair<const char*, const char*> kinds[] = {{"per_query", "one answer"},
                                                            {"per_query_no_key", "one answer, against no key"},
                                                            {"per_key", "mean over the samples"}};
@@ -242,7 +235,7 @@ std::string acceptance_text(const Figures& figures) {
   std::vector<std::string> header{"accuracy at cosine"};
   for (const auto& row : acceptance.front().at("profile"))
     header.push_back(fmt::format("{:.1f}", row.at("cosine").get<double>()));
-  Table table(header);
+  auto table = table_of(header);
   std::string sentences;
   for (const auto& [view, title] : view_titles) {
     if (!acceptance.contains(view)) continue;

@@ -125,6 +125,8 @@ SplitAccess Evaluator::evaluate_split(const Split& split, std::int64_t samples, 
     std::iota(indices.begin(), indices.end(), begin);
     at::Tensor x, labels;
     assemble(indices, /*epoch=*/0, x, labels);
+    x = to_device(x, experiment_.placement.device);
+    labels = to_device(labels, experiment_.placement.device);
     for (std::size_t i = 0; i < all.size(); ++i) {
       const bool this_batch_only = fresh_keys && i > 0;
       for (std::int64_t key = this_batch_only ? b : 0; key < (this_batch_only ? b + 1 : all[i].keys); ++key) {

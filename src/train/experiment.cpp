@@ -33,8 +33,8 @@ std::vector<std::int64_t> key_dimensions(const Config& config, const Model& mode
   return dims;
 }
 
-void require_precision(const Config& config) {
-  if (config.train.precision == Precision::bf16 && !cpu_has_bf16())
+void require_precision(const Config& config, const Placement& placement) {
+  if (config.train.precision == Precision::bf16 && placement.device.is_cpu() && !cpu_has_bf16())
     fail_key(config, "train.precision",
              "this processor has no bfloat16 instructions (AVX512_BF16 or AMX_BF16); accepted: float32");
 }
@@ -72,19 +72,24 @@ std::int64_t Experiment::train_samples() const {
   return config.data.limit > 0 ? std::min(config.data.limit, all) : all;
 }
 
-Experiment make_experiment(Config config) {
-  Experiment experiment;
+Config canonical(Config config) {
   try {
     // The vanilla twin has no keys to deny; as the same experiment as one without a deny loss it has the same hash.
-    experiment.deny = &find_deny_loss(config.train.twin == Twin::vanilla ? "none" : config.deny.mode);
+    config.deny.mode = find_deny_loss(config.train.twin == Twin::vanilla ? "none" : config.deny.mode).name;
   } catch (const Error& error) {
     fail_key(config, "deny.mode", error.what());
   }
-  config.deny.mode = experiment.deny->name;
   config.deny.families = known_families(config, "deny.families", config.deny.families);
   config.eval.families = known_families(config, "eval.families", config.eval.families);
+  return config;
+}
+
+Experiment make_experiment(Config config, const Placement& placement) {
+  Experiment experiment;
+  config = canonical(std::move(config));
+  experiment.deny = &find_deny_loss(config.deny.mode);
   require_optimizer(config);
-  require_precision(config);
+  require_precision(config, placement);
   require_batchnorm(config);
   experiment.dataset = Dataset::open(config.data.file, config.data.verify);
   const auto& info = experiment.dataset->info();
@@ -104,13 +109,9 @@ Experiment make_experiment(Config config) {
   experiment.hash = config_hash(config, info.digest);
   experiment.config = std::move(config);
   check_batch(experiment.config, experiment);
-  require_device(experiment.config);
+  experiment.model->to(placement.device);
+  experiment.placement = placement;
   return experiment;
-}
-
-void require_device(const Config& config) {
-  if (config.train.device == Device::cuda)
-    fail_key(config, "train.device", "this program was built without its CUDA module; accepted: cpu, auto");
 }
 
 void require_full_batches(const Experiment& experiment, int world_size) {

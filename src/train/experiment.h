@@ -9,6 +9,7 @@
 #include "data/dataset.h"
 #include "spankey/deny.h"
 #include "spankey/model.h"
+#include "train/placement.h"
 
 namespace spankey {
 
@@ -16,18 +17,20 @@ struct Experiment {
   Config config;  // names of registry entries in their canonical spelling
   std::shared_ptr<const Dataset> dataset;
   const DenyLoss* deny = nullptr;
-  std::shared_ptr<Model> model;        // initial weights, float32
+  std::shared_ptr<Model> model;        // initial weights, float32, on the device of the placement
   std::vector<std::int64_t> key_dims;  // width of the key at each of key.layers
   std::string hash;                    // config_hash with the digest of the data
+  Placement placement;
 
   std::int64_t train_samples() const;  // data.limit observed
 };
 
-// Error(bad_input) names the key, its place and what would be accepted.
-Experiment make_experiment(Config config);
+// Names of registry entries in their canonical spelling, and no deny loss for the vanilla twin: what is trained, and
+// what a hash is of. Errors as of make_experiment.
+Config canonical(Config config);
 
-// The device asked for, or one line that says why it cannot be had.
-void require_device(const Config& config);
+// `placement`: of this rank, as place() found it. Error(bad_input) names the key, its place and what would be accepted.
+Experiment make_experiment(Config config, const Placement& placement = {});
 
 // dist.shards with 0 resolved: one a rank (fast); under elastic the largest power of two up to 8 that divides
 // train.global_batch, whatever the number of ranks. Checked against the number of ranks.

@@ -1,21 +1,19 @@
 #include "train/gnuplot.h"
 
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cerrno>
+#include <chrono>
 #include <cmath>
-#include <cstring>
 
 #include "base/error.h"
 #include "base/file.h"
-
-extern char** environ;
+#include "base/log.h"
+#include "base/run_program.h"
 
 namespace spankey {
 namespace {
+
+constexpr std::chrono::seconds patience{120};
 
 std::string data_text(const std::vector<PlotBlock>& blocks) {
   std::string text;
@@ -45,16 +43,12 @@ bool write_plot(const std::filesystem::path& stem, const std::string& commands, 
                                          "set output {}\nset datafile missing '?'\ndata = {}\n{}\n",
                                          size.width, size.height, size.font, gnuplot_quoted(file(".svg").string()),
                                          gnuplot_quoted(file(".dat").string()), commands));
-  std::string program = "gnuplot", script = file(".gp").string();
-  const std::array<char*, 3> arguments{program.data(), script.data(), nullptr};
-  pid_t child = 0;
-  const int refused = ::posix_spawnp(&child, program.c_str(), nullptr, nullptr, arguments.data(), environ);
-  if (refused == ENOENT) return false;
-  if (refused != 0) fail_run("gnuplot: {}", std::strerror(refused));
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) fail_run("waiting for gnuplot: {}", std::strerror(errno));
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail_run("gnuplot refused {}: its message stands above", script);
+  const auto script = file(".gp").string();
+  const auto gnuplot = run_program({"gnuplot", script}, patience);
+  if (gnuplot.missing()) return false;
+  if (gnuplot.timed_out) fail_run("gnuplot has not drawn {} within {} s", script, patience.count());
+  if (gnuplot.exit_code != 0) fail_run("gnuplot refused {}: {}", script, gnuplot.complaint());
+  if (!gnuplot.err.empty()) log::warning("gnuplot, {}: {}", script, gnuplot.complaint());
   return true;
 }
 

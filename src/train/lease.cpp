@@ -72,7 +72,9 @@ std::string read_if_there(const std::filesystem::path& path) {
 std::int64_t attempt_in(const std::string& text) {
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto number = json.is_object() && json.contains("attempt") ? json["attempt"] : json;
-  return number.is_number_integer() ? number.get<std::int64_t>() : 0;
+  const auto attempt = number.is_number_integer() ? number.get<std::int64_t>() : 0;
+  constexpr std::int64_t most = std::int64_t{1} << 53;  // more is damage, and the next one must not overflow
+  return attempt > 0 && attempt < most ? attempt : 0;
 }
 
 double seconds_since_renewal(const std::filesystem::path& path) {
@@ -81,12 +83,20 @@ double seconds_since_renewal(const std::filesystem::path& path) {
   return std::difftime(time(nullptr), status.st_mtime);
 }
 
+// "" where the field is missing or of another type: damaged.
+std::string text_of(const nlohmann::json& owner, const char* field) {
+  const auto found = owner.find(field);
+  return found != owner.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 // True where the owner is known to be dead, or has not renewed its lease for too long.
 bool is_stale(const std::filesystem::path& path, const std::string& content) {
   const auto owner = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
-  if (!owner.is_object()) return seconds_since_renewal(path) > static_cast<double>(expiry.count());
-  const bool this_boot = owner.value("host", "") == host_name() && owner.value("boot_id", "") == boot_id();
-  if (this_boot) return process_start_time(owner.value("pid", 0L)) != owner.value("start_time", "");
+  // A damaged lease cannot say whose it is: only its age counts.
+  const bool whole = owner.is_object() && owner.contains("pid") && owner["pid"].is_number_integer() &&
+                     !text_of(owner, "start_time").empty();
+  if (whole && text_of(owner, "host") == host_name() && text_of(owner, "boot_id") == boot_id())
+    return process_start_time(owner["pid"].get<long>()) != text_of(owner, "start_time");
   return seconds_since_renewal(path) > static_cast<double>(expiry.count());
 }
 

@@ -20,7 +20,7 @@ struct LoadedRun {
 
 // Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5"; the data must have the digest
 // that the run was trained on. Error(bad_input) where the directory holds no run, no valid checkpoint or no basis.
-LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides,
-                   Communicator& communicator);
+LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
+                   const Placement& placement = {});
 
 }  // namespace spankey

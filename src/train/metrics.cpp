@@ -67,9 +67,9 @@ void StepClock::start() {
   started_ = std::chrono::steady_clock::now();
 }
 
-void StepClock::stop(std::int64_t samples) {
+void StepClock::stop(std::int64_t samples, std::int64_t steps) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
-  seconds_.push_back(elapsed.count());
+  seconds_.insert(seconds_.end(), static_cast<std::size_t>(steps), elapsed.count() / static_cast<double>(steps));
   samples_ += samples;
   total_seconds_ += elapsed.count();
 }

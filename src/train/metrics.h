@@ -28,7 +28,7 @@ class MetricsLog {
 class StepClock {
  public:
   void start();
-  void stop(std::int64_t samples);
+  void stop(std::int64_t samples, std::int64_t steps = 1);  // that many of equal length since start()
 
   struct Figures {
     double samples_per_second = 0.0;

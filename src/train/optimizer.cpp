@@ -21,9 +21,9 @@ class Adam : public Optimizer {
         gradients_(gradients),
         exp_avg_(at::zeros_like(weights)),
         exp_avg_sq_(at::zeros_like(weights)),
-        steps_(at::zeros({}, at::kFloat)) {}
+        steps_(at::zeros({}, weights.options().dtype(at::kFloat))) {}
 
-  void step(double lr) override {
+  void step(const at::Tensor& lr) override {
     steps_.add_(1);
     const auto& c = config_;
     if (decoupled_decay_)
@@ -49,18 +49,18 @@ class Sgd : public Optimizer {
   Sgd(const OptimConfig& config, const at::Tensor& weights, const at::Tensor& gradients)
       : config_(config), weights_(weights), gradients_(gradients), momentum_(at::zeros_like(weights)) {}
 
-  void step(double lr) override {
+  void step(const at::Tensor& lr) override {
+    // Never a "first step", which would be written into a captured graph: from a momentum of zero the numbers are the
+    // same, up to the sign of a zero.
     at::_fused_sgd_({weights_}, {gradients_}, {momentum_}, config_.weight_decay, config_.momentum, lr,
-                    /*dampening=*/0.0, config_.nesterov, /*maximize=*/false, /*is_first_step=*/steps_ == 0);
-    ++steps_;
+                    /*dampening=*/0.0, config_.nesterov, /*maximize=*/false, /*is_first_step=*/false);
   }
   std::vector<State> state() override { return {{"momentum_buffer", momentum_}}; }
-  void set_steps(std::int64_t steps) override { steps_ = steps; }
+  void set_steps(std::int64_t) override {}
 
  private:
   OptimConfig config_;
   at::Tensor weights_, gradients_, momentum_;
-  std::int64_t steps_ = 0;
 };
 
 struct Entry {
@@ -92,7 +92,7 @@ const Entry& find_entry(const Config& config) {
 // On the CPU by their exponents, in a loop that compilers make vector code of.
 bool all_finite(const at::Tensor& gradients) {
   if (!gradients.is_cpu() || gradients.scalar_type() != at::kFloat)
-    return std::isfinite(gradients.sum(at::kDouble).item<double>());
+    return std::isfinite(clip_in_place(gradients, 0.0).item<double>());
   constexpr std::uint32_t exponent = 0x7f800000;
   const float* values = gradients.const_data_ptr<float>();
   std::uint32_t found = 0;
@@ -118,12 +118,21 @@ std::vector<std::string> optimizer_names() {
   return names;
 }
 
+at::Tensor rate_tensor(double lr, at::Device device) {
+  return at::scalar_tensor(lr, at::TensorOptions(device).dtype(device.is_cpu() ? at::kDouble : at::kFloat));
+}
+
 bool clip_gradients(const at::Tensor& gradients, double limit) {
   if (limit <= 0.0) return all_finite(gradients);
-  const double norm = std::sqrt(gradients.to(at::kDouble).square().sum().item<double>());
-  if (!std::isfinite(norm)) return false;
-  if (norm > limit) gradients.mul_(limit / (norm + 1e-6));
-  return true;
+  return std::isfinite(clip_in_place(gradients, limit).item<double>());
+}
+
+at::Tensor clip_in_place(const at::Tensor& gradients, double limit) {
+  if (limit <= 0.0) return gradients.sum(at::kDouble);
+  const at::Tensor norm = gradients.to(at::kDouble).square().sum().sqrt();
+  const at::Tensor too_long = norm.gt(limit).logical_and(norm.isfinite());
+  gradients.mul_(at::where(too_long, at::full_like(norm, limit) / (norm + 1e-6), at::ones_like(norm)));
+  return norm;
 }
 
 }  // namespace spankey

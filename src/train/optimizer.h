@@ -17,8 +17,9 @@ class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  // One update with the gradients as they stand in the flat buffer.
-  virtual void step(double lr) = 0;
+  // One update with the gradients as they stand in the flat buffer; `lr` as rate_tensor() makes it. It is read when the
+  // update is made, which on a device may be long after the call.
+  virtual void step(const at::Tensor& lr) = 0;
 
   struct State {
     std::string name;  // "exp_avg", "exp_avg_sq", "momentum_buffer"
@@ -26,7 +27,7 @@ class Optimizer {
   };
   virtual std::vector<State> state() = 0;
 
-  // Tells a restored optimiser how many steps its state has seen.
+  // Tells a restored optimiser how many steps its state has seen, where that matters.
   virtual void set_steps(std::int64_t steps) = 0;
 };
 
@@ -38,8 +39,15 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, const at::Tensor
 
 std::vector<std::string> optimizer_names();
 
+// A learning rate where weights on `device` have theirs: a scalar, float64 on the CPU, float32 (the type that its fused
+// updates read) on other devices.
+at::Tensor rate_tensor(double lr, at::Device device);
+
 // Scales the gradients so that their Euclidean norm is at most `limit` (0: no limit). Returns false, and leaves them,
 // where any of them is not finite.
 bool clip_gradients(const at::Tensor& gradients, double limit);
+
+// The same without waiting for the device. The float64 scalar that it returns is finite where all gradients are.
+at::Tensor clip_in_place(const at::Tensor& gradients, double limit);
 
 }  // namespace spankey

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -23,17 +24,21 @@ RunningStatistics::RunningStatistics(Model& model, BatchNorm policy, bool denied
     layer->record_with([this, offset, channels](const BatchStatistics& measured) {
       SPANKEY_CHECK(slots_.defined());
       const at::NoGradGuard no_grad;
-      at::Tensor slots = slots_.narrow(0, pass_offset_ + offset, 2 * channels);
-      slots.copy_(at::cat({measured.mean, measured.variance})).mul_(weight_);
+      at::Tensor slots = current_.narrow(1, offset, 2 * channels);
+      slots.copy_(at::cat({measured.mean, measured.variance}, 1)).mul_(weight_);
     });
     if (synchronise_over)
-      layer->synchronise_with([synchronise_over](at::Tensor& values) { synchronise_over->all_reduce(values); });
+      layer->synchronise_with([synchronise_over](at::Tensor& values) {
+        synchronise_over->all_reduce(values);
+        synchronise_over->join();
+      });
   }
 }
 
 RunningStatistics::~RunningStatistics() {
   for (const auto& layer : layers_) {
     layer->record_with(nullptr);
+    layer->set_groups(1);
     layer->synchronise_with(nullptr);
   }
 }
@@ -43,42 +48,54 @@ void RunningStatistics::begin_shard(at::Tensor slots, double weight) {
   weight_ = weight;
 }
 
-void RunningStatistics::begin_pass(TrainPass pass) {
+void RunningStatistics::begin_passes(const std::vector<TrainPass>& passes) {
   if (layers_.empty()) return;
-  SPANKEY_CHECK_LT(static_cast<std::int64_t>(pass), pass_count_);
-  pass_offset_ = static_cast<std::int64_t>(pass) * pass_slots_;
-  slots_[pass_offset_] = weight_;
+  SPANKEY_CHECK(!passes.empty());
+  const auto row = [&](std::size_t i) { return static_cast<std::int64_t>(passes[i]); };
+  const std::int64_t step = passes.size() == 1 ? 1 : row(1) - row(0);
+  for (std::size_t i = 0; i < passes.size(); ++i)
+    SPANKEY_CHECK_EQ(row(i), row(0) + static_cast<std::int64_t>(i) * step);
+  SPANKEY_CHECK_GE(step, 1);
+  SPANKEY_CHECK_LT(row(passes.size() - 1), pass_count_);
+  current_ = table(slots_).slice(0, row(0), row(passes.size() - 1) + 1, step);
+  current_.select(1, 0).fill_(weight_);
+  for (const auto& layer : layers_) layer->set_groups(std::ssize(passes));
 }
 
-std::vector<BatchStatistics> RunningStatistics::statistics(const at::Tensor& sums, TrainPass pass) const {
-  std::vector<BatchStatistics> result;
-  std::int64_t offset = static_cast<std::int64_t>(pass) * pass_slots_;
-  const double weight = sums[offset].item<double>();
-  if (weight == 0.0) return result;
-  ++offset;
+std::vector<at::Tensor> RunningStatistics::statistics(const at::Tensor& sums, TrainPass pass) const {
+  const at::Tensor row = table(sums)[static_cast<std::int64_t>(pass)];
+  const at::Tensor measured = row.narrow(0, 1, pass_slots_ - 1) / row[0];
+  std::vector<std::int64_t> sizes;
+  for (const auto& layer : layers_) sizes.insert(sizes.end(), 2, layer->channels());
+  return measured.split_with_sizes(sizes);
+}
+
+std::vector<at::Tensor> RunningStatistics::running(bool denied) const {
+  std::vector<at::Tensor> result;
   for (const auto& layer : layers_) {
-    const std::int64_t channels = layer->channels();
-    result.push_back({sums.narrow(0, offset, channels) / weight, sums.narrow(0, offset + channels, channels) / weight});
-    offset += 2 * channels;
+    result.push_back(denied ? layer->running_mean_deny : layer->running_mean);
+    result.push_back(denied ? layer->running_var_deny : layer->running_var);
   }
   return result;
 }
 
-void RunningStatistics::update(const at::Tensor& sums) {
+void RunningStatistics::update(const at::Tensor& sums, const std::vector<TrainPass>& passes) {
   if (layers_.empty()) return;
   for (const TrainPass pass : update_order) {
     const bool deny = pass != TrainPass::correct;
-    if (static_cast<std::int64_t>(pass) >= pass_count_ || (deny && policy_ == BatchNorm::freeze_deny)) continue;
-    const auto measured = statistics(sums, pass);
-    for (std::size_t i = 0; i < measured.size(); ++i)
-      deny&& policy_ == BatchNorm::split ? layers_[i]->update_deny(measured[i]) : layers_[i]->update(measured[i]);
+    if (std::find(passes.begin(), passes.end(), pass) == passes.end() || (deny && policy_ == BatchNorm::freeze_deny))
+      continue;
+    SPANKEY_CHECK_LT(static_cast<std::int64_t>(pass), pass_count_);
+    average_in(running(deny && policy_ == BatchNorm::split), statistics(sums, pass));
   }
 }
 
 void RunningStatistics::replace(const at::Tensor& sums) {
   if (layers_.empty()) return;
+  const at::NoGradGuard no_grad;
   const auto measured = statistics(sums, TrainPass::correct);
-  for (std::size_t i = 0; i < measured.size(); ++i) layers_[i]->replace(measured[i]);
+  const auto buffers = running(/*denied=*/false);
+  for (std::size_t i = 0; i < buffers.size(); ++i) buffers[i].copy_(measured[i]);
 }
 
 }  // namespace spankey

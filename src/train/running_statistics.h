@@ -33,23 +33,30 @@ class RunningStatistics {
   // What the passes of one shard measure goes into `slots` (float64, (slots()), zero), times `weight`, the shard's part
   // of the samples of the global batch. Without slots the tensors here and below are not looked at.
   void begin_shard(at::Tensor slots, double weight);
-  void begin_pass(TrainPass pass);
+  void begin_pass(TrainPass pass) { begin_passes({pass}); }
+  // The batch is these passes, equally many rows each, one after the other; in the order of TrainPass, evenly spaced.
+  void begin_passes(const std::vector<TrainPass>& passes);
 
-  // `sums`: the slots summed over all shards. Passes that no shard has taken change nothing.
-  void update(const at::Tensor& sums);
+  // `sums`: the slots summed over all shards; `passes`: those that the step took, on whichever rank.
+  void update(const at::Tensor& sums, const std::vector<TrainPass>& passes);
   // Running statistics of the correct pass, as they are in `sums` or in a sum of several batches' `sums`.
   void replace(const at::Tensor& sums);
 
  private:
-  // Of one pass: the weight of what was measured, then mean and variance of each layer, (2 C).
-  std::vector<BatchStatistics> statistics(const at::Tensor& sums, TrainPass pass) const;
+  // Slots (passes, pass_slots_) of one pass: the weight of what was measured, then mean and variance of each layer,
+  // (2 C).
+  at::Tensor table(const at::Tensor& slots) const { return slots.view({pass_count_, pass_slots_}); }
+  // Mean and variance of layer 0, of layer 1, ... of a pass.
+  std::vector<at::Tensor> statistics(const at::Tensor& sums, TrainPass pass) const;
+  // The running ones in the same order.
+  std::vector<at::Tensor> running(bool denied) const;
 
   std::vector<std::shared_ptr<BatchNorm2d>> layers_;
   BatchNorm policy_;
   std::int64_t pass_count_, pass_slots_ = 0;
   at::Tensor slots_;
   double weight_ = 0.0;
-  std::int64_t pass_offset_ = 0;
+  at::Tensor current_;  // of table(slots_): the rows of the passes begun
 };
 
 }  // namespace spankey

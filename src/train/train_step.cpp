@@ -3,21 +3,19 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
-#include "data/sampler.h"
 #include "spankey/schedule.h"
 #include "spankey/task_loss.h"
 
 namespace spankey {
 namespace {
 
-// The slots that travel with the gradients.
-enum Slot : std::int64_t { slot_loss, slot_ce, slot_deny, slot_stop };  // the first three are filled together
-static_assert(slot_stop + 1 == step_slots);
-
+// Outputs by TrainPass; logits undefined where a pass was not taken.
 struct Passes {
-  Output correct, wrong, none;  // logits undefined where a pass was not taken
+  std::array<Output, 3> outputs;
+  Output& operator[](TrainPass pass) { return outputs.at(static_cast<std::size_t>(pass)); }
 };
 
 at::Tensor rows(const at::Tensor& t, std::int64_t begin, std::int64_t count) {
@@ -28,35 +26,29 @@ Output rows(const Output& output, std::int64_t begin, std::int64_t count) {
   return {rows(output.logits, begin, count), rows(output.features, begin, count), rows(output.reject, begin, count)};
 }
 
-bool denies_no_key(const DenyConfig& config) {
-  return std::find(config.on.begin(), config.on.end(), Pass::none) != config.on.end();
+Injection key_of(TrainPass pass, const ShardInputs& in) {
+  if (pass == TrainPass::none) return Injection::none();
+  return pass == TrainPass::correct ? in.correct : in.wrong;
 }
 
-// All passes in the order correct, [no key], wrong: as one batch where samples do not meet inside the network, which
-// is the same up to rounding, one after the other where they do (BatchNorm).
-Passes forward_passes(StepParts& p, const at::Tensor& x, const Injection& correct, const Injection& wrong,
-                      bool with_deny) {
-  const bool with_none = denies_no_key(p.config.deny);
-  const auto forward = [&](TrainPass pass, const Injection& injection) {
-    p.statistics.begin_pass(pass);
-    return p.model.forward(x, injection);
-  };
+// All passes in the order correct, [no key], wrong: stacked, each with statistics of its own, or one after the other.
+// The two are the same up to rounding.
+Passes forward_passes(StepParts& p, const ShardInputs& in) {
+  const auto taken = passes_taken(p, in.deny_weight);
+  const auto n = in.x.size(0);
   Passes passes;
-  if (!with_deny || p.model.couples_samples()) {
-    passes.correct = forward(TrainPass::correct, correct);
-    if (with_deny && with_none) passes.none = forward(TrainPass::none, Injection::none());
-    if (with_deny) passes.wrong = forward(TrainPass::wrong, wrong);
+  if (!p.stack_passes || taken.size() == 1) {
+    for (const auto pass : taken) {
+      p.statistics.begin_pass(pass);
+      passes[pass] = p.model.forward(in.x, key_of(pass, in));
+    }
     return passes;
   }
-  const auto n = x.size(0);
-  std::vector<std::pair<Injection, std::int64_t>> parts{{correct, n}};
-  if (with_none) parts.emplace_back(Injection::none(), n);
-  parts.emplace_back(wrong, n);
-  const auto count = static_cast<std::int64_t>(parts.size());
-  const auto all = p.model.forward(at::cat(std::vector<at::Tensor>(parts.size(), x)), Injection::stack(parts));
-  passes.correct = rows(all, 0, n);
-  if (with_none) passes.none = rows(all, n, n);
-  passes.wrong = rows(all, (count - 1) * n, n);
+  std::vector<std::pair<Injection, std::int64_t>> parts;
+  for (const auto pass : taken) parts.emplace_back(key_of(pass, in), n);
+  p.statistics.begin_passes(taken);
+  const auto all = p.model.forward(at::cat(std::vector<at::Tensor>(taken.size(), in.x)), Injection::stack(parts));
+  for (std::size_t i = 0; i < taken.size(); ++i) passes[taken[i]] = rows(all, static_cast<std::int64_t>(i) * n, n);
   return passes;
 }
 
@@ -74,60 +66,30 @@ void record_losses(at::Tensor extras, const at::Tensor& loss, const at::Tensor& 
   }
 }
 
-// Undefined for a network without BatchNorm.
+// What BatchNorm measures in a shard of `n` samples goes into the reducer's slots.
+void measure_shard(StepParts& p, std::int64_t n, double global_batch) {
+  p.statistics.begin_shard(statistics_slots(p), static_cast<double>(n) / global_batch);
+}
+
+}  // namespace
+
+double deny_weight(const StepParts& p, std::int64_t epoch) {
+  return p.deny.per_sample != nullptr ? deny_weight(p.config.deny, epoch) : 0.0;
+}
+
+std::vector<TrainPass> passes_taken(const StepParts& p, double deny_weight) {
+  if (deny_weight <= 0.0) return {TrainPass::correct};
+  const auto& on = p.config.deny.on;
+  if (std::find(on.begin(), on.end(), Pass::none) == on.end()) return {TrainPass::correct, TrainPass::wrong};
+  return {TrainPass::correct, TrainPass::none, TrainPass::wrong};
+}
+
 at::Tensor statistics_slots(const StepParts& p) {
   const auto slots = p.statistics.slots();
   return slots == 0 ? at::Tensor() : p.reducer.extras().narrow(0, step_slots, slots);
 }
 
-// The part of the batch that is this shard's; what BatchNorm measures in it goes into the reducer's slots.
-at::Tensor begin_shard(StepParts& p, const Batch& batch, Range shard) {
-  p.statistics.begin_shard(statistics_slots(p),
-                           static_cast<double>(shard.end - shard.begin) / static_cast<double>(batch.samples.size()));
-  return rows(batch.x, shard.begin - batch.range.begin, shard.end - shard.begin);
-}
-
-// Forward and backward of one shard; leaves its losses in the reducer's slots.
-void train_shard(StepParts& p, const Batch& batch, Range shard, const Cursor& cursor) {
-  const auto global_batch = static_cast<double>(batch.samples.size());
-  const auto x = begin_shard(p, batch, shard);
-  const auto labels = rows(batch.labels, shard.begin - batch.range.begin, shard.end - shard.begin);
-  const double weight = deny_weight(p.config.deny, cursor.epoch);
-  const bool with_deny = p.deny.per_sample != nullptr && weight > 0.0;
-
-  // keys
-  const auto correct_key = p.keys.correct(cursor.epoch, cursor.step, batch.samples, shard.begin, shard.end);
-  const auto wrong_key = with_deny ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none();
-
-  // logits with the correct key, with the wrong key and without one
-  const auto passes = forward_passes(p, x, correct_key, wrong_key, with_deny);
-
-  // task loss
-  const auto ce = task_loss(passes.correct.logits, labels, global_batch);
-  at::Tensor loss = ce, deny;
-
-  // deny loss
-  if (with_deny) {
-    deny = p.deny
-               .per_sample({.correct = passes.correct,
-                            .wrong = &passes.wrong,
-                            .none = passes.none.logits.defined() ? &passes.none : nullptr,
-                            .labels = labels,
-                            .config = p.config.deny})
-               .sum() /
-           global_batch;
-    loss = ce + weight * deny;
-  }
-
-  // backward; gradients leave in buckets as they fill
-  record_losses(p.reducer.extras(), loss, ce, deny);
-  loss.backward();
-}
-
-// This rank's shards one after the other, then the sum over all ranks.
-template <class Work>
-void for_each_shard(StepParts& p, const Batch& batch, Work&& work) {
-  const auto samples = static_cast<std::int64_t>(batch.samples.size());
+void for_each_shard(StepParts& p, std::int64_t samples, const std::function<void(Range)>& work) {
   for (std::int64_t i = 0; i < p.my_shards; ++i) {
     p.reducer.begin_shard(/*last=*/i + 1 == p.my_shards);
     work(shard_range(samples, p.shards, p.first_shard + i));
@@ -136,12 +98,48 @@ void for_each_shard(StepParts& p, const Batch& batch, Work&& work) {
   p.reducer.finish();
 }
 
-}  // namespace
+void train_shard(StepParts& p, const ShardInputs& in) {
+  measure_shard(p, in.x.size(0), in.global_batch);
+
+  // logits with the correct key, with the wrong key and without one
+  auto passes = forward_passes(p, in);
+
+  // task loss
+  const auto ce = task_loss(passes[TrainPass::correct].logits, in.labels, in.global_batch);
+  at::Tensor loss = ce, deny;
+
+  // deny loss
+  if (in.deny_weight > 0.0) {
+    const auto& none = passes[TrainPass::none];
+    deny = p.deny
+               .per_sample({.correct = passes[TrainPass::correct],
+                            .wrong = &passes[TrainPass::wrong],
+                            .none = none.logits.defined() ? &none : nullptr,
+                            .labels = in.labels,
+                            .config = p.config.deny})
+               .sum() /
+           in.global_batch;
+    loss = ce + in.deny_weight * deny;
+  }
+
+  // backward; gradients leave in buckets as they fill
+  record_losses(p.reducer.extras(), loss, ce, deny);
+  loss.backward();
+}
 
 StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, double lr, bool stop) {
-  for_each_shard(p, batch, [&](Range shard) {
+  const auto samples = static_cast<std::int64_t>(batch.samples.size());
+  const double weight = deny_weight(p, cursor.epoch);
+  for_each_shard(p, samples, [&](Range shard) {
     if (stop) p.reducer.extras()[slot_stop] = 1.0;
-    if (shard.end > shard.begin) train_shard(p, batch, shard, cursor);
+    const auto begin = shard.begin - batch.range.begin, count = shard.end - shard.begin;
+    if (count == 0) return;
+    train_shard(p, {.x = rows(batch.x, begin, count),
+                    .labels = rows(batch.labels, begin, count),
+                    .correct = p.keys.correct(cursor.epoch, cursor.step, batch.samples, shard.begin, shard.end),
+                    .wrong = weight > 0.0 ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none(),
+                    .global_batch = static_cast<double>(samples),
+                    .deny_weight = weight});
   });
 
   const auto slots = p.reducer.extras().to(at::kCPU).contiguous();
@@ -151,19 +149,23 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
   const bool finite = clip_gradients(p.parameters.gradients(), p.config.optim.clip_norm);
   figures.finite = finite && std::isfinite(figures.loss);
   if (figures.finite) {
-    p.statistics.update(statistics_slots(p));
-    p.optimizer.step(lr);
+    p.statistics.update(statistics_slots(p), passes_taken(p, weight));
+    p.lr.fill_(lr);
+    p.optimizer.step(p.lr);
   }
   return figures;
 }
 
 at::Tensor measure_statistics(StepParts& p, const Batch& batch, const Cursor& cursor) {
   const at::NoGradGuard no_grad;
-  for_each_shard(p, batch, [&](Range shard) {
-    if (shard.end == shard.begin) return;
-    const auto x = begin_shard(p, batch, shard);
+  const auto samples = static_cast<std::int64_t>(batch.samples.size());
+  for_each_shard(p, samples, [&](Range shard) {
+    const auto count = shard.end - shard.begin;
+    if (count == 0) return;
+    measure_shard(p, count, static_cast<double>(samples));
     p.statistics.begin_pass(TrainPass::correct);
-    p.model.forward(x, p.keys.correct(cursor.epoch, cursor.step, batch.samples, shard.begin, shard.end));
+    p.model.forward(rows(batch.x, shard.begin - batch.range.begin, count),
+                    p.keys.correct(cursor.epoch, cursor.step, batch.samples, shard.begin, shard.end));
   });
   return statistics_slots(p).clone();
 }

@@ -21,6 +21,8 @@
 #include "train/experiment.h"
 #include "train/lease.h"
 #include "train/metrics.h"
+#include "train/resident_source.h"
+#include "train/resident_step.h"
 #include "train/resume.h"
 #include "train/together.h"
 #include "train/training_parts.h"
@@ -41,9 +43,15 @@ class Trainer {
   ExitCode run();
 
  private:
+  void make_parts(std::int64_t shards);
   void restore(const Checkpoint& checkpoint);
   void tell_saturation() const;
-  void take_step(const Batch& batch);
+  void take_step();
+  void take_resident_step();
+  bool reads_figures() const;
+  void advance();
+  [[noreturn]] void fail_not_finite(const StepFigures& figures, std::int64_t step);
+  bool agree_to_stop();
   void report_step(const StepFigures& figures, double lr);
   void finish_epoch();
   AccessReport evaluate(std::int64_t keys, bool with_train_split);
@@ -54,6 +62,7 @@ class Trainer {
   bool job_ends_soon(std::chrono::steady_clock::time_point now);
   double seconds_left() const;
   bool is_root() const { return communicator_.rank() == 0; }
+  double lr() const { return learning_rate(config_.optim, config_.train.epochs, cursor_.epoch); }
 
   const Config& config_;
   const Experiment& experiment_;
@@ -72,8 +81,10 @@ class Trainer {
 
   Coordinator coordinator_;
   Basis basis_;
-  TrainingParts parts_;
-  Evaluator evaluator_;
+  std::unique_ptr<TrainingParts> parts_;
+  std::optional<ResidentStep> resident_;  // where all of a step is on the device
+  std::int64_t unread_samples_ = 0;       // of the resident steps whose figures have not been read
+  std::optional<Evaluator> evaluator_;
   StepClock clock_;
   ProgressBar progress_;
   std::optional<JobClock> job_clock_;            // rank 0
@@ -90,16 +101,16 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
       lease_(lease),
       communicator_(communicator),
       coordinator_(experiment, communicator),
-      basis_(coordinator_.obtain_basis(directory,
-                                       checkpoint && !request.allow_change ? checkpoint->basis_digest : std::string())),
-      parts_(experiment, basis_, shards, communicator),
-      evaluator_(experiment, parts_.keys(), communicator) {
+      basis_(coordinator_.obtain_basis(
+          directory, checkpoint && !request.allow_change ? checkpoint->basis_digest : std::string())) {
+  make_parts(shards);
+  evaluator_.emplace(experiment, parts_->keys(), communicator);
   if (checkpoint) together(communicator, [&] { restore(*checkpoint); });
   coordinator_.audit(basis_, cursor_);
   together(communicator, [&] {
     if (!is_root()) return;
     require_room(directory_.checkpoints(),
-                 {named_parameters(*experiment_.model), named_buffers(*experiment_.model), parts_.optimizer_state()});
+                 {named_parameters(*experiment_.model), named_buffers(*experiment_.model), parts_->optimizer_state()});
     lease_->require();
     job_clock_.emplace();
     write_durably(directory_.config(), to_toml(config_));
@@ -110,19 +121,37 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
   });
 }
 
+void Trainer::make_parts(std::int64_t shards) {
+  const auto build = [&] { parts_ = std::make_unique<TrainingParts>(experiment_, basis_, shards, communicator_); };
+  if (!wants_resident(experiment_)) return build();
+  if (const auto why_not = resident_why_not(experiment_, communicator_)) {
+    together(communicator_, [&] {
+      if (config_.train.capture == Capture::on) fail_key(config_, "train.capture", *why_not + "; accepted: auto, off");
+    });
+    log::info("step by step, with keys and batches from the host: {}", *why_not);
+    return build();
+  }
+  auto graph = make_graph(experiment_.placement);
+  graph->use([&] {
+    build();
+    resident_.emplace(parts_->step_parts(), parts_->sampler(), make_resident_source(experiment_, basis_),
+                      std::move(graph));
+  });
+}
+
 void Trainer::restore(const Checkpoint& checkpoint) {
   restore_tensors(checkpoint.parameters, named_parameters(*experiment_.model), "parameters");
   restore_tensors(checkpoint.buffers, named_buffers(*experiment_.model), "buffers");
-  restore_tensors(checkpoint.optimizer, parts_.optimizer_state(), "optimizer");
-  parts_.optimizer().set_steps(checkpoint.cursor.global_step);
+  restore_tensors(checkpoint.optimizer, parts_->optimizer_state(), "optimizer");
+  parts_->optimizer().set_steps(checkpoint.cursor.global_step);
   cursor_ = checkpoint.cursor;
-  if (cursor_.step >= parts_.steps_per_epoch()) cursor_ = {cursor_.epoch + 1, 0, cursor_.global_step};
+  if (cursor_.step >= parts_->steps_per_epoch()) cursor_ = {cursor_.epoch + 1, 0, cursor_.global_step};
   saved_at_ = steps_before_ = cursor_.global_step;
   earlier_seconds_ = checkpoint.train_seconds;
 }
 
 void Trainer::tell_saturation() const {
-  const auto& keys = parts_.keys();
+  const auto& keys = parts_->keys();
   if (const auto cut = keys.saturation(keys.evaluation_correct(0, 1)))
     log::info("of the factors of a correct key, {:.1f} % are cut off at 0.1 and {:.1f} % at 2", 100 * cut->low,
               100 * cut->high);
@@ -132,10 +161,8 @@ ExitCode Trainer::run() {
   if (is_root()) tell_saturation();
   experiment_.model->train();
   while (cursor_.epoch < config_.train.epochs) {
-    clock_.start();
-    const auto batch = parts_.loader().load(cursor_.epoch, cursor_.step);
-    take_step(batch);
-    if (cursor_.step == parts_.steps_per_epoch()) finish_epoch();
+    resident_ ? take_resident_step() : take_step();
+    if (cursor_.step == parts_->steps_per_epoch()) finish_epoch();
     const auto every = config_.checkpoint.every_steps;
     if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
     if (stop_agreed_ && cursor_.epoch < config_.train.epochs) return stop();
@@ -146,27 +173,67 @@ ExitCode Trainer::run() {
   return ExitCode::done;
 }
 
-void Trainer::take_step(const Batch& batch) {
+void Trainer::take_step() {
+  clock_.start();
+  const auto batch = parts_->load(cursor_.epoch, cursor_.step);
   communicator_.begin_step(fmt::format("epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
-  const double lr = learning_rate(config_.optim, config_.train.epochs, cursor_.epoch);
-  const auto figures = parts_.step(batch, cursor_, lr, should_stop());
+  const auto figures = parts_->step(batch, cursor_, lr(), should_stop());
   clock_.stop(static_cast<std::int64_t>(batch.samples.size()));
-  if (!figures.finite)
-    throw AgreedError(
-        ExitCode::run_failed,
-        is_root() ? fmt::format("epoch {}, step {}: loss or gradient is not finite (loss {}); the last "
-                                "checkpoint in {} is from before it; a smaller optim.lr or an "
-                                "optim.clip_norm may help",
-                                cursor_.epoch + 1, cursor_.step, figures.loss, directory_.checkpoints().string())
-                  : std::string());
+  if (!figures.finite) fail_not_finite(figures, cursor_.step);
+  const double rate = lr();
+  advance();
+  stop_agreed_ = figures.stop_requested;
+  report_step(figures, rate);
+}
+
+// The device is asked for its figures now and then only, and before anything is saved.
+void Trainer::take_resident_step() {
+  if (unread_samples_ == 0) clock_.start();
+  communicator_.begin_step(fmt::format("epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
+  const double rate = lr();
+  unread_samples_ += resident_->step(cursor_, rate);
+  advance();
+  if (!reads_figures()) return;
+  const auto figures = resident_->collect();
+  const auto steps = static_cast<std::int64_t>(figures.size());
+  clock_.stop(std::exchange(unread_samples_, 0), steps);
+  for (std::int64_t i = 0; i < steps; ++i)
+    if (const auto& one = figures[static_cast<std::size_t>(i)]; !one.finite)
+      fail_not_finite(one, cursor_.step - steps + i);
+  stop_agreed_ = agree_to_stop();
+  report_step(figures.back(), rate);
+}
+
+// The same on every rank.
+bool Trainer::reads_figures() const {
+  const auto due = [this](std::int64_t every) { return every > 0 && cursor_.global_step % every == 0; };
+  return due(metrics_every_steps) || due(config_.checkpoint.every_steps) || due(config_.dist.audit_every_steps) ||
+         cursor_.step == parts_->steps_per_epoch();
+}
+
+void Trainer::advance() {
   ++cursor_.step;
   ++cursor_.global_step;
-  stop_agreed_ = figures.stop_requested;
-  report_step(figures, lr);
+}
+
+void Trainer::fail_not_finite(const StepFigures& figures, std::int64_t step) {
+  throw AgreedError(
+      ExitCode::run_failed,
+      is_root()
+          ? fmt::format("epoch {}, step {}: loss or gradient is not finite (loss {}); the last checkpoint in {} is "
+                        "from before it; a smaller optim.lr or an optim.clip_norm may help",
+                        cursor_.epoch + 1, step, figures.loss, directory_.checkpoints().string())
+          : std::string());
+}
+
+bool Trainer::agree_to_stop() {
+  auto wish = at::full({1}, should_stop() ? 1 : 0, at::kLong);
+  communicator_.all_reduce(wish, ReduceOp::max);
+  return wish.item<std::int64_t>() != 0;
 }
 
 void Trainer::report_step(const StepFigures& figures, double lr) {
-  if (!is_root() || (cursor_.global_step % metrics_every_steps != 0 && cursor_.step != parts_.steps_per_epoch()))
+  if (!is_root() || (cursor_.global_step % metrics_every_steps != 0 && cursor_.step != parts_->steps_per_epoch()))
     return;
   const auto times = clock_.take();
   metrics_->write({{"kind", "step"},
@@ -183,7 +250,7 @@ void Trainer::report_step(const StepFigures& figures, double lr) {
   progress_.show({.epoch = cursor_.epoch,
                   .epochs = config_.train.epochs,
                   .step = cursor_.step,
-                  .steps = parts_.steps_per_epoch(),
+                  .steps = parts_->steps_per_epoch(),
                   .loss = figures.loss,
                   .ce = figures.ce,
                   .deny = figures.deny,
@@ -194,7 +261,7 @@ void Trainer::report_step(const StepFigures& figures, double lr) {
 double Trainer::seconds_left() const {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
   const auto done = cursor_.global_step - steps_before_;
-  const auto left = config_.train.epochs * parts_.steps_per_epoch() - cursor_.global_step;
+  const auto left = config_.train.epochs * parts_->steps_per_epoch() - cursor_.global_step;
   return done > 0 ? elapsed.count() / static_cast<double>(done) * static_cast<double>(left) : 0.0;
 }
 
@@ -205,7 +272,7 @@ void Trainer::finish_epoch() {
   ++cursor_.epoch;
   if (cursor_.epoch == config_.train.epochs && config_.model.batchnorm == BatchNorm::recalibrate_ok) {
     communicator_.set_place("recalibration of BatchNorm");
-    parts_.recalibrate(cursor_.epoch);
+    parts_->recalibrate(cursor_.epoch);
   }
   const auto every = config_.eval.every_epochs;
   if (every > 0 && cursor_.epoch % every == 0 && cursor_.epoch < config_.train.epochs) {
@@ -224,7 +291,7 @@ void Trainer::finish_epoch() {
 
 AccessReport Trainer::evaluate(std::int64_t keys, bool with_train_split) {
   communicator_.set_place(fmt::format("evaluation after epoch {}", cursor_.epoch));
-  return evaluator_.evaluate(keys, with_train_split);
+  return evaluator_->evaluate(keys, with_train_split);
 }
 
 void Trainer::save_checkpoint() {
@@ -232,7 +299,8 @@ void Trainer::save_checkpoint() {
   saved_at_ = cursor_.global_step;
   communicator_.set_place(fmt::format("the checkpoint of epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
   const auto copies = [](std::vector<NamedTensor> tensors) {
-    for (auto& tensor : tensors) tensor.value = tensor.value.detach().clone();
+    for (auto& tensor : tensors)
+      tensor.value = tensor.value.detach().to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
     return tensors;
   };
   checkpoints_->save({.cursor = cursor_,
@@ -244,7 +312,7 @@ void Trainer::save_checkpoint() {
                       .train_seconds = earlier_seconds_ + clock_.total_seconds(),
                       .parameters = copies(named_parameters(*experiment_.model)),
                       .buffers = copies(named_buffers(*experiment_.model)),
-                      .optimizer = copies(parts_.optimizer_state())});
+                      .optimizer = copies(parts_->optimizer_state())});
 }
 
 bool Trainer::should_stop() {
@@ -307,6 +375,7 @@ void Trainer::write_result() {
     result["steps"] = cursor_.global_step;
     result["epochs"] = cursor_.epoch;
     result["ranks"] = communicator_.size();
+    result["device"] = experiment_.placement.name;
     result["threads"] = at::get_num_threads();
     result["seconds_total"] = seconds;
     result["seconds_per_epoch"] = seconds / static_cast<double>(cursor_.epoch);
@@ -324,10 +393,13 @@ void Trainer::write_result() {
 
 }  // namespace
 
-ExitCode train(const TrainRequest& request, Communicator& communicator) {
-  const auto threads = resolve_threads(request.config, communicator.local_size());
+ExitCode train(const TrainRequest& request, Communicator& host) {
+  const auto threads = resolve_threads(request.config, host.local_size());
   at::set_num_threads(threads);
-  const auto experiment = together(communicator, [&] { return make_experiment(request.config); });
+  const auto placement = place(request.config, host);
+  const auto device_communicator = make_device_communicator(request.config, placement, host);
+  auto& communicator = device_communicator ? *device_communicator : host;
+  const auto experiment = together(communicator, [&] { return make_experiment(request.config, placement); });
   const auto shards = together(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     return resolve_shards(experiment.config, communicator.size());
@@ -352,8 +424,8 @@ ExitCode train(const TrainRequest& request, Communicator& communicator) {
     }
     return ExitCode::done;
   }
-  log::info("model {}, {} ranks, {} shards, {} threads a rank, run directory {}", experiment.config.model.name,
-            communicator.size(), shards, threads, directory.root.string());
+  log::info("model {} on {}, {} ranks, {} shards, {} threads a rank, run directory {}", experiment.config.model.name,
+            placement.name, communicator.size(), shards, threads, directory.root.string());
   return Trainer(request, experiment, directory, shards, resume.checkpoint, lease ? &*lease : nullptr, communicator)
       .run();
 }

@@ -22,8 +22,8 @@ struct TrainRequest {
   bool allow_change = false;  // go on with a configuration that differs from the run's
 };
 
-// Collective. Returns done, or requeue after a stop that was asked for (signal, STOP file, train.max_seconds).
-// Prints progress and the final table on rank 0. Throws Error for everything else.
-ExitCode train(const TrainRequest& request, Communicator& communicator);
+// Collective; `host` communicates tensors of the CPU. Returns done, or requeue after a stop that was asked for (signal,
+// STOP file, train.max_seconds). Prints progress and the final table on rank 0. Throws Error for everything else.
+ExitCode train(const TrainRequest& request, Communicator& host);
 
 }  // namespace spankey

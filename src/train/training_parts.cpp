@@ -22,7 +22,8 @@ bool worth_prefetching(const Experiment& experiment, const Communicator& communi
 
 TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, std::int64_t shards,
                              Communicator& communicator)
-    : keys_(experiment.config, basis),
+    : device_(experiment.placement.device),
+      keys_(experiment.config, basis),
       parameters_(to_pairs(named_parameters(*experiment.model))),
       statistics_(*experiment.model, experiment.config.model.batchnorm, experiment.deny->per_sample != nullptr,
                   experiment.config.model.sync_batchnorm && communicator.size() > 1 ? &communicator : nullptr),
@@ -42,7 +43,10 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                   .statistics = statistics_,
                   .shards = shards,
                   .first_shard = shards / communicator.size() * communicator.rank(),
-                  .my_shards = shards / communicator.size()},
+                  .my_shards = shards / communicator.size(),
+                  // Where samples meet (BatchNorm), a CPU has as much to do with one batch as with several.
+                  .stack_passes = !experiment.model->couples_samples() || !device_.is_cpu(),
+                  .lr = rate_tensor(experiment.config.optim.lr, device_)},
       sampler_(experiment.train_samples(), experiment.config.train.global_batch, experiment.config.train.drop_last,
                static_cast<std::uint64_t>(experiment.config.run.seed)),
       steps_per_epoch_(sampler_.steps_per_epoch()),
@@ -52,12 +56,19 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                         experiment.config.data.rotation),
               shards, step_parts_.first_shard, step_parts_.my_shards, worth_prefetching(experiment, communicator)) {}
 
+Batch TrainingParts::load(std::int64_t epoch, std::int64_t step) {
+  auto batch = loader_.load(epoch, step);
+  batch.x = to_device(batch.x, device_);
+  batch.labels = to_device(batch.labels, device_);
+  return batch;
+}
+
 void TrainingParts::recalibrate(std::int64_t epoch) {
   if (statistics_.slots() == 0) return;
   at::Tensor sums;
   for (std::int64_t i = 0; i < recalibration_batches; ++i) {
     const Cursor place{.epoch = epoch + i / steps_per_epoch_, .step = i % steps_per_epoch_, .global_step = 0};
-    const auto measured = measure_statistics(step_parts_, loader_.load(place.epoch, place.step), place);
+    const auto measured = measure_statistics(step_parts_, load(place.epoch, place.step), place);
     sums = sums.defined() ? sums.add_(measured) : measured;
   }
   statistics_.replace(sums);

@@ -26,9 +26,12 @@ class TrainingParts {
   std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
   const KeyMaker& keys() const { return keys_; }
   Optimizer& optimizer() { return *optimizer_; }
-  Loader& loader() { return loader_; }
+  const Sampler& sampler() const { return sampler_; }
+  StepParts& step_parts() { return step_parts_; }
 
-  // One step of the whole run at `cursor`.
+  // The batch of this rank, on its device.
+  Batch load(std::int64_t epoch, std::int64_t step);
+  // One step of the whole run at `cursor`, with what load() gave.
   StepFigures step(const Batch& batch, const Cursor& cursor, double lr, bool stop) {
     return train_step(step_parts_, batch, cursor, lr, stop);
   }
@@ -42,6 +45,7 @@ class TrainingParts {
   std::vector<NamedTensor> optimizer_state();
 
  private:
+  at::Device device_;
   KeyMaker keys_;
   FlatParameters parameters_;
   RunningStatistics statistics_;

@@ -19,7 +19,7 @@ TEST_F(Report, OfOneRunAndOfAFolder) {
   EXPECT_EQ(page.find("encrypt"), std::string::npos);
   const auto all = run({program(), "report", "runs", "--out", "out"}, folder.path());
   ASSERT_EQ(all.exit_code, 0) << all.err;
-  EXPECT_NE(read_text(folder / "out/report.md").find("2 runs in 1 groups"), std::string::npos);
+  EXPECT_NE(read_text(folder / "out/report.md").find("2 runs in one group"), std::string::npos);
   for (const char* file : {"out/index.html", "out/trials.csv", "out/groups.csv"})
     EXPECT_TRUE(std::filesystem::exists(folder / file)) << file;
 }
@@ -36,6 +36,22 @@ TEST_F(Report, WithoutGnuplotTablesAreWritten) {
   const auto page = read_text(folder / "out/index.html");
   EXPECT_NE(page.find("<table>"), std::string::npos);
   EXPECT_EQ(page.find("<svg"), std::string::npos);
+}
+
+TEST_F(Report, DifferentDataMakeTablesOfTheirOwn) {
+  expect_success(train(1, "runs/glyphs", {"train.epochs=1"}));
+  expect_success(train(1, "runs/argmax",
+                       {"train.epochs=1", "data.file=builtin:argmax", "model.name=mlp", "key.layers=[0]", "key.m=2"}));
+  const auto outcome = run({program(), "report", "runs", "--out", "out"}, folder.path());
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto text = read_text(folder / "out/report.md");
+  EXPECT_NE(text.find("2 different data sets"), std::string::npos);
+  for (const char* data : {"builtin:argmax", "builtin:glyphs"}) {
+    const auto heading = text.find(std::string("## Access by group: ") + data);
+    ASSERT_NE(heading, std::string::npos) << data;
+    const auto section = text.substr(heading, text.find("\n## ", heading) - heading);
+    EXPECT_EQ(section.find(data == std::string("builtin:argmax") ? "glyphs" : "argmax"), std::string::npos) << section;
+  }
 }
 
 TEST_F(Report, BadInputIsOneSentence) {

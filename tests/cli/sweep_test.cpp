@@ -16,21 +16,20 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-class Sweep : public SmallRun {
- protected:
-  void SetUp() override {
-    SmallRun::SetUp();
-    write("sweep.toml", R"([sweep]
-base = "small.toml"
-seeds = [1, 2]
-[set]
+// Short trials whose weights are the same on any number of ranks.
+constexpr const char* settings = R"([set]
 "train.epochs" = 3
 "eval.every_epochs" = 0
 "dist.reduction" = "elastic"
 "dist.shards" = 2
-[axes]
-"key.gamma" = [0.5, 1.0]
-)");
+)";
+
+class Sweep : public SmallRun {
+ protected:
+  void SetUp() override {
+    SmallRun::SetUp();
+    write("sweep.toml", std::string("[sweep]\nbase = \"small.toml\"\nseeds = [1, 2]\n") + settings +
+                            "[axes]\n\"key.gamma\" = [0.5, 1.0]\n");
   }
 
   void write(const std::string& name, const std::string& text) const { std::ofstream(folder / name) << text; }
@@ -97,18 +96,8 @@ TEST_F(Sweep, LocalAndMpiGiveTheSameWeightsAndNoTrialRunsTwice) {
   EXPECT_EQ(weights("mpi"), local);
 
   // Another sweep over the same store: what it shares with the first is done, the rest is not.
-  write("more.toml", R"([sweep]
-base = "small.toml"
-seeds = [1]
-store = "local/trials"
-[set]
-"train.epochs" = 3
-"eval.every_epochs" = 0
-"dist.reduction" = "elastic"
-"dist.shards" = 2
-[axes]
-"key.gamma" = [0.5, 0.75]
-)");
+  write("more.toml", std::string("[sweep]\nbase = \"small.toml\"\nseeds = [1]\nstore = \"local/trials\"\n") + settings +
+                         "[axes]\n\"key.gamma\" = [0.5, 0.75]\n");
   const auto outcome = run({program(), "sweep", "run", "more.toml", "--dir", "more"}, folder.path());
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("2 trials, 1 done before"), HasSubstr("key.gamma=0.75")));
@@ -135,18 +124,38 @@ TEST_F(Sweep, KilledAtAnyTimeItIsResumedToTheSameWeights) {
   EXPECT_EQ(weights("killed"), weights("undisturbed"));
 }
 
+// A trial's hash is of what is trained: names however they are spelled, and the vanilla twin without its deny loss.
+TEST_F(Sweep, ATrialIsKnownByWhatItTrains) {
+  write("sweep.toml", R"([sweep]
+base = "small.toml"
+[set]
+"train.epochs" = 1
+"eval.families" = ["Gaussian"]
+"deny.mode" = "b"
+[axes]
+"train.twin" = ["none", "vanilla"]
+)");
+  expect_success(sweep("run", "d", {"--jobs", "2"}));
+  expect_finished("d", 2);
+}
+
 // Needs a cluster that answers (SLURM_CONF) and shares the folder for temporary files with this machine.
 TEST_F(Sweep, OnSlurmItGivesTheSameWeights) {
   if (run({"sinfo", "--noheader"}, folder.path(), std::chrono::seconds(10)).exit_code != 0)
     GTEST_SKIP() << "SKIPPED: no Slurm answers here (sinfo)";
   expect_success(sweep("run", "local", {"--jobs", "2"}));
   const auto script = source("launch/sweep.sbatch").string();
-  expect_success(sweep("run", "slurm", {"--executor", "slurm", "--max-running", "2", "--sbatch", script}));
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(90);
-  while (status("slurm")["done"] != 4 && std::chrono::steady_clock::now() < deadline)
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  expect_finished("slurm", 4);
-  EXPECT_EQ(weights("slurm"), weights("local"));
+  for (const std::string ranks : {"1", "2"}) {
+    const auto directory = "slurm" + ranks;
+    expect_success(
+        sweep("run", directory,
+              {"--executor", "slurm", "--ranks-per-trial", ranks, "--max-running", "2", "--sbatch", script}));
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(90);
+    while (status(directory)["done"] != 4 && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    expect_finished(directory, 4);
+    EXPECT_EQ(weights(directory), weights("local")) << ranks << " ranks a trial";
+  }
 }
 
 TEST_F(Sweep, CancelAndCtrlCStopWithCheckpoints) {
@@ -212,6 +221,10 @@ TEST_F(Sweep, MistakesAreOneLine) {
   expect_refused(sweep("run", "d"), AllOf(HasSubstr("sweep.toml:4"), HasSubstr("'key.gamma'")));
   write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[axes]\n\"key.m\" = []\n");
   expect_refused(sweep("run", "d"), HasSubstr("at least one value"));
+  write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[axes]\n\"key.m\" = [1]\n[[exclude]]\n\"key.m\" = 1\n");
+  expect_refused(sweep("run", "d"), HasSubstr("no trial is left"));
+  write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[axes]\n\"deny.mode\" = [\"none\", \"Q\"]\n");
+  expect_refused(sweep("run", "d"), AllOf(HasSubstr("sweep.toml:4"), HasSubstr("deny.mode")));
   write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[axes]\n\"key.m\" = [1]\n[[linked]]\n\"key.m\" = [2]\n");
   expect_refused(sweep("plan", "d"), HasSubstr("one axis a key"));
   write("sweep.toml",

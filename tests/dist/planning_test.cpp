@@ -163,5 +163,10 @@ TEST(Backend, SelfStartsNoMpi) {
   EXPECT_EQ(started, 0);
 }
 
+// Its host tensors travel over what the launcher offers; NCCL itself comes once a GPU has been chosen.
+TEST(Backend, NcclStartsWithAHostCommunicator) {
+  EXPECT_EQ(make_communicator(Backend::nccl, 1)->size(), 1);
+}
+
 }  // namespace
 }  // namespace spankey

@@ -9,27 +9,46 @@
 
 namespace spankey::test {
 
-// Seconds that SPANKEY_TORTURE_SECONDS gives to each test; 0: the sample for continuous integration.
+// Seconds that launch/torture lasts (SPANKEY_TORTURE_SECONDS); 0: the sample for continuous integration.
 inline double torture_seconds() {
   const char* seconds = std::getenv("SPANKEY_TORTURE_SECONDS");
   return seconds != nullptr ? std::atof(seconds) : 0.0;
 }
 
-// `sample` rounds in continuous integration; under launch/torture until the seconds are over or `whole` rounds are
-// done.
+// The share of that time that a part gets at most. launch/torture runs two tests at a time: faults.train, with the
+// three parts of the real program, beside all the others.
+enum class Part { real_faults, real_steps, real_moments, small };
+
+constexpr double share(Part part) {
+  switch (part) {
+    case Part::real_faults:
+      return 0.60;
+    case Part::real_steps:
+      return 0.15;
+    case Part::real_moments:
+      return 0.20;
+    case Part::small:
+      break;
+  }
+  return 0.05;
+}
+
+// `sample` rounds in continuous integration; under launch/torture until the part's seconds are over or `whole` rounds
+// are done.
 class Budget {
  public:
-  Budget(std::int64_t sample, std::int64_t whole) : sample_(sample), whole_(whole) {}
+  Budget(std::int64_t sample, std::int64_t whole, Part part = Part::small)
+      : sample_(sample), whole_(whole), seconds_(share(part) * torture_seconds()) {}
 
   bool more(std::int64_t done) const {
-    if (torture_seconds() <= 0) return done < sample_;
+    if (seconds_ <= 0) return done < sample_;
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
-    return done < whole_ && elapsed.count() < torture_seconds();
+    return done < whole_ && elapsed.count() < seconds_;
   }
-  std::int64_t rounds() const { return torture_seconds() > 0 ? whole_ : sample_; }
 
  private:
   std::int64_t sample_, whole_;
+  double seconds_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 

@@ -32,7 +32,7 @@ struct Losses {
   std::int64_t seeds = 0, lost = 0;
 };
 
-Losses of_checkpoints(Mutation mutation, std::int64_t keep, std::int64_t sample) {
+Losses of_checkpoints(Mutation mutation, std::int64_t keep, std::int64_t sample, std::int64_t all) {
   const TemporaryFolder folder, disk;
   HeldFiles held;
   PowerLoss record(folder.path());
@@ -44,7 +44,7 @@ Losses of_checkpoints(Mutation mutation, std::int64_t keep, std::int64_t sample)
   record.stop();
   Losses losses;
   testing::internal::CaptureStderr();  // damaged files are named there
-  for (const Budget budget(sample, whole); budget.more(losses.seeds); ++losses.seeds) {
+  for (const Budget budget(sample, all); budget.more(losses.seeds); ++losses.seeds) {
     const auto state = record.after(static_cast<std::uint64_t>(losses.seeds));
     PowerLoss::materialize(state, disk.path());
     const auto step = loadable_step(disk.path());
@@ -55,7 +55,7 @@ Losses of_checkpoints(Mutation mutation, std::int64_t keep, std::int64_t sample)
 }
 
 // One file replaced again and again: version k is k bytes 'k' and so on.
-Losses of_one_file(Mutation mutation, std::int64_t sample) {
+Losses of_one_file(Mutation mutation, std::int64_t sample, std::int64_t all) {
   const TemporaryFolder folder;
   HeldFiles held;
   const auto version = [](int k) { return std::string(static_cast<std::size_t>(700 * k), static_cast<char>('a' + k)); };
@@ -68,7 +68,7 @@ Losses of_one_file(Mutation mutation, std::int64_t sample) {
   }
   record.stop();
   Losses losses;
-  for (const Budget budget(sample, whole); budget.more(losses.seeds); ++losses.seeds) {
+  for (const Budget budget(sample, all); budget.more(losses.seeds); ++losses.seeds) {
     const auto state = record.after(static_cast<std::uint64_t>(losses.seeds));
     const auto found = state.files.find("file");
     bool good = found == state.files.end() && state.done == 0;
@@ -85,7 +85,7 @@ Losses of_one_file(Mutation mutation, std::int64_t sample) {
 TEST(PowerLoss, NoCheckpointIsLost) {
   Losses all;
   for (const std::int64_t keep : {1, 2}) {
-    const auto losses = of_checkpoints(Mutation::none, keep, 400);
+    const auto losses = of_checkpoints(Mutation::none, keep, 400, whole);
     all.seeds += losses.seeds;
     all.lost += losses.lost;
   }
@@ -97,7 +97,7 @@ TEST(PowerLoss, NoCheckpointIsLost) {
 }
 
 TEST(PowerLoss, NoFileIsAMixture) {
-  const auto losses = of_one_file(Mutation::none, 2000);
+  const auto losses = of_one_file(Mutation::none, 2000, whole);
   report("R5", "power losses while a file is replaced", losses.seeds, whole);
   EXPECT_GT(losses.seeds, 0);
   EXPECT_EQ(losses.lost, 0);
@@ -112,12 +112,12 @@ TEST(PowerLoss, MutantsAreCaught) {
     ++mutants;
     caught += losses.lost > 0;
   };
-  expect_caught("no fsync", of_checkpoints(Mutation::no_fsync, 1, 300));
-  expect_caught("no fsync of the folder", of_checkpoints(Mutation::no_fsync_of_the_folder, 1, 300));
-  expect_caught("pruned before saved", of_checkpoints(Mutation::pruned_before_saved, 1, 300));
-  expect_caught("no fsync, one file", of_one_file(Mutation::no_fsync, 300));
-  expect_caught("no fsync of the folder, one file", of_one_file(Mutation::no_fsync_of_the_folder, 300));
-  expect_caught("written in place, one file", of_one_file(Mutation::written_in_place, 300));
+  expect_caught("no fsync", of_checkpoints(Mutation::no_fsync, 1, 300, 300));
+  expect_caught("no fsync of the folder", of_checkpoints(Mutation::no_fsync_of_the_folder, 1, 300, 300));
+  expect_caught("pruned before saved", of_checkpoints(Mutation::pruned_before_saved, 1, 300, 300));
+  expect_caught("no fsync, one file", of_one_file(Mutation::no_fsync, 300, 300));
+  expect_caught("no fsync of the folder, one file", of_one_file(Mutation::no_fsync_of_the_folder, 300, 300));
+  expect_caught("written in place, one file", of_one_file(Mutation::written_in_place, 300, 300));
   report("R19", "mutants caught by power losses", caught, mutants);
   EXPECT_EQ(caught, mutants);
 }

@@ -1,9 +1,12 @@
 #include "spankey/basis.h"
 
 #include <ATen/ATen.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
+#include <vector>
 
 #include "spankey/gram.h"
 #include "support/expect_error.h"
@@ -90,6 +93,41 @@ TEST(Gram, standard_deviations_equal_those_of_the_formed_keys) {
 TEST(Gram, no_target_means_no_rescaling) {
   EXPECT_EQ(rescale_factor(0.2, 0.0), 1.0);
   EXPECT_NEAR(rescale_factor(0.2, 0.5), 2.5, 1e-6);
+}
+
+constexpr std::size_t marks = 4096;
+
+// Never in memory as such before it is asked for: built from `i` alone.
+std::uint32_t mark(std::size_t i) {
+  return static_cast<std::uint32_t>((i + 1) * 2654435761U);
+}
+
+// Bytes of `values` that still hold the marks, read past every check of who owns them.
+std::int64_t marks_left_at(const void* values) {
+  std::vector<std::uint32_t> found(marks);
+  const int memory = open("/proc/self/mem", O_RDONLY);
+  const auto count = pread(memory, found.data(), marks * sizeof found[0], reinterpret_cast<off_t>(values));
+  close(memory);
+  std::int64_t left = 0;
+  for (std::size_t i = 0; count > 0 && i < marks; ++i) left += found[i] == mark(i);
+  return left;
+}
+
+TEST(SecretMatrix, IsWipedWithItsLastReference) {
+  const auto left_after_release = [](at::Tensor matrix) {
+    auto* values = static_cast<std::uint32_t*>(matrix.mutable_data_ptr());
+    for (std::size_t i = 0; i < marks; ++i) values[i] = mark(i);
+    {
+      const at::Tensor row = matrix[1];
+      matrix.reset();
+      EXPECT_EQ(marks_left_at(values), static_cast<std::int64_t>(marks)) << "a row is still in use";
+    }
+    return marks_left_at(values);
+  };
+  EXPECT_EQ(left_after_release(secret_matrix(4, marks / 4)), 0);
+  EXPECT_GT(left_after_release(at::empty({4, marks / 4}, at::kFloat)), 0) << "the control";
+  const auto copied = secret_copy(at::arange(6).view({2, 3}), at::kDouble);
+  EXPECT_TRUE(at::equal(copied, at::tensor({0, 1, 2, 3, 4, 5}, at::kDouble).view({2, 3})));
 }
 
 }  // namespace

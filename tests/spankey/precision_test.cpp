@@ -73,7 +73,7 @@ TEST(Precision, a_scope_ends) {
   EXPECT_FALSE(in_bf16_scope());
   const at::Tensor a = at::ones({3, 3});
   {
-    const Bf16Scope scope;
+    const Bf16Scope scope(at::kCPU);
     EXPECT_TRUE(in_bf16_scope());
     EXPECT_EQ(a.matmul(a).scalar_type(), at::kBFloat16);
   }

@@ -61,15 +61,25 @@ TEST_F(LedgerTest, AResultOfTheSameConfigurationNeedsNoRun) {
   const auto& changed = plan_.trials[1];
   write(ledger_.run_directory(mine.id).result(), "{\"config_hash\": \"" + mine.hash + "\"}");
   write(ledger_.run_directory(changed.id).result(), "{\"config_hash\": \"of another one\"}");
+  const auto& damaged = plan_.trials[2];
+  write(ledger_.run_directory(damaged.id).result(), "{\"config_hash\": [1]}");
   EXPECT_FALSE(ledger_.claim(mine));
   EXPECT_EQ(ledger_.read(mine.id).state, TrialState::done);
   EXPECT_TRUE(ledger_.claim(changed));
+  EXPECT_TRUE(ledger_.claim(damaged));
 }
 
 TEST_F(LedgerTest, ADamagedEntryIsKeptAsideAndTheTrialBegunAnew) {
   const auto& trial = plan_.trials[0];
   const std::vector<std::string> damages{
-      "", "{", "[]", "{\"state\": \"done\"}", std::string(100, '\0'), "{\"state\":\"finished\",\"attempts\":1}"};
+      "",
+      "{",
+      "[]",
+      "{\"state\": \"done\"}",
+      std::string(100, '\0'),
+      "{\"state\":\"finished\",\"attempts\":1}",
+      R"({"state":"done","attempts":9223372036854775807,"idle_attempts":0,"step":1,"exit_code":0,"reason":"","seconds":1})",
+      R"({"state":"done","attempts":1e300,"idle_attempts":0,"step":1,"exit_code":0,"reason":"","seconds":1})"};
   for (std::size_t i = 0; i < damages.size(); ++i) {
     write(state(0), damages[i]);
     EXPECT_EQ(ledger_.read(trial.id).state, TrialState::waiting) << damages[i];
@@ -133,7 +143,7 @@ TEST_F(LedgerTest, OnlyCrashesAreOpenedAgainByResume) {
   for (const auto& [i, code] : {std::pair(0, 137), std::pair(1, 2), std::pair(2, 3), std::pair(3, 1)}) {
     auto claim = ledger_.claim(plan_.trials[i]);
     ASSERT_TRUE(claim);
-    claim->write(after_attempt(claim->entry(), code, false, -1, 1.0, ""));
+    claim->write(after_attempt(claim->entry(), code, false, -1, 1.0, [] { return std::string(); }));
   }
   EXPECT_EQ(count_trials(plan_, ledger_).failed, 4);
   EXPECT_EQ(reopen_failed(plan_, ledger_, RetryFailed::none), 0);

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <random>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -147,12 +149,87 @@ TEST(LocalExecutor, AFailedTrialStopsNoOtherAndIsTriedAgainOnlyWhenAsked) {
   EXPECT_EQ(test::completions(folder.path()).at(plan.trials[1].hash), 1);
 }
 
+TEST(LocalExecutor, TheReasonOfAFailureIsTheLastLineOfItsLog) {
+  const test::TemporaryFolder folder;
+  const auto plan = test::dummy_plan(folder / "trials", 2);
+  Ledger ledger(plan.store);
+  const auto reason = [&](const PlannedTrial& trial, const std::string& log) {
+    const auto path = ledger.output_log(trial.id);
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << log;
+    return outcome_of_attempt(ledger, trial, {}, 3, 1.0).reason;
+  };
+  EXPECT_EQ(reason(plan.trials[0], std::string(100'000, 'x') + "\n12:00:00 [0/1] error: loss is not finite\n\n"),
+            "loss is not finite");
+  EXPECT_EQ(reason(plan.trials[0], ""), "ended with 3");
+  EXPECT_EQ(outcome_of_attempt(ledger, plan.trials[1], {}, 3, 1.0).reason, "ended with 3");  // there is no log
+}
+
+// GPUs that trials hold at the same time, from a journal of their beginnings and ends.
+struct GpuUse {
+  std::set<std::string> seen;  // CUDA_VISIBLE_DEVICES of every trial
+  int at_once = 0;             // most trials that ran together
+  int shared = 0;              // trials that began with GPUs that another one held
+};
+
+GpuUse run_on_gpus(const char* gpus, int ranks) {
+  const test::TemporaryFolder folder;
+  const auto plan = test::dummy_plan(folder / "trials", 12);
+  Ledger ledger(plan.store);
+  const auto journal = folder / "journal";
+  const auto command = [&](const PlannedTrial& trial) -> std::vector<std::string> {
+    return {"sh",
+            "-c",
+            "echo begin $CUDA_VISIBLE_DEVICES >> \"$1\"; sleep 0.15; echo end $CUDA_VISIBLE_DEVICES >> \"$1\"; "
+            "echo \"{\\\"config_hash\\\": \\\"$3\\\"}\" > \"$2/result.json\"",
+            "trial",
+            journal.string(),
+            ledger.run_directory(trial.id).root.string(),
+            trial.hash};
+  };
+  ::setenv("CUDA_VISIBLE_DEVICES", gpus, 1);
+  EXPECT_EQ(run_local(plan, ledger, command, {.directory = folder.path(), .jobs = 3, .ranks_per_trial = ranks}),
+            ExitCode::done);
+  ::unsetenv("CUDA_VISIBLE_DEVICES");
+  GpuUse use;
+  std::multiset<std::string> held;
+  std::ifstream lines(journal);
+  for (std::string what, mine; lines >> what >> mine;) {
+    if (what == "begin") {
+      use.shared += held.contains(mine) ? 1 : 0;
+      use.seen.insert(mine);
+      held.insert(mine);
+      use.at_once = std::max(use.at_once, static_cast<int>(held.size()));
+    } else {
+      held.erase(held.find(mine));
+    }
+  }
+  EXPECT_TRUE(held.empty());
+  return use;
+}
+
+TEST(LocalExecutor, RunningTrialsHaveGpusOfTheirOwn) {
+  using testing::UnorderedElementsAre;
+  const auto one_each = run_on_gpus("4,5,7", 1);
+  EXPECT_THAT(one_each.seen, UnorderedElementsAre("4", "5", "7"));
+  EXPECT_EQ(one_each.shared, 0);
+  EXPECT_GT(one_each.at_once, 1);
+  const auto two_each = run_on_gpus("0,1,2,3,4,5", 2);
+  EXPECT_THAT(two_each.seen, UnorderedElementsAre("0,1", "2,3", "4,5"));
+  EXPECT_EQ(two_each.shared, 0);
+  EXPECT_GT(two_each.at_once, 1);
+  // The control: three trials at a time on two GPUs have to share.
+  EXPECT_GT(run_on_gpus("0,1", 1).shared, 0);
+}
+
 TEST(LocalExecutor, WhatFollowsFromAnExitCode) {
   TrialEntry before;
   before.attempts = 1;
   before.step = 10;
+  const auto last_line = [] { return std::string("last line"); };
+  const auto not_asked = []() -> std::string { throw std::logic_error("the log is read though it is not needed"); };
   const auto state = [&](int code, bool result, std::int64_t step) {
-    return after_attempt(before, code, result, step, 1.0, "last line").state;
+    return after_attempt(before, code, result, step, 1.0, last_line).state;
   };
   EXPECT_EQ(state(0, true, 20), TrialState::done);
   EXPECT_EQ(state(0, false, 20), TrialState::failed);
@@ -160,10 +237,10 @@ TEST(LocalExecutor, WhatFollowsFromAnExitCode) {
   for (const int crash : {1, 134, 137, 139}) {
     EXPECT_EQ(state(crash, false, 11), TrialState::waiting) << crash;
     EXPECT_EQ(state(crash, false, 10), TrialState::failed) << crash;
-    EXPECT_TRUE(after_attempt(before, crash, false, 10, 1.0, "").crashed());
+    EXPECT_TRUE(after_attempt(before, crash, false, 10, 1.0, not_asked).crashed());
   }
   for (const int refused : {2, 3, 127}) {
-    const auto entry = after_attempt(before, refused, false, 20, 1.0, "last line");
+    const auto entry = after_attempt(before, refused, false, 20, 1.0, last_line);
     EXPECT_EQ(entry.state, TrialState::failed) << refused;
     EXPECT_EQ(entry.reason, "last line");
     EXPECT_FALSE(entry.crashed());
@@ -172,7 +249,7 @@ TEST(LocalExecutor, WhatFollowsFromAnExitCode) {
   auto entry = before;
   int rounds = 0;
   while (entry.state == TrialState::waiting && rounds < 10) {
-    entry = after_attempt(entry, 75, false, 10, 1.0, "");
+    entry = after_attempt(entry, 75, false, 10, 1.0, not_asked);
     ++rounds;
   }
   EXPECT_EQ(entry.state, TrialState::failed);

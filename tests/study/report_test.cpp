@@ -11,6 +11,7 @@
 #include "study/document.h"
 #include "study/groups.h"
 #include "study/inline_svg.h"
+#include "study/panels.h"
 #include "study/run_record.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -81,10 +82,16 @@ TEST(SeedSpread, IntervalsByHand) {
 }
 
 TEST(WorstCase, IsTheMostAnybodyWithoutAKeyGets) {
-  auto result = made_result({.none = 0.2, .wrong = 0.1, .strip = 0.6, .worst_key = 0.3});
-  EXPECT_DOUBLE_EQ(worst_case(result), 0.6);
-  result["families"]["scaled"] = made_key(0.4, 0.75, 0.4);
-  EXPECT_DOUBLE_EQ(worst_case(result), 0.75);
+  RunRecord run;
+  run.result = made_result({.none = 0.2, .wrong = 0.1, .strip = 0.6, .worst_key = 0.3});
+  EXPECT_DOUBLE_EQ(worst_case(run), 0.6);
+  EXPECT_DOUBLE_EQ(best_wrong_key(run), 0.3);
+  run.result["families"]["scaled"] = made_key(0.4, 0.75, 0.4);
+  EXPECT_DOUBLE_EQ(worst_case(run), 0.75);
+  EXPECT_DOUBLE_EQ(best_wrong_key(run), 0.75);
+  run.config.eval.keys = 0;  // a key for each batch: the largest figure is that of a lucky batch
+  EXPECT_DOUBLE_EQ(worst_case(run), 0.6);
+  EXPECT_DOUBLE_EQ(best_wrong_key(run), 0.4);
 }
 
 TEST_F(Report, SeedsMakeAGroupAndRepeatsDoNotCount) {
@@ -106,6 +113,10 @@ TEST_F(Report, SeedsMakeAGroupAndRepeatsDoNotCount) {
   EXPECT_NEAR(std::stod(field(rows, row, "t_low")), 0.93 - 0.0895668, 1e-6);
   EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "n"), "1");
   EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "t_low"), "");
+  // Seed 3 was run twice: 0.97 and 0.10.
+  EXPECT_THAT(text("report.md"), HasSubstr("Noise floor, the largest difference between runs of one seed: 0.8700"));
+  EXPECT_THAT(text("report.md"),
+              HasSubstr("1000 test samples. Model: `small_cnn`. Seeds a group: 1 to 3. Keys a family: 16."));
 }
 
 TEST_F(Report, TrialsReadBackWithTheirFigures) {
@@ -120,6 +131,16 @@ TEST_F(Report, TrialsReadBackWithTheirFigures) {
   EXPECT_EQ(field(rows, 1, "status"), "done");
   EXPECT_EQ(std::stod(field(rows, 1, "correct_key.accuracy.mean")), 0.875);
   EXPECT_NEAR(std::stod(field(rows, 1, "core_hours")), 2 * 3 * 600 / 3600.0, 1e-12);
+}
+
+TEST_F(Report, GpuRunsCountInGpuHours) {
+  add("cpu", {.config = seed_config(1), .seconds = 600});                                   // 2 ranks, 3 threads
+  add("gpu", {.config = seed_config(2, "[train]\ndevice = \"cuda\"\n"), .seconds = 1800});  // 2 ranks
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("1.0000 core hours, 1.0000 GPU hours"));
+  const auto rows = parse_csv(text("trials.csv"));
+  EXPECT_EQ(field(rows, 1, "core_hours") + "," + field(rows, 1, "gpu_hours"), "1,");
+  EXPECT_EQ(field(rows, 2, "core_hours") + "," + field(rows, 2, "gpu_hours"), ",1");
 }
 
 TEST_F(Report, NamesCannotBreakThePage) {
@@ -242,6 +263,83 @@ TEST(InlineSvg, StandsBesideOthersOnAPage) {
   EXPECT_THAT(in_page, HasSubstr("<g id=\"f1-a\"><use xlink:href='#f1-p'/></g></svg>"));
   EXPECT_THAT(in_page, Not(HasSubstr("Gnuplot")));
   EXPECT_THAT(in_page, Not(HasSubstr("<rect")));
+}
+
+// Left, right, top and bottom margin that gnuplot is given for a panel, as shares of the figure.
+std::vector<double> margins(const Panels& panels, std::size_t i) {
+  std::vector<double> found;
+  const auto text = panels.place(i);
+  for (const char* side : {"lmargin", "rmargin", "tmargin", "bmargin"}) {
+    const auto words = std::string("set ") + side + " at screen ";
+    found.push_back(std::stod(text.substr(text.find(words) + words.size())));
+  }
+  return found;
+}
+
+TEST(Panels, AreOfOneSizeAndApart) {
+  for (const std::size_t count : {1, 2, 3, 4, 7, 12}) {
+    const auto panels = arrange_panels(count);
+    const auto first = margins(panels, 0);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto a = margins(panels, i);
+      EXPECT_GT(a[0], 0.0);
+      EXPECT_LT(a[1], 1.0);
+      EXPECT_LT(a[2], 1.0);
+      EXPECT_GT(a[3], 0.0);
+      EXPECT_NEAR(a[1] - a[0], first[1] - first[0], 2e-4);
+      EXPECT_NEAR(a[2] - a[3], first[2] - first[3], 2e-4);
+      for (std::size_t j = 0; j < i; ++j) {
+        const auto b = margins(panels, j);
+        EXPECT_TRUE(a[0] > b[1] || b[0] > a[1] || a[3] > b[2] || b[3] > a[2]) << count << ": " << i << " and " << j;
+      }
+    }
+  }
+}
+
+TEST(Panels, ALegendNamesEachSeriesOnce) {
+  Legend legend;
+  legend.add("it's", "points pt 7");
+  legend.add("it's", "points pt 8");
+  legend.add("b", "lines");
+  const auto text = legend.draw(arrange_panels(2));
+  EXPECT_THAT(text, HasSubstr("plot NaN with points pt 7 title 'it''s', \\\n     NaN with lines title 'b'"));
+  EXPECT_THAT(text, Not(HasSubstr("pt 8")));
+  EXPECT_EQ(Legend().draw(arrange_panels(2)), "");
+}
+
+TEST(Panels, ChosenByTheirScoresInTheirOrder) {
+  const auto itself = [](int value) { return static_cast<double>(value); };
+  EXPECT_THAT(evenly_chosen(std::vector{8, 1, 0, 3, 4, 6, 5, 7, 2}, 3, itself), testing::ElementsAre(8, 0, 4));
+  EXPECT_THAT(evenly_chosen(std::vector{2, 0, 1}, 3, itself), testing::ElementsAre(2, 0, 1));
+}
+
+// A report through gnuplot over all that it draws: a grid with families, learning curves and a measured profile.
+TEST_F(Report, EveryFigureIsDrawn) {
+  for (const double gamma : {0.25, 0.5, 1.0})
+    for (const int m : {4, 8})
+      for (const int seed : {1, 2}) {
+        const auto name = fmt::format("g{}_m{}_{}", gamma, m, seed);
+        const MadeRun run{.config = seed_config(seed, fmt::format("[key]\ngamma = {}\nm = {}\n", gamma, m))};
+        add(name, run);
+        auto result = made_result(run);
+        result["families"] = {{"gaussian", made_key(0.1, 0.2, 0.3)}, {"it's", made_key(0.4, 0.5, 0.6)}};
+        write_file(folder / "runs" / name / "result.json", result.dump());
+        auto evaluation = result;
+        evaluation["kind"] = "eval";
+        evaluation["epoch"] = 0;
+        write_file(folder / "runs" / name / "metrics.jsonl",
+                   "{\"kind\": \"step\", \"epoch\": 0, \"step\": 1, \"loss\": 1, \"ce\": 1, \"deny\": 2}\n" +
+                       evaluation.dump() + "\n");
+      }
+  write_file(folder / "runs/g0.5_m8_1/diagnose/diagnose.json",
+             R"({"acceptance": {"as_shipped": {"c50": 0.5, "guess_bits": 9,
+                 "profile": [{"cosine": 0, "accuracy": 0.1}, {"cosine": 1, "accuracy": 0.9}]}}})");
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  for (const char* plot :
+       {"runs_1", "axis_key.gamma", "heat_key.m_key.gamma", "families", "acceptance", "loss", "learning"})
+    EXPECT_TRUE(std::filesystem::exists(folder / "out/plots" / (std::string(plot) + ".svg"))) << plot;
+  EXPECT_THAT(text("index.html"), HasSubstr("Accuracy over key.m and key.gamma"));
+  EXPECT_THAT(text("report.md"), HasSubstr("| it's |"));
 }
 
 TEST(Anchor, IsUnique) {

@@ -121,8 +121,9 @@ TEST(Separation, T19EqualsBruteForceWithTies) {
   std::mt19937 draw(8);
   for (const int levels : {3, 20, 100000}) {
     std::uniform_int_distribution<int> level(0, levels);
+    const int head_start = levels / 4;
     std::vector<double> holders, impostors;
-    for (int i = 0; i < 150; ++i) holders.push_back(level(draw) + levels / 4);
+    for (int i = 0; i < 150; ++i) holders.push_back(level(draw) + head_start);
     for (int i = 0; i < 220; ++i) impostors.push_back(level(draw));
     const auto found = separate(holders, impostors);
     double pairs = 0;

@@ -1,6 +1,7 @@
 #include "train/diagnose.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>

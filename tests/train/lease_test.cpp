@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
 
 #include "base/file.h"
@@ -74,6 +75,33 @@ TEST(Lease, OfAnotherHostHoldsUntilItExpires) {
   EXPECT_THROW(Lease(folder.path()), Error);
   make_old(folder / "lease", 40);
   EXPECT_TRUE(Lease(folder.path()).still_ours());
+}
+
+// Fields of the wrong type say nothing about the owner: the lease holds until it is too old, like any other.
+TEST(Lease, WithFieldsOfAnotherTypeHoldsUntilItExpires) {
+  const test::TemporaryFolder folder;
+  nlohmann::json whole;
+  {
+    const Lease lease(folder.path());
+    whole = nlohmann::json::parse(read_text(folder / "lease"));
+  }
+  for (const char* field : {"host", "boot_id", "pid", "start_time"}) {
+    auto damaged = whole;
+    damaged[field] = nlohmann::json::array({1});
+    std::ofstream(folder / "lease") << damaged.dump();
+    EXPECT_ERROR(Lease(folder.path(), std::chrono::milliseconds(10)), ExitCode::bad_input,
+                 testing::HasSubstr("in use"));
+    EXPECT_TRUE(Lease::held(folder.path())) << field;
+    make_old(folder / "lease", 40);
+    EXPECT_TRUE(Lease(folder.path()).still_ours()) << field;
+  }
+}
+
+TEST(Lease, IgnoresAnAttemptThatNoRunCanHaveReached) {
+  const test::TemporaryFolder folder;
+  std::ofstream(folder / "attempt") << "9223372036854775807";
+  const Lease lease(folder.path());
+  EXPECT_EQ(nlohmann::json::parse(read_text(folder / "lease"))["attempt"], 1);
 }
 
 TEST(Lease, KnowsWhenItHasBeenTaken) {

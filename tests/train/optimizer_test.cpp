@@ -1,6 +1,7 @@
 // The flat optimisers against torch's own, parameter by parameter, in float64.
 #include "train/optimizer.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <torch/optim.h>
 
@@ -34,7 +35,7 @@ TEST_P(OptimizerTest, EqualsTorch) {
     parameters[1].mutable_grad() = g.narrow(0, 7, 12).view({3, 4}).clone();
     const double lr = step < 3 ? 0.05 : 0.01;
     for (auto& group : reference->param_groups()) group.options().set_lr(lr);
-    optimizer->step(lr);
+    optimizer->step(rate_tensor(lr, at::kCPU));
     reference->step();
     const auto expected = at::cat({parameters[0].detach().flatten(), parameters[1].detach().flatten()});
     EXPECT_LT((weights - expected).abs().max().item<double>(), 1e-13) << "step " << step;
@@ -64,6 +65,52 @@ INSTANTIATE_TEST_SUITE_P(
                              torch::optim::SGDOptions(0.05).momentum(0.9).nesterov(true).weight_decay(5e-4)),
                          "name = 'sgd'\nmomentum = 0.9\nnesterov = true\nweight_decay = 5e-4"}),
     [](const auto& instance) { return instance.param.name; });
+
+// torch starts with buf = g, ours with buf = momentum * 0 + g (Sutskever et al. 2013): the same bits, zeros included.
+TEST(Optimizer, SgdNeedsNoFirstStep) {
+  for (const bool nesterov : {false, true}) {
+    const auto config = parse_config(
+        std::string("[optim]\nname = 'sgd'\nweight_decay = 5e-4\nnesterov = ") + (nesterov ? "true" : "false"), "test");
+    const auto weights = at::sin(at::arange(1003)), gradients = at::zeros_like(weights);
+    const auto expected = weights.clone(), momentum = at::full_like(weights, 7.0);
+    const auto optimizer = make_optimizer(config, weights, gradients);
+    for (int step = 0; step < 4; ++step) {
+      gradients.copy_(at::cos(at::arange(1003) * (step + 3)).relu());  // half of them zero
+      optimizer->step(rate_tensor(0.05, at::kCPU));
+      at::_fused_sgd_({expected}, {gradients}, {momentum}, 5e-4, 0.9, 0.05, 0.0, nesterov, false,
+                      /*is_first_step=*/step == 0);
+      ASSERT_TRUE(weights.equal(expected)) << "step " << step << ", Nesterov " << nesterov;
+      ASSERT_TRUE(optimizer->state()[0].flat.equal(momentum)) << "step " << step << ", Nesterov " << nesterov;
+    }
+  }
+}
+
+// Negative control of the above: without a first step, a buffer that is not zero shows.
+TEST(Optimizer, SgdShowsAMomentumThatIsNotZero) {
+  const auto config = parse_config("[optim]\nname = 'sgd'\n", "test");
+  const auto weights = at::ones({8}), gradients = at::ones({8}), expected = at::ones({8});
+  const auto optimizer = make_optimizer(config, weights, gradients);
+  optimizer->state()[0].flat.fill_(1e-3);
+  optimizer->step(rate_tensor(0.05, at::kCPU));
+  at::_fused_sgd_({expected}, {gradients}, {at::zeros({8})}, 0.0, 0.9, 0.05, 0.0, false, false, /*is_first_step=*/true);
+  EXPECT_FALSE(weights.equal(expected));
+}
+
+// The rate is read from the tensor at the time of the update: one tensor serves all steps.
+TEST(Optimizer, ReadsTheRateFromTheTensor) {
+  for (const char* name : {"adam", "adamw", "sgd"}) {
+    const auto config = parse_config(std::string("[optim]\nname = '") + name + "'\n", "test");
+    const auto gradients = at::sin(at::arange(9)), one = at::ones({9}), other = at::ones({9});
+    const auto first = make_optimizer(config, one, gradients), second = make_optimizer(config, other, gradients);
+    const auto lr = rate_tensor(0.5, at::kCPU);
+    for (const double rate : {0.5, 0.1, 1.0 / 3}) {
+      lr.fill_(rate);
+      first->step(lr);
+      second->step(rate_tensor(rate, at::kCPU));
+      EXPECT_TRUE(one.equal(other)) << name << " " << rate;
+    }
+  }
+}
 
 TEST(Optimizer, UnknownNameListsTheKnownOnes) {
   const auto config = parse_config("[optim]\nname = 'adm'\n", "c.toml");

@@ -68,7 +68,7 @@ TEST(RunningStatistics, PoliciesTakeTheWeightedMeanOfTheShardsInOrder) {
         sums += slots;
       }
       EXPECT_TRUE(model->buffers()[0].eq(0).all().item<bool>());
-      statistics.update(sums);
+      statistics.update(sums, {std::begin(passes), std::end(passes)});
       for (std::size_t p = 0; p < 3; ++p) {
         if (p > 0 && policy == BatchNorm::freeze_deny) continue;
         const bool own = p > 0 && policy == BatchNorm::split;
@@ -97,7 +97,7 @@ TEST(RunningStatistics, PassesThatWereNotTakenChangeNothing) {
   statistics.begin_pass(TrainPass::correct);
   const at::Tensor x = images(4, 3);
   model->forward(x, Injection::none());
-  statistics.update(sums);
+  statistics.update(sums, {TrainPass::correct});
   expect_near(model->named_buffers()["stem.1.running_mean"], 0.1 * first_layer(*model, x).mean);
   statistics.replace(sums);
   expect_near(model->named_buffers()["stem.1.running_mean"], first_layer(*model, x).mean);
@@ -109,7 +109,73 @@ TEST(RunningStatistics, NetworksWithoutBatchNormHaveNone) {
   EXPECT_EQ(statistics.slots(), 0);
   statistics.begin_shard(at::Tensor(), 1.0);
   statistics.begin_pass(TrainPass::wrong);
-  statistics.update(at::Tensor());
+  statistics.update(at::Tensor(), {TrainPass::wrong});
+}
+
+// Logits and gradients of all parameters of one step with the passes given, then the updated buffers: as one batch or
+// one after the other, in float64.
+std::vector<at::Tensor> step_of_passes(const std::string& name, BatchNorm policy, const std::vector<TrainPass>& passes,
+                                       const std::vector<at::Tensor>& images, bool stacked) {
+  const auto shape = images[0].sizes().slice(1).vec();
+  const auto model = make_model(name, {.sample_shape = shape, .deny_statistics = policy == BatchNorm::split});
+  initialise(*model, 7);
+  model->to(at::kDouble);
+  RunningStatistics statistics(*model, policy, /*denied=*/true, nullptr);
+  at::Tensor sums = at::zeros({statistics.slots()}, at::kDouble);
+  statistics.begin_shard(sums, 1.0);
+  at::Tensor logits;
+  if (stacked) {
+    statistics.begin_passes(passes);
+    logits = model->forward(at::cat(images), Injection::none()).logits;
+  } else {
+    std::vector<at::Tensor> parts;
+    for (std::size_t i = 0; i < passes.size(); ++i) {
+      statistics.begin_pass(passes[i]);
+      parts.push_back(model->forward(images[i], Injection::none()).logits);
+    }
+    logits = at::cat(parts);
+  }
+  logits.square().sum().backward();
+  statistics.update(sums, passes);
+  std::vector<at::Tensor> result{logits.detach()};
+  for (const at::Tensor& p : model->parameters()) result.push_back(p.grad());
+  for (const at::Tensor& buffer : model->buffers()) result.push_back(buffer);
+  return result;
+}
+
+double largest_difference(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  EXPECT_EQ(a.size(), b.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double scale = std::max(1e-6, b[i].abs().max().item<double>());
+    largest = std::max(largest, (a[i] - b[i]).abs().max().item<double>() / scale);
+  }
+  return largest;
+}
+
+TEST(RunningStatistics, StackedPassesAreThePassesOneAfterTheOther) {
+  using enum TrainPass;
+  at::set_num_threads(1);
+  at::manual_seed(5);
+  for (const auto& [name, shape] : {std::pair{"small_resnet", std::vector<std::int64_t>{2, 1, 28, 28}},
+                                    std::pair{"resnet18", std::vector<std::int64_t>{2, 3, 32, 32}}}) {
+    std::vector<at::Tensor> images;
+    for (int i = 0; i < 3; ++i) images.push_back(at::randn(shape, at::kDouble) * (1 + i) + i);
+    for (const auto policy :
+         {BatchNorm::polluted, BatchNorm::freeze_deny, BatchNorm::split, BatchNorm::recalibrate_ok}) {
+      SCOPED_TRACE(std::string(name) + " " + std::string(to_string(policy)));
+      const auto apart = step_of_passes(name, policy, {correct, none, wrong}, images, false);
+      EXPECT_LT(largest_difference(step_of_passes(name, policy, {correct, none, wrong}, images, true), apart), 1e-6);
+      if (policy != BatchNorm::split || images[0].size(1) != 1) continue;
+      // The negative control: the same batch in another order updates otherwise.
+      const std::vector<at::Tensor> turned{images[2], images[1], images[0]};
+      EXPECT_GT(largest_difference(step_of_passes(name, policy, {correct, none, wrong}, turned, true), apart), 1e-2);
+      const std::vector<at::Tensor> two{images[0], images[2]};
+      EXPECT_LT(largest_difference(step_of_passes(name, BatchNorm::split, {correct, wrong}, two, true),
+                                   step_of_passes(name, BatchNorm::split, {correct, wrong}, two, false)),
+                1e-6);
+    }
+  }
 }
 
 // Output, gradient of the input, summed gradients of all parameters and the updated buffers of one step on `x`, cut
@@ -128,7 +194,7 @@ std::vector<at::Tensor> step_on_ranks(int ranks, const at::Tensor& x, const at::
     const at::Tensor logits = model->forward(mine, Injection::none()).logits;
     (logits * upstream.narrow(0, communicator.rank() * rows, rows)).sum().backward();
     communicator.all_reduce(sums);
-    statistics.update(sums);
+    statistics.update(sums, {TrainPass::correct});
     auto& part = parts[static_cast<std::size_t>(communicator.rank())];
     part = {logits.detach(), mine.grad()};
     for (at::Tensor& p : model->parameters()) {

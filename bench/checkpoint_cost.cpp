@@ -1,0 +1,90 @@
+// What a checkpoint costs the run: bench_checkpoint_cost CHECKPOINT FOLDER, one JSON line. Medians of 200, in
+// milliseconds:
+//   load       read the file, check it, read its tensors; checksum: the CRC32C of the whole file, which is part of that
+//   snapshot   copies of all tensors; handed_over: CheckpointWriter::save with nothing in flight. A step waits for
+//   these
+//              two alone
+//   commit     encode, write, fsync and rename, on the helper thread
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "train/checkpoint_writer.h"
+
+namespace spankey {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds(const std::function<void()>& work) {
+  const auto begin = Clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+Checkpoint copy_of(const Checkpoint& live) {
+  Checkpoint snapshot = live;
+  for (auto* tensors : {&snapshot.parameters, &snapshot.buffers, &snapshot.optimizer})
+    for (auto& tensor : *tensors) tensor.value = tensor.value.clone();
+  return snapshot;
+}
+
+void run(const std::filesystem::path& file, const std::filesystem::path& folder) {
+  constexpr int rounds = 200;
+  std::filesystem::create_directories(folder);
+  CheckpointWriter writer(folder, /*keep=*/1, /*async=*/true);
+  Checkpoint live;
+  std::vector<double> load, checksum, snapshot, handed_over, commit;
+  std::size_t size = 0;
+  for (int round = 0; round < rounds; ++round) {
+    std::vector<std::byte> bytes;
+    load.push_back(milliseconds([&] {
+      bytes = read_bytes(file);
+      live = decode_checkpoint(bytes, file.string());
+    }));
+    size = bytes.size();
+    checksum.push_back(milliseconds([&] { checked_image(bytes, file.string()); }));
+    Checkpoint copy;
+    snapshot.push_back(milliseconds([&] { copy = copy_of(live); }));
+    copy.cursor.global_step = round + 1;
+    handed_over.push_back(milliseconds([&] { writer.save(std::move(copy)); }));
+    writer.finish();
+    commit.push_back(1e3 * writer.last_seconds());
+  }
+  const double load_ms = median(load), checksum_ms = median(checksum);
+  const nlohmann::json line{{"bytes", size},
+                            {"load_ms", load_ms},
+                            {"checksum_ms", checksum_ms},
+                            {"checksum_share", checksum_ms / load_ms},
+                            {"snapshot_ms", median(snapshot)},
+                            {"handed_over_ms", median(handed_over)},
+                            {"commit_ms", median(commit)}};
+  fmt::print("{}\n", line.dump());
+}
+
+}  // namespace
+}  // namespace spankey
+
+int main(int argc, char** argv) {
+  try {
+    if (argc != 3) spankey::fail_input("usage: bench_checkpoint_cost CHECKPOINT FOLDER");
+    spankey::run(argv[1], argv[2]);
+    return 0;
+  } catch (const spankey::Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return static_cast<int>(error.code());
+  }
+}

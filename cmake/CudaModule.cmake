@@ -1,0 +1,93 @@
+# libspankey_cuda.so: everything that needs CUDA, one module that the program opens when a GPU is asked for.
+#
+# It links the wheel's CUDA libraries and none of ours: what it uses of the program it takes from the program. The light
+# install lacks most of what libtorch_cuda.so itself needs, so that the linker is told not to look into it; the module
+# compiles and links wherever nvcc is found.
+set(SPANKEY_CUDA AUTO CACHE STRING "Build the CUDA module: AUTO (where nvcc is found), ON or OFF")
+set_property(CACHE SPANKEY_CUDA PROPERTY STRINGS AUTO ON OFF)
+
+set(cuda_missing)
+if(SPANKEY_CUDA)
+  find_program(SPANKEY_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATH_SUFFIXES bin PATHS /usr/local/cuda/bin)
+  if(SPANKEY_NVCC)
+    get_filename_component(nvcc_file "${SPANKEY_NVCC}" REALPATH)
+    get_filename_component(cuda_root "${nvcc_file}/../.." ABSOLUTE)
+    file(GLOB wheel_nccl "${LibTorch_ROOT}/../nvidia/nccl")
+    find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${wheel_nccl}/include ${cuda_root}/include)
+    find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${wheel_nccl}/lib ${cuda_root}/lib64)
+    if(NOT NCCL_INCLUDE_DIR OR NOT NCCL_LIBRARY)
+      set(cuda_missing "NCCL (nccl.h and libnccl)")
+    elseif(NOT EXISTS "${LibTorch_ROOT}/lib/libtorch_cuda.so")
+      set(cuda_missing "${LibTorch_ROOT}/lib/libtorch_cuda.so")
+    endif()
+  else()
+    set(cuda_missing nvcc)
+  endif()
+  if(cuda_missing AND NOT SPANKEY_CUDA STREQUAL "AUTO")
+    message(FATAL_ERROR "SPANKEY_CUDA=${SPANKEY_CUDA}: ${cuda_missing} not found")
+  endif()
+endif()
+if(SPANKEY_CUDA AND NOT cuda_missing)
+  set(SPANKEY_HAS_CUDA ON)
+else()
+  set(SPANKEY_HAS_CUDA OFF)
+  set(cuda_because)
+  if(cuda_missing)
+    set(cuda_because ", not found: ${cuda_missing}")
+  endif()
+  message(STATUS "CUDA module: not built (SPANKEY_CUDA=${SPANKEY_CUDA}${cuda_because})")
+endif()
+
+if(SPANKEY_HAS_CUDA)
+  set(CMAKE_CUDA_COMPILER ${SPANKEY_NVCC})
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 90 CACHE STRING "GPU architectures of the CUDA module")
+  endif()
+  enable_language(CUDA)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_EXTENSIONS OFF)
+  if(CCACHE_PROGRAM AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+    set(CMAKE_CUDA_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  endif()
+  message(STATUS "CUDA module: ${SPANKEY_NVCC}, architectures ${CMAKE_CUDA_ARCHITECTURES}, NCCL ${NCCL_LIBRARY}")
+
+  add_library(spankey_cuda MODULE)
+  set_target_properties(spankey_cuda PROPERTIES
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} CUDA_RUNTIME_LIBRARY Shared UNITY_BUILD OFF)
+  target_include_directories(spankey_cuda PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
+  target_include_directories(spankey_cuda SYSTEM BEFORE PRIVATE
+    ${CMAKE_BINARY_DIR}/include-first ${LibTorch_ROOT}/include ${LibTorch_ROOT}/include/torch/csrc/api/include)
+  target_include_directories(spankey_cuda SYSTEM PRIVATE ${NCCL_INCLUDE_DIR} ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES}
+    ${RANDOM123_INCLUDE_DIR})
+  target_compile_definitions(spankey_cuda PRIVATE SPANKEY_VERSION="${PROJECT_VERSION}")
+  # -Wpedantic is impossible: the line markers that nvcc puts into its output are no ISO C++.
+  target_compile_options(spankey_cuda PRIVATE
+    $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Wshadow,-Werror,-ffp-contract=off>)
+  target_link_libraries(spankey_cuda PRIVATE spankey_options ${LibTorch_ROOT}/lib/libtorch_cuda.so
+    ${LibTorch_ROOT}/lib/libc10_cuda.so ${LibTorch_ROOT}/lib/libtorch_cpu.so ${LibTorch_ROOT}/lib/libc10.so
+    ${NCCL_LIBRARY})
+  target_link_options(spankey_cuda PRIVATE -Wl,--unresolved-symbols=ignore-all)
+  file(GLOB wheel_folders ${LibTorch_ROOT}/../nvidia/*/lib)
+  set_target_properties(spankey_cuda PROPERTIES BUILD_RPATH "$ORIGIN;${wheel_folders}"
+    INSTALL_RPATH "$ORIGIN;${LibTorch_ROOT}/lib;${wheel_folders}")
+  add_dependencies(spankey_cuda spankey_revision)
+  install(TARGETS spankey_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+
+# spankey_cuda_sources([EXACT] FILE...): files of this folder that are compiled into the module, where it is built.
+# EXACT: no fused multiply-adds, for kernels whose bits are those of the CPU.
+function(spankey_cuda_sources)
+  if(NOT SPANKEY_HAS_CUDA)
+    return()
+  endif()
+  cmake_parse_arguments(PARSE_ARGV 0 arg "EXACT" "" "")
+  foreach(source IN LISTS arg_UNPARSED_ARGUMENTS)
+    set(file ${CMAKE_CURRENT_SOURCE_DIR}/${source})
+    target_sources(spankey_cuda PRIVATE ${file})
+    if(arg_EXACT)
+      set_source_files_properties(${file} TARGET_DIRECTORY spankey_cuda PROPERTIES COMPILE_OPTIONS -fmad=false)
+    endif()
+  endforeach()
+endfunction()
+

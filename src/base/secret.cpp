@@ -1,0 +1,25 @@
+#include "base/secret.h"
+
+#include <sys/resource.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string_view>
+
+namespace spankey {
+
+bool forbid_core_dumps() {
+  const char* allowed = std::getenv("SPANKEY_ALLOW_CORE_DUMPS");
+  if (allowed != nullptr && std::string_view(allowed) == "1") return false;
+  const rlimit none{0, 0};
+  const bool no_file = setrlimit(RLIMIT_CORE, &none) == 0;
+  std::ofstream filter("/proc/self/coredump_filter");
+  return bool(filter << "0" << std::flush) && no_file;
+}
+
+void wipe(std::span<std::byte> secret) {
+  if (!secret.empty()) explicit_bzero(secret.data(), secret.size());
+}
+
+}  // namespace spankey

@@ -1,0 +1,74 @@
+#include "dist/device_graph_cuda.h"
+
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDAGuard.h>
+
+#include <optional>
+
+#include "base/error.h"
+
+namespace spankey {
+namespace {
+
+// The default stream cannot be captured.
+c10::cuda::CUDAStream capturable_stream() {
+  const auto current = c10::cuda::getCurrentCUDAStream();
+  if (current == c10::cuda::getDefaultCUDAStream())
+    fail_run("a device graph needs a current stream other than the default one: CudaModule::use_device comes first");
+  return current;
+}
+
+class CudaGraph final : public DeviceGraph {
+ public:
+  CudaGraph() : stream_(capturable_stream()) {}
+
+  void capture(const std::function<void()>& work) override {
+    const c10::cuda::CUDAStreamGuard guard(stream_);
+    graph_.reset();  // gives its memory back before the next graph takes its own
+    stream_.synchronize();
+    auto& graph = graph_.emplace();
+    // Thread-local: threads that ask for events meanwhile (NCCL's errors, checkpoints) must not spoil the capture. What
+    // autograd's threads launch is captured by its stream.
+    graph.capture_begin(/*pool=*/{0, 0}, cudaStreamCaptureModeThreadLocal);
+    try {
+      work();
+      graph.capture_end();
+    } catch (...) {
+      abandon();
+      throw;
+    }
+  }
+
+  void replay() override {
+    if (!graph_) fail_run("replay of a device graph in which nothing is recorded");
+    const c10::cuda::CUDAStreamGuard guard(stream_);
+    graph_->replay();
+  }
+
+  void use(const std::function<void()>& work) override {
+    const c10::cuda::CUDAStreamGuard guard(stream_);
+    work();
+  }
+
+ private:
+  // Ends a capture that has failed; what the end itself reports is only the same failure again.
+  void abandon() {
+    try {
+      graph_->capture_end();
+    } catch (const c10::Error&) {
+      static_cast<void>(cudaGetLastError());
+    }
+    graph_.reset();
+  }
+
+  c10::cuda::CUDAStream stream_;
+  std::optional<at::cuda::CUDAGraph> graph_;
+};
+
+}  // namespace
+
+std::unique_ptr<DeviceGraph> make_cuda_graph() {
+  return std::make_unique<CudaGraph>();
+}
+
+}  // namespace spankey

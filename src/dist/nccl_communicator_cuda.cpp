@@ -1,0 +1,307 @@
+#include "dist/nccl_communicator_cuda.h"
+
+#include <ATen/Context.h>
+#include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGraphsC10Utils.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <nccl.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "dist/pending_operations.h"
+#include "dist/shared_id.h"
+
+namespace spankey {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// A non-blocking communicator answers "in progress" to anything; settle() waits for the real answer.
+void check_nccl(ncclResult_t code, const char* expression, int rank, int line) {
+  if (code == ncclSuccess || code == ncclInProgress) return;
+  fail_run("rank {}: {} failed at {}:{}: {}", rank, expression, __FILE__, line, ncclGetErrorString(code));
+}
+
+#define SPANKEY_NCCL(rank, expression) check_nccl((expression), #expression, (rank), __LINE__)
+
+constexpr double longest_nap_seconds = 1;
+constexpr double naps_per_timeout = 20;
+constexpr std::chrono::microseconds nap_while_in_progress{20};
+constexpr std::chrono::seconds patience_with_abort{3};
+
+ncclDataType_t nccl_type(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return ncclFloat32;
+    case at::kDouble:
+      return ncclFloat64;
+    case at::kLong:
+      return ncclInt64;
+    case at::kByte:
+      return ncclUint8;
+    default:
+      fail_run("no NCCL type for {}", at::toString(tensor.scalar_type()));
+  }
+}
+
+ncclRedOp_t nccl_op(ReduceOp op) {
+  switch (op) {
+    case ReduceOp::sum:
+      return ncclSum;
+    case ReduceOp::max:
+      return ncclMax;
+    case ReduceOp::min:
+      return ncclMin;
+  }
+  fail_run("no NCCL operation for ReduceOp {}", static_cast<int>(op));
+}
+
+bool is_capturing() {
+  return c10::cuda::currentStreamCaptureStatusMayInitCtx() != c10::cuda::CaptureStatus::None;
+}
+
+std::size_t count(const at::Tensor& tensor) {
+  return static_cast<std::size_t>(tensor.numel());
+}
+
+// Sums in one order whatever NCCL would choose by size and topology. Users' own settings stand.
+void pin_algorithm() {
+  setenv("NCCL_ALGO", "Ring", /*overwrite=*/0);
+  setenv("NCCL_PROTO", "Simple", /*overwrite=*/0);
+}
+
+ncclUniqueId exchange_id(Communicator& host) {
+  const auto bytes = share_id(host, [] {
+    ncclUniqueId id;
+    SPANKEY_NCCL(0, ncclGetUniqueId(&id));
+    const auto* first = reinterpret_cast<const std::byte*>(&id);
+    return std::vector<std::byte>(first, first + sizeof id);
+  });
+  SPANKEY_CHECK_EQ(bytes.size(), sizeof(ncclUniqueId));
+  ncclUniqueId id;
+  std::memcpy(&id, bytes.data(), sizeof id);
+  return id;
+}
+
+class NcclCommunicator final : public Communicator {
+ public:
+  NcclCommunicator(std::unique_ptr<Communicator> host, int device, double timeout_seconds)
+      : Communicator({.rank = host->rank(),
+                      .size = host->size(),
+                      .local_rank = host->local_rank(),
+                      .local_size = host->local_size()}),
+        host_(std::move(host)),
+        device_(static_cast<c10::DeviceIndex>(device)),
+        timeout_seconds_(timeout_seconds),
+        stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device_)),
+        pending_(timeout_seconds) {
+    connect();
+    thread_ = std::thread([this] { watch(); });
+  }
+
+  ~NcclCommunicator() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+    if (std::uncaught_exceptions() == 0 && finalized()) {
+      ncclCommDestroy(comm_);
+    } else {
+      ncclCommAbort(comm_);  // does not wait for ranks that may be gone
+    }
+  }
+
+  bool stream_ordered() const override { return true; }
+
+  void join() override {
+    if (!last_) return;
+    last_->block(c10::cuda::getCurrentCUDAStream(device_));
+    last_.reset();  // an event of a capture means nothing outside of it
+  }
+
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    auto part = host_->split(color, key);
+    if (!part) return nullptr;
+    return std::make_unique<NcclCommunicator>(std::move(part), device_, timeout_seconds_);
+  }
+  void abort(int exit_code) override { host_->abort(exit_code); }
+  void set_place(const std::string& place) override { host_->set_place(place); }
+  void begin_step(const std::string& place) override { host_->begin_step(place); }
+
+ private:
+  void connect() {
+    if (at::globalContext().deterministicAlgorithms()) pin_algorithm();
+    const auto id = exchange_id(*host_);
+    const c10::cuda::CUDAGuard guard(device_);
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    SPANKEY_NCCL(rank(), ncclCommInitRankConfig(&comm_, size(), id, rank(), &config));
+    if (wait_for_answer() != ncclInProgress) return;
+    ncclCommAbort(comm_);
+    fail_run("rank {}: NCCL has not connected {} ranks after {} s; NCCL_DEBUG=INFO shows what it waits for", rank(),
+             size(), timeout_seconds_);
+  }
+
+  // A call of a non-blocking communicator goes on in the background. Its result, or ncclInProgress after the timeout.
+  ncclResult_t wait_for_answer() {
+    const auto limit = Clock::now() + std::chrono::duration<double>(timeout_seconds_);
+    ncclResult_t state = ncclInProgress;
+    while (true) {
+      SPANKEY_NCCL(rank(), ncclCommGetAsyncError(comm_, &state));
+      SPANKEY_NCCL(rank(), state);
+      if (state != ncclInProgress || Clock::now() > limit) return state;
+      std::this_thread::sleep_for(nap_while_in_progress);
+    }
+  }
+
+  // Nothing may be recorded behind a call before NCCL has put its work on the stream.
+  void settle(const char* name) {
+    if (wait_for_answer() == ncclInProgress)
+      fail_run("rank {}: NCCL has not started {} after {} s", rank(), name, timeout_seconds_);
+  }
+
+  // What this rank has sent has left it.
+  bool finalized() {
+    try {
+      SPANKEY_NCCL(rank(), ncclCommFinalize(comm_));
+      return wait_for_answer() == ncclSuccess;
+    } catch (const Error& error) {
+      log::warning("{}", error.what());
+      return false;
+    }
+  }
+
+  // Starts `call` behind the current stream's work so far. The allocator must not give the tensors' memory away before
+  // it is done. In a capture nothing runs: the deadline of the step, which the host watches, is the one of a replay.
+  template <class Call>
+  void start(const char* name, std::initializer_list<at::Tensor> tensors, Call&& call) {
+    const c10::cuda::CUDAGuard guard(device_);
+    const bool capturing = is_capturing();
+    at::cuda::CUDAEvent ready;
+    ready.record(c10::cuda::getCurrentCUDAStream(device_));
+    ready.block(stream_);
+    std::int64_t bytes = 0;
+    for (const auto& tensor : tensors) {
+      bytes += static_cast<std::int64_t>(tensor.nbytes());
+      if (!capturing) c10::cuda::CUDACachingAllocator::recordStream(tensor.storage().data_ptr(), stream_);
+    }
+    call();
+    settle(name);
+    last_.emplace();
+    last_->record(stream_);
+    if (capturing) return;
+    auto done = std::make_shared<at::cuda::CUDAEvent>();
+    done->record(stream_);
+    const std::lock_guard lock(mutex_);
+    pending_.add({name, bytes, [done] { return done->query(); }}, Clock::now());
+  }
+
+  void do_broadcast(at::Tensor& tensor, int root) override {
+    if (tensor.is_cpu()) return host_->broadcast(tensor, root);
+    start("broadcast", {tensor}, [&] {
+      SPANKEY_NCCL(rank(), ncclBroadcast(tensor.const_data_ptr(), tensor.mutable_data_ptr(), count(tensor),
+                                         nccl_type(tensor), root, comm_, stream_));
+    });
+    join();
+  }
+
+  void do_all_reduce(at::Tensor& tensor, ReduceOp op) override {
+    if (tensor.is_cpu()) return host_->all_reduce(tensor, op);
+    start("all_reduce", {tensor}, [&] {
+      SPANKEY_NCCL(rank(), ncclAllReduce(tensor.const_data_ptr(), tensor.mutable_data_ptr(), count(tensor),
+                                         nccl_type(tensor), nccl_op(op), comm_, stream_));
+    });
+  }
+
+  void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) override {
+    if (tensor.is_cpu()) {
+      gathered.copy_(host_->all_gather(tensor));
+      return;
+    }
+    start("all_gather", {tensor, gathered}, [&] {
+      SPANKEY_NCCL(rank(), ncclAllGather(tensor.const_data_ptr(), gathered.mutable_data_ptr(), count(tensor),
+                                         nccl_type(tensor), comm_, stream_));
+    });
+    join();
+  }
+
+  void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) override {
+    if (send.is_cpu()) return host_->exchange(send, receive, peer);
+    start("exchange", {send, receive}, [&] {
+      SPANKEY_NCCL(rank(), ncclGroupStart());
+      SPANKEY_NCCL(rank(), ncclSend(send.const_data_ptr(), count(send), nccl_type(send), peer, comm_, stream_));
+      SPANKEY_NCCL(rank(),
+                   ncclRecv(receive.mutable_data_ptr(), count(receive), nccl_type(receive), peer, comm_, stream_));
+      SPANKEY_NCCL(rank(), ncclGroupEnd());
+    });
+    join();
+  }
+
+  void do_barrier() override { host_->barrier(); }
+
+  // The watching thread: NCCL reports the failure of a peer only to those who ask, and a kernel that waits for a lost
+  // peer waits for ever.
+  void watch() {
+    const std::chrono::duration<double> nap(std::min(longest_nap_seconds, timeout_seconds_ / naps_per_timeout));
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, nap, [this] { return stop_; })) {
+      try {
+        ncclResult_t state = ncclSuccess;
+        SPANKEY_NCCL(rank(), ncclCommGetAsyncError(comm_, &state));
+        SPANKEY_NCCL(rank(), state);
+        if (const auto late = pending_.overdue(Clock::now()))
+          fail_run("rank {}: {} of {} bytes over NCCL is not done after {} s", rank(), late->name, late->bytes,
+                   timeout_seconds_);
+      } catch (const std::exception& error) {
+        end_process(error.what());
+      }
+    }
+  }
+
+  // Frees the GPU from the kernels that wait, and ends the run on every rank, whatever hangs in between.
+  [[noreturn]] void end_process(const char* sentence) {
+    constexpr int exit_code = static_cast<int>(ExitCode::run_failed);
+    log::error("{}", sentence);
+    log::flush();
+    std::thread([] {
+      std::this_thread::sleep_for(patience_with_abort);
+      std::_Exit(exit_code);
+    }).detach();
+    ncclCommAbort(comm_);
+    host_->abort(exit_code);
+    std::_Exit(exit_code);
+  }
+
+  std::unique_ptr<Communicator> host_;
+  const c10::DeviceIndex device_;
+  const double timeout_seconds_;
+  c10::cuda::CUDAStream stream_;
+  ncclComm_t comm_ = nullptr;
+  std::optional<at::cuda::CUDAEvent> last_;  // of the operations that join() has not yet waited for
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  PendingOperations pending_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_nccl_communicator(std::unique_ptr<Communicator> host, int device,
+                                                     double timeout_seconds) {
+  return std::make_unique<NcclCommunicator>(std::move(host), device, timeout_seconds);
+}
+
+}  // namespace spankey

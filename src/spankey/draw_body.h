@@ -1,0 +1,145 @@
+// The arithmetic of drawing and rescaling keys, for the CPU and the device: the same bits on both. Sums run in a fixed
+// order; no multiply-add is fused (-ffp-contract=off, -fmad=false).
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "base/philox.h"
+#include "base/portable_math.h"
+#include "config/enums.h"
+
+namespace spankey::draw_body {
+
+SPANKEY_HOST_DEVICE inline void divide_by(double sum, float* values, std::int64_t m) {
+  for (std::int64_t i = 0; i < m; ++i) values[i] = static_cast<float>(static_cast<double>(values[i]) / sum);
+}
+
+// Raw draws of a stream -- normals under `gauss` and `sphere`, otherwise uniforms -- become coefficients (alpha_law.h).
+SPANKEY_HOST_DEVICE inline void finish_alpha(AlphaLaw law, float* values, std::int64_t m) {
+  double sum = 0;
+  if (law == AlphaLaw::u11) {  // U[-1, 1), exact: multiples of 2^-23
+    for (std::int64_t i = 0; i < m; ++i) values[i] = 2.0F * values[i] - 1.0F;
+  } else if (law == AlphaLaw::sphere) {  // a Gaussian vector has no preferred direction
+    for (std::int64_t i = 0; i < m; ++i) sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+    if (sum > 0)
+      divide_by(std::sqrt(sum), values, m);
+    else
+      values[0] = 1.0F;                   // the stream's 0 has a probability, be it 2^-31
+  } else if (law == AlphaLaw::simplex) {  // Dirichlet(1, ..., 1): exponential draws over their sum
+    for (std::int64_t i = 0; i < m; ++i) {
+      values[i] = -portable::log(1.0F - values[i]);
+      sum += static_cast<double>(values[i]);
+    }
+    if (sum > 0)
+      divide_by(sum, values, m);
+    else
+      values[0] = 1.0F;
+  }
+}
+
+// One kind of random numbers of a run at one position.
+struct Source {
+  std::uint64_t seed;
+  std::uint32_t purpose;
+};
+
+// The coefficients (m) of one sample.
+SPANKEY_HOST_DEVICE inline void draw_alpha(AlphaLaw law, const Source& source, const std::int64_t* position,
+                                           std::int64_t sample, std::int64_t slot, float* out, std::int64_t m) {
+  const philox::Key key = philox::stream_key(source.seed, source.purpose, static_cast<std::uint32_t>(position[0]),
+                                             static_cast<std::uint32_t>(slot));
+  const bool normal = law == AlphaLaw::gauss || law == AlphaLaw::sphere;
+  for (std::int64_t begin = 0; begin < m; begin += 4) {
+    const philox::Words words =
+        philox::block(key, static_cast<std::uint32_t>(begin / 4), static_cast<std::uint32_t>(position[1]),
+                      static_cast<std::uint64_t>(sample));
+    float four[4];
+    if (normal) philox::normals(words, four);
+    for (int i = 0; i < 4 && begin + i < m; ++i) out[begin + i] = normal ? four[i] : philox::uniform(words.v[i]);
+  }
+  finish_alpha(law, out, m);
+}
+
+// Normals 4 block .. 4 block + 3 of the stream of sample 0, as far as there are `d`.
+SPANKEY_HOST_DEVICE inline void draw_normals(const Source& source, const std::int64_t* position, std::int64_t slot,
+                                             std::int64_t block, float* out, std::int64_t d) {
+  const philox::Key key = philox::stream_key(source.seed, source.purpose, static_cast<std::uint32_t>(position[0]),
+                                             static_cast<std::uint32_t>(slot));
+  float four[4];
+  philox::normals(philox::block(key, static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(position[1]), 0),
+                  four);
+  for (std::int64_t i = 0; i < 4 && 4 * block + i < d; ++i) out[4 * block + i] = four[i];
+}
+
+// Term i of alpha G alpha^T. g: row or column i of the symmetric G, whose elements lie `step` apart.
+template <class T>
+SPANKEY_HOST_DEVICE double gram_term(const double* g, std::int64_t step, const T* alpha, std::int64_t i,
+                                     std::int64_t m) {
+  double row = 0;
+  for (std::int64_t j = 0; j < m; ++j) row += g[j * step] * static_cast<double>(alpha[j]);
+  return static_cast<double>(alpha[i]) * row;
+}
+
+// Unbiased standard deviation from sum and sum of squares of `count` numbers.
+SPANKEY_HOST_DEVICE inline double unbiased_std(double sum, double squares, double count) {
+  if (count < 2) return 0.0;
+  const double variance = (squares - sum * sum / count) / (count - 1);
+  return variance > 0.0 ? std::sqrt(variance) : 0.0;
+}
+
+// See gram.h.
+SPANKEY_HOST_DEVICE inline double factor_to(double std, double target) {
+  return target > 0 ? target / (std + 1e-8) : 1.0;
+}
+
+// A coefficient times a factor, rounded once.
+SPANKEY_HOST_DEVICE inline float scaled(float alpha, double factor) {
+  return static_cast<float>(static_cast<double>(alpha) * factor);
+}
+
+// Sums over a key: lane l takes elements l, l + lanes, ...; then the lanes are summed in a balanced tree.
+constexpr int lanes = 256;
+
+template <class T>
+SPANKEY_HOST_DEVICE double lane_sum(const T* key, std::int64_t d, int lane) {
+  double sum = 0;
+  for (std::int64_t i = lane; i < d; i += lanes) sum += static_cast<double>(key[i]);
+  return sum;
+}
+
+// Of squared differences from `mean`.
+template <class T>
+SPANKEY_HOST_DEVICE double lane_squares(const T* key, std::int64_t d, double mean, int lane) {
+  double sum = 0;
+  for (std::int64_t i = lane; i < d; i += lanes) {
+    const double difference = static_cast<double>(key[i]) - mean;
+    sum += difference * difference;
+  }
+  return sum;
+}
+
+// One step of the tree, of half = lanes / 2, ..., 2, 1: half the lanes take in the others.
+SPANKEY_HOST_DEVICE inline void fold_lane(double* sums, int half, int lane) {
+  sums[lane] += sums[lane + half];
+}
+
+// Unbiased standard deviation of the d numbers of a key, each counted `times` times. `sum`: takes a function of the
+// lane and returns the sum over all lanes.
+template <class Sum, class T>
+SPANKEY_HOST_DEVICE double expanded_std(Sum&& sum, const T* key, std::int64_t d, std::int64_t times) {
+  const double mean = sum([=](int lane) { return lane_sum(key, d, lane); }) / static_cast<double>(d);
+  const double squares = sum([=](int lane) { return lane_squares(key, d, mean, lane); });
+  const double count = static_cast<double>(times) * static_cast<double>(d);
+  return count < 2 ? 0.0 : std::sqrt(static_cast<double>(times) * squares / (count - 1));
+}
+
+// The same, or where that is 0 the root mean square.
+template <class Sum, class T>
+SPANKEY_HOST_DEVICE double key_deviation(Sum&& sum, const T* key, std::int64_t d, std::int64_t times) {
+  const double std = expanded_std(sum, key, d, times);
+  if (std != 0.0) return std;
+  return std::sqrt(sum([=](int lane) { return lane_squares(key, d, 0.0, lane); }) / static_cast<double>(d));
+}
+
+}  // namespace spankey::draw_body

@@ -1,0 +1,52 @@
+// Keys drawn where the samples live, with no word from the host: for steps that a device takes on its own. The numbers
+// of KeyMaker, bit for bit.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "spankey/basis.h"
+#include "spankey/gram.h"
+#include "spankey/injection.h"
+#include "spankey/key_rules.h"
+
+namespace spankey {
+
+class ResidentKeys {
+ public:
+  // The option that only the host can draw, in a few words, or nothing.
+  static std::optional<std::string> why_not(const Config& config);
+
+  // For a configuration without such an option. Copies the basis to the device.
+  ResidentKeys(const Config& config, const Basis& basis, at::Device device);
+
+  // `samples` (n) int64: the whole global batch; `position` (2) int64: epoch, step within the epoch; both on the
+  // device. Valid keys of rows begin .. end-1.
+  Injection correct(const at::Tensor& samples, const at::Tensor& position, std::int64_t begin, std::int64_t end) const;
+
+  // The step's one wrong key for all rows.
+  Injection wrong(const at::Tensor& samples, const at::Tensor& position) const;
+
+ private:
+  // (slots, n, m)
+  at::Tensor alphas(const at::Tensor& samples, const at::Tensor& position) const;
+  Injection scaled(const at::Tensor& alphas, std::int64_t begin, std::int64_t end) const;
+  at::Tensor alpha_of(const at::Tensor& alphas, std::int64_t layer) const;
+  at::Tensor wrong_target(const at::Tensor& samples, const at::Tensor& position) const;
+
+  KeyConfig config_;
+  KeyRules rules_;
+  InjectionKind kind_;
+  std::uint64_t seed_;
+  Twin twin_;
+  std::vector<LayerBasis> bases_;  // on the device, as are the rest
+  std::vector<Gram> grams_;        // one for each wrong slot
+  at::Tensor target_;              // (wrong slots) float64
+};
+
+}  // namespace spankey

@@ -1,0 +1,67 @@
+// Figures of several panels: all of one size, in rows, under one legend.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace spankey {
+
+inline constexpr int figure_width = 960;  // pixels, of every figure of a report
+
+struct Panels {
+  std::size_t count = 1, columns = 1;
+  int axes_height = 250;  // pixels, of each panel
+  int left = 74;          // pixels for the labels of the vertical axis of each panel
+
+  int height() const;  // of the figure
+  // gnuplot commands that put the next plot into panel `i`.
+  std::string place(std::size_t i) const;
+  bool leftmost(std::size_t i) const { return i % columns == 0; }
+  // How long a title may be to fit above a panel.
+  std::size_t title_length() const { return 110 / columns; }
+};
+
+// As many columns as fit; lower where there are many rows.
+Panels arrange_panels(std::size_t count);
+
+// Pixels that labels of the vertical axis need, of at most so many characters.
+int room_for(const std::vector<std::string>& labels, std::size_t most);
+
+class Legend {
+ public:
+  // `style` as in gnuplot's plot: "points pt 7". A title counts once.
+  void add(std::string_view title, const std::string& style);
+  // gnuplot commands that draw it above the panels, between these shares of the width.
+  std::string draw(const Panels& panels, double from = 0.0, double to = 1.0) const;
+
+ private:
+  struct Entry {
+    std::string title, style;
+  };
+  std::vector<Entry> entries_;
+};
+
+// At most `most` (two or more) of the values, in their order: those whose scores lie evenly between the lowest and the
+// highest, both of which are among them. Chosen by their place alone, the values of an axis would come and go in step.
+template <class T, class Score>
+std::vector<T> evenly_chosen(const std::vector<T>& values, std::size_t most, const Score& score) {
+  if (values.size() <= most) return values;
+  std::vector<std::pair<double, std::size_t>> ranked;
+  for (std::size_t i = 0; i < values.size(); ++i) ranked.emplace_back(score(values[i]), i);
+  std::sort(ranked.begin(), ranked.end());
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < most; ++i) places.push_back(ranked[i * (ranked.size() - 1) / (most - 1)].second);
+  std::sort(places.begin(), places.end());
+  std::vector<T> chosen;
+  for (const auto place : places) chosen.push_back(values[place]);
+  return chosen;
+}
+
+// What a caption says about it.
+std::string choice_text(std::size_t shown, std::size_t all, std::string_view what);
+
+}  // namespace spankey

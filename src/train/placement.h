@@ -1,0 +1,38 @@
+// Where a rank computes, and over what it communicates there.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+
+#include "config/config.h"
+#include "dist/communicator.h"
+#include "dist/device_graph.h"
+
+namespace spankey {
+
+struct Placement {
+  at::Device device = at::kCPU;
+  std::string name = "cpu";  // or what the GPU calls itself
+};
+
+// Collective. The GPU that train.device and the rank's place on its machine decide on: the first GPU for the first
+// local rank, and so on; train.device = "auto" takes GPUs where every rank has one to use, and never fails for want of
+// them. The calling thread works with that GPU from here on. Error(bad_input), on all ranks, says why a GPU that was
+// asked for cannot be had, and what to change.
+Placement place(const Config& config, Communicator& host);
+
+// Collective. NCCL for tensors on the device, over `host` for all others; nullptr where `host` serves for both: on the
+// CPU, for a single rank unless dist.backend asks, and for ranks that share a GPU.
+std::unique_ptr<Communicator> make_device_communicator(const Config& config, const Placement& placement,
+                                                       Communicator& host);
+
+// What captures and replays work on the device; on the CPU a function that is called again.
+std::unique_ptr<DeviceGraph> make_graph(const Placement& placement);
+
+// `tensor` where the network is, images with their channels last in memory, as kernels of a GPU like them. On the CPU
+// the same tensor.
+at::Tensor to_device(const at::Tensor& tensor, at::Device device);
+
+}  // namespace spankey

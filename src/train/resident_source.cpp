@@ -1,0 +1,39 @@
+#include "train/resident_source.h"
+
+#include <ATen/ATen.h>
+
+#include <memory>
+
+#include "data/resident_data.h"
+#include "spankey/resident_keys.h"
+
+namespace spankey {
+
+bool wants_resident(const Experiment& experiment) {
+  const auto capture = experiment.config.train.capture;
+  return capture == Capture::on || (capture == Capture::auto_ && !experiment.placement.device.is_cpu());
+}
+
+std::optional<std::string> resident_why_not(const Experiment& experiment, const Communicator& communicator) {
+  if (communicator.size() > 1 && experiment.config.model.sync_batchnorm)
+    return "model.sync_batchnorm = true counts samples on the host";
+  return ResidentKeys::why_not(experiment.config);
+}
+
+ResidentSource make_resident_source(const Experiment& experiment, const Basis& basis) {
+  const auto& config = experiment.config;
+  const auto device = experiment.placement.device;
+  const auto data = std::make_shared<const ResidentData>(
+      *experiment.dataset, experiment.dataset->train(), config.data.augment,
+      static_cast<std::uint64_t>(config.run.seed), Purpose::augment, config.data.rotation, device);
+  const auto keys = std::make_shared<const ResidentKeys>(config, basis, device);
+  return {.assemble = [data, channels_last = !device.is_cpu()](
+                          const at::Tensor& samples,
+                          const at::Tensor& position) { return data->assemble(samples, position, channels_last); },
+          .correct = [keys](const at::Tensor& samples, const at::Tensor& position, std::int64_t begin,
+                            std::int64_t end) { return keys->correct(samples, position, begin, end); },
+          .wrong = [keys](const at::Tensor& samples,
+                          const at::Tensor& position) { return keys->wrong(samples, position); }};
+}
+
+}  // namespace spankey

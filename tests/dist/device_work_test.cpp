@@ -1,0 +1,169 @@
+// The host's part in work of a GPU: deadlines, identifiers, choice of the device, a reducer without a thread.
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "dist/cuda_module.h"
+#include "dist/pending_operations.h"
+#include "dist/rank_threads.h"
+#include "dist/shared_id.h"
+#include "dist/toy_step.h"
+#include "support/expect_error.h"
+
+namespace spankey {
+namespace {
+
+using std::chrono::seconds;
+using testing::expect_close;
+using ::testing::HasSubstr;
+using testing::run_ranks;
+using testing::toy_reference;
+using testing::toy_step;
+using testing::ToyResult;
+
+const PendingOperations::Clock::time_point start{};
+
+TEST(PendingOperations, OnlyTheOldestCanBeLate) {
+  PendingOperations pending(/*deadline_seconds=*/10);
+  bool first_done = false;
+  pending.add({"all_reduce", 64, [&] { return first_done; }}, start);
+  pending.add({"exchange", 8, [] { return false; }}, start + seconds(1));
+  EXPECT_FALSE(pending.overdue(start + seconds(10)));
+  const auto late = pending.overdue(start + seconds(11));
+  ASSERT_TRUE(late);
+  EXPECT_STREQ(late->name, "all_reduce");
+  EXPECT_EQ(late->bytes, 64);
+
+  // The stream has got on: the next one has the whole deadline for itself.
+  first_done = true;
+  EXPECT_FALSE(pending.overdue(start + seconds(12)));
+  EXPECT_EQ(pending.size(), 1U);
+  EXPECT_FALSE(pending.overdue(start + seconds(22)));
+  EXPECT_STREQ(pending.overdue(start + seconds(23)).value().name, "exchange");
+}
+
+TEST(PendingOperations, WaitingForWorkIsNotBeingLate) {
+  PendingOperations pending(10);
+  pending.add({"all_reduce", 1, [] { return true; }}, start);
+  EXPECT_FALSE(pending.overdue(start + seconds(100)));
+  EXPECT_EQ(pending.size(), 0U);
+  pending.add({"all_reduce", 1, [] { return false; }}, start + seconds(500));
+  EXPECT_FALSE(pending.overdue(start + seconds(509)));
+  EXPECT_TRUE(pending.overdue(start + seconds(511)));
+}
+
+TEST(SharedId, AllRanksHaveTheOneOfRank0) {
+  std::atomic<int> made = 0;
+  run_ranks(3, [&](Communicator& world) {
+    const auto id = share_id(world, [&] {
+      ++made;
+      return std::vector{std::byte{7}, std::byte{0}, std::byte{9}};
+    });
+    EXPECT_EQ(id, (std::vector{std::byte{7}, std::byte{0}, std::byte{9}}));
+  });
+  EXPECT_EQ(made, 1);
+}
+
+TEST(SharedId, AFailureOfRank0IsEverybodys) {
+  run_ranks(3, [&](Communicator& world) {
+    const auto fail = []() -> std::vector<std::byte> { fail_run("no interface"); };
+    EXPECT_ERROR(share_id(world, fail), ExitCode::run_failed,
+                 HasSubstr(world.rank() == 0 ? "no interface" : "rank 0 could not make"));
+  });
+}
+
+TEST(ChooseDevice, OneForEachLocalRank) {
+  EXPECT_EQ(choose_device(0, 4, 4, false), 0);
+  EXPECT_EQ(choose_device(3, 4, 8, false), 3);
+  EXPECT_EQ(choose_device(1, 2, 1, true), 0);
+  EXPECT_EQ(choose_device(5, 8, 4, true), 1);
+  EXPECT_ERROR(choose_device(0, 2, 1, false), ExitCode::bad_input, HasSubstr("2 ranks on a machine where 1 GPU is"));
+}
+
+TEST(EagerGraph, RepeatsWhatItWasGivenLast) {
+  const auto graph = make_eager_graph();
+  int first = 0, second = 0;
+  EXPECT_ERROR(graph->replay(), ExitCode::run_failed, HasSubstr("nothing is recorded"));
+  graph->use([&] { ++first; });
+  EXPECT_EQ(first, 1);
+  graph->capture([&] { ++first; });
+  EXPECT_EQ(first, 1) << "recording executes nothing";
+  graph->replay();
+  graph->replay();
+  EXPECT_EQ(first, 3);
+  graph->capture([&] { ++second; });
+  graph->replay();
+  EXPECT_EQ(first, 3);
+  EXPECT_EQ(second, 1);
+}
+
+// In-process ranks whose all_reduce comes true in join() and not before, as the contract of stream order allows.
+class LateCommunicator final : public Communicator {
+ public:
+  LateCommunicator(std::unique_ptr<Communicator> inner, bool forgetful)
+      : Communicator({inner->rank(), inner->size(), inner->local_rank(), inner->local_size()}),
+        inner_(std::move(inner)),
+        forgetful_(forgetful) {}
+
+  bool stream_ordered() const override { return true; }
+  void join() override {
+    if (forgetful_) return;
+    for (auto& [tensor, op] : waiting_) inner_->all_reduce(tensor, op);
+    waiting_.clear();
+  }
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    return std::make_unique<LateCommunicator>(inner_->split(color, key), forgetful_);
+  }
+  void abort(int exit_code) override { inner_->abort(exit_code); }
+  void set_place(const std::string& place) override { inner_->set_place(place); }
+  void begin_step(const std::string& place) override { inner_->begin_step(place); }
+
+ private:
+  void do_broadcast(at::Tensor& tensor, int root) override { inner_->broadcast(tensor, root); }
+  void do_all_reduce(at::Tensor& tensor, ReduceOp op) override { waiting_.emplace_back(tensor, op); }
+  void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) override {
+    gathered.copy_(inner_->all_gather(tensor));
+  }
+  void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) override {
+    inner_->exchange(send, receive, peer);
+  }
+  void do_barrier() override { inner_->barrier(); }
+
+  std::unique_ptr<Communicator> inner_;
+  bool forgetful_;
+  std::vector<std::pair<at::Tensor, ReduceOp>> waiting_;
+};
+
+ToyResult step_on(int ranks, Reduction reduction, bool late, bool forgetful = false) {
+  const ReducerOptions options{.reduction = reduction, .shards = 4, .bucket_bytes = 1024};
+  ToyResult result;
+  run_ranks(ranks, [&](Communicator& world) {
+    LateCommunicator wrapped(world.split(0, world.rank()), forgetful);
+    const auto mine = toy_step(late ? wrapped : world, options, /*samples=*/32, /*steps=*/2);
+    if (world.rank() == 0) result = mine;
+  });
+  return result;
+}
+
+TEST(StreamOrderedReducer, HasTheBitsOfTheThread) {
+  at::set_num_threads(1);
+  for (const auto reduction : {Reduction::fast, Reduction::elastic})
+    for (const int ranks : {1, 2, 4})
+      EXPECT_EQ(step_on(ranks, reduction, true).sha256, step_on(ranks, reduction, false).sha256)
+          << ranks << " ranks, " << to_string(reduction);
+  expect_close(step_on(2, Reduction::elastic, true), toy_reference(32));
+}
+
+// Negative control: without its join the sums are those of one rank.
+TEST(StreamOrderedReducer, IsWrongWithoutJoin) {
+  at::set_num_threads(1);
+  EXPECT_NE(step_on(2, Reduction::fast, true, /*forgetful=*/true).sha256, step_on(2, Reduction::fast, false).sha256);
+}
+
+}  // namespace
+}  // namespace spankey

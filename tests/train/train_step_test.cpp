@@ -1,0 +1,54 @@
+// The passes of a step stacked as one batch against passes one after the other, in a network with BatchNorm.
+#include "train/train_step.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "train/named_tensor.h"
+#include "train/training_parts.h"
+
+namespace spankey {
+namespace {
+
+// All parameters and buffers after a step, one after the other.
+at::Tensor after_step(const std::string& on, bool stack_passes) {
+  const auto config =
+      parse_config("", "test",
+                   {"model.name=small_resnet", "data.limit=16", "train.global_batch=16", "optim.name=sgd",
+                    "optim.lr=0.05", "deny.mode=B", "key.layers=[0, 2]", "dist.threads=1", "deny.on=" + on});
+  const auto experiment = make_experiment(config);
+  const auto self = std::move(make_thread_communicators(1)[0]);
+  TrainingParts parts(experiment, make_basis(config.key, experiment.key_dims, 42), 1, *self);
+  parts.step_parts().stack_passes = stack_passes;
+  experiment.model->train();
+  EXPECT_TRUE(parts.step(parts.load(0, 0), {}, 0.05, false).finite);
+  std::vector<at::Tensor> flat;
+  for (const auto& group : {named_parameters(*experiment.model), named_buffers(*experiment.model)})
+    for (const auto& tensor : group) flat.push_back(tensor.value.detach().flatten().to(at::kDouble));
+  return at::cat(flat);
+}
+
+double distance(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
+
+TEST(TrainStep, StackedPassesKeepTheirOwnBatchNormStatistics) {
+  const auto separate = after_step("[\"wrong\"]", false), both = after_step("[\"wrong\", \"none\"]", false);
+  EXPECT_LT(distance(after_step("[\"wrong\"]", true), separate), 1e-4);
+  EXPECT_LT(distance(after_step("[\"wrong\", \"none\"]", true), both), 1e-4);
+  EXPECT_GT(distance(separate, both), 1e-3);  // negative control: a pass more or less shows
+}
+
+// What is chosen on the CPU: the bits of networks with BatchNorm come from separate passes.
+TEST(TrainStep, OnTheCpuPassesAreStackedWhereSamplesDoNotMeet) {
+  const auto self = std::move(make_thread_communicators(1)[0]);
+  for (const auto& [model, stacked] : {std::pair("small_cnn", true), std::pair("small_resnet", false)}) {
+    const auto config = parse_config("", "test", {std::string("model.name=") + model});
+    const auto experiment = make_experiment(config);
+    TrainingParts parts(experiment, make_basis(config.key, experiment.key_dims, 42), 1, *self);
+    EXPECT_EQ(parts.step_parts().stack_passes, stacked) << model;
+  }
+}
+
+}  // namespace
+}  // namespace spankey
