@@ -111,7 +111,15 @@ class PilLoader:
         self.loader = torch.utils.data.DataLoader(Images(), batch_size=batch, shuffle=True, drop_last=True)
 
     def __iter__(self):
-        return iter(self.loader)
+        device, cpu = torch.get_default_device(), torch.device("cpu")
+        with cpu:  # images, and what is drawn for them, stay on the host until the batch is made
+            batches = iter(self.loader)
+        while True:
+            with cpu:
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield [tensor.to(device) for tensor in batch]
 
 
 class ResidentLoader:
@@ -120,8 +128,9 @@ class ResidentLoader:
     def __init__(self, images, labels, batch):
         pad = np.zeros((len(images), 30, 30), np.uint8)  # a border of zeros takes what points outside
         pad[:, 1:29, 1:29] = images
-        self.images = torch.from_numpy(pad).reshape(len(images), -1)
-        self.labels = torch.from_numpy(labels.astype(np.int64))
+        device = torch.get_default_device()
+        self.images = torch.from_numpy(pad).reshape(len(images), -1).to(device)
+        self.labels = torch.from_numpy(labels.astype(np.int64)).to(device)
         self.batch = batch
         axis = torch.arange(28, dtype=torch.float32) - 13.5
         self.y, self.x = torch.meshgrid(axis, axis, indexing="ij")
@@ -211,14 +220,21 @@ def main():
     parser.add_argument("--model", choices=["small_cnn", "mlp"], default="small_cnn")
     parser.add_argument("--data", help="folder with the MNIST IDX files (small_cnn)")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile of the model, mode max-autotune")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=60, help="timed steps (after 20 that are not)")
     parser.add_argument("--loader-steps", type=int, default=60, help="timed steps with the loader; 0: a whole epoch")
     args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: no GPU is visible to PyTorch; accepted: cpu")
+    torch.set_default_device(args.device)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     model, keys, optimizer, loader, step = build(args)
     model.train()
+    if args.compile:
+        model = torch.compile(model, mode="max-autotune")
     batches = iter(loader)
     fixed = next(batches)
     times = []
@@ -243,7 +259,8 @@ def main():
     loader_us = 1e6 * (time.perf_counter() - begin) / loaded
     samples = 60000 if args.model == "small_cnn" else 1600
     print(json.dumps({
-        "who": f"python {args.style}", "model": args.model, "batch": args.batch, "threads": args.threads, "ranks": 1,
+        "who": f"python {args.style}", "model": args.model, "batch": args.batch, "device": args.device,
+        "compile": args.compile, "threads": args.threads, "ranks": 1,
         "step_ms_median": statistics.median(times), "step_ms_min": min(times), "loader_step_ms": with_loader,
         "loader_us_per_sample": loader_us,
         "epoch_seconds": 1e-3 * with_loader * (samples // args.batch),

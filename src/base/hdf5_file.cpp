@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -287,6 +288,16 @@ Handle open_attribute(const Handle& object, const std::string& path, const std::
   return handle;
 }
 
+// What HDF5 lets an attribute hold; a header may say otherwise.
+constexpr std::size_t most_attribute_bytes = std::size_t{64} << 10;
+
+// An IEEE number, or an integer that fills 1, 2, 4 or 8 bytes.
+bool is_plain_number(const Handle& type) {
+  if (H5Tget_class(type) == H5T_FLOAT) return H5Tequal(type, H5T_IEEE_F32LE) > 0 || H5Tequal(type, H5T_IEEE_F64LE) > 0;
+  const std::size_t size = H5Tget_size(type);
+  return size <= 8 && std::has_single_bit(size) && H5Tget_precision(type) == 8 * size && H5Tget_offset(type) == 0;
+}
+
 // Reads a numeric attribute converted to `memory_type`; integers convert to double, nothing converts to integers but
 // integers and enumerations (how h5py stores a bool).
 template <class T>
@@ -303,8 +314,14 @@ std::vector<T> read_attribute(hid_t file, const std::string& path, const std::st
                std::is_floating_point_v<T> ? "a number" : "an integer");
   }
   const Handle base(kind == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type), H5Tclose);
+  // The library converts types of any width, offset and precision as the file describes them, and overruns its buffers
+  // where the description contradicts itself.
+  if (!is_plain_number(base))
+    fail_input("{}: attribute '{}' of '{}': not a number of 1 to 8 bytes", name, attribute, path);
   const hssize_t count = H5Sget_simple_extent_npoints(space);
-  std::vector<T> values(static_cast<std::size_t>(std::max<hssize_t>(count, 0)));
+  if (count < 0 || static_cast<std::size_t>(count) > most_attribute_bytes / H5Tget_size(type))
+    fail_input("{}: attribute '{}' of '{}' is damaged: {} values do not fit into 64 kB", name, attribute, path, count);
+  std::vector<T> values(static_cast<std::size_t>(count));
   if (values.empty()) return values;
   // Read in the stored width, then convert in place: an enumeration has no conversion of its own.
   std::vector<std::byte> buffer(values.size() * std::max(sizeof(T), H5Tget_size(type)));
@@ -590,8 +607,9 @@ std::string File::string_attribute(const std::string& object, const std::string&
   const Handle handle = open_attribute(owner, object, name, name_);
   const Handle type(H5Aget_type(handle), H5Tclose);
   const Handle space(H5Aget_space(handle), H5Sclose);
-  if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_npoints(space) != 1) {
-    fail_input("{}: attribute '{}' of '{}': expected one string", name_, name, object);
+  if (H5Tget_class(type) != H5T_STRING || H5Sget_simple_extent_npoints(space) != 1 ||
+      H5Tget_size(type) > most_attribute_bytes) {
+    fail_input("{}: attribute '{}' of '{}': expected one string of at most 64 kB", name_, name, object);
   }
   if (H5Tis_variable_str(type) > 0) {
     char* text = nullptr;

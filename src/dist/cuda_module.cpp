@@ -67,14 +67,8 @@ CudaModule* open_cuda_module(std::string& why_not) {
   return opened.module;
 }
 
-int choose_device(int local_rank, int local_size, int devices, bool may_share) {
+int choose_device(int local_rank, int devices) {
   SPANKEY_CHECK_OP(devices, >, 0);
-  SPANKEY_CHECK_LT(local_rank, local_size);
-  if (local_size > devices && !may_share)
-    fail_input(
-        "dist.backend = \"nccl\": {} ranks on a machine where {} GPU{} visible; accepted: as many ranks as GPUs, or "
-        "dist.backend = \"mpi\", under which ranks share a GPU",
-        local_size, devices, devices == 1 ? " is" : "s are");
   return local_rank % devices;
 }
 

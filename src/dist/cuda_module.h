@@ -5,6 +5,7 @@
 // opens it, which therefore exports its symbols; both carry the same version text.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,7 +19,8 @@ namespace spankey {
 struct CudaDevice {
   std::string name;  // "NVIDIA H100 80GB HBM3"
   std::int64_t memory_bytes = 0;
-  int major = 0, minor = 0;  // compute capability
+  int major = 0, minor = 0;             // compute capability
+  std::array<std::uint8_t, 16> uuid{};  // no other GPU in the world has it
 };
 
 class CudaModule {
@@ -52,9 +54,9 @@ class CudaModule {
 // process. nullptr where it cannot be opened or no GPU is there: `why_not` is one sentence without a full stop.
 CudaModule* open_cuda_module(std::string& why_not);
 
-// Which GPU a rank takes: the first for the first local rank, and so on; with `may_share` ranks beyond the last GPU
-// begin again with the first. Error(bad_input) says what to change. `devices` > 0.
-int choose_device(int local_rank, int local_size, int devices, bool may_share);
+// Which of the `devices` > 0 GPUs that it sees a rank takes: the first for the first local rank, and so on; ranks
+// beyond the last begin again with the first.
+int choose_device(int local_rank, int devices);
 
 namespace detail {
 // What the module exports in C linkage, under these names.

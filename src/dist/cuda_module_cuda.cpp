@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <nccl.h>
 
+#include <cstring>
+
 #include "base/error.h"
 #include "dist/cuda_module.h"
 #include "dist/device_graph_cuda.h"
@@ -31,6 +33,8 @@ class Module final : public CudaModule {
                         .memory_bytes = static_cast<std::int64_t>(properties.totalGlobalMem),
                         .major = properties.major,
                         .minor = properties.minor});
+      static_assert(sizeof properties.uuid == sizeof result.back().uuid);
+      std::memcpy(result.back().uuid.data(), &properties.uuid, sizeof properties.uuid);
     }
     return result;
   }

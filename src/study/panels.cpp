@@ -10,23 +10,25 @@ namespace spankey {
 namespace {
 
 // Pixels: legend above all panels; title above, tics and label below, gap to the right of each.
-constexpr int legend_height = 36, above = 30, below = 58, right = 18;
+constexpr int legend_height = 36, head_height = 30, foot_height = 58, right_margin = 18;
 
 }  // namespace
 
 int Panels::height() const {
   const auto rows = static_cast<int>((count + columns - 1) / columns);
-  return legend_height + rows * (above + axes_height + below);
+  return legend_height + rows * (head_height + axes_height + foot_height);
 }
 
 std::string Panels::place(std::size_t i) const {
   const double whole = height(), cell = static_cast<double>(figure_width) / static_cast<double>(columns);
   const double x = cell * static_cast<double>(i % columns);
-  const double top = legend_height + static_cast<double>(i / columns) * (above + axes_height + below) + above;
+  const double top =
+      legend_height + static_cast<double>(i / columns) * (head_height + axes_height + foot_height) + head_height;
   return fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen {:.4f}\nset bmargin at screen "
       "{:.4f}\nset title offset 0,-0.5\nset xlabel offset 0,0.4\nset ylabel offset 1.5,0",
-      (x + left) / figure_width, (x + cell - right) / figure_width, 1 - top / whole, 1 - (top + axes_height) / whole);
+      (x + left) / figure_width, (x + cell - right_margin) / figure_width, 1 - top / whole,
+      1 - (top + axes_height) / whole);
 }
 
 Panels arrange_panels(std::size_t count) {

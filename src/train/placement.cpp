@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 
+#include <algorithm>
+#include <set>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
@@ -50,14 +53,27 @@ Placement place(const Config& config, Communicator& host) {
       fail_key(config, "train.device", fmt::format("{}; accepted: cpu, auto", why_not));
   });
   if (!everywhere(!devices.empty(), host)) return {};
+  const auto index = choose_device(host.local_rank(), static_cast<int>(devices.size()));
+  const auto& mine = devices[static_cast<std::size_t>(index)];
+  // By what they are, not by how many a rank sees: a scheduler may show each rank its own GPU only.
+  auto id = at::empty({static_cast<std::int64_t>(mine.uuid.size())}, at::kByte);
+  std::copy(mine.uuid.begin(), mine.uuid.end(), id.mutable_data_ptr<std::uint8_t>());
+  const bool shared = any_equal_rows(host.all_gather(id));
   return together(host, [&] {
-    const auto index = choose_device(host.local_rank(), host.local_size(), static_cast<int>(devices.size()),
-                                     /*may_share=*/config.dist.backend != Backend::nccl);
     module->use_device(index);
     set_arithmetic(config);
-    return Placement{at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index)),
-                     devices[static_cast<std::size_t>(index)].name};
+    return Placement{at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index)), mine.name, shared};
   });
+}
+
+bool any_equal_rows(const at::Tensor& ids) {
+  const auto rows = ids.contiguous();
+  std::set<std::string_view> seen;
+  const auto width = static_cast<std::size_t>(rows.size(1));
+  const auto* bytes = reinterpret_cast<const char*>(rows.const_data_ptr<std::uint8_t>());
+  for (std::int64_t row = 0; row < rows.size(0); ++row)
+    if (!seen.emplace(bytes + static_cast<std::size_t>(row) * width, width).second) return true;
+  return false;
 }
 
 std::unique_ptr<Communicator> make_device_communicator(const Config& config, const Placement& placement,
@@ -66,11 +82,13 @@ std::unique_ptr<Communicator> make_device_communicator(const Config& config, con
   together(host, [&] {
     if (asked && !placement.device.is_cuda())
       fail_key(config, "dist.backend", "NCCL is for tensors on GPUs; accepted without one: auto, self, mpi");
+    if (asked && placement.shared)
+      fail_key(config, "dist.backend", "ranks share a GPU; accepted: mpi, or as many ranks as GPUs on every machine");
   });
   if (!placement.device.is_cuda() || (!asked && (config.dist.backend != Backend::auto_ || host.size() == 1)))
     return nullptr;
   auto& module = cuda_module();
-  if (!everywhere(host.local_size() <= static_cast<int>(module.devices().size()), host)) return nullptr;
+  if (placement.shared) return nullptr;
   return module.make_nccl(host.split(/*color=*/0, host.rank()), placement.device.index(), config.dist.timeout_seconds);
 }
 

@@ -15,6 +15,7 @@ namespace spankey {
 struct Placement {
   at::Device device = at::kCPU;
   std::string name = "cpu";  // or what the GPU calls itself
+  bool shared = false;       // some ranks of the run are on one and the same GPU
 };
 
 // Collective. The GPU that train.device and the rank's place on its machine decide on: the first GPU for the first
@@ -22,6 +23,9 @@ struct Placement {
 // them. The calling thread works with that GPU from here on. Error(bad_input), on all ranks, says why a GPU that was
 // asked for cannot be had, and what to change.
 Placement place(const Config& config, Communicator& host);
+
+// Whether two rows of `ids` (ranks, bytes) are equal.
+bool any_equal_rows(const at::Tensor& ids);
 
 // Collective. NCCL for tensors on the device, over `host` for all others; nullptr where `host` serves for both: on the
 // CPU, for a single rank unless dist.backend asks, and for ranks that share a GPU.

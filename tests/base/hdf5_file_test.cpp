@@ -1,5 +1,8 @@
 #include "base/hdf5_file.h"
 
+#include <hdf5.h>
+
+#include <array>
 #include <fstream>
 #include <limits>
 #include <thread>
@@ -206,6 +209,81 @@ TEST(Hdf5File, FlippedBytesNeverCrash) {
   }
   EXPECT_GT(errors, 0);
   EXPECT_GT(tries, 50);
+}
+
+// What no writer of ours makes: values in chunks or in another file, and links to elsewhere.
+void make_foreign_file(const std::filesystem::path& folder) {
+  const std::array<float, 4> values{1, 2, 3, 4};
+  std::ofstream(folder / "values.raw", std::ios::binary)
+      .write(reinterpret_cast<const char*>(values.data()), sizeof values);
+  h5::File other = h5::File::create();
+  write<float>(other, "secret", {4}, {5, 6, 7, 8});
+  write_durably(folder / "other.h5", other.image());
+
+  const hsize_t extent = values.size();
+  const hid_t file = H5Fcreate((folder / "foreign.h5").c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t space = H5Screate_simple(1, &extent, nullptr);
+  const auto put = [&](const char* name, hid_t creation) {
+    const hid_t dataset = H5Dcreate2(file, name, H5T_IEEE_F32LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    EXPECT_GE(H5Dwrite(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), 0) << name;
+    H5Dclose(dataset);
+  };
+  put("plain", H5P_DEFAULT);
+  const hid_t chunked = H5Pcreate(H5P_DATASET_CREATE), outside = H5Pcreate(H5P_DATASET_CREATE);
+  H5Pset_chunk(chunked, 1, &extent);
+  put("chunked", chunked);
+  H5Pset_external(outside, (folder / "values.raw").c_str(), 0, sizeof values);
+  put("outside", outside);
+  H5Lcreate_soft("/plain", file, "soft", H5P_DEFAULT, H5P_DEFAULT);
+  H5Lcreate_external((folder / "other.h5").c_str(), "/", file, "elsewhere", H5P_DEFAULT, H5P_DEFAULT);
+  H5Pclose(chunked);
+  H5Pclose(outside);
+  H5Sclose(space);
+  ASSERT_GE(H5Fclose(file), 0);
+}
+
+TEST(Hdf5File, ReadsOnlyWhatLiesInTheFileInOnePiece) {
+  const test::TemporaryFolder folder;
+  ASSERT_NO_FATAL_FAILURE(make_foreign_file(folder.path()));
+  const h5::File file = h5::File::open(folder / "foreign.h5");
+  EXPECT_THAT(file.read<float>("plain"), ElementsAre(1, 2, 3, 4));  // the control
+  for (const auto* name : {"chunked", "outside"})
+    EXPECT_ERROR(file.read<float>(name), ExitCode::bad_input, AllOf(HasSubstr(name), HasSubstr("contiguous")));
+  for (const auto* name : {"soft", "elsewhere/secret"})
+    EXPECT_ERROR(file.read<float>(name), ExitCode::bad_input, AllOf(HasSubstr(name), HasSubstr("missing or damaged")));
+  EXPECT_ERROR(file.groups("elsewhere"), ExitCode::bad_input, HasSubstr("elsewhere"));
+  EXPECT_THAT(file.datasets(), ElementsAre("chunked", "outside", "plain"));
+  EXPECT_TRUE(file.groups().empty());
+}
+
+// The library converts an attribute as its type describes itself, whatever that says.
+TEST(Hdf5File, AttributesAreNumbersOfAWholeNumberOfBytes) {
+  const test::TemporaryFolder folder;
+  const auto path = folder / "attributes.h5";
+  const hid_t file = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t space = H5Screate(H5S_SCALAR);
+  const auto put = [&](const char* name, hid_t type) {
+    const std::array<std::uint8_t, 16> bytes{5};
+    const hid_t attribute = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    EXPECT_GE(H5Awrite(attribute, type, bytes.data()), 0) << name;
+    H5Aclose(attribute);
+  };
+  put("plain", H5T_STD_I16LE);
+  const hid_t odd = H5Tcopy(H5T_STD_I32LE), narrow = H5Tcopy(H5T_STD_I32LE), wide = H5Tcopy(H5T_STD_I64LE);
+  H5Tset_size(odd, 3);
+  H5Tset_precision(narrow, 20);
+  H5Tset_size(wide, 16);
+  put("odd", odd);
+  put("narrow", narrow);
+  put("wide", wide);
+  for (const hid_t type : {odd, narrow, wide}) H5Tclose(type);
+  H5Sclose(space);
+  ASSERT_GE(H5Fclose(file), 0);
+  const h5::File opened = h5::File::open(path);
+  EXPECT_EQ(opened.int_attribute("/", "plain"), 5);  // the control
+  for (const auto* name : {"odd", "narrow", "wide"})
+    EXPECT_ERROR(opened.int_attribute("/", name), ExitCode::bad_input,
+                 AllOf(HasSubstr(name), HasSubstr("1 to 8 bytes")));
 }
 
 TEST(Hdf5File, ThreadsMayWorkOnDifferentFiles) {

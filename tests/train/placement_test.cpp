@@ -48,6 +48,15 @@ TEST(Placement, AGpuThatIsNotThereIsOneLine) {
                AllOf(HasSubstr("command line: train.device = \"cuda\": "), HasSubstr("accepted: cpu, auto")));
 }
 
+TEST(Placement, RanksOnOneGpuAreNoticed) {
+  const auto ids = [](std::vector<std::uint8_t> bytes) { return at::tensor(bytes, at::kByte).view({-1, 2}); };
+  EXPECT_FALSE(any_equal_rows(ids({0, 1, 1, 0, 1, 1})));
+  EXPECT_TRUE(any_equal_rows(ids({0, 1, 1, 0, 0, 1})));
+  const auto host = single_rank();
+  EXPECT_ERROR(make_device_communicator(config({"dist.backend=nccl"}), {at::kCUDA, "a GPU", /*shared=*/true}, *host),
+               ExitCode::bad_input, AllOf(HasSubstr("ranks share a GPU"), HasSubstr("accepted: mpi")));
+}
+
 TEST(Placement, NcclNeedsAGpu) {
   const auto host = single_rank();
   EXPECT_ERROR(make_device_communicator(config({"dist.backend=nccl"}), {}, *host), ExitCode::bad_input,
