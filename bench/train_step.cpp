@@ -5,8 +5,11 @@
 //   device, flow       the GPU's name or "cpu"; "captured", "resident" (the captured flow of a CPU), or "eager"
 //   step_ms_median, _p99, _min   of a step on a batch that lies there; captured: of steps measured in blocks of 10 and
 //                      waited for only at their end, data and keys drawn anew in each
-//   samples_per_second of the median step
-//   loader_step_ms, epoch_seconds   with the batches of an epoch made as the trainer makes them
+//   bucket_bytes       of gradients, bucket by bucket in the order in which they leave
+//   kernels_per_step   of a captured step on a GPU, else 0
+//   host_waits_per_step  how often the host waits for the GPU in a step (reading figures every so many steps not
+//   counted) samples_per_second of the median step loader_step_ms, epoch_seconds   with the batches of an epoch made as
+//   the trainer makes them
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <malloc.h>
@@ -62,6 +65,18 @@ double assembly_microseconds(const Experiment& experiment, std::int64_t batch) {
   return 1e3 * milliseconds_since(begin) / static_cast<double>(batches * batch);
 }
 
+// Bytes of gradients in each bucket of the reducer, in the order in which they leave: what bench/scaling asks for.
+std::vector<std::int64_t> bucket_bytes(const StepParts& parts) {
+  std::vector<std::int64_t> bytes;
+  for (const auto& bucket : parts.reducer.buckets()) {
+    auto& sum = bytes.emplace_back(0);
+    for (auto entry = bucket.first; entry < bucket.last; ++entry)
+      sum +=
+          parts.parameters.entries()[static_cast<std::size_t>(entry)].size * static_cast<std::int64_t>(sizeof(float));
+  }
+  return bytes;
+}
+
 // The steps of one of the trainer's two flows.
 class Stepper {
  public:
@@ -87,6 +102,16 @@ class Stepper {
     return experiment_.placement.device.is_cpu() ? "resident" : "captured";
   }
   std::int64_t steps_per_epoch() const { return parts_->steps_per_epoch(); }
+  const StepParts& parts() const { return parts_->step_parts(); }
+  std::int64_t kernels() const { return resident_ ? resident_->kernels() : 0; }
+  // Full steps without a look at their figures, for which a captured flow waits now and then only.
+  std::int64_t host_waits(std::int64_t steps) {
+    const auto waits = spankey::host_waits(experiment_.placement, [&] {
+      for (std::int64_t i = 0; i < steps; ++i) step(/*with_loader=*/false);
+    });
+    if (resident_) resident_->collect();
+    return waits;
+  }
 
   // Milliseconds of each of `steps` steps; `with_loader`: each on the batch of its place.
   std::vector<double> time(std::int64_t steps, bool with_loader) {
@@ -136,6 +161,8 @@ void run(const std::string& file, const std::vector<std::string>& overrides, std
   constexpr std::int64_t warm_up = 20;
   stepper.time(warm_up, /*with_loader=*/false);
   auto times = stepper.time(steps, /*with_loader=*/false);
+  constexpr std::int64_t counted = 10;
+  const auto waits = static_cast<double>(stepper.host_waits(counted)) / counted;
   communicator.barrier();
   const auto epoch = stepper.time(std::min(steps, stepper.steps_per_epoch()), /*with_loader=*/true);
   const double with_loader = std::accumulate(epoch.begin(), epoch.end(), 0.0) / static_cast<double>(epoch.size());
@@ -153,6 +180,9 @@ void run(const std::string& file, const std::vector<std::string>& overrides, std
                             {"step_ms_median", median},
                             {"step_ms_p99", times[std::min(times.size() - 1, times.size() * 99 / 100)]},
                             {"step_ms_min", times.front()},
+                            {"bucket_bytes", bucket_bytes(stepper.parts())},
+                            {"kernels_per_step", stepper.kernels()},
+                            {"host_waits_per_step", waits},
                             {"samples_per_second", 1e3 * static_cast<double>(config.train.global_batch) / median},
                             {"loader_step_ms", with_loader},
                             {"epoch_seconds", 1e-3 * with_loader * static_cast<double>(stepper.steps_per_epoch())},

@@ -75,6 +75,26 @@ if(SPANKEY_HAS_CUDA)
   install(TARGETS spankey_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
 
+# spankey_opens_cuda_module(TARGET): another program than `spankey` that opens the module, which takes what it needs from
+# the program that opens it: the two libraries that it uses are linked whole and exported. It is looked for beside the
+# program. LINK_LIBRARY_OVERRIDE: elsewhere in the program's libraries the two are named plainly.
+function(spankey_opens_cuda_module target)
+  target_link_libraries(${target} PRIVATE
+    $<LINK_LIBRARY:WHOLE_ARCHIVE,spankey_dist> $<LINK_LIBRARY:WHOLE_ARCHIVE,spankey_base>)
+  set_target_properties(${target} PROPERTIES ENABLE_EXPORTS ON
+    LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,spankey_dist,spankey_base")
+  if(NOT SPANKEY_HAS_CUDA)
+    return()
+  endif()
+  add_dependencies(${target} spankey_cuda)
+  get_target_property(folder ${target} RUNTIME_OUTPUT_DIRECTORY)
+  if(NOT folder STREQUAL CMAKE_RUNTIME_OUTPUT_DIRECTORY)
+    add_custom_command(TARGET ${target} POST_BUILD
+      COMMAND ${CMAKE_COMMAND} -E create_symlink $<TARGET_FILE:spankey_cuda>
+              $<TARGET_FILE_DIR:${target}>/$<TARGET_FILE_NAME:spankey_cuda>)
+  endif()
+endfunction()
+
 # spankey_cuda_sources([EXACT] FILE...): files of this folder that are compiled into the module, where it is built.
 # EXACT: no fused multiply-adds, for kernels whose bits are those of the CPU.
 function(spankey_cuda_sources)

@@ -22,4 +22,9 @@ void wipe(std::span<std::byte> secret) {
   if (!secret.empty()) explicit_bzero(secret.data(), secret.size());
 }
 
+[[gnu::noinline]] void wipe_stack() {
+  std::byte below[std::size_t{64} << 10];
+  explicit_bzero(below, sizeof below);
+}
+
 }  // namespace spankey

@@ -14,6 +14,9 @@ bool forbid_core_dumps();
 // Overwrites with zeros; the compiler cannot leave it out.
 void wipe(std::span<std::byte> secret);
 
+// Overwrites 64 KiB of the stack below the caller: what functions that have returned have left there.
+void wipe_stack();
+
 // Wipes the bytes at the end of the scope, also when an exception ends it. They must not move meanwhile.
 class WipedAtEnd {
  public:

@@ -54,9 +54,11 @@ std::string short_hex(const std::uint8_t* digest) {
 Communicator::Communicator(const Topology& topology)
     : rank_(topology.rank), size_(topology.size), local_rank_(topology.local_rank), local_size_(topology.local_size) {}
 
+// A rank on its own has it all: a tensor on a GPU then makes no way over the host, for which the host would wait.
 void Communicator::broadcast(at::Tensor& tensor, int root) {
   check_tensor(tensor);
   check_root(root, size_);
+  if (size_ == 1 && !stream_ordered()) return;
   auto copy = staged(tensor, stream_ordered());
   do_broadcast(copy, root);
   unstage(tensor, copy);
@@ -64,6 +66,7 @@ void Communicator::broadcast(at::Tensor& tensor, int root) {
 
 void Communicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
   check_tensor(tensor);
+  if (size_ == 1 && !stream_ordered()) return;
   auto copy = staged(tensor, stream_ordered());
   do_all_reduce(copy, op);
   unstage(tensor, copy);

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,9 @@ class CudaModule {
   virtual std::unique_ptr<DeviceGraph> make_graph() = 0;
   // Waits for all work of the current device.
   virtual void synchronize() = 0;
+  // Runs `work`; how often LibTorch made the host wait for the device meanwhile (a number read back, a copy that is not
+  // asynchronous), on the calling thread and in the backward passes that it started. One caller at a time.
+  virtual std::int64_t host_waits(const std::function<void()>& work) = 0;
   virtual std::string version() const = 0;  // "CUDA 13.0, NCCL 2.28.9"
 
  protected:

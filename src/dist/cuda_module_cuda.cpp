@@ -1,6 +1,7 @@
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
+#include <c10/util/Exception.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 #include <nccl.h>
@@ -15,6 +16,34 @@
 
 namespace spankey {
 namespace {
+
+// LibTorch can be told to warn before each call that waits for the device. While this lives, such warnings of the
+// calling thread are counted in place of being printed; those of autograd's threads reach it when their pass is over.
+class WaitCounter final : public c10::WarningHandler {
+ public:
+  WaitCounter() : before_(c10::WarningUtils::get_warning_handler()) {
+    c10::WarningUtils::set_warning_handler(this);
+    c10::cuda::warning_state().set_sync_debug_mode(c10::cuda::SyncDebugMode::L_WARN);
+  }
+  ~WaitCounter() override {
+    c10::cuda::warning_state().set_sync_debug_mode(c10::cuda::SyncDebugMode::L_DISABLED);
+    c10::WarningUtils::set_warning_handler(before_);
+  }
+  WaitCounter(const WaitCounter&) = delete;
+  WaitCounter& operator=(const WaitCounter&) = delete;
+
+  void process(const c10::Warning& warning) override {
+    if (warning.msg().find("synchronizing CUDA operation") != std::string::npos)
+      ++waits_;
+    else
+      before_->process(warning);
+  }
+  std::int64_t waits() const { return waits_; }
+
+ private:
+  c10::WarningHandler* before_;
+  std::int64_t waits_ = 0;
+};
 
 class Module final : public CudaModule {
  public:
@@ -53,6 +82,12 @@ class Module final : public CudaModule {
   std::unique_ptr<DeviceGraph> make_graph() override { return make_cuda_graph(); }
 
   void synchronize() override { c10::cuda::device_synchronize(); }
+
+  std::int64_t host_waits(const std::function<void()>& work) override {
+    const WaitCounter counter;
+    work();
+    return counter.waits();
+  }
 
   std::string version() const override {
     int nccl = 0;

@@ -1,6 +1,7 @@
 // Work of a device that is recorded once and then repeated without the host's part in it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -20,6 +21,8 @@ class DeviceGraph {
   virtual void replay() = 0;
   // Runs `work` as it stands, on the stream on which it would be captured.
   virtual void use(const std::function<void()>& work) = 0;
+  // Kernels of what is recorded: the host launches all of them with one call. 0: nothing is recorded, or on the CPU.
+  virtual std::int64_t kernels() const { return 0; }
 
  protected:
   DeviceGraph() = default;

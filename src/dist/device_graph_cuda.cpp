@@ -4,6 +4,7 @@
 #include <c10/cuda/CUDAGuard.h>
 
 #include <optional>
+#include <vector>
 
 #include "base/error.h"
 
@@ -18,6 +19,20 @@ c10::cuda::CUDAStream capturable_stream() {
   return current;
 }
 
+std::int64_t count_kernels(cudaGraph_t graph) {
+  std::size_t count = 0;
+  C10_CUDA_CHECK(cudaGraphGetNodes(graph, nullptr, &count));
+  std::vector<cudaGraphNode_t> nodes(count);
+  C10_CUDA_CHECK(cudaGraphGetNodes(graph, nodes.data(), &count));
+  std::int64_t kernels = 0;
+  for (const auto node : nodes) {
+    cudaGraphNodeType type{};
+    C10_CUDA_CHECK(cudaGraphNodeGetType(node, &type));
+    if (type == cudaGraphNodeTypeKernel) ++kernels;
+  }
+  return kernels;
+}
+
 class CudaGraph final : public DeviceGraph {
  public:
   CudaGraph() : stream_(capturable_stream()) {}
@@ -26,13 +41,16 @@ class CudaGraph final : public DeviceGraph {
     const c10::cuda::CUDAStreamGuard guard(stream_);
     graph_.reset();  // gives its memory back before the next graph takes its own
     stream_.synchronize();
-    auto& graph = graph_.emplace();
+    kernels_ = 0;
+    auto& graph = graph_.emplace(/*keep_graph=*/true);  // which capture_end() would throw away, uncounted
     // Thread-local: threads that ask for events meanwhile (NCCL's errors, checkpoints) must not spoil the capture. What
     // autograd's threads launch is captured by its stream.
     graph.capture_begin(/*pool=*/{0, 0}, cudaStreamCaptureModeThreadLocal);
     try {
       work();
       graph.capture_end();
+      kernels_ = count_kernels(graph.raw_cuda_graph());
+      graph.instantiate();
     } catch (...) {
       abandon();
       throw;
@@ -50,6 +68,8 @@ class CudaGraph final : public DeviceGraph {
     work();
   }
 
+  std::int64_t kernels() const override { return kernels_; }
+
  private:
   // Ends a capture that has failed; what the end itself reports is only the same failure again.
   void abandon() {
@@ -63,6 +83,7 @@ class CudaGraph final : public DeviceGraph {
 
   c10::cuda::CUDAStream stream_;
   std::optional<at::cuda::CUDAGraph> graph_;
+  std::int64_t kernels_ = 0;
 };
 
 }  // namespace

@@ -87,11 +87,12 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels) {
   running_var = register_buffer("running_var", at::ones({channels}));
 }
 
-at::Tensor BatchNorm2d::forward(const at::Tensor& x, const at::Tensor& residual, bool relu) {
-  if (!is_training())
-    return finish(at::batch_norm(x, weight, bias, running_mean, running_var, false, momentum, epsilon, false), residual,
-                  relu);
-  const NormalisedBatch batch = train(x, residual, relu);
+at::Tensor BatchNorm2d::forward(const at::Tensor& x, const at::Tensor& residual, bool relu, const Entrance& key) {
+  if (!is_training()) {
+    const at::Tensor y = at::batch_norm(x, weight, bias, running_mean, running_var, false, momentum, epsilon, false);
+    return key.apply(finish(y, residual, relu));
+  }
+  const NormalisedBatch batch = train(x, residual, relu, key);
   if (recorder_) {
     recorder_({batch.mean, batch.variance});
   } else {
@@ -101,11 +102,21 @@ at::Tensor BatchNorm2d::forward(const at::Tensor& x, const at::Tensor& residual,
   return batch.y;
 }
 
-NormalisedBatch BatchNorm2d::train(const at::Tensor& x, const at::Tensor& residual, bool relu) const {
-  if (!sum_over_ranks_) return batch_norm_act(x, weight, bias, residual, groups_, relu);
-  const at::Tensor wide = x.to(weight.scalar_type());
-  const auto outputs = SyncBatchNorm::apply(wide, weight, bias, groups_, sum_over_ranks_);
-  return {finish(outputs[0].to(x.scalar_type()), residual, relu), outputs[1], outputs[2]};
+NormalisedBatch BatchNorm2d::train(const at::Tensor& x, const at::Tensor& residual, bool relu,
+                                   const Entrance& key) const {
+  if (sum_over_ranks_) {
+    const at::Tensor wide = x.to(weight.scalar_type());
+    const auto outputs = SyncBatchNorm::apply(wide, weight, bias, groups_, sum_over_ranks_);
+    return {key.apply(finish(outputs[0].to(x.scalar_type()), residual, relu)), outputs[1], outputs[2]};
+  }
+  if (x.is_cuda()) {  // its kernels let the key in
+    const at::Tensor dense = x.contiguous(at::MemoryFormat::ChannelsLast);
+    const InjectArguments keys = key.arguments(dense);
+    if (!keys.rows.empty()) return batch_norm_act(dense, weight, bias, residual, groups_, relu, keys);
+  }
+  NormalisedBatch batch = batch_norm_act(x, weight, bias, residual, groups_, relu);
+  batch.y = key.apply(batch.y);
+  return batch;
 }
 
 void BatchNorm2d::keep_deny_statistics() {

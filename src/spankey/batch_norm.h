@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "spankey/batch_norm_op.h"
+#include "spankey/injection.h"
 
 namespace spankey {
 
@@ -28,9 +29,11 @@ class BatchNorm2d : public torch::nn::Module {
 
   // (n, C, H, W) -> the same shape. Training mode normalises with the batch's own statistics and, without a recorder,
   // updates the running ones at once; otherwise the running statistics normalise.
-  at::Tensor forward(const at::Tensor& x) { return forward(x, {}, false); }
-  // relu(forward(x) + residual), in one operator.
-  at::Tensor forward_relu(const at::Tensor& x, const at::Tensor& residual = {}) { return forward(x, residual, true); }
+  at::Tensor forward(const at::Tensor& x) { return forward(x, {}, false, {}); }
+  // key.apply(relu(forward(x) + residual)), in one operator.
+  at::Tensor forward_relu(const at::Tensor& x, const at::Tensor& residual = {}, const Entrance& key = {}) {
+    return forward(x, residual, true, key);
+  }
 
   // From here on a training batch is so many passes of equally many rows, one after the other: each is normalised with
   // its own statistics and counts as a pass of its own.
@@ -56,8 +59,8 @@ class BatchNorm2d : public torch::nn::Module {
   at::Tensor running_mean_deny, running_var_deny;  // (C) buffers, undefined without keep_deny_statistics()
 
  private:
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual, bool relu);
-  NormalisedBatch train(const at::Tensor& x, const at::Tensor& residual, bool relu) const;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual, bool relu, const Entrance& key);
+  NormalisedBatch train(const at::Tensor& x, const at::Tensor& residual, bool relu, const Entrance& key) const;
 
   std::int64_t groups_ = 1;
   Recorder recorder_;

@@ -1,5 +1,6 @@
 // spankey::inject for CUDA: float32 or bfloat16 activations, float32 keys. A thread has a few neighbouring columns of a
-// few rows, so that each number of the basis serves several rows; coefficients come through shared memory.
+// few rows, and a block the same columns of several such sets of rows, so that each number of the basis is fetched once
+// for many rows; coefficients come through shared memory.
 #include <ATen/core/Tensor.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty_like.h>
@@ -13,61 +14,59 @@
 
 #include "spankey/inject_body.h"
 #include "spankey/inject_op.h"
+#include "spankey/inject_parts.h"
 
 namespace spankey {
 namespace {
 
 constexpr int rows_at_once = 4;
 constexpr int chunk = 256;  // coefficients of a row in shared memory
-constexpr std::int64_t most_threads = 256, most_groups = 65535;
+constexpr int lines = 4;    // sets of rows in a block
+constexpr std::int64_t most_columns = 64, most_groups = 65535;
 
 // One pass of the batch: rows of the dense (rows, d) matrices h and out.
 template <class T>
 struct Part {
   const T* h;
   T* out;
-  const float* coefficients;  // (rows or 1, m), or without a basis the keys (rows or 1, d)
-  const float* basis;         // (m, d) or null
-  std::int64_t rows, d, m;
-  std::int64_t stride;  // of the rows of coefficients; 0: one row for all
-  float gamma;
+  inject_body::KeySource keys;
 };
 
-// Keys of the rows from `first` on. All threads of a block come here: they fetch the coefficients together.
-template <class T, int width>
-__device__ void form_keys(const Part<T>& p, std::int64_t first, std::int64_t column, float* alpha,
+// Keys of the rows from `first` on. All threads of a block come here: a line fetches its coefficients together.
+template <int width>
+__device__ void form_keys(const inject_body::KeySource& s, std::int64_t first, std::int64_t column, float* alpha,
                           inject_body::Keys<rows_at_once, width>& keys) {
-  for (std::int64_t q = 0; q < p.m; q += chunk) {
-    const auto count = static_cast<int>(p.m - q < chunk ? p.m - q : chunk);
+  for (std::int64_t q = 0; q < s.m; q += chunk) {
+    const auto count = static_cast<int>(s.m - q < chunk ? s.m - q : chunk);
     __syncthreads();  // the chunk before has been used
     for (int i = static_cast<int>(threadIdx.x); i < rows_at_once * count; i += static_cast<int>(blockDim.x)) {
       const std::int64_t row = first + i / count;
-      alpha[i] = row < p.rows ? p.coefficients[row * p.stride + q + i % count] : 0.0F;
+      alpha[i] = row < s.rows ? s.coefficients[row * s.stride + q + i % count] : 0.0F;
     }
     __syncthreads();
-    if (column < p.d) inject_body::add_products(alpha, count, p.basis + q * p.d + column, p.d, count, keys);
+    const float* of_rows[rows_at_once];
+    for (int r = 0; r < rows_at_once; ++r) of_rows[r] = alpha + r * count;
+    if (column < s.d) inject_body::add_products(of_rows, s.basis + q * s.d + column, s.d, count, keys);
   }
 }
 
 template <InjectMode mode, class T, int width>
-__global__ void __launch_bounds__(most_threads) inject_rows(Part<T> p) {
-  __shared__ float alpha[rows_at_once * chunk];
+__global__ void __launch_bounds__(most_columns* lines) inject_rows(Part<T> p) {
+  __shared__ float alpha[lines][rows_at_once * chunk];
+  const inject_body::KeySource& s = p.keys;
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * width;
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.y) * rows_at_once;
-  for (std::int64_t first = static_cast<std::int64_t>(blockIdx.y) * rows_at_once; first < p.rows; first += step) {
+  const std::int64_t rows_of_block = lines * rows_at_once, step = static_cast<std::int64_t>(gridDim.y) * rows_of_block;
+  for (std::int64_t of_block = blockIdx.y * rows_of_block; of_block < s.rows; of_block += step) {
+    const std::int64_t first = of_block + threadIdx.y * rows_at_once;
     inject_body::Keys<rows_at_once, width> keys = {};
-    if (p.basis) form_keys(p, first, column, alpha, keys);
-    if (column >= p.d) continue;
+    if (s.basis) form_keys(s, first, column, alpha[threadIdx.y], keys);
+    if (column >= s.d || first >= s.rows) continue;
+    if (!s.basis) keys = inject_body::keys_of<rows_at_once, width>(s, first, column);
 #pragma unroll
     for (int r = 0; r < rows_at_once; ++r) {
       const std::int64_t row = first + r;
-      if (row >= p.rows) break;
-      if (!p.basis) {
-        using Pack = inject_body::Pack<float, width>;
-        const auto key = *reinterpret_cast<const Pack*>(p.coefficients + row * p.stride + column);
-        for (int i = 0; i < width; ++i) keys.values[r][i] = key.values[i];
-      }
-      inject_body::apply_row<mode>(p.h + row * p.d + column, p.out + row * p.d + column, keys.values[r], p.gamma);
+      if (row >= s.rows) break;
+      inject_body::apply_row<mode>(p.h + row * s.d + column, p.out + row * s.d + column, keys.values[r], s.gamma);
     }
   }
 }
@@ -79,27 +78,25 @@ bool aligned(const void* pointer) {
 
 template <InjectMode mode, class T, int width>
 void launch(const Part<T>& p, cudaStream_t stream) {
-  const std::int64_t columns = (p.d + width - 1) / width;
-  const std::int64_t threads = std::min(most_threads, (columns + 31) / 32 * 32);
+  const std::int64_t columns = (p.keys.d + width - 1) / width;
+  const std::int64_t threads = std::min(most_columns, (columns + 31) / 32 * 32), rows = lines * rows_at_once;
+  const dim3 block(static_cast<unsigned>(threads), lines);
   const dim3 grid(static_cast<unsigned>((columns + threads - 1) / threads),
-                  static_cast<unsigned>(std::min(most_groups, (p.rows + rows_at_once - 1) / rows_at_once)));
-  inject_rows<mode, T, width><<<grid, static_cast<unsigned>(threads), 0, stream>>>(p);
+                  static_cast<unsigned>(std::min(most_groups, (p.keys.rows + rows - 1) / rows)));
+  inject_rows<mode, T, width><<<grid, block, 0, stream>>>(p);
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
 template <InjectMode mode, class T>
 void launch(const Part<T>& p, cudaStream_t stream) {
   constexpr int width = 16 / sizeof(T);
-  using Numbers = inject_body::Pack<T, width>;
-  using KeyNumbers = inject_body::Pack<float, width>;
-  const bool whole = p.d % width == 0 && aligned<Numbers>(p.h) && aligned<Numbers>(p.out) &&
-                     aligned<KeyNumbers>(p.basis ? p.basis : p.coefficients);
+  const bool whole = aligned<Pack<T, width>>(p.h) && aligned<Pack<T, width>>(p.out) && reads_whole_packs(p.keys, width);
   whole ? launch<mode, T, width>(p, stream) : launch<mode, T, 1>(p, stream);
 }
 
 template <class T>
-void launch(InjectMode mode, const Part<T>& p, cudaStream_t stream) {
-  switch (mode) {
+void launch_mode(const Part<T>& p, cudaStream_t stream) {
+  switch (p.keys.mode) {
     case InjectMode::add:
       return launch<InjectMode::add>(p, stream);
     case InjectMode::clamp:
@@ -111,18 +108,6 @@ void launch(InjectMode mode, const Part<T>& p, cudaStream_t stream) {
     case InjectMode::product:
       return launch<InjectMode::product>(p, stream);
   }
-}
-
-void check_part(const at::Tensor& h, const at::Tensor& coefficients, const at::Tensor& basis, std::int64_t rows,
-                std::int64_t d) {
-  const bool has_basis = basis.numel() > 0;
-  TORCH_CHECK(coefficients.dim() == 2 && coefficients.is_contiguous() && coefficients.scalar_type() == at::kFloat &&
-              coefficients.device() == h.device());
-  TORCH_CHECK(coefficients.size(0) == 1 || coefficients.size(0) == rows);
-  TORCH_CHECK(coefficients.size(1) == (has_basis ? basis.size(0) : d));
-  if (has_basis)
-    TORCH_CHECK(basis.dim() == 2 && basis.size(1) == d && basis.is_contiguous() && basis.scalar_type() == at::kFloat &&
-                basis.device() == h.device());
 }
 
 template <class T>
@@ -141,19 +126,8 @@ void inject_parts(const at::Tensor& h, at::Tensor& out, at::TensorList coefficie
       C10_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
       continue;
     }
-    check_part(h, coefficients[p], bases[p], rows[p], d);
-    const bool shared = coefficients[p].size(0) == 1;
-    launch<T>(mode,
-              {.h = from,
-               .out = to,
-               .coefficients = coefficients[p].const_data_ptr<float>(),
-               .basis = bases[p].numel() > 0 ? bases[p].const_data_ptr<float>() : nullptr,
-               .rows = rows[p],
-               .d = d,
-               .m = coefficients[p].size(1),
-               .stride = shared ? 0 : coefficients[p].size(1),
-               .gamma = static_cast<float>(effective_gamma(mode, gamma))},
-              stream);
+    const auto keys = key_source(coefficients[p], bases[p], rows[p], d, gamma, mode, h.device());
+    launch_mode<T>({.h = from, .out = to, .keys = keys}, stream);
   }
   TORCH_CHECK(first == h.size(0));
 }

@@ -42,4 +42,16 @@ inline double effective_gamma(InjectMode mode, double gamma) {
 at::Tensor inject(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
                   double gamma, InjectMode mode);
 
+// The arguments of inject() besides h; no parts: no key anywhere.
+struct InjectArguments {
+  std::vector<at::Tensor> coefficients = {}, bases = {};
+  std::vector<std::int64_t> rows = {};
+  double gamma = 0.0;
+  InjectMode mode = InjectMode::add;
+};
+
+inline at::Tensor inject(const at::Tensor& h, const InjectArguments& keys) {
+  return inject(h, keys.coefficients, keys.bases, keys.rows, keys.gamma, keys.mode);
+}
+
 }  // namespace spankey

@@ -112,26 +112,39 @@ at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const 
   if (!keyed_at(point)) return h;
   // Keys are formed and enter in float32 at least, whatever the precision of the network.
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  const bool half = h.scalar_type() == at::kBFloat16;
-  if (half && !h.is_cuda()) return apply_keys(point, h.to(at::kFloat)).to(at::kBFloat16);
+  if (h.scalar_type() == at::kBFloat16 && !h.is_cuda()) return apply_keys(point, h.to(at::kFloat)).to(at::kBFloat16);
   const at::Tensor dense = h.contiguous(h.suggest_memory_format());
-  const auto options = half ? h.options().dtype(at::kFloat) : h.options();  // of the keys
-  std::vector<at::Tensor> coefficients, bases;
-  std::vector<std::int64_t> rows;
+  return inject(dense, arguments(point, dense));
+}
+
+InjectArguments Injection::arguments(std::int64_t point, const at::Tensor& dense) const {
+  const bool half = dense.scalar_type() == at::kBFloat16;
+  const auto options = half ? dense.options().dtype(at::kFloat) : dense.options();  // of the keys
+  InjectArguments result{.gamma = kind_.gamma, .mode = mode_of(kind_)};
   for (const Part& part : parts_) {
     const Slot* slot = find(part, point);
-    rows.push_back(part.rows < 0 ? h.size(0) : part.rows);
-    bases.push_back(at::empty({0}, options));
+    result.rows.push_back(part.rows < 0 ? dense.size(0) : part.rows);
+    result.bases.push_back(at::empty({0}, options));
     if (!slot) {
-      coefficients.push_back(at::empty({0}, options));
+      result.coefficients.push_back(at::empty({0}, options));
     } else if (slot->basis.empty() || slot->coefficients.requires_grad()) {
-      coefficients.push_back(in_memory_order(whole_key(*slot).to(options), dense).contiguous());
+      result.coefficients.push_back(in_memory_order(whole_key(*slot).to(options), dense).contiguous());
     } else {
-      coefficients.push_back(slot->coefficients.to(options).contiguous());
-      bases.back() = slot->basis[0].matching(dense);
+      result.coefficients.push_back(slot->coefficients.to(options).contiguous());
+      result.bases.back() = slot->basis[0].matching(dense);
     }
   }
-  return inject(dense, coefficients, bases, rows, kind_.gamma, mode_of(kind_));
+  return result;
+}
+
+at::Tensor Entrance::apply(const at::Tensor& h) const {
+  return injection ? injection->apply(point, h) : h;
+}
+
+InjectArguments Entrance::arguments(const at::Tensor& h) const {
+  if (!injection || injection->observer_ || !injection->keyed_at(point)) return {};
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
+  return injection->arguments(point, h);
 }
 
 }  // namespace spankey

@@ -13,8 +13,11 @@
 
 #include "config/enums.h"
 #include "spankey/basis.h"
+#include "spankey/inject_op.h"
 
 namespace spankey {
+
+class Injection;
 
 // A place in a network where a key may enter; `shape` of one sample's activation, (C, H, W) or (D).
 struct InjectionPoint {
@@ -27,6 +30,17 @@ struct InjectionKind {
   Inject inject = Inject::mul;
   double gamma = 0.5;
   Multiplier multiplier = Multiplier::clamp;
+};
+
+// One injection point of a forward pass, for a layer that may let the key in itself. `injection` may be null: no key.
+struct Entrance {
+  const Injection* injection = nullptr;
+  std::int64_t point = 0;
+
+  at::Tensor apply(const at::Tensor& h) const;
+  // The keys for an activation of h's shape, type and memory, where h' may be formed by another operator than inject();
+  // no parts where there is no key, and none where an observer wants to see h.
+  InjectArguments arguments(const at::Tensor& h) const;
 };
 
 // The keys of one forward pass: what a network asks at each of its injection points. Cheap to copy.
@@ -55,6 +69,8 @@ class Injection {
   // `h`: (rows, ...) activation at injection point `point`; returned as it is where that point carries no key.
   at::Tensor apply(std::int64_t point, const at::Tensor& h) const;
 
+  Entrance at(std::int64_t point) const { return {this, point}; }
+
   // The keys at injection point `point` of a single pass, formed: (n or 1, d_l) in (C, H, W) order; undefined where it
   // carries none.
   at::Tensor keys_at(std::int64_t point) const;
@@ -63,6 +79,7 @@ class Injection {
   bool acts_at(std::int64_t point) const { return observer_ || keyed_at(point); }
 
  private:
+  friend struct Entrance;
   struct Slot {
     std::int64_t point;
     at::Tensor coefficients;        // (n or 1, m) with a basis, (n or 1, d) without
@@ -76,6 +93,7 @@ class Injection {
   bool keyed_at(std::int64_t point) const;
   static at::Tensor whole_key(const Slot& slot);  // (n or 1, d)
   at::Tensor apply_keys(std::int64_t point, const at::Tensor& h) const;
+  InjectArguments arguments(std::int64_t point, const at::Tensor& dense) const;
 
   InjectionKind kind_;
   std::vector<Part> parts_;

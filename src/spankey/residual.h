@@ -22,7 +22,9 @@ class ConvNorm : public torch::nn::Module {
  public:
   ConvNorm(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1);
   at::Tensor forward(const at::Tensor& x) { return norm_->forward(conv_->forward(x)); }
-  at::Tensor forward_relu(const at::Tensor& x) { return norm_->forward_relu(conv_->forward(x)); }
+  at::Tensor forward_relu(const at::Tensor& x, const Entrance& key) {
+    return norm_->forward_relu(conv_->forward(x), {}, key);
+  }
 
  private:
   torch::nn::Conv2d conv_{nullptr};
@@ -30,11 +32,11 @@ class ConvNorm : public torch::nn::Module {
 };
 
 // relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)); the shortcut is a 1 x 1 convolution with BatchNorm where the
-// block changes the shape.
+// block changes the shape. `key` enters the result.
 class BasicBlock : public torch::nn::Module {
  public:
   BasicBlock(std::int64_t in, std::int64_t out, std::int64_t stride, const std::string& shortcut_name);
-  at::Tensor forward(const at::Tensor& x);  // (n, in, H, W) -> (n, out, H/stride, W/stride)
+  at::Tensor forward(const at::Tensor& x, const Entrance& key);  // (n, in, H, W) -> (n, out, H/stride, W/stride)
 
  private:
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
@@ -42,12 +44,12 @@ class BasicBlock : public torch::nn::Module {
   std::shared_ptr<ConvNorm> shortcut_;
 };
 
-// Blocks "0", "1", ... of which the first changes the shape.
+// Blocks "0", "1", ... of which the first changes the shape. `key` enters the result of the last.
 class ResidualStage : public torch::nn::Module {
  public:
   ResidualStage(std::int64_t in, std::int64_t out, std::int64_t stride, std::int64_t blocks,
                 const std::string& shortcut_name);
-  at::Tensor forward(at::Tensor x);
+  at::Tensor forward(at::Tensor x, const Entrance& key = {});
 
  private:
   std::vector<std::shared_ptr<BasicBlock>> blocks_;

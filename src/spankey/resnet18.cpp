@@ -48,10 +48,10 @@ class Resnet18 : public Model {
  private:
   Output compute(const at::Tensor& x, const Injection& injection) override {
     const at::Tensor input = injection.apply(0, x).contiguous(at::MemoryFormat::ChannelsLast);
-    at::Tensor h = injection.apply(1, bn1_->forward_relu(conv1_->forward(input)));
-    h = injection.apply(2, layers_[1]->forward(layers_[0]->forward(h)));
-    h = injection.apply(3, layers_[2]->forward(h));
-    h = injection.apply(4, layers_[3]->forward(h));
+    at::Tensor h = bn1_->forward_relu(conv1_->forward(input), {}, injection.at(1));
+    h = layers_[1]->forward(layers_[0]->forward(h), injection.at(2));
+    h = layers_[2]->forward(h, injection.at(3));
+    h = layers_[3]->forward(h, injection.at(4));
     return classifier_.forward(h.mean({2, 3}));
   }
 

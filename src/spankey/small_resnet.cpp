@@ -33,9 +33,9 @@ class SmallResnet : public Model {
  private:
   Output compute(const at::Tensor& x, const Injection& injection) override {
     const at::Tensor input = injection.apply(0, x).contiguous(at::MemoryFormat::ChannelsLast);
-    at::Tensor h = injection.apply(1, stem_->forward_relu(input));
-    h = injection.apply(2, layer2_->forward(layer1_->forward(h)));
-    h = injection.apply(3, layer3_->forward(h));
+    at::Tensor h = stem_->forward_relu(input, injection.at(1));
+    h = layer2_->forward(layer1_->forward(h), injection.at(2));
+    h = layer3_->forward(h, injection.at(3));
     return classifier_.forward(h.mean({2, 3}));
   }
 

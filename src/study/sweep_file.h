@@ -3,10 +3,14 @@
 //   [sweep]
 //   base = "../mnist_mode_b.toml"  # relative to this file
 //   name = "ablation"              # default: the stem of this file
-//   store = "runs/store"           # where trials live, shared by sweeps; relative to the current folder; default
-//   D/trials seeds = [42, 43, 44]           # values of run.seed; varies slowest [set]                          # the
-//   same in every trial "data.file" = "mnist.h5" [axes]                         # one dimension a key "key.m" = [4, 8,
-//   16] "optim.lr" = {from = 1e-4, to = 1e-2, steps = 5, scale = "log"}  # both ends included; two integers: rounded
+//   store = "runs/store"           # where trials live, shared by sweeps; relative to the current folder
+//                                  # (default: D/trials, D being the sweep's folder)
+//   seeds = [42, 43, 44]           # values of run.seed; varies slowest
+//   [set]                          # the same in every trial
+//   "data.file" = "mnist.h5"
+//   [axes]                         # one dimension a key
+//   "key.m" = [4, 8, 16]
+//   "optim.lr" = {from = 1e-4, to = 1e-2, steps = 5, scale = "log"}  # both ends included; two integers: rounded
 //   [[linked]]                     # one dimension: keys that vary together
 //   "key.gamma" = [0.5, 1.0]
 //   "key.target_std" = [0.5, 0.25]

@@ -31,6 +31,9 @@ class CapturedWork {
   // Outside of the graph, on its stream: work that differs now and then (the last partial batch, an upload).
   void run_beside(const std::function<void()>& work) { graph_->use(work); }
 
+  // DeviceGraph::kernels().
+  std::int64_t kernels() const { return graph_->kernels(); }
+
  private:
   std::unique_ptr<DeviceGraph> graph_;
   Constants constants_;

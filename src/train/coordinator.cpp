@@ -4,6 +4,8 @@
 #include <fmt/ranges.h>
 #include <sodium.h>
 
+#include <span>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hdf5_file.h"
@@ -15,13 +17,20 @@
 namespace spankey {
 namespace {
 
-std::uint64_t basis_seed(const Config& config) {
-  if (config.key.private_) {
-    std::uint64_t seed = 0;
-    randombytes_buf(&seed, sizeof seed);
-    return seed;
-  }
-  return key_seed(config.key, static_cast<std::uint64_t>(config.run.seed));
+// From a seed that is kept nowhere: not where it was drawn, nor in the streams that came of it.
+Basis private_basis(const Experiment& experiment) {
+  std::uint64_t seed = 0;
+  const WipedAtEnd wiped(std::as_writable_bytes(std::span(&seed, 1)));
+  randombytes_buf(&seed, sizeof seed);
+  auto basis = make_basis(experiment.config.key, experiment.key_dims, seed);
+  wipe_stack();
+  return basis;
+}
+
+Basis new_basis(const Experiment& experiment) {
+  const auto& config = experiment.config;
+  if (config.key.private_) return private_basis(experiment);
+  return make_basis(config.key, experiment.key_dims, key_seed(config.key, static_cast<std::uint64_t>(config.run.seed)));
 }
 
 Basis load_or_make(const Experiment& experiment, const RunDirectory& directory, const std::string& expected_digest) {
@@ -34,7 +43,7 @@ Basis load_or_make(const Experiment& experiment, const RunDirectory& directory, 
     if (config.key.private_ && !expected_digest.empty())
       fail_input("{} is missing: a private basis cannot be made again, and without it this run cannot go on",
                  path.string());
-    basis = make_basis(config.key, experiment.key_dims, basis_seed(config));
+    basis = new_basis(experiment);
     save_basis(basis, path);
   }
   const auto digest = to_hex(basis_digest(basis));

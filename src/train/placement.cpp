@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,8 @@ bool everywhere(bool here, Communicator& communicator) {
 void set_arithmetic(const Config& config) {
   auto& context = at::globalContext();
   const bool exact = config.dist.reduction == Reduction::elastic;
+  // What cuBLAS needs to repeat its bits. LibTorch reads it when it first calls cuBLAS.
+  if (exact) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   context.setAllowTF32CuBLAS(false);
   context.setAllowTF32CuDNN(false);
   context.setDeterministicCuDNN(exact);
@@ -47,7 +50,6 @@ Placement place(const Config& config, Communicator& host) {
   std::string why_not;
   auto* module = open_cuda_module(why_not);
   const auto devices = module ? module->devices() : std::vector<CudaDevice>();
-  if (module && devices.empty()) why_not = "no GPU is visible to this process";
   together(host, [&] {
     if (config.train.device == Device::cuda && devices.empty())
       fail_key(config, "train.device", fmt::format("{}; accepted: cpu, auto", why_not));
@@ -94,6 +96,12 @@ std::unique_ptr<Communicator> make_device_communicator(const Config& config, con
 
 std::unique_ptr<DeviceGraph> make_graph(const Placement& placement) {
   return placement.device.is_cuda() ? cuda_module().make_graph() : make_eager_graph();
+}
+
+std::int64_t host_waits(const Placement& placement, const std::function<void()>& work) {
+  if (placement.device.is_cuda()) return cuda_module().host_waits(work);
+  work();
+  return 0;
 }
 
 at::Tensor to_device(const at::Tensor& tensor, at::Device device) {

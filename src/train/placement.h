@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -34,6 +36,9 @@ std::unique_ptr<Communicator> make_device_communicator(const Config& config, con
 
 // What captures and replays work on the device; on the CPU a function that is called again.
 std::unique_ptr<DeviceGraph> make_graph(const Placement& placement);
+
+// Runs `work`; how often the host waited for the device meanwhile (CudaModule::host_waits). 0 on the CPU.
+std::int64_t host_waits(const Placement& placement, const std::function<void()>& work);
 
 // `tensor` where the network is, images with their channels last in memory, as kernels of a GPU like them. On the CPU
 // the same tensor.

@@ -16,7 +16,9 @@ bool wants_resident(const Experiment& experiment) {
 
 std::optional<std::string> resident_why_not(const Experiment& experiment, const Communicator& communicator) {
   if (communicator.size() > 1 && experiment.config.model.sync_batchnorm)
-    return "model.sync_batchnorm = true counts samples on the host";
+    return "model.sync_batchnorm = true communicates inside of the network";
+  if (communicator.size() > 1 && !experiment.placement.device.is_cpu() && !communicator.stream_ordered())
+    return "gradients travel through the host's memory (ranks share a GPU, or dist.backend = \"mpi\")";
   return ResidentKeys::why_not(experiment.config);
 }
 

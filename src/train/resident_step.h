@@ -49,6 +49,9 @@ class ResidentStep {
   // here: the weights are spoilt from that step on, and must not be saved.
   std::vector<StepFigures> collect();
 
+  // Kernels of the captured step; 0 before it is captured, and on the CPU.
+  std::int64_t kernels() const { return work_.kernels(); }
+
  private:
   void move_to(const Cursor& cursor);
   void take(std::int64_t samples, double weight);

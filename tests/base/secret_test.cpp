@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <fstream>
 #include <stdexcept>
@@ -53,6 +55,32 @@ TEST(Secret, IsWipedAtTheEndAlsoOfAnException) {
       },
       std::runtime_error);
   EXPECT_EQ(std::count(secret.begin(), secret.end(), std::byte{0}), 1000);
+}
+
+constexpr std::size_t secrets = 2000;
+
+[[gnu::noinline]] void work_with_secrets() {
+  [[maybe_unused]] volatile std::uint64_t values[secrets];
+  for (std::size_t i = 0; i < secrets; ++i) values[i] = 0x9e3779b97f4a7c15;
+}
+
+// How many of them lie in the 32 KiB below.
+[[gnu::noinline]] std::ptrdiff_t secrets_on_stack() {
+  std::vector<std::uint64_t> below(4096);
+  const auto end = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
+  std::ifstream memory("/proc/self/mem", std::ios::binary);
+  memory.seekg(static_cast<std::streamoff>(end / 8 * 8 - below.size() * 8));
+  memory.read(reinterpret_cast<char*>(below.data()), static_cast<std::streamsize>(below.size() * 8));
+  EXPECT_TRUE(memory);
+  return std::count(below.begin(), below.end(), 0x9e3779b97f4a7c15);
+}
+
+TEST(Secret, TheStackIsWiped) {
+  work_with_secrets();
+  EXPECT_GT(secrets_on_stack(), 100);  // the control
+  work_with_secrets();
+  wipe_stack();
+  EXPECT_EQ(secrets_on_stack(), 0);
 }
 
 }  // namespace

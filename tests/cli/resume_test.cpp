@@ -6,6 +6,7 @@
 #include <sstream>
 #include <thread>
 
+#include "faults/budget.h"
 #include "small_run.h"
 
 namespace spankey::test {
@@ -55,7 +56,7 @@ TEST_F(Resume, EndsWithTheBitsOfAnUndisturbedRunAfterKills) {
   expect_success(train(2, "undisturbed"));
   const int kills = kill_until_done(
       "killed", [&](int) { return train(2, "killed"); }, 6);
-  std::printf("kills performed: %d\n", kills);
+  report("R1", "kills of a run of two ranks", kills);
   EXPECT_GT(kills, 0);
   EXPECT_EQ(result("killed")["weights_sha256"], result("undisturbed")["weights_sha256"]);
   EXPECT_EQ(tensors("killed"), tensors("undisturbed"));
@@ -72,11 +73,13 @@ TEST_F(Resume, WithoutMpirun) {
   EXPECT_EQ(tensors("killed"), tensors("undisturbed"));
 }
 
-// The negative control: a cursor that is off by one leads to other weights.
+// The mutant: another order of samples leads to other weights.
 TEST_F(Resume, AnotherOrderOfSamplesIsSeen) {
   expect_success(train(1, "one"));
   expect_success(train(1, "other", {"run.seed=43"}));
-  EXPECT_NE(result("one")["weights_sha256"], result("other")["weights_sha256"]);
+  const bool caught = result("one")["weights_sha256"] != result("other")["weights_sha256"];
+  EXPECT_TRUE(caught);
+  report_mutants("R1", "a seed that is off by one", caught, 1);
 }
 
 TEST_F(Resume, ElasticGoesOnWithOtherNumbersOfRanks) {
@@ -85,7 +88,7 @@ TEST_F(Resume, ElasticGoesOnWithOtherNumbersOfRanks) {
   const int ranks[] = {4, 2, 1, 4, 2, 1};
   const int kills = kill_until_done(
       "killed", [&](int attempt) { return train(ranks[attempt % 6], "killed", elastic); }, 4);
-  std::printf("kills performed: %d\n", kills);
+  report("R3", "kills between which the number of ranks changes: 4, 2, 1, 4", kills);
   EXPECT_GT(kills, 0);
   EXPECT_EQ(result("killed")["weights_sha256"], result("undisturbed")["weights_sha256"]);
   EXPECT_EQ(tensors("killed"), tensors("undisturbed"));
@@ -100,6 +103,31 @@ TEST_F(Resume, AStopSignalCommitsACheckpointAndAsksToBeQueuedAgain) {
   ASSERT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
   expect_success(train(1, "stopped"));
   EXPECT_EQ(tensors("stopped"), tensors("undisturbed"));
+}
+
+// Stops by itself 20 s before the job's end (or three saves, where they take longer): the batch system kills then. The
+// mutant knows of no end.
+TEST_F(Resume, TheEndOfTheJobIsSeenInTime) {
+  using Clock = std::chrono::system_clock;
+  const auto job = [&](const std::string& run, const std::string& variable) {
+    const auto end = Clock::now() + std::chrono::seconds(23);
+    std::vector<std::string> command{"env", variable + "=" + std::to_string(Clock::to_time_t(end))};
+    const auto words = train(1, run, {"train.epochs=100000"});
+    command.insert(command.end(), words.begin(), words.end());
+    Child child(command, folder.path());
+    while (child.running() && Clock::now() < end - std::chrono::seconds(14))
+      std::this_thread::sleep_for(milliseconds(10));
+    const bool in_time = !child.running();
+    child.kill_tree();
+    return in_time ? child.wait().exit_code : 128 + SIGKILL;
+  };
+  EXPECT_EQ(job("timed", "SLURM_JOB_END_TIME"), 75);
+  EXPECT_GT(newest_step("timed"), 0);
+  EXPECT_FALSE(std::filesystem::exists(folder / "timed/lease"));
+  report("R10", "stops before the end of the job, by the clock alone", HasFailure() ? 0 : 1, 1);
+  const bool caught = job("blind", "NO_JOB_END_TIME") == 128 + SIGKILL;
+  EXPECT_TRUE(caught);
+  report_mutants("R10", "a run that knows no end of its job", caught, 1);
 }
 
 TEST_F(Resume, AStopFileStopsAllRanksAndGoes) {

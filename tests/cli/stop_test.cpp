@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "faults/budget.h"
 #include "small_run.h"
 
 namespace spankey::test {
@@ -48,6 +49,7 @@ const std::vector<std::string> long_run{"train.epochs=1000"}, longer_run{"train.
 
 TEST_F(Stop, ASignalToAnySingleRankStopsAll) {
   const std::pair<std::size_t, int> cases[] = {{0, SIGTERM}, {1, SIGUSR2}, {1, SIGINT}};
+  int stopped = 0;
   for (const auto& [rank, signal] : cases) {
     const auto run = "signal-" + std::to_string(signal);
     auto& child = start(train(2, run, long_run), run);
@@ -56,7 +58,9 @@ TEST_F(Stop, ASignalToAnySingleRankStopsAll) {
     kill(pids[rank], signal);
     const auto outcome = child.wait();
     EXPECT_EQ(outcome.exit_code, 75) << "signal " << signal << " to rank " << rank << outcome.out << outcome.err;
+    stopped += outcome.exit_code == 75;
   }
+  report("R8", "signals to a single rank that stopped all with a checkpoint", stopped, std::size(cases));
 }
 
 TEST_F(Stop, MoreSignalsDuringTheSaveDoNotSpoilIt) {
@@ -74,6 +78,7 @@ TEST_F(Stop, MoreSignalsDuringTheSaveDoNotSpoilIt) {
   expect_success(train(2, "stopped", longer_run));
   EXPECT_EQ(tensors("stopped"), tensors("undisturbed"));
   EXPECT_EQ(metrics("stopped"), metrics("undisturbed"));
+  report("R8", "signals during one save, without harm", HasFailure() ? 0 : signals);
 }
 
 TEST_F(Stop, ContIsIgnored) {
@@ -87,7 +92,7 @@ TEST_F(Stop, ContIsIgnored) {
   EXPECT_GT(signals, 1);
 }
 
-// mpirun alone would kill the ranks within seconds; the program in launch/ asks them to stop.
+// The program in launch/ asks the ranks to stop. The mutant: mpirun alone kills them within seconds.
 TEST_F(Stop, TermToLaunchTrainCommitsACheckpoint) {
   auto& child = start({"env", "SPANKEY=" + program(), source("launch/train"), "2", "small.toml", "--run-dir", "stopped",
                        "train.epochs=1000"},
@@ -96,6 +101,12 @@ TEST_F(Stop, TermToLaunchTrainCommitsACheckpoint) {
   const auto outcome = child.wait();
   EXPECT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
   EXPECT_FALSE(std::filesystem::exists(folder / "stopped/lease"));
+
+  auto& alone = start(train(2, "killed", long_run), "killed");
+  alone.signal(SIGTERM);
+  const bool caught = alone.wait().exit_code != 75;
+  EXPECT_TRUE(caught);
+  report_mutants("R8", "mpirun without launch/train", caught, 1);
 }
 
 }  // namespace

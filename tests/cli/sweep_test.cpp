@@ -8,6 +8,7 @@
 #include <map>
 #include <thread>
 
+#include "faults/budget.h"
 #include "small_run.h"
 
 namespace spankey::test {
@@ -122,6 +123,7 @@ TEST_F(Sweep, KilledAtAnyTimeItIsResumedToTheSameWeights) {
   expect_success(sweep("resume", "killed", {"--jobs", "2"}));
   expect_finished("killed", 4);
   EXPECT_EQ(weights("killed"), weights("undisturbed"));
+  report("R15", "kills of the driver of a sweep of the real program", kills);
 }
 
 // A trial's hash is of what is trained: names however they are spelled, and the vanilla twin without its deny loss.
@@ -196,6 +198,7 @@ base = "small.toml"
     const auto text = run({program(), "sweep", "status", "--dir", directory}, folder.path()).out;
     EXPECT_THAT(text, AllOf(HasSubstr("not finite"), HasSubstr("key.m"), HasSubstr("output.log"))) << directory;
   }
+  report("R16", "failed trials that stopped no other, listed with their logs", HasFailure() ? 0 : 6, 6);
 }
 
 TEST_F(Sweep, ADamagedLedgerEntryIsRedoneAndKeptAside) {

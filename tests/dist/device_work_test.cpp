@@ -158,6 +158,32 @@ TEST(StreamOrderedReducer, HasTheBitsOfTheThread) {
   expect_close(step_on(2, Reduction::elastic, true), toy_reference(32));
 }
 
+// Every way over the back end, where a tensor on a GPU would be copied to the host, is an error.
+class SilentCommunicator final : public Communicator {
+ public:
+  SilentCommunicator() : Communicator({0, 1, 0, 1}) {}
+  std::unique_ptr<Communicator> split(int, int) override { return std::make_unique<SilentCommunicator>(); }
+  void abort(int) override { std::abort(); }
+  void set_place(const std::string&) override {}
+  void begin_step(const std::string&) override {}
+
+ private:
+  void do_broadcast(at::Tensor&, int) override { fail_run("broadcast"); }
+  void do_all_reduce(at::Tensor&, ReduceOp) override { fail_run("all_reduce"); }
+  void do_all_gather(const at::Tensor&, at::Tensor&) override { fail_run("all_gather"); }
+  void do_exchange(const at::Tensor&, at::Tensor&, int) override { fail_run("exchange"); }
+  void do_barrier() override { fail_run("barrier"); }
+};
+
+TEST(OneRank, TakesAStepWithoutCommunicating) {
+  at::set_num_threads(1);
+  SilentCommunicator alone;
+  for (const auto reduction : {Reduction::fast, Reduction::elastic}) {
+    const ReducerOptions options{.reduction = reduction, .shards = 4, .bucket_bytes = 1024};
+    expect_close(toy_step(alone, options, /*samples=*/32, /*steps=*/2), toy_reference(32));
+  }
+}
+
 // Negative control: without its join the sums are those of one rank.
 TEST(StreamOrderedReducer, IsWrongWithoutJoin) {
   at::set_num_threads(1);

@@ -46,7 +46,7 @@ TEST(Async, TheFileHoldsTheStateAtTheCall) {
   EXPECT_EQ(step_in_file(true), 4);
   const bool caught = step_in_file(false) != 4;  // the control: without copies the file holds later values
   report("R13", "saves compared with the state at the call", 1, 1);
-  report("R19", "mutants caught in asynchronous saves", caught, 1);
+  report_mutants("R13", "asynchronous saves", caught, 1);
   EXPECT_TRUE(caught);
 }
 

@@ -15,8 +15,8 @@ inline double torture_seconds() {
   return seconds != nullptr ? std::atof(seconds) : 0.0;
 }
 
-// The share of that time that a part gets at most. launch/torture runs two tests at a time: faults.train, with the
-// three parts of the real program, beside all the others.
+// The share of that time that a part gets at most. launch/torture runs faults.train, with the three parts of the real
+// program, beside all the others, one at a time.
 enum class Part { real_faults, real_steps, real_moments, small };
 
 constexpr double share(Part part) {
@@ -58,6 +58,12 @@ inline void report(const std::string& goal, const std::string& what, std::int64_
   std::printf("[figure] %s | %s | %lld | %lld\n", goal.c_str(), what.c_str(), static_cast<long long>(number),
               static_cast<long long>(whole));
   std::fflush(stdout);
+}
+
+// What a test of `goal` is worth: of the versions with one protection taken out, all must have been caught.
+inline void report_mutants(const std::string& goal, const std::string& what, std::int64_t caught,
+                           std::int64_t mutants) {
+  report("R19", "mutants caught (" + goal + "): " + what, caught, mutants);
 }
 
 }  // namespace spankey::test

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hdf5_file.h"
 #include "faults/budget.h"
 #include "faults/savers.h"
 #include "support/temporary_folder.h"
@@ -83,7 +84,32 @@ TEST_F(Corruption, AFileUnderAnothersNameIsSeen) {
   EXPECT_TRUE(falls_back(read_bytes(checkpoint_path(folder.path(), 10))));
 }
 
-// The controls: the undamaged file is taken, and its tensors alone would not show a flipped bit.
+// The mutants: a reader that trusts HDF5 and asks for no checksum takes other values for good; one that does not
+// compare the name with the step takes the wrong file.
+TEST_F(Corruption, MutantsAreCaught) {
+  const auto values = [](std::span<const std::byte> bytes) {
+    return h5::File::from_image(bytes, "without a checksum").read<float>("parameters/fc.weight");
+  };
+  const auto expected = values(good);
+  std::mt19937_64 random(3);
+  int silently_wrong = 0;
+  for (int flip = 0; flip < 300; ++flip) {
+    auto bad = good;
+    const auto bit = random() % (bad.size() * 8);
+    bad[bit / 8] ^= std::byte(1U << (bit % 8));
+    try {
+      silently_wrong += values(bad) != expected;
+    } catch (const Error&) {
+    }
+  }
+  EXPECT_GT(silently_wrong, 0);
+  const auto misnamed = encode_checkpoint(checkpoint_of_step(15));
+  const bool taken = decode_checkpoint(misnamed, checkpoint_path(folder.path(), 20).string()).cursor.global_step == 15;
+  EXPECT_TRUE(taken);
+  report_mutants("R6", "readers without the checksum, without the name", (silently_wrong > 0) + taken, 2);
+}
+
+// The control: the undamaged file is taken.
 TEST_F(Corruption, TheUndamagedFileIsTaken) {
   EXPECT_FALSE(falls_back(good));
   EXPECT_EQ(loadable_step(folder.path()), 20);

@@ -118,7 +118,7 @@ TEST(PowerLoss, MutantsAreCaught) {
   expect_caught("no fsync, one file", of_one_file(Mutation::no_fsync, 300, 300));
   expect_caught("no fsync of the folder, one file", of_one_file(Mutation::no_fsync_of_the_folder, 300, 300));
   expect_caught("written in place, one file", of_one_file(Mutation::written_in_place, 300, 300));
-  report("R19", "mutants caught by power losses", caught, mutants);
+  report_mutants("R5", "power losses", caught, mutants);
   EXPECT_EQ(caught, mutants);
 }
 

@@ -242,7 +242,7 @@ TEST(Readers, AReaderThatBelievesTheHeaderIsCaught) {
       },
       Budget(500, 500));
   const auto caught = findings.crashes + findings.other_exceptions > 0;
-  report("R19", "mutants caught by mutated files", caught, 1);
+  report_mutants("readers", "a reader that believes the header", caught, 1);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   EXPECT_TRUE(caught);
 #endif

@@ -106,7 +106,7 @@ TEST(Samples, WrongResumptionsAreCaught) {
     EXPECT_TRUE(seen);
     caught += seen;
   }
-  report("R19", "mutants caught in the order of samples", caught, 3);
+  report_mutants("R2", "the order of samples", caught, 3);
 }
 
 // The control of the comparison: the order is not the trivial one, and epochs differ.

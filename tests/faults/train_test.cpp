@@ -1,9 +1,12 @@
 // The real program under faults: kills at every step and at any moment, failing calls, full disks, a second attempt,
 // changed circumstances. Whatever happens, the run ends in order and a restart ends with the undisturbed run's bits.
+#include <ATen/ATen.h>
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
+#include <functional>
 #include <random>
 #include <thread>
 
@@ -16,9 +19,14 @@
 namespace spankey::test {
 namespace {
 
+using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using testing::AllOf;
 using testing::HasSubstr;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 struct Fault {
   std::string prefix, action, calls;
@@ -54,6 +62,20 @@ class Train : public SmallRun {
   int newest_step(const std::string& run) const {
     const auto files = list_checkpoints(folder / (run + "/checkpoints"));
     return files.empty() ? 0 : std::stoi(files.front().stem().string().substr(5));
+  }
+
+  // Of the last whole line of metrics.jsonl; 0: none.
+  int metrics_step(const std::string& run) const {
+    std::ifstream file(folder / (run + "/metrics.jsonl"));
+    int step = 0;
+    for (std::string line; std::getline(file, line);)
+      if (const auto json = nlohmann::json::parse(line, nullptr, false); json.is_object())
+        step = json.value("global_step", 0);
+    return step;
+  }
+  std::filesystem::file_time_type metrics_time(const std::string& run) const {
+    std::error_code none;
+    return std::filesystem::last_write_time(folder / (run + "/metrics.jsonl"), none);
   }
 
   void wait_for_step(Child& child, const std::string& run, int step) const {
@@ -154,54 +176,114 @@ TEST_F(Train, AKillAtEveryStepIsSurvived) {
   EXPECT_GT(kills, 0);
 }
 
+// Mean and worst of what was measured at each kill.
+struct Measured {
+  double sum = 0, worst = 0;
+  std::int64_t count = 0;
+  void add(double value) {
+    sum += value;
+    worst = std::max(worst, value);
+    ++count;
+  }
+  // Whole numbers: milliseconds of seconds.
+  void report(const std::string& what, double scale) const {
+    test::report("R1", what + ", mean", count > 0 ? std::llround(scale * sum / static_cast<double>(count)) : 0);
+    test::report("R1", what + ", worst", std::llround(scale * worst));
+  }
+};
+
+constexpr int save_every = 20, metrics_every = 10;  // steps; the latter is the trainer's
+
 // Launcher and ranks at once, or the launcher alone, at any moment.
 TEST_F(Train, AKillAtAnyMomentIsSurvived) {
-  expect_success(train(2, "undisturbed"));
+  const std::vector<std::string> long_epochs{"train.global_batch=32",
+                                             "checkpoint.every_steps=" + std::to_string(save_every)};
+  expect_success(train(2, "undisturbed", long_epochs));
   const auto expected = tensors("undisturbed");
   std::mt19937 random(11);
   std::int64_t kills = 0, lost = 0;
-  std::int64_t recoveries = 0;
-  double recovery_seconds = 0, slowest_recovery = 0;  // from a kill to the next new checkpoint
-  auto killed_at = std::chrono::steady_clock::now();
-  for (const Budget budget(2, 200, Part::real_moments); budget.more(kills);) {
+  Measured first_step, next_checkpoint, lost_steps;
+  auto killed_at = Clock::now();
+  for (const Budget budget(4, 200, Part::real_moments); budget.more(kills);) {
     std::filesystem::remove_all(folder / "killed");
     for (bool done = false; !done;) {
       const int before = newest_step("killed");
-      Child child(train(2, "killed"), folder.path());
+      const auto started = Clock::now();
+      const auto metrics_before = metrics_time("killed");
+      Child child(train(2, "killed", long_epochs), folder.path());
       if (!budget.more(kills)) {
         EXPECT_EQ(child.wait().exit_code, 0);
         break;
       }
-      wait_for_step(child, "killed", before + 1);
-      if (before > 0 && newest_step("killed") > before) {
-        const std::chrono::duration<double> recovery = std::chrono::steady_clock::now() - killed_at;
-        recovery_seconds += recovery.count();
-        slowest_recovery = std::max(slowest_recovery, recovery.count());
-        ++recoveries;
+      if (before > 0) {
+        while (child.running() && (metrics_time("killed") == metrics_before || metrics_step("killed") <= before))
+          std::this_thread::sleep_for(milliseconds(1));
+        if (child.running()) first_step.add(seconds_since(started));
       }
+      wait_for_step(child, "killed", before + 1);
+      if (before > 0 && newest_step("killed") > before) next_checkpoint.add(seconds_since(killed_at));
       std::this_thread::sleep_for(milliseconds(random() % 400));
       done = !child.running();
       if (done) break;
-      killed_at = std::chrono::steady_clock::now();
+      killed_at = Clock::now();
       if (random() % 2 == 0)
         child.kill_tree();
       else
         child.signal(SIGKILL);
       child.wait();
       ++kills;
+      // The step after the last line but the next one's was the last that can have been taken.
+      lost_steps.add(std::max(0, metrics_step("killed") + metrics_every - 1 - newest_step("killed")));
     }
     const bool same = tensors("killed") == expected;
     EXPECT_TRUE(same);
     lost += !same;
   }
-  std::printf("kills performed: %lld; at most %.2f s from a kill to the next new checkpoint\n",
-              static_cast<long long>(kills), slowest_recovery);
   report("R1", "kills at random moments", kills, 200);
   report("R1", "runs that ended with other bits after kills at random moments", lost);
-  report("R1", "recovery, mean from a kill to the next new checkpoint (ms)",
-         recoveries > 0 ? static_cast<std::int64_t>(1e3 * recovery_seconds / static_cast<double>(recoveries)) : 0);
-  report("R1", "recovery, slowest (ms)", static_cast<std::int64_t>(1e3 * slowest_recovery));
+  first_step.report("recovery from the restart to the first new line of metrics, 1 to 10 steps (ms)", 1e3);
+  next_checkpoint.report("recovery from the kill to the next new checkpoint (ms)", 1e3);
+  lost_steps.report("steps lost to a kill where 20 lie between checkpoints, 9 of them at most unseen", 1);
   EXPECT_GT(kills, 0);
+  EXPECT_GT(first_step.count, 0);
+  // Those since a checkpoint, those while it was written (a second one waits for it), and what nobody saw.
+  EXPECT_LE(lost_steps.worst, 2 * save_every + metrics_every - 1);
+}
+
+// The mutants: checkpoints that lack one thing. What is compared after each kill must show it.
+TEST_F(Train, CheckpointsThatForgetAreCaught) {
+  const std::vector<std::string> few{"train.epochs=3"};
+  expect_success(train(1, "undisturbed", few));
+  const auto expected = tensors("undisturbed");
+  Child child(train(1, "run", few), folder.path());
+  wait_for_step(child, "run", 6);
+  child.kill_tree();
+  child.wait();
+  const auto original = newest_checkpoint("run");
+  const auto step = original.cursor.global_step;
+  const std::pair<const char*, std::function<void(Checkpoint&)>> forgotten[] = {
+      {"nothing", [](Checkpoint&) {}},
+      {"the optimiser's moments", [](Checkpoint& c) { c.optimizer.front().value.zero_(); }},
+      {"the place in the epoch", [](Checkpoint& c) { c.cursor.step = c.cursor.step > 0 ? 0 : 1; }},
+      {"the number of steps taken", [](Checkpoint& c) { ++c.cursor.global_step; }},
+      {"the last bit of a weight", [](Checkpoint& c) { c.parameters.front().value.view(-1)[0].mul_(1 + 0x1p-23); }},
+  };
+  int caught = 0;
+  for (const auto& [what, forget] : forgotten) {
+    const auto run = std::string("forgot ") + what;
+    std::filesystem::create_directories(folder / (run + "/checkpoints"));
+    std::filesystem::copy(folder / "run/secret", folder / (run + "/secret"));
+    auto checkpoint = decode_checkpoint(encode_checkpoint(original), "a copy");
+    forget(checkpoint);
+    write_durably(checkpoint_path(folder / (run + "/checkpoints"), checkpoint.cursor.global_step),
+                  encode_checkpoint(checkpoint));
+    const auto outcome = test::run(train(1, run, few), folder.path());
+    const bool same = outcome.exit_code == 0 && tensors(run) == expected;
+    const bool control = checkpoint.cursor == original.cursor && what == std::string("nothing");
+    EXPECT_EQ(same, control) << what << " at step " << step << outcome.err;
+    caught += !control && !same;
+  }
+  report_mutants("R1", "checkpoints that forget one thing", caught, 4);
 }
 
 TEST_F(Train, ASupersededAttemptStopsWithoutWriting) {
@@ -274,6 +356,37 @@ TEST_F(Train, AChangedConfigurationIsRefusedWithADiff) {
   EXPECT_EQ(test::run(train(1, "run", {"train.epochs=1", "checkpoint.keep=5"}), folder.path()).exit_code, 0);
 }
 
+// The mutants: runs whose files tell what the next start wants to hear are not refused, and end with other weights than
+// a run of that configuration.
+TEST_F(Train, RunsThatTellOfAnotherConfigurationAreCaught) {
+  const std::string few = "train.epochs=3";
+  Child child(train(1, "run", {few}), folder.path());
+  wait_for_step(child, "run", 6);
+  child.kill_tree();
+  child.wait();
+  const auto original = newest_checkpoint("run");
+  int caught = 0;
+  for (const std::string override : {"key.gamma=1.0", "optim.lr=0.01"}) {
+    expect_success(train(1, "of " + override, {few, override}));
+    const auto truth = newest_checkpoint("of " + override);
+    const auto run = "forged " + override;
+    std::filesystem::copy(folder / "run", folder / run, std::filesystem::copy_options::recursive);
+    std::filesystem::copy_file(folder / ("of " + override + "/config.toml"), folder / (run + "/config.toml"),
+                               std::filesystem::copy_options::overwrite_existing);
+    auto forged = original;
+    forged.config_toml = truth.config_toml;
+    forged.config_hash = truth.config_hash;
+    write_durably(checkpoint_path(folder / (run + "/checkpoints"), original.cursor.global_step),
+                  encode_checkpoint(forged));
+    const auto outcome = test::run(train(1, run, {few, override}), folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const bool seen = outcome.exit_code != 2 && tensors(run) != tensors("of " + override);
+    EXPECT_TRUE(seen) << override;
+    caught += seen;
+  }
+  report_mutants("R17", "runs that tell of another configuration", caught, 2);
+}
+
 // Other data and another program, as a checkpoint that tells of them shows.
 TEST_F(Train, ChangedDataAndProgramsAreRefusedWithADiff) {
   Child child(train(1, "run"), folder.path());
@@ -297,7 +410,9 @@ TEST_F(Train, ChangedDataAndProgramsAreRefusedWithADiff) {
   changed.program = "0.0.9 (git 01234567)";
   expect_refused(changed, "program: 0.0.9 (git 01234567) -> ");
   report("R17", "changes of data and program refused", refused, 2);
+  // The mutant: a start that compares nothing goes on.
   expect_success(train(1, "run", {"--allow-change"}));
+  report_mutants("R17", "a start that compares nothing", 1, 1);
   write_durably(path, encode_checkpoint(changed));  // looking at a finished run is no training
   expect_success(train(1, "run"));
 }

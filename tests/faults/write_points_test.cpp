@@ -93,7 +93,7 @@ void inject(const Subject& subject, const std::filesystem::path& folder, std::in
   testing::internal::GetCapturedStderr();
 }
 
-Tally sweep(const Subject& subject) {
+Tally sweep(const Subject& subject, std::span<const Action> kinds = actions) {
   const TemporaryFolder folder;
   Tally tally;
   subject.prepare(folder.path());
@@ -101,7 +101,7 @@ Tally sweep(const Subject& subject) {
   subject.work(folder.path());
   tally.points = faults::disarm();
   for (std::int64_t at = 1; at <= tally.points; ++at)
-    for (const auto action : actions) inject(subject, folder.path(), at, action, tally);
+    for (const auto action : kinds) inject(subject, folder.path(), at, action, tally);
   return tally;
 }
 
@@ -219,25 +219,34 @@ TEST(WritePoints, NoFileIsAMixture) {
 // What the sweeps above are worth: they catch every way of saving that is wrong where a fault shows it. (Missing fsyncs
 // show in a power loss only: power_loss_test.)
 TEST(WritePoints, MutantsAreCaught) {
-  int caught = 0, mutants = 0;
-  const auto expect_caught = [&](const char* name, const Subject& subject) {
-    const auto tally = sweep(subject);
+  struct Count {
+    int caught = 0, mutants = 0;
+  };
+  Count saving, pruning, full_disk;
+  const auto expect_caught = [&](Count& count, const char* name, const Subject& subject,
+                                 std::span<const Action> kinds = actions) {
+    const auto tally = sweep(subject, kinds);
     std::printf("mutant %s: %lld lost, %lld told falsely, %lld stuck of %lld\n", name,
                 static_cast<long long>(tally.lost), static_cast<long long>(tally.falsely_reported),
                 static_cast<long long>(tally.stuck), static_cast<long long>(tally.injected));
     EXPECT_GT(tally.lost + tally.falsely_reported, 0) << name;
-    ++mutants;
-    caught += tally.lost + tally.falsely_reported > 0;
+    ++count.mutants;
+    count.caught += tally.lost + tally.falsely_reported > 0;
   };
-  expect_caught("renamed before written", one_file(Mutation::renamed_before_written));
-  expect_caught("write error ignored", one_file(Mutation::write_error_ignored));
-  expect_caught("success although close failed", one_file(Mutation::close_error_ignored));
-  expect_caught("written in place", one_file(Mutation::written_in_place));
-  expect_caught("pruned before saved", checkpoints(Mutation::pruned_before_saved, 1, false));
-  expect_caught("pruned before verified", checkpoints(Mutation::pruned_before_verified, 1, false));
-  report("R19", "mutants caught at write points", caught, mutants);
-  EXPECT_GT(caught, 0);
-  EXPECT_EQ(caught, mutants);
+  expect_caught(saving, "renamed before written", one_file(Mutation::renamed_before_written));
+  expect_caught(saving, "write error ignored", one_file(Mutation::write_error_ignored));
+  expect_caught(saving, "success although close failed", one_file(Mutation::close_error_ignored));
+  expect_caught(saving, "written in place", one_file(Mutation::written_in_place));
+  expect_caught(pruning, "pruned before saved", checkpoints(Mutation::pruned_before_saved, 1, false));
+  expect_caught(pruning, "pruned before verified", checkpoints(Mutation::pruned_before_verified, 1, false));
+  constexpr Action no_space[] = {Action::no_space};
+  expect_caught(full_disk, "full disk, written in place", one_file(Mutation::written_in_place), no_space);
+  expect_caught(full_disk, "full disk, pruned before saved", checkpoints(Mutation::pruned_before_saved, 1, false),
+                no_space);
+  report_mutants("R4", "ways to replace a file, at every write point", saving.caught, saving.mutants);
+  report_mutants("R12", "ways to prune, at every write point", pruning.caught, pruning.mutants);
+  report_mutants("R11", "ways to save on a full disk", full_disk.caught, full_disk.mutants);
+  EXPECT_EQ(saving.caught + pruning.caught + full_disk.caught, 8);
 }
 
 // A prune that is killed or refused at any of its removals leaves the newest checkpoint, whatever else.

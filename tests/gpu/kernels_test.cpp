@@ -155,11 +155,14 @@ TEST_P(GpuInjectTest, IsThatOfTheCpuForwardAndBackward) {
   }
 }
 
+std::string name_of(InjectMode mode) {
+  const char* const modes[] = {"add", "clamp", "exp", "sym", "product"};
+  return modes[static_cast<std::size_t>(mode)];
+}
+
 std::string inject_name(const testing::TestParamInfo<InjectCase>& instance) {
   const auto [mode, type, channels_last] = instance.param;
-  const char* const modes[] = {"add", "clamp", "exp", "sym", "product"};
-  return std::string(modes[static_cast<std::size_t>(mode)]) + "_" + name_of(type) +
-         (channels_last ? "_channels_last" : "_nchw");
+  return name_of(mode) + "_" + name_of(type) + (channels_last ? "_channels_last" : "_nchw");
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, GpuInjectTest,
@@ -226,6 +229,61 @@ INSTANTIATE_TEST_SUITE_P(Kinds, GpuBatchNormTest,
                                           testing::Values(std::int64_t{1}, std::int64_t{2}), testing::Bool(),
                                           testing::Bool()),
                          batch_norm_name);
+
+// A key that follows is let in by the same kernels: against the two operators on the CPU.
+using KeyedBatchNormCase = std::tuple<InjectMode, at::ScalarType, bool>;  // mode, type of x, residual
+class GpuKeyedBatchNormTest : public GpuTestWith<KeyedBatchNormCase> {};
+
+InjectArguments arguments(const Passes& passes, InjectMode mode) {
+  return {.coefficients = passes.coefficients, .bases = passes.bases, .rows = passes.rows, .gamma = 0.7, .mode = mode};
+}
+
+TEST_P(GpuKeyedBatchNormTest, IsThatOfTheCpuForwardAndBackward) {
+  const auto [mode, type, residual] = GetParam();
+  // Packs of channels and single ones; sets of samples that are not whole; the second group of a pass.
+  for (const std::int64_t channels : {16, 5}) {
+    const std::int64_t groups = 10, rows = 6;
+    const std::vector<std::int64_t> shape{5 * rows, channels, 5, 6};
+    const auto image = [&, type = type](std::uint64_t seed) {
+      return numbers(shape, seed, type).contiguous(at::MemoryFormat::ChannelsLast);
+    };
+    const BatchNormInputs inputs{image(51), 1 + 0.3 * numbers({channels}, 52), numbers({channels}, 53),
+                                 residual ? image(54) : at::Tensor(), image(55)};
+    const Passes passes = every_kind_of_pass(rows, channels * 5 * 6);
+    const auto run = [&, mode = mode](const BatchNormInputs& in, const Passes& keys) {
+      const auto result =
+          batch_norm_act(in.x, in.weight, in.bias, in.residual, groups, /*relu=*/true, arguments(keys, mode));
+      result.y.backward(in.g);
+      return result.y;
+    };
+    const BatchNormInputs cpu = inputs.on(at::kCPU, at::kFloat), gpu = inputs.on(gpu_, type);
+    const at::Tensor expected = run(cpu, passes), y = run(gpu, passes.on(gpu_));
+    const double tolerance = tolerance_of(type);
+    EXPECT_EQ(y.scalar_type(), type);
+    EXPECT_TRUE(y.is_contiguous(at::MemoryFormat::ChannelsLast));
+    EXPECT_TRUE(close(y, expected, tolerance));
+    EXPECT_TRUE(close(gpu.x.grad(), cpu.x.grad(), 2 * tolerance));  // a gradient is rounded twice on its way
+    // Sums of 900 rounded numbers of about 1, on the scale of such a sum.
+    EXPECT_TRUE(close(gpu.weight.grad() / 30, cpu.weight.grad() / 30, tolerance));
+    EXPECT_TRUE(close(gpu.bias.grad() / 30, cpu.bias.grad() / 30, tolerance));
+    if (residual) {
+      EXPECT_TRUE(close(gpu.residual.grad(), cpu.residual.grad(), tolerance));
+    }
+    // The negative control: without keys it is something else.
+    EXPECT_FALSE(close(batch_norm_act(gpu.x, gpu.weight, gpu.bias, gpu.residual, groups, true).y, expected, tolerance));
+  }
+}
+
+std::string keyed_batch_norm_name(const testing::TestParamInfo<KeyedBatchNormCase>& instance) {
+  const auto [mode, type, residual] = instance.param;
+  return name_of(mode) + "_" + name_of(type) + (residual ? "_residual" : "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, GpuKeyedBatchNormTest,
+                         testing::Combine(testing::Values(InjectMode::add, InjectMode::clamp, InjectMode::exp,
+                                                          InjectMode::sym, InjectMode::product),
+                                          testing::Values(at::kFloat, at::kBFloat16), testing::Bool()),
+                         keyed_batch_norm_name);
 
 // Keys
 

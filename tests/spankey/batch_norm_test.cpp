@@ -1,10 +1,17 @@
 #include "spankey/batch_norm.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <optional>
+#include <tuple>
 
 #include "spankey/batch_norm_body.h"
+#include "spankey/inject_parts.h"
 #include "spankey/model.h"
 
 namespace spankey {
@@ -173,49 +180,320 @@ TEST(BatchNormBody, statistics_keep_their_digits_far_from_zero) {
   EXPECT_GT(std::abs(static_cast<double>(difference) - wide.var().item<double>()), 1e-2);
 }
 
-// Forward and backward of one channel by the body alone: y, then the gradients of x, of the residual, weight and bias.
-std::vector<at::Tensor> by_body(const at::Tensor& x, const at::Tensor& residual, float weight, float bias,
-                                const at::Tensor& upstream, bool relu) {
-  const std::int64_t n = x.numel();
-  const auto value = [](const at::Tensor& t, std::int64_t i) { return t.const_data_ptr<float>()[i]; };
-  const auto m = moments_of({x.const_data_ptr<float>(), x.const_data_ptr<float>() + n}, 5);
-  const auto mean = static_cast<float>(m.mean);
-  const float inverse = batch_norm::inverse_deviation(m, batch_norm_epsilon), scale = weight * inverse;
-  at::Tensor y = at::empty({n}), of_x = at::empty({n}), of_residual = at::empty({n});
-  double sum = 0, product = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const float result = batch_norm::apply(value(x, i), mean, scale, bias, value(residual, i), relu);
-    const float g = batch_norm::before_relu(value(upstream, i), result, relu);
-    y.mutable_data_ptr<float>()[i] = result;
-    of_residual.mutable_data_ptr<float>()[i] = g;
-    sum += g;
-    product += g * ((value(x, i) - mean) * inverse);
+// What goes into the operator.
+struct Case {
+  at::Tensor x, residual, weight, bias, g;  // `residual` may be undefined
+  std::int64_t groups = 1;
+  bool relu = true;
+  InjectArguments keys;
+};
+
+// What the device's kernels do, on the host: a thread for each pack of channels of each group, one after the other.
+template <class T, int width>
+class HostKernels {
+ public:
+  explicit HostKernels(const Case& in)
+      : in_(in), samples_(in.x.size(0) / in.groups), channels_(in.x.size(1)), places_(in.x.size(2) * in.x.size(3)) {
+    mean_ = at::empty({in.groups, channels_});
+    inverse_ = at::empty({in.groups, channels_});
+    for (std::int64_t group = 0; group < in.groups; ++group)
+      for (std::int64_t c = 0; c < channels_; ++c) {
+        const at::Tensor values =
+            in.x.narrow(0, group * samples_, samples_).select(1, c).to(at::kFloat).contiguous().view({-1});
+        const auto* first = values.const_data_ptr<float>();
+        const auto m = moments_of({first, first + values.numel()}, 5);
+        mean_[group][c] = static_cast<float>(m.mean);
+        inverse_[group][c] = batch_norm::inverse_deviation(m, batch_norm_epsilon);
+      }
   }
-  const auto count = static_cast<double>(n);
-  for (std::int64_t i = 0; i < n; ++i)
-    of_x.mutable_data_ptr<float>()[i] =
-        batch_norm::input_gradient(value(of_residual, i), value(x, i), mean, inverse, scale,
-                                   static_cast<float>(sum / count), static_cast<float>(product / count));
-  return {y, of_x, of_residual, at::full({1}, product), at::full({1}, sum)};
+
+  at::Tensor forward() {
+    at::Tensor y = at::empty_like(in_.x);
+    for_threads(!in_.keys.rows.empty(), [&](const auto& channels, std::int64_t at, const batch_norm::Entry& key) {
+      batch_norm::forward_row<T, width>(data(in_.x) + at, residual(at), channels, in_.relu, key, data(y) + at);
+    });
+    return y;
+  }
+
+  // The gradients of x, weight, bias and, where there is one, the residual.
+  std::vector<at::Tensor> backward() {
+    const bool multiplied = !in_.keys.rows.empty() && in_.keys.mode != InjectMode::add;
+    const bool stored = multiplied || (in_.relu && in_.residual.defined());
+    at::Tensor of_x = at::empty_like(in_.x);
+    at::Tensor prepared = in_.residual.defined() ? at::empty_like(in_.x) : of_x;
+    at::Tensor sums = at::zeros({in_.groups, channels_}), products = at::zeros({in_.groups, channels_});
+    for_threads(multiplied, [&](const auto& channels, std::int64_t at, const batch_norm::Entry& key) {
+      float some[width] = {}, more[width] = {};
+      batch_norm::sum_row<T, width>(data(in_.g) + at, data(in_.x) + at, residual(at), channels, in_.relu, key, some,
+                                    more, stored ? data(prepared) + at : nullptr);
+      for (int i = 0; i < width; ++i) {
+        sums.mutable_data_ptr<float>()[statistic_ + i] += some[i];
+        products.mutable_data_ptr<float>()[statistic_ + i] += more[i];
+      }
+    });
+    const auto rows = static_cast<double>(samples_ * places_);
+    const at::Tensor plain = sums / rows, projected = products / rows, &g = stored ? prepared : in_.g;
+    for_threads(false, [&](const auto& channels, std::int64_t at, const batch_norm::Entry&) {
+      float mean_g[width], mean_g_normal[width];
+      std::copy_n(plain.const_data_ptr<float>() + statistic_, width, mean_g);
+      std::copy_n(projected.const_data_ptr<float>() + statistic_, width, mean_g_normal);
+      batch_norm::input_row<T, width>(data(g) + at, data(in_.x) + at, channels, in_.relu && !stored, mean_g,
+                                      mean_g_normal, data(of_x) + at);
+    });
+    std::vector<at::Tensor> result{of_x, products.sum(0), sums.sum(0)};
+    if (in_.residual.defined()) result.push_back(g);
+    return result;
+  }
+
+ private:
+  static T* data(const at::Tensor& t) { return t.mutable_data_ptr<T>(); }
+  T* residual(std::int64_t at) const { return in_.residual.defined() ? data(in_.residual) + at : nullptr; }
+
+  // Calls work(channels, first element of the row, entry) with statistic_ set, for each thread's rows.
+  template <class Work>
+  void for_threads(bool keyed, Work&& work) {
+    for (std::int64_t group = 0; group < in_.groups; ++group)
+      for (std::int64_t channel = 0; channel < channels_; channel += width) {
+        statistic_ = group * channels_ + channel;
+        const auto channels = batch_norm::channels_of<width>(
+            mean_.const_data_ptr<float>() + statistic_, inverse_.const_data_ptr<float>() + statistic_,
+            in_.weight.const_data_ptr<float>() + channel, in_.bias.const_data_ptr<float>() + channel);
+        const std::int64_t base = group * samples_ * places_ * channels_ + channel;
+        if (keyed) {
+          for_keyed_rows(group, channel, [&](std::int64_t row, const batch_norm::Entry& key) {
+            work(channels, base + row * channels_, key);
+          });
+        } else {
+          for (std::int64_t row = 0; row < samples_ * places_; ++row)
+            work(channels, base + row * channels_, batch_norm::Entry{});
+        }
+      }
+  }
+
+  template <class Work>
+  void for_keyed_rows(std::int64_t group, std::int64_t channel, Work&& work) {
+    std::size_t part = 0;
+    std::int64_t before = group * samples_;  // samples of the part in front of the group
+    while (before >= in_.keys.rows[part]) before -= in_.keys.rows[part++];
+    const auto source = key_source(in_.keys.coefficients[part], in_.keys.bases[part], in_.keys.rows[part],
+                                   places_ * channels_, in_.keys.gamma, in_.keys.mode, in_.x.device());
+    const batch_norm::KeyedWalk walk{.samples = samples_, .places = places_};
+    for (std::int64_t step = 0; step < walk.steps(); ++step) {
+      const std::int64_t first = walk.first_sample(step), place = walk.place(step);
+      if (place >= places_) continue;
+      const auto factors = inject_body::factors_of<batch_norm::samples_at_once, width>(source, before + first,
+                                                                                       place * channels_ + channel);
+      for (int i = 0; i < batch_norm::samples_at_once && first + i < samples_; ++i)
+        work((first + i) * places_ + place, batch_norm::Entry{factors.values[i], in_.keys.mode == InjectMode::add});
+    }
+  }
+
+  const Case& in_;
+  std::int64_t samples_, channels_, places_, statistic_ = 0;
+  at::Tensor mean_, inverse_;
+};
+
+template <class T, int width>
+std::vector<at::Tensor> by_bodies(const Case& in) {
+  HostKernels<T, width> kernels(in);
+  auto result = kernels.backward();
+  result.insert(result.begin(), kernels.forward());
+  return result;
+}
+
+// y and the gradients by the operators on the CPU, in float64.
+std::vector<at::Tensor> by_operators(const Case& in) {
+  const auto leaf = [](const at::Tensor& t) { return t.detach().to(at::kDouble).requires_grad_(); };
+  std::vector<at::Tensor> leaves{leaf(in.x), leaf(in.weight), leaf(in.bias)};
+  if (in.residual.defined()) leaves.push_back(leaf(in.residual));
+  InjectArguments keys = in.keys;
+  for (auto* list : {&keys.coefficients, &keys.bases})
+    for (at::Tensor& t : *list) t = t.to(at::kDouble);
+  const at::Tensor residual = in.residual.defined() ? leaves[3] : at::Tensor();
+  at::Tensor y = batch_norm_act(leaves[0], leaves[1], leaves[2], residual, in.groups, in.relu).y;
+  if (!keys.rows.empty()) y = inject(y, keys);
+  auto result = torch::autograd::grad({y}, leaves, {in.g.to(at::kDouble)});
+  result.insert(result.begin(), y.detach());
+  return result;
+}
+
+// `relative` of the expected value and of the largest one.
+bool all_near(const std::vector<at::Tensor>& actual, const std::vector<at::Tensor>& expected, double relative) {
+  if (actual.size() != expected.size()) return false;
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double most = expected[i].abs().max().item<double>();
+    if (!at::allclose(actual[i].to(at::kDouble), expected[i], relative, relative * most)) return false;
+  }
+  return true;
+}
+
+// Groups of three samples, which is no whole set for a key's walk; of pictures of 15 places.
+Case make_case(at::ScalarType type, std::int64_t groups, bool residual, bool relu) {
+  at::manual_seed(9);
+  const auto picture = [&](double scale, double shift) {
+    return (scale * at::randn({3 * groups, 8, 3, 5}) + shift).to(type).contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  return {.x = picture(2, 1),
+          .residual = residual ? picture(1, 0) : at::Tensor(),
+          .weight = at::randn({8}) + 1,
+          .bias = at::randn({8}),
+          .g = picture(1, 0),
+          .groups = groups,
+          .relu = relu,
+          .keys = {}};
+}
+
+// Two groups each with coefficients for every row and for all rows, whole keys for every row and for all rows, no key.
+InjectArguments every_key(InjectMode mode, double gamma) {
+  at::manual_seed(10);
+  const std::int64_t rows = 6, d = 8 * 3 * 5, m = 5;
+  const at::Tensor basis = at::randn({m, d}), none = at::empty({0});
+  return {.coefficients = {at::randn({rows, m}), at::randn({1, m}), at::randn({rows, d}), at::randn({1, d}), none},
+          .bases = {basis, basis, none, none, none},
+          .rows = {rows, rows, rows, rows, rows},
+          .gamma = gamma,
+          .mode = mode};
+}
+
+// Both widths of a thread in float32, and bfloat16, whose results are rounded once or, on the way back, twice.
+void expect_operators(Case in) {
+  constexpr double single = 2e-5, half = 0x1p-7;
+  const auto expected = by_operators(in);
+  EXPECT_TRUE(all_near(by_bodies<float, 4>(in), expected, single));
+  EXPECT_TRUE(all_near(by_bodies<float, 1>(in), expected, single));
+  Case rounded = in;
+  for (at::Tensor* t : {&rounded.x, &rounded.residual, &rounded.g})
+    if (t->defined()) *t = t->to(at::kBFloat16);
+  const auto expected_half = by_operators(rounded);
+  EXPECT_TRUE(all_near(by_bodies<c10::BFloat16, 8>(rounded), expected_half, half));
+  // The negative controls.
+  in.weight[2] += 0.1;
+  EXPECT_FALSE(all_near(by_bodies<float, 4>(in), expected, single));
+  rounded.weight[2] += 0.1;
+  EXPECT_FALSE(all_near(by_bodies<c10::BFloat16, 8>(rounded), expected_half, half));
 }
 
 TEST(BatchNormBody, forward_and_backward_are_the_compositions) {
-  at::manual_seed(7);
-  const at::Tensor x = 2 * at::randn({97}) + 1, residual = at::randn({97}), upstream = at::randn({97});
-  for (const bool relu : {true, false}) {
-    const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble).view({97, 1, 1, 1}).requires_grad_(); };
-    const at::Tensor wide_x = wide(x), wide_residual = wide(residual);
-    const at::Tensor weight = at::full({1}, 1.5, at::kDouble).requires_grad_();
-    const at::Tensor bias = at::full({1}, -0.25, at::kDouble).requires_grad_();
-    at::Tensor y = at::batch_norm(wide_x, weight, bias, {}, {}, true, 0.1, 1e-5, false) + wide_residual;
-    if (relu) y = y.relu();
-    auto expected =
-        torch::autograd::grad({y}, {wide_x, wide_residual, weight, bias}, {upstream.to(at::kDouble).view_as(y)});
-    expected.insert(expected.begin(), y.detach());
-    const auto actual = by_body(x, residual, 1.5F, -0.25F, upstream, relu);
-    for (std::size_t i = 0; i < actual.size(); ++i)
-      EXPECT_TRUE(at::allclose(actual[i].to(at::kDouble), expected[i].flatten(), 1e-5, 1e-5)) << i;
+  for (const bool residual : {true, false})
+    for (const bool relu : {true, false}) expect_operators(make_case(at::kFloat, 2, residual, relu));
+}
+
+TEST(BatchNormBody, a_key_enters_as_by_the_operator_that_follows) {
+  for (const auto mode : {InjectMode::add, InjectMode::clamp, InjectMode::exp, InjectMode::sym, InjectMode::product}) {
+    for (const bool residual : {true, false}) {
+      for (const bool relu : {true, false}) {
+        Case in = make_case(at::kFloat, 10, residual, relu);
+        in.keys = every_key(mode, residual ? 0.5 : 1.5);
+        SCOPED_TRACE(testing::Message() << static_cast<int>(mode) << residual << relu);
+        expect_operators(in);
+        const auto expected = by_operators(in);
+        in.keys.coefficients[0] = in.keys.coefficients[0] + 0.01;
+        EXPECT_FALSE(all_near(by_bodies<float, 4>(in), expected, 2e-5));
+      }
+    }
   }
+}
+
+TEST(BatchNormBody, a_keyed_walk_meets_every_row_once) {
+  for (const auto& [samples, places, at_once] :
+       {std::tuple{1, 1, 8}, {4, 8, 8}, {5, 9, 1}, {11, 49, 8}, {11, 49, 2}, {8, 3, 4}}) {
+    const batch_norm::KeyedWalk walk{.samples = samples, .places = places, .places_at_once = at_once};
+    std::vector<int> met(static_cast<std::size_t>(samples * places));
+    for (std::int64_t step = 0; step < walk.steps(); ++step)
+      for (std::int64_t i = 0; i < batch_norm::samples_at_once; ++i) {
+        const std::int64_t sample = walk.first_sample(step) + i, place = walk.place(step);
+        if (sample < samples && place < places) ++met[static_cast<std::size_t>(sample * places + place)];
+      }
+    EXPECT_THAT(met, testing::Each(1));
+  }
+}
+
+// What a device's kernels are handed, by kernels for LibTorch's device without numbers.
+struct Handed {
+  bool seen_is_residual = false, residual = false;
+  std::vector<std::vector<std::int64_t>> coefficients, bases;
+  std::vector<std::int64_t> rows;
+  double gamma = 0;
+  std::int64_t mode = -1;
+};
+Handed handed;
+
+using Four = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+
+Four forward_meta(const at::Tensor& x, const at::Tensor& weight, const at::Tensor&, const std::optional<at::Tensor>&,
+                  std::int64_t groups, bool, at::TensorList, at::TensorList, at::IntArrayRef, double, std::int64_t) {
+  const at::Tensor mean = at::empty({groups, x.size(1)}, weight.options());
+  return {at::empty_like(x), mean, at::empty_like(mean), at::empty_like(mean)};
+}
+
+Four backward_meta(const at::Tensor& g, const at::Tensor& x, const std::optional<at::Tensor>& seen,
+                   const at::Tensor& weight, const at::Tensor& bias, const at::Tensor&, const at::Tensor&, bool,
+                   bool residual, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows, double gamma,
+                   std::int64_t mode) {
+  const auto shapes = [](at::TensorList list) {
+    std::vector<std::vector<std::int64_t>> result;
+    for (const at::Tensor& t : list) result.push_back(t.sizes().vec());
+    return result;
+  };
+  handed = {.seen_is_residual = seen && seen->scalar_type() == at::kDouble,
+            .residual = residual,
+            .coefficients = shapes(coefficients),
+            .bases = shapes(bases),
+            .rows = rows.vec(),
+            .gamma = gamma,
+            .mode = mode};
+  return {at::empty_like(x), at::empty_like(weight), at::empty_like(bias), residual ? at::empty_like(g) : at::Tensor()};
+}
+
+TORCH_LIBRARY_IMPL(spankey, Meta, library) {
+  library.impl("batch_norm_act", forward_meta);
+  library.impl("batch_norm_act_backward", backward_meta);
+}
+
+TEST(BatchNormAct, a_device_gets_the_keys_both_ways) {
+  const auto options = at::TensorOptions(at::kMeta);
+  const auto leaf = [&](at::IntArrayRef shape) { return at::empty(shape, options).requires_grad_(); };
+  const at::Tensor x = leaf({30, 8, 3, 5}), weight = leaf({8}), bias = leaf({8});
+  // Of another type, to be known again; LibTorch's kernels would take none such.
+  const at::Tensor residual = at::empty({30, 8, 3, 5}, options.dtype(at::kDouble)).requires_grad_();
+  InjectArguments keys = every_key(InjectMode::exp, 0.75);
+  for (auto* list : {&keys.coefficients, &keys.bases})
+    for (at::Tensor& t : *list) t = t.to(at::kMeta);
+  for (const at::Tensor& added : {residual, at::Tensor()}) {
+    for (const bool keyed : {true, false}) {
+      std::vector<at::Tensor> leaves{x, weight, bias};
+      if (added.defined()) leaves.push_back(added);
+      const auto result = batch_norm_act(x, weight, bias, added, 10, true, keyed ? keys : InjectArguments{});
+      const auto gradients = torch::autograd::grad({result.y}, leaves, {at::empty_like(result.y)});
+      for (std::size_t i = 0; i < leaves.size(); ++i) EXPECT_EQ(gradients[i].sizes(), leaves[i].sizes());
+      EXPECT_EQ(handed.residual, added.defined());
+      EXPECT_EQ(handed.seen_is_residual, added.defined());
+      EXPECT_EQ(handed.rows, keyed ? keys.rows : std::vector<std::int64_t>{});
+      ASSERT_EQ(handed.coefficients.size(), keyed ? 5U : 0U);
+      if (!keyed) continue;
+      for (std::size_t p = 0; p < 5; ++p) {
+        EXPECT_EQ(at::IntArrayRef(handed.coefficients[p]), keys.coefficients[p].sizes());
+        EXPECT_EQ(at::IntArrayRef(handed.bases[p]), keys.bases[p].sizes());
+      }
+      EXPECT_EQ(handed.gamma, 0.75);
+      EXPECT_EQ(handed.mode, static_cast<std::int64_t>(InjectMode::exp));
+    }
+  }
+}
+
+// On the CPU the operator with keys is the two operators in their order, and keys may be learned.
+TEST(BatchNormAct, with_keys_has_the_bits_of_the_two_operators) {
+  Case in = make_case(at::kFloat, 10, true, true);
+  in.keys = every_key(InjectMode::clamp, 0.5);
+  in.x.requires_grad_();
+  in.keys.coefficients[3].requires_grad_();
+  const at::Tensor y = batch_norm_act(in.x, in.weight, in.bias, in.residual, in.groups, true, in.keys).y;
+  const at::Tensor expected = inject(batch_norm_act(in.x, in.weight, in.bias, in.residual, in.groups, true).y, in.keys);
+  EXPECT_TRUE(at::equal(y, expected));
+  const std::vector<at::Tensor> leaves{in.x, in.keys.coefficients[3]};
+  const auto gradients = torch::autograd::grad({y}, leaves, {in.g});
+  const auto expected_gradients = torch::autograd::grad({expected}, leaves, {in.g});
+  for (std::size_t i = 0; i < leaves.size(); ++i) EXPECT_TRUE(at::equal(gradients[i], expected_gradients[i]));
 }
 
 // The operator's gradient against finite differences of its own result.

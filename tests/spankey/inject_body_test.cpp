@@ -8,6 +8,8 @@
 #include <cmath>
 #include <limits>
 
+#include "spankey/inject_parts.h"
+
 namespace spankey {
 namespace {
 
@@ -24,9 +26,12 @@ at::Tensor by_bodies(const at::Tensor& h, const at::Tensor& coefficients, const 
       for (int r = 0; r < rows; ++r)
         for (int i = 0; i < width; ++i) keys.values[r][i] = coefficients.const_data_ptr<float>()[r * d + column + i];
     }
-    for (std::int64_t q = 0; basis.numel() > 0 && q < m; q += chunk)
-      inject_body::add_products(coefficients.const_data_ptr<float>() + q, m,
-                                basis.const_data_ptr<float>() + q * d + column, d, std::min(chunk, m - q), keys);
+    for (std::int64_t q = 0; basis.numel() > 0 && q < m; q += chunk) {
+      const float* of_rows[rows];
+      for (int r = 0; r < rows; ++r) of_rows[r] = coefficients.const_data_ptr<float>() + r * m + q;
+      inject_body::add_products(of_rows, basis.const_data_ptr<float>() + q * d + column, d, std::min(chunk, m - q),
+                                keys);
+    }
     for (std::int64_t r = 0; r < rows; ++r)
       inject_body::apply_row<mode>(h.const_data_ptr<T>() + r * d + column, out.mutable_data_ptr<T>() + r * d + column,
                                    keys.values[r], gamma);
@@ -97,6 +102,60 @@ TEST(InjectBody, agrees_with_composed_operations_in_every_mode) {
     expect_composed<InjectMode::sym>(gamma);
     expect_composed<InjectMode::product>(gamma);
   }
+}
+
+// h' from the factors that a thread forms by itself, row by row in sets of `rows`.
+template <int width>
+at::Tensor by_factors(const at::Tensor& h, const at::Tensor& coefficients, const at::Tensor& basis, double gamma,
+                      InjectMode mode) {
+  const std::int64_t n = h.size(0), d = h.size(1);
+  const auto source = key_source(coefficients, basis, n, d, gamma, mode, h.device());
+  EXPECT_TRUE(coefficients.numel() == 0 || reads_whole_packs(source, width));
+  at::Tensor out = at::empty_like(h);
+  for (std::int64_t first = 0; first < n; first += rows)
+    for (std::int64_t column = 0; column < d; column += width) {
+      const auto factors = inject_body::factors_of<rows, width>(source, first, column);
+      for (std::int64_t r = 0; r < rows && first + r < n; ++r)
+        for (int i = 0; i < width; ++i) {
+          const std::int64_t at = (first + r) * d + column + i;
+          const float value = h.const_data_ptr<float>()[at], s = factors.values[r][i];
+          out.mutable_data_ptr<float>()[at] = mode == InjectMode::add ? value + s : value * s;
+        }
+    }
+  return out;
+}
+
+TEST(InjectBody, factors_of_one_thread_are_those_of_every_kind_of_key) {
+  at::manual_seed(4);
+  const std::int64_t n = 7, d = 24;  // not whole sets of rows
+  const at::Tensor h = at::randn({n, d}), basis = at::randn({8, d}), none = at::empty({0});
+  const at::Tensor own = at::randn({n, 8}), shared = at::randn({1, 8});
+  const auto product = [&](const at::Tensor& a) { return a.to(at::kDouble).matmul(basis.to(at::kDouble)); };
+  for (const auto mode : {InjectMode::add, InjectMode::clamp, InjectMode::exp, InjectMode::sym, InjectMode::product}) {
+    for (const double gamma : {0.5, 2.0}) {
+      const auto expect = [&](const at::Tensor& coefficients, const at::Tensor& of, const at::Tensor& keys) {
+        const at::Tensor expected = composed(mode, h.to(at::kDouble), keys, gamma);
+        const double tolerance = 4e-6 * expected.abs().max().item<double>();
+        EXPECT_LT(distance(by_factors<8>(h, coefficients, of, gamma, mode), expected), tolerance);
+        EXPECT_LT(distance(by_factors<1>(h, coefficients, of, gamma, mode), expected), tolerance);
+      };
+      expect(own, basis, product(own));
+      expect(shared, basis, product(shared));
+      expect(product(own).to(at::kFloat), none, product(own));
+      expect(product(shared).to(at::kFloat), none, product(shared));
+      EXPECT_TRUE(at::equal(by_factors<4>(h, none, none, gamma, mode), h));
+    }
+  }
+}
+
+TEST(InjectBody, packs_are_read_only_where_they_are_aligned) {
+  const at::Tensor keys = at::randn({2, 16}), none = at::empty({0});
+  const auto source = key_source(keys, none, 2, 16, 1.0, InjectMode::add, keys.device());
+  EXPECT_TRUE(reads_whole_packs(source, 8));
+  EXPECT_FALSE(reads_whole_packs(source, 3));
+  const at::Tensor shifted = at::randn({33}).narrow(0, 1, 32).view({2, 16});
+  EXPECT_FALSE(reads_whole_packs(key_source(shifted, none, 2, 16, 1.0, InjectMode::add, keys.device()), 8));
+  EXPECT_THROW(key_source(keys, none, 3, 16, 1.0, InjectMode::add, keys.device()), c10::Error);
 }
 
 TEST(InjectBody, exponent_is_bounded_and_nan_is_kept) {

@@ -2,11 +2,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 
 #include "base/file.h"
 #include "dummy_sweep.h"
+#include "faults/budget.h"
 #include "study/attempt.h"
 #include "study/sweep.h"
 #include "study/trial_queue.h"
@@ -136,7 +140,27 @@ TEST_F(LedgerTest, StatusOfTenThousandTrialsFromFilesAloneTakesLessThanASecond) 
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   EXPECT_EQ(text, "{\"done\":5400,\"failed\":600,\"running\":0,\"trials\":10000,\"waiting\":4000}\n");
   EXPECT_LT(seconds.count(), 1.0);
-  std::cout << "status of 10,000 trials: " << seconds.count() << " s\n";
+  test::report("R16", "status of 10,000 trials from files alone (ms; 1000 allowed)",
+               static_cast<std::int64_t>(1e3 * seconds.count()));
+}
+
+// Nobody has to be alive: what a killed worker held is waiting again. The mutant believes that a lease is held because
+// it is there.
+TEST_F(LedgerTest, TheTrialOfAKilledWorkerIsNotCalledRunning) {
+  const auto& trial = plan_.trials[0];
+  const pid_t worker = fork();
+  if (worker == 0) {
+    const auto claim = ledger_.claim(trial);
+    raise(claim ? SIGKILL : SIGTERM);
+  }
+  int status = 0;
+  waitpid(worker, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  EXPECT_EQ(ledger_.read(trial.id).state, TrialState::waiting);
+  const bool caught = std::filesystem::exists(state(0).parent_path() / "lease");
+  EXPECT_TRUE(caught);
+  test::report_mutants("R16", "a status that believes every lease", caught, 1);
+  EXPECT_TRUE(ledger_.claim(trial));
 }
 
 TEST_F(LedgerTest, OnlyCrashesAreOpenedAgainByResume) {

@@ -6,10 +6,12 @@
 #include <cstdlib>
 #include <fstream>
 #include <random>
+#include <stdexcept>
 
 #include "base/file.h"
 #include "base/hdf5_file.h"
 #include "config/config.h"
+#include "faults/budget.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"
@@ -173,19 +175,54 @@ TEST(CheckpointWriter, WritesTheValuesOfTheSnapshot) {
 INSTANTIATE_TEST_SUITE_P(Modes, CheckpointWriterTest, testing::Bool(),
                          [](const auto& instance) { return instance.param ? "Async" : "Sync"; });
 
+std::vector<std::byte> file_of_format_1() {
+  const char* source = std::getenv("SPANKEY_SOURCE_DIR");
+  if (source == nullptr) throw std::runtime_error("run through ctest");
+  return read_bytes(std::filesystem::path(source) / "tests/train/checkpoint_format_1.h5");
+}
+
 // Written by version 0.1.0 after an epoch of configs/paper/01_add.toml. The digest was computed from the file by h5py
 // and hashlib: parameters sorted by name, each as name, 0, dtype, 0, shape, bytes.
 TEST(Checkpoint, FilesOfFormat1AreStillRead) {
-  const char* source = std::getenv("SPANKEY_SOURCE_DIR");
-  ASSERT_NE(source, nullptr) << "run through ctest";
-  const auto checkpoint = decode_checkpoint(
-      read_bytes(std::filesystem::path(source) / "tests/train/checkpoint_format_1.h5"), "checkpoint_format_1.h5");
+  const auto checkpoint = decode_checkpoint(file_of_format_1(), "checkpoint_format_1.h5");
   EXPECT_EQ(checkpoint.cursor.epoch, 1);
   EXPECT_EQ(checkpoint.cursor.global_step, 25);
   EXPECT_EQ(checkpoint.optimizer.size(), 2 * checkpoint.parameters.size());
   EXPECT_EQ(to_hex(weights_digest(checkpoint.parameters, checkpoint.buffers)),
             "234f33ed446b1feda9534b4b5603f47fbcb14ae525381956e714149814bd2348");
   EXPECT_EQ(parse_config(checkpoint.config_toml, "the checkpoint").key.m, 5);
+  test::report("R18", "formats of checkpoints that are read (version 1)", HasFailure() ? 0 : 1, 1);
+}
+
+// One byte of it changed is refused. The mutant: a reader of that format that asks for no checksum takes it.
+TEST(Checkpoint, AChangedFileOfFormat1IsRefused) {
+  const auto good = file_of_format_1();
+  const auto name = h5::File::from_image(good, "good").datasets("parameters").front();
+  const auto values = [&](std::span<const std::byte> bytes) {
+    return h5::File::from_image(bytes, "changed").read<float>("parameters/" + name);
+  };
+  const auto expected = values(good);
+  std::mt19937_64 random(2);
+  int refused = 0, believed = 0;
+  constexpr int changes = 200;
+  for (int i = 0; i < changes; ++i) {
+    auto bad = good;
+    // Half of them among the values that are read below.
+    const auto offset = *h5::File::from_image(good, "good").offset("parameters/" + name);
+    const auto at = i % 2 == 0 ? static_cast<std::size_t>(offset) + random() % (expected.size() * sizeof(float))
+                               : random() % bad.size();
+    bad[at] ^= std::byte{1};
+    try {
+      decode_checkpoint(bad, "changed");
+    } catch (const Error&) {
+      ++refused;
+    }
+    if (i % 2 == 0) believed += values(bad) != expected;
+  }
+  EXPECT_EQ(refused, changes);
+  EXPECT_GT(believed, 0);
+  test::report("R18", "files of format 1 with a changed byte that were refused", refused, changes);
+  test::report_mutants("R18", "a reader of format 1 without the checksum", believed > 0, 1);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "train/resident_step.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <thread>
@@ -108,6 +109,16 @@ INSTANTIATE_TEST_SUITE_P(
              1,
              {"model.name=small_resnet", "data.limit=22", "train.global_batch=4", "train.epochs=2", "key.layers=[0]"}}),
     [](const auto& instance) { return instance.param.name; });
+
+// Two ranks with a GPU each, and two that share one or ask for MPI; nothing here asks the GPU.
+TEST(ResidentSource, NeedsGradientsThatStayOnTheGpu) {
+  auto experiment = make_experiment(config_of({"", 2, {}}));
+  const auto communicators = make_thread_communicators(2);
+  EXPECT_EQ(resident_why_not(experiment, *communicators[0]), std::nullopt);
+  experiment.placement.device = at::kCUDA;
+  EXPECT_THAT(resident_why_not(experiment, *communicators[0]).value_or(""), testing::HasSubstr("host's memory"));
+  EXPECT_EQ(resident_why_not(experiment, *make_thread_communicators(1)[0]), std::nullopt);
+}
 
 // Negative controls: what a step must read anew from the device, standing still.
 TEST(ResidentStep, APositionThatStandsStillShows) {

@@ -1,0 +1,186 @@
+// What the watch over the ranks (heartbeat, watchdog, deadlines of steps) costs a training step: one JSON line on rank
+// 0.
+//   mpirun -np 2 bench_heartbeat_cost CONFIG [key=value ...]
+// Rounds of steps over our communicator and over the same MPI calls with nobody watching take turns in one process.
+//   step_ms_watched, step_ms_unwatched   medians over all steps of all rounds
+//   cost                                 median over the rounds of the ratio of their medians, less 1
+//   cost_of_nothing                      the same where both of a pair are unwatched: what the measurement resolves
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <malloc.h>
+#include <mpi.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/mpi_communicator.h"
+#include "dist/mpi_session.h"
+#include "train/experiment.h"
+#include "train/training_parts.h"
+
+namespace spankey {
+namespace {
+
+MPI_Datatype type_of(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return MPI_FLOAT;
+    case at::kDouble:
+      return MPI_DOUBLE;
+    case at::kLong:
+      return MPI_INT64_T;
+    default:
+      return MPI_BYTE;
+  }
+}
+
+// The calls that MpiCommunicator makes, and no more.
+class Unwatched final : public Communicator {
+ public:
+  explicit Unwatched(MPI_Comm comm) : Communicator(topology(comm)), comm_(comm) {}
+
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    MPI_Comm part = MPI_COMM_NULL;
+    SPANKEY_MPI(rank(), MPI_Comm_split(comm_, color < 0 ? MPI_UNDEFINED : color, key, &part));
+    return part == MPI_COMM_NULL ? nullptr : std::make_unique<Unwatched>(part);
+  }
+  void abort(int exit_code) override {
+    MPI_Abort(MPI_COMM_WORLD, exit_code);
+    std::_Exit(exit_code);
+  }
+  void set_place(const std::string&) override {}
+  void begin_step(const std::string&) override {}
+
+ private:
+  using Piece = std::function<void(char* bytes, int count)>;
+
+  static Topology topology(MPI_Comm comm) {  // all on this machine
+    int rank = 0, size = 1;
+    MPI_Comm_rank(comm, &rank);
+    MPI_Comm_size(comm, &size);
+    return {rank, size, rank, size};
+  }
+
+  static void for_pieces(const at::Tensor& tensor, const Piece& piece) {
+    const auto item = static_cast<std::int64_t>(tensor.element_size());
+    const auto most = MpiCommunicator::default_piece_bytes / item;
+    auto* bytes = static_cast<char*>(tensor.data_ptr());
+    for (std::int64_t first = 0; first < tensor.numel(); first += most)
+      piece(bytes + first * item, static_cast<int>(std::min(most, tensor.numel() - first)));
+  }
+
+  void do_broadcast(at::Tensor& tensor, int root) override {
+    for_pieces(tensor, [&](char* bytes, int count) {
+      SPANKEY_MPI(rank(), MPI_Bcast(bytes, count, type_of(tensor), root, comm_));
+    });
+  }
+  void do_all_reduce(at::Tensor& tensor, ReduceOp op) override {
+    const auto mpi_op = op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN;
+    for_pieces(tensor, [&](char* bytes, int count) {
+      SPANKEY_MPI(rank(), MPI_Allreduce(MPI_IN_PLACE, bytes, count, type_of(tensor), mpi_op, comm_));
+    });
+  }
+  void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) override {
+    const auto count = static_cast<int>(tensor.numel());
+    SPANKEY_MPI(rank(), MPI_Allgather(tensor.data_ptr(), count, type_of(tensor), gathered.data_ptr(), count,
+                                      type_of(tensor), comm_));
+  }
+  void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) override {
+    const auto count = static_cast<int>(send.numel());
+    SPANKEY_MPI(rank(), MPI_Sendrecv(send.data_ptr(), count, type_of(send), peer, 0, receive.data_ptr(), count,
+                                     type_of(send), peer, 0, comm_, MPI_STATUS_IGNORE));
+  }
+  void do_barrier() override { SPANKEY_MPI(rank(), MPI_Barrier(comm_)); }
+
+  MPI_Comm comm_;  // until the end of the process
+};
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Milliseconds of each step of one round.
+std::vector<double> round_over(Communicator& communicator, const Experiment& experiment, const Basis& basis) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::int64_t warm_up = 5, steps = 30;
+  TrainingParts parts(experiment, basis, resolve_shards(experiment.config, communicator.size()), communicator);
+  const auto batch = parts.load(0, 0);
+  std::vector<double> times;
+  for (std::int64_t step = 0; step < warm_up + steps; ++step) {
+    const auto begin = Clock::now();
+    communicator.begin_step(fmt::format("epoch 1, step {}", step));
+    parts.step(batch, {.epoch = 0, .step = step, .global_step = step}, experiment.config.optim.lr, false);
+    if (step >= warm_up) times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+  }
+  communicator.barrier();
+  return times;
+}
+
+struct Comparison {
+  std::vector<double> ratios, watched, unwatched;
+};
+
+void run(const std::string& file, const std::vector<std::string>& overrides) {
+  constexpr int rounds = 30;
+  const auto config = load_config(file, overrides);
+  const auto session = MpiSession::acquire();
+  int size = 1;
+  SPANKEY_MPI(session->world_rank(), MPI_Comm_size(MPI_COMM_WORLD, &size));
+  at::set_num_threads(resolve_threads(config, size));
+  const auto experiment = make_experiment(config);
+  experiment.model->train();
+  const auto basis = make_basis(config.key, experiment.key_dims, 42);
+  Unwatched unwatched(MPI_COMM_WORLD);
+
+  const auto once = [&](bool watch) {
+    if (!watch) return round_over(unwatched, experiment, basis);
+    const auto world = MpiCommunicator::world(config.dist.timeout_seconds);
+    return round_over(*world, experiment, basis);
+  };
+  Comparison costs, nothing;
+  for (int round = 0; round < rounds; ++round)
+    for (auto* comparison : {&costs, &nothing}) {
+      const bool first = round % 2 == 0;  // which of the two comes first takes turns
+      const bool watch = comparison == &costs;
+      auto one = once(first && watch), other = once(!first && watch);
+      if (!first) std::swap(one, other);
+      comparison->ratios.push_back(median(one) / median(other));
+      comparison->watched.insert(comparison->watched.end(), one.begin(), one.end());
+      comparison->unwatched.insert(comparison->unwatched.end(), other.begin(), other.end());
+    }
+  const nlohmann::json line{{"model", config.model.name},
+                            {"ranks", size},
+                            {"threads", at::get_num_threads()},
+                            {"batch", config.train.global_batch},
+                            {"step_ms_watched", median(costs.watched)},
+                            {"step_ms_unwatched", median(costs.unwatched)},
+                            {"cost", median(costs.ratios) - 1},
+                            {"cost_of_nothing", median(nothing.ratios) - 1}};
+  if (session->world_rank() == 0) fmt::print("{}\n", line.dump());
+}
+
+}  // namespace
+}  // namespace spankey
+
+int main(int argc, char** argv) {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);  // as the program itself does
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  try {
+    if (argc < 2) spankey::fail_input("usage: bench_heartbeat_cost CONFIG [key=value ...]");
+    spankey::run(argv[1], {argv + 2, argv + argc});
+    return 0;
+  } catch (const spankey::Error& error) {
+    fmt::print(stderr, "bench_heartbeat_cost: {}\n", error.what());
+    return static_cast<int>(error.code());
+  }
+}

@@ -1,0 +1,261 @@
+// The training step on a GPU: captured against eager, a GPU against the CPU, and checkpoints that go from one to the
+// other. Each is asked of the CPU in the GPU's place as well; what that leaves is skipped where there is no GPU.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "cli/small_run.h"
+#include "data/make_data.h"
+#include "dist/cuda_module.h"
+#include "train/named_tensor.h"
+#include "train/placement.h"
+#include "train/resident_source.h"
+#include "train/resident_step.h"
+#include "train/training_parts.h"
+
+namespace spankey {
+namespace {
+
+enum class Flow { eager, captured };
+
+struct Trained {
+  std::vector<StepFigures> figures;
+  std::string digest;        // of weights, buffers and optimiser state
+  std::int64_t kernels = 0;  // of the captured step
+};
+
+// A run of its own on the device of `config`, with the parts of one or the other flow.
+class DeviceRun {
+ public:
+  DeviceRun(const Config& config, Flow flow)
+      : host_(make_communicator(Backend::self, 60)), experiment_(make_experiment(config, place(config, *host_))) {
+    at::set_num_threads(resolve_threads(config, host_->local_size()));
+    const auto basis = make_basis(config.key, experiment_.key_dims, 42);
+    auto graph = make_graph(experiment_.placement);
+    graph->use([&] {
+      parts_ = std::make_unique<TrainingParts>(experiment_, basis, resolve_shards(config, 1), *host_);
+      if (flow == Flow::captured)
+        resident_.emplace(parts_->step_parts(), parts_->sampler(), make_resident_source(experiment_, basis),
+                          std::move(graph));
+    });
+    experiment_.model->train();
+  }
+
+  // Steps one after the other, over the ends of epochs; figures of a captured flow are read at the end.
+  void take(std::int64_t steps) {
+    for (std::int64_t i = 0; i < steps; ++i) {
+      const double lr = experiment_.config.optim.lr;
+      if (resident_)
+        resident_->step(at_, lr);
+      else
+        trained_.figures.push_back(parts_->step(parts_->load(at_.epoch, at_.step), at_, lr, false));
+      if (++at_.step == parts_->steps_per_epoch()) at_ = {at_.epoch + 1, 0, at_.global_step};
+      ++at_.global_step;
+    }
+  }
+
+  Trained finish() {
+    if (resident_) {
+      trained_.figures = resident_->collect();
+      trained_.kernels = resident_->kernels();
+    }
+    const auto& model = *experiment_.model;
+    trained_.digest = to_hex(weights_digest(named_parameters(model), named_buffers(model))) +
+                      to_hex(weights_digest(parts_->optimizer_state(), {}));
+    return trained_;
+  }
+
+  const Placement& placement() const { return experiment_.placement; }
+
+ private:
+  std::unique_ptr<Communicator> host_;
+  Experiment experiment_;
+  std::unique_ptr<TrainingParts> parts_;
+  std::optional<ResidentStep> resident_;
+  Cursor at_;
+  Trained trained_;
+};
+
+// Eleven steps an epoch, the last of them of 5 samples instead of 8: two whole epochs.
+constexpr std::int64_t steps = 22;
+
+Trained train(const Config& config, Flow flow) {
+  DeviceRun run(config, flow);
+  run.take(steps);
+  return run.finish();
+}
+
+struct Network {
+  const char* name;
+  bool on_a_cpu;  // small enough to be trained there as well
+  std::vector<std::string> overrides;
+};
+
+const Network networks[] = {
+    {"small_cnn", true, {"data.augment=affine", "key.layers=[0, 2]", "deny.mode=B"}},
+    {"batch_rescale", true, {"key.rescale=batch", "key.layers=[0, 1]", "deny.mode=A", "deny.on=[\"wrong\", \"none\"]"}},
+    {"sgd_clipped", true, {"optim.name=sgd", "optim.lr=0.05", "optim.nesterov=true", "optim.clip_norm=0.5"}},
+    {"mlp", true, {"model.name=mlp", "data.file=builtin:argmax", "deny.mode=C", "key.m=4", "key.layers=[0]"}},
+    {"small_resnet", false, {"model.name=small_resnet", "key.layers=[0]", "deny.mode=cplus"}},
+    {"resnet18",
+     false,
+     {"model.name=resnet18", "data.file=images", "data.augment=crop_flip", "key.layers=[0, 2, 3, 4]", "key.m=32",
+      "key.layout=per_layer", "key.per_layer_key=true", "deny.mode=cplus", "optim.name=sgd"}},
+    {"vit_tiny", false, {"model.name=vit_tiny", "data.file=images", "key.layers=[0, 1]", "deny.mode=B"}}};
+
+// A file of colour images for the networks that want them, made when first asked for.
+std::string images() {
+  static const test::TemporaryFolder folder;
+  const auto file = folder / "images.h5";
+  if (!std::filesystem::exists(file)) test::make_image_data(85, 8, {3, 32, 32}, 10)->save(file);
+  return file.string();
+}
+
+class StepOn : public testing::TestWithParam<std::tuple<const char*, Network>> {
+ protected:
+  void SetUp() override {
+    const auto& [device, network] = GetParam();
+    std::string why_not;
+    if (device == std::string("cuda") && !open_cuda_module(why_not)) GTEST_SKIP() << why_not;
+  }
+
+  Config config(const std::string& device, const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> overrides{"data.limit=85",  "train.global_batch=8",   "train.drop_last=false",
+                                       "train.epochs=2", "train.device=" + device, "dist.threads=1",
+                                       "deny.weight=0.1"};
+    for (auto word : std::get<1>(GetParam()).overrides) {
+      if (word == "data.file=images") word = "data.file=" + images();
+      overrides.push_back(word);
+    }
+    overrides.insert(overrides.end(), more.begin(), more.end());
+    return parse_config("", "test", overrides);
+  }
+  std::string device() const { return std::get<0>(GetParam()); }
+};
+
+// The largest difference of two runs' losses, in units of 1 + |loss|.
+double distance(const Trained& a, const Trained& b) {
+  EXPECT_EQ(a.figures.size(), b.figures.size());
+  double largest = 0.0;
+  for (std::size_t i = 0; i < std::min(a.figures.size(), b.figures.size()); ++i) {
+    const auto apart = [&](double StepFigures::*figure) {
+      const double expected = b.figures[i].*figure;
+      const double error = std::abs(a.figures[i].*figure - expected) / (1.0 + std::abs(expected));
+      return std::isnan(error) ? INFINITY : error;
+    };
+    largest = std::max({largest, apart(&StepFigures::loss), apart(&StepFigures::ce), apart(&StepFigures::deny)});
+  }
+  return largest;
+}
+
+// Deterministic algorithms and one shard: the same work in the same order.
+const std::vector<std::string> deterministic{"dist.reduction=elastic", "dist.shards=1"};
+
+TEST_P(StepOn, CapturedHasTheBitsOfEager) {
+  const auto eager = train(config(device(), deterministic), Flow::eager);
+  const auto captured = train(config(device(), deterministic), Flow::captured);
+  ASSERT_EQ(eager.figures.size(), steps);
+  EXPECT_EQ(distance(captured, eager), 0.0);
+  EXPECT_EQ(captured.digest, eager.digest);
+  EXPECT_EQ(captured.kernels > 0, device() == "cuda");  // it has indeed been captured
+
+  // Negative control: other random numbers are another run.
+  auto other = deterministic;
+  other.emplace_back("run.seed=43");
+  const auto changed = train(config(device(), other), Flow::captured);
+  EXPECT_GT(distance(changed, eager), 1e-3);
+  EXPECT_NE(changed.digest, eager.digest);
+}
+
+TEST_P(StepOn, CapturedIsCloseToEagerWithFastAlgorithms) {
+  EXPECT_LE(distance(train(config(device()), Flow::captured), train(config(device()), Flow::eager)), 1e-4);
+}
+
+TEST_P(StepOn, IsCloseToThatOfTheCpu) {
+  if (device() == "cpu") GTEST_SKIP() << "it would be compared with itself";
+  EXPECT_LE(distance(train(config(device()), Flow::eager), train(config("cpu"), Flow::eager)), 1e-3);
+}
+
+TEST_P(StepOn, ACapturedStepNeverMakesTheHostWait) {
+  if (device() == "cpu") GTEST_SKIP() << "the host has nobody to wait for";
+  const auto waits = [&](Flow flow) {
+    DeviceRun run(config(device()), flow);
+    run.take(5);
+    return host_waits(run.placement(), [&] { run.take(4); });
+  };
+  EXPECT_EQ(waits(Flow::captured), 0);
+  EXPECT_GE(waits(Flow::eager), 4);  // the control: it reads its loss after every step
+}
+
+std::vector<Network> networks_of_a_cpu() {
+  std::vector<Network> small;
+  std::copy_if(std::begin(networks), std::end(networks), std::back_inserter(small),
+               [](const Network& network) { return network.on_a_cpu; });
+  return small;
+}
+
+std::string name_of(const testing::TestParamInfo<StepOn::ParamType>& instance) {
+  return std::get<1>(instance.param).name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, StepOn, testing::Combine(testing::Values("cpu"), testing::ValuesIn(networks_of_a_cpu())),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Gpu, StepOn, testing::Combine(testing::Values("cuda"), testing::ValuesIn(networks)), name_of);
+
+}  // namespace
+
+namespace test {
+namespace {
+
+class Interchange : public SmallRun, public testing::WithParamInterface<const char*> {};
+
+double loss_of(const nlohmann::json& line) {
+  return line.value("loss", 0.0);
+}
+
+// Killed again and again, a run goes on from its checkpoint, now on the one and now on the other device.
+TEST_P(Interchange, AKilledRunGoesOnOnTheOtherDevice) {
+  std::string why_not;
+  const std::string other = GetParam();
+  if (other == "cuda" && !open_cuda_module(why_not)) GTEST_SKIP() << why_not;
+  expect_success(train(1, "undisturbed", {"train.device=cpu"}));
+  int kills = 0;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    Child child(train(1, "killed", {"train.device=" + (attempt % 2 == 0 ? other : "cpu")}), folder.path());
+    const auto marker = folder / ("killed/checkpoints/step_000000" + std::to_string(15 * (attempt + 1)) + ".h5");
+    while (child.running() && !std::filesystem::exists(marker))
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (!child.running()) break;
+    child.kill_tree();
+    child.wait();
+    ++kills;
+  }
+  EXPECT_GT(kills, 0);
+  expect_success(train(1, "killed", {"train.device=" + other}));
+
+  const auto expected = metrics("undisturbed"), got = metrics("killed");
+  ASSERT_EQ(got.size(), expected.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(got[i]["global_step"], expected[i]["global_step"]);
+    EXPECT_NEAR(loss_of(got[i]), loss_of(expected[i]), 1e-3) << "line " << i;
+  }
+  if (other == "cpu") {
+    EXPECT_EQ(result("killed")["weights_sha256"], result("undisturbed")["weights_sha256"]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, Interchange, testing::Values("cpu", "cuda"),
+                         [](const auto& instance) { return std::string(instance.param); });
+
+}  // namespace
+}  // namespace test
+}  // namespace spankey
