@@ -9,6 +9,7 @@
 // bfloat16 matrix product, against which the use of the whole GPU is measured. Random numbers of the composed draws are
 // LibTorch's own. The gradient of an added key is the one that comes: no kernel.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <torch/csrc/autograd/autograd.h>

@@ -41,7 +41,7 @@ class Resnet18 : public Model {
   InitialLaw initial_law(const std::string& name, const Parameters& parameters) const override {
     const at::Tensor& value = parameters[name];
     if (value.dim() != 4) return Model::initial_law(name, parameters);
-    const auto fan_out = static_cast<double>(value.numel() / value.size(1));
+    const auto fan_out = static_cast<double>(value.numel()) / static_cast<double>(value.size(1));
     return {InitialLaw::Shape::normal, std::sqrt(2.0 / fan_out)};
   }
 
