@@ -126,15 +126,27 @@ void remove_stale(const std::filesystem::path& path, const std::string& content)
   unlink(aside.c_str());
 }
 
+// Until remove_stale() has put a lease back that it should not have moved, two attempts may think they hold one: they
+// must not share a temporary file here, nor may one take the other's lease away.
+void write_attempt(const std::filesystem::path& run_directory, std::int64_t attempt) {
+  const auto aside = run_directory / fmt::format("attempt.{}.{}.tmp", host_name(), getpid());
+  write_durably(aside, std::to_string(attempt) + "\n");
+  const auto path = run_directory / "attempt";
+  if (rename(aside.c_str(), path.c_str()) == 0) return;
+  const int reason = errno;
+  unlink(aside.c_str());
+  fail_run("cannot write {}: {}", path.string(), std::strerror(reason));
+}
+
 }  // namespace
 
 Lease::Lease(const std::filesystem::path& run_directory, std::chrono::milliseconds patience)
     : path_(run_directory / "lease") {
   take(run_directory, patience);
   try {
-    write_durably(run_directory / "attempt", std::to_string(attempt_) + "\n");
+    write_attempt(run_directory, attempt_);
   } catch (...) {
-    unlink(path_.c_str());
+    if (still_ours()) unlink(path_.c_str());
     throw;
   }
   renewer_ = std::thread([this] { renew_until_stopped(); });
