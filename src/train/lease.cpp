@@ -100,9 +100,14 @@ bool is_stale(const std::filesystem::path& path, const std::string& content) {
   return seconds_since_renewal(path) > static_cast<double>(expiry.count());
 }
 
+// A file beside `path` that no other process uses.
+std::string own_temporary(const std::filesystem::path& path, const char* what = "") {
+  return fmt::format("{}{}.{}.{}.tmp", path.string(), what, host_name(), getpid());
+}
+
 bool create_exclusively(const std::filesystem::path& path, const std::string& content) {
   // Written aside and linked into place, so that nobody ever reads a half-written lease.
-  const auto aside = path.string() + fmt::format(".{}.{}.tmp", host_name(), getpid());
+  const auto aside = own_temporary(path);
   {
     std::ofstream file(aside, std::ios::trunc);
     file << content;
@@ -119,7 +124,7 @@ bool create_exclusively(const std::filesystem::path& path, const std::string& co
 
 // Two attempts may see the same dead owner: only the one whose rename moves just that content away goes on.
 void remove_stale(const std::filesystem::path& path, const std::string& content) {
-  const auto aside = path.string() + fmt::format(".stale.{}.{}.tmp", host_name(), getpid());
+  const auto aside = own_temporary(path, ".stale");
   if (rename(path.c_str(), aside.c_str()) != 0) return;
   if (read_if_there(aside) != content && link(aside.c_str(), path.c_str()) != 0)
     log::warning("{}: taken by two attempts at once", path.string());
@@ -129,9 +134,9 @@ void remove_stale(const std::filesystem::path& path, const std::string& content)
 // Until remove_stale() has put a lease back that it should not have moved, two attempts may think they hold one: they
 // must not share a temporary file here, nor may one take the other's lease away.
 void write_attempt(const std::filesystem::path& run_directory, std::int64_t attempt) {
-  const auto aside = run_directory / fmt::format("attempt.{}.{}.tmp", host_name(), getpid());
-  write_durably(aside, std::to_string(attempt) + "\n");
   const auto path = run_directory / "attempt";
+  const auto aside = own_temporary(path);
+  write_durably(aside, std::to_string(attempt) + "\n");
   if (rename(aside.c_str(), path.c_str()) == 0) return;
   const int reason = errno;
   unlink(aside.c_str());
