@@ -37,18 +37,11 @@ TEST_F(Capture, ChangesNoBitOfARun) {
 // The two kinds of steps may even take turns: a run is killed, and goes on with the other one.
 TEST_F(Capture, AKilledRunGoesOnWithTheSameBits) {
   expect_success(train(2, "undisturbed", {"train.capture=off"}));
-  int kills = 0;
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    Child child(train(2, "killed", {attempt % 2 == 0 ? "train.capture=on" : "train.capture=off"}), folder.path());
-    const auto marker = folder / ("killed/checkpoints/step_000000" + std::to_string(15 * (attempt + 1)) + ".h5");
-    while (child.running() && !std::filesystem::exists(marker))
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    if (!child.running()) break;
-    child.kill_tree();
-    child.wait();
-    ++kills;
-  }
-  EXPECT_GT(kills, 0);
+  EXPECT_GT(kill_thrice("killed",
+                        [&](int attempt) {
+                          return train(2, "killed", {attempt % 2 == 0 ? "train.capture=on" : "train.capture=off"});
+                        }),
+            0);
   expect_success(train(2, "killed", {"train.capture=on"}));
   EXPECT_EQ(result("killed")["weights_sha256"], result("undisturbed")["weights_sha256"]);
   EXPECT_EQ(numbers("killed"), numbers("undisturbed"));

@@ -4,7 +4,13 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
 
 #include "support/program.h"
 #include "support/temporary_folder.h"
@@ -68,6 +74,23 @@ class SmallRun : public testing::Test {
   void expect_success(const std::vector<std::string>& command) const {
     const auto outcome = test::run(command, folder.path());
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  }
+
+  // Starts `run` with command(0), (1) and (2), each time to be killed as checkpoint 15, 30 or 45 is there; the number
+  // of kills that were in time.
+  int kill_thrice(const std::string& run, const std::function<std::vector<std::string>(int attempt)>& command) const {
+    int kills = 0;
+    for (int attempt = 0; attempt < 3; ++attempt) {
+      Child child(command(attempt), folder.path());
+      const auto marker = folder / (run + "/checkpoints/step_000000" + std::to_string(15 * (attempt + 1)) + ".h5");
+      while (child.running() && !std::filesystem::exists(marker))
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (!child.running()) break;
+      child.kill_tree();
+      child.wait();
+      ++kills;
+    }
+    return kills;
   }
 
   TemporaryFolder folder;

@@ -228,18 +228,11 @@ TEST_P(Interchange, AKilledRunGoesOnOnTheOtherDevice) {
   const std::string other = GetParam();
   if (other == "cuda" && !open_cuda_module(why_not)) GTEST_SKIP() << why_not;
   expect_success(train(1, "undisturbed", {"train.device=cpu"}));
-  int kills = 0;
-  for (int attempt = 0; attempt < 3; ++attempt) {
-    Child child(train(1, "killed", {"train.device=" + (attempt % 2 == 0 ? other : "cpu")}), folder.path());
-    const auto marker = folder / ("killed/checkpoints/step_000000" + std::to_string(15 * (attempt + 1)) + ".h5");
-    while (child.running() && !std::filesystem::exists(marker))
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    if (!child.running()) break;
-    child.kill_tree();
-    child.wait();
-    ++kills;
-  }
-  EXPECT_GT(kills, 0);
+  EXPECT_GT(kill_thrice("killed",
+                        [&](int attempt) {
+                          return train(1, "killed", {"train.device=" + (attempt % 2 == 0 ? other : "cpu")});
+                        }),
+            0);
   expect_success(train(1, "killed", {"train.device=" + other}));
 
   const auto expected = metrics("undisturbed"), got = metrics("killed");
