@@ -1,5 +1,6 @@
 // The host's part in work of a GPU: deadlines, identifiers, choice of the device, a reducer without a thread.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,6 @@
 // The reducer under mpiexec against float64, and its elastic sums against those of ranks in one process.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

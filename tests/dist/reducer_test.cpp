@@ -1,5 +1,6 @@
 // The reducer with ranks as threads.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,7 @@
 // The training step on a GPU: captured against eager, a GPU against the CPU, and checkpoints that go from one to the
 // other. Each is asked of the CPU in the GPU's place as well; what that leaves is skipped where there is no GPU.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
