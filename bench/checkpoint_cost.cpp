@@ -1,10 +1,11 @@
 // What a checkpoint costs the run: bench_checkpoint_cost CHECKPOINT FOLDER, one JSON line. Medians of 200, in
 // milliseconds:
-//   load       read the file, check it, read its tensors; checksum: the CRC32C of the whole file, which is part of that
-//   snapshot   copies of all tensors; handed_over: CheckpointWriter::save with nothing in flight. A step waits for
-//   these
-//              two alone
-//   commit     encode, write, fsync and rename, on the helper thread
+//
+//   load         read the file, check it, read its tensors
+//   checksum     the CRC32C of the whole file, which is part of that
+//   snapshot     copies of all tensors; a step waits for this
+//   handed_over  CheckpointWriter::save with nothing in flight; and for this
+//   commit       encode, write, fsync and rename, on the helper thread
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -16,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "bench/bench_main.h"
 #include "train/checkpoint_writer.h"
 
 namespace spankey {
@@ -79,12 +81,8 @@ void run(const std::filesystem::path& file, const std::filesystem::path& folder)
 }  // namespace spankey
 
 int main(int argc, char** argv) {
-  try {
+  return spankey::exit_code_of("bench_checkpoint_cost", [&] {
     if (argc != 3) spankey::fail_input("usage: bench_checkpoint_cost CHECKPOINT FOLDER");
     spankey::run(argv[1], argv[2]);
-    return 0;
-  } catch (const spankey::Error& error) {
-    fmt::print(stderr, "{}\n", error.what());
-    return static_cast<int>(error.code());
-  }
+  });
 }

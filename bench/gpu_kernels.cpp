@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "bench/bench_main.h"
 #include "data/assemble_op.h"
 #include "dist/cuda_module.h"
 #include "spankey/batch_norm_op.h"
@@ -352,14 +353,5 @@ void run(const std::vector<std::string>& words) {
 }  // namespace spankey
 
 int main(int argc, char** argv) {
-  try {
-    spankey::run({argv + 1, argv + argc});
-  } catch (const spankey::Error& error) {
-    fmt::print(stderr, "bench_gpu_kernels: {}\n", error.what());
-    return static_cast<int>(error.code());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "bench_gpu_kernels: {}\n", error.what());
-    return 3;
-  }
-  return 0;
+  return spankey::exit_code_of("bench_gpu_kernels", [&] { spankey::run({argv + 1, argv + argc}); });
 }

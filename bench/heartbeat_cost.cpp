@@ -8,19 +8,18 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <malloc.h>
 #include <mpi.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <climits>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "bench/bench_main.h"
 #include "dist/mpi_communicator.h"
 #include "dist/mpi_session.h"
 #include "train/experiment.h"
@@ -173,14 +172,9 @@ void run(const std::string& file, const std::vector<std::string>& overrides) {
 }  // namespace spankey
 
 int main(int argc, char** argv) {
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);  // as the program itself does
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
-  try {
+  spankey::keep_freed_memory();
+  return spankey::exit_code_of("bench_heartbeat_cost", [&] {
     if (argc < 2) spankey::fail_input("usage: bench_heartbeat_cost CONFIG [key=value ...]");
     spankey::run(argv[1], {argv + 2, argv + argc});
-    return 0;
-  } catch (const spankey::Error& error) {
-    fmt::print(stderr, "bench_heartbeat_cost: {}\n", error.what());
-    return static_cast<int>(error.code());
-  }
+  });
 }

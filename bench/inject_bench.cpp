@@ -3,11 +3,10 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
-#include <malloc.h>
 
-#include <climits>
 #include <cstdlib>
 
+#include "bench/bench_main.h"
 #include "spankey/injection.h"
 
 namespace {
@@ -61,9 +60,7 @@ BENCHMARK(composed<true>)->Apply(sizes);
 }  // namespace
 
 int main(int argc, char** argv) {
-  // As the program does: large blocks stay with the process, so that neither side pays for fresh pages.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  spankey::keep_freed_memory();
   const char* threads = std::getenv("SPANKEY_BENCH_THREADS");
   at::set_num_threads(threads ? std::atoi(threads) : 1);
   benchmark::Initialize(&argc, argv);

@@ -2,22 +2,24 @@
 //   [mpirun -np 2] bench_train_step CONFIG [key=value ...] [--steps N]
 // Where and how is a matter of the configuration: train.device=cuda for a GPU, train.capture=on for a captured step,
 // off for the eager one, train.precision=bf16. Of the line:
-//   device, flow       the GPU's name or "cpu"; "captured", "resident" (the captured flow of a CPU), or "eager"
-//   step_ms_median, _p99, _min   of a step on a batch that lies there; captured: of steps measured in blocks of 10 and
-//                      waited for only at their end, data and keys drawn anew in each
-//   bucket_bytes       of gradients, bucket by bucket in the order in which they leave
-//   kernels_per_step   of a captured step on a GPU, else 0
-//   host_waits_per_step  how often the host waits for the GPU in a step (reading figures every so many steps not
-//   counted) samples_per_second of the median step loader_step_ms, epoch_seconds   with the batches of an epoch made as
-//   the trainer makes them
+//
+//   device               the GPU's name or "cpu"
+//   flow                 "captured", "resident" (the captured flow of a CPU), or "eager"
+//   step_ms_median, _p99, _min
+//                        of a step on a batch that lies there; captured: of steps measured in blocks of 10 and waited
+//                        for only at their end, data and keys drawn anew in each
+//   samples_per_second   of the median step
+//   bucket_bytes         of gradients, bucket by bucket in the order in which they leave
+//   kernels_per_step     of a captured step on a GPU, else 0
+//   host_waits_per_step  how often the host waits for the GPU in a step, but for reading figures every so many steps
+//   loader_step_ms, epoch_seconds
+//                        with the batches of an epoch made as the trainer makes them
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <malloc.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <climits>
 #include <fstream>
 #include <memory>
 #include <numeric>
@@ -25,6 +27,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "bench/bench_main.h"
 #include "data/assembler.h"
 #include "data/sampler.h"
 #include "train/experiment.h"
@@ -195,27 +198,16 @@ void run(const std::string& file, const std::vector<std::string>& overrides, std
 }  // namespace spankey
 
 int main(int argc, char** argv) {
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);  // as the program itself does
-  mallopt(M_TRIM_THRESHOLD, INT_MAX);
-  std::vector<std::string> words(argv + 1, argv + argc);
-  std::int64_t steps = 60;
-  if (const auto flag = std::find(words.begin(), words.end(), "--steps");
-      flag != words.end() && flag + 1 != words.end()) {
-    steps = std::stoll(flag[1]);
-    words.erase(flag, flag + 2);
-  }
-  if (words.empty()) {
-    fmt::print(stderr, "usage: bench_train_step CONFIG [key=value ...] [--steps N]\n");
-    return 2;
-  }
-  try {
+  spankey::keep_freed_memory();
+  return spankey::exit_code_of("bench_train_step", [&] {
+    std::vector<std::string> words(argv + 1, argv + argc);
+    std::int64_t steps = 60;
+    if (const auto flag = std::find(words.begin(), words.end(), "--steps");
+        flag != words.end() && flag + 1 != words.end()) {
+      steps = std::stoll(flag[1]);
+      words.erase(flag, flag + 2);
+    }
+    if (words.empty()) spankey::fail_input("usage: bench_train_step CONFIG [key=value ...] [--steps N]");
     spankey::run(words[0], {words.begin() + 1, words.end()}, steps);
-  } catch (const spankey::Error& error) {
-    fmt::print(stderr, "bench_train_step: {}\n", error.what());
-    return static_cast<int>(error.code());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "bench_train_step: {}\n", error.what());
-    return 3;
-  }
-  return 0;
+  });
 }

@@ -1,21 +1,32 @@
-# spankey_test(<name> SOURCES ... LINK ... [TORCH] [RANKS 1 2 ...] [LABELS ...] [TIMEOUT s])
-# One executable and one ctest entry (with RANKS: one entry per rank count, under mpiexec).
+# spankey_test_program(<layer> LINK ... [TORCH])
+#   test_<layer>: one program for the tests of a folder. A program for each would read the heavy headers once a test.
+# spankey_tests(<layer> <thing>... [PREFIX name] [RANKS 1 2 ...] [LABELS ...] [TIMEOUT s])
+#   Adds <thing>_test.cpp to it, and an entry <prefix>.<thing> to ctest that runs the tests of that file alone (with RANKS:
+#   one entry per rank count, under mpiexec). The prefix is the layer.
 # tests/support/main.cpp fails a run in which no test was executed, and brings the failures of every rank to rank 0.
 find_package(GTest REQUIRED)
 include(SpankeyHeaderTest)
 
-add_library(spankey_test_main STATIC ${CMAKE_SOURCE_DIR}/tests/support/main.cpp)
-target_link_libraries(spankey_test_main PUBLIC GTest::gtest GTest::gmock mpi_c fmt::fmt PRIVATE spankey_options)
-target_include_directories(spankey_test_main PUBLIC ${CMAKE_SOURCE_DIR}/tests)
+add_library(spankey_test_support STATIC ${CMAKE_SOURCE_DIR}/tests/support/main.cpp ${CMAKE_SOURCE_DIR}/tests/support/program.cpp)
+target_link_libraries(spankey_test_support PUBLIC GTest::gtest GTest::gmock mpi_c fmt::fmt PRIVATE spankey_options)
+target_include_directories(spankey_test_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
+set_target_properties(spankey_test_support PROPERTIES UNITY_BUILD OFF)  # most programs need no program.cpp
 
-function(spankey_test name)
-  cmake_parse_arguments(arg "TORCH" "TIMEOUT" "SOURCES;LINK;RANKS;LABELS" ${ARGN})
-  string(REPLACE "." "_" target test_${name})
-  add_executable(${target} ${arg_SOURCES})
-  target_link_libraries(${target} PRIVATE ${arg_LINK} spankey_test_main spankey_options)
+function(spankey_test_program layer)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "LINK")
+  set(target test_${layer})
+  add_executable(${target})
+  target_link_libraries(${target} PRIVATE ${arg_LINK} spankey_test_support spankey_options)
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   if(arg_TORCH)
     spankey_use_torch(${target})
+  endif()
+endfunction()
+
+function(spankey_tests layer)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX;TIMEOUT" "RANKS;LABELS")
+  if(NOT arg_PREFIX)
+    set(arg_PREFIX ${layer})
   endif()
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
@@ -23,13 +34,19 @@ function(spankey_test name)
   set(environment "SPANKEY_SOURCE_DIR=${CMAKE_SOURCE_DIR}" "SPANKEY_PROGRAM=${CMAKE_BINARY_DIR}/bin/spankey"
       "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_mpi_yield_when_idle=1"
       "OMPI_MCA_rmaps_base_oversubscribe=1" "OMPI_MCA_btl=self,vader")
-  if(NOT arg_RANKS)
-    add_test(NAME ${name} COMMAND ${target})
-    set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}" LABELS "${arg_LABELS}")
-  endif()
-  foreach(ranks IN LISTS arg_RANKS)
-    add_test(NAME ${name}.ranks${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks} --oversubscribe $<TARGET_FILE:${target}>)
-    set_tests_properties(${name}.ranks${ranks} PROPERTIES TIMEOUT ${arg_TIMEOUT} PROCESSORS 2 SKIP_RETURN_CODE 77
-      ENVIRONMENT "${environment};SPANKEY_TEST_MPI=1" LABELS "${arg_LABELS}")
+  foreach(thing IN LISTS arg_UNPARSED_ARGUMENTS)
+    set(name ${arg_PREFIX}.${thing})
+    target_sources(test_${layer} PRIVATE ${thing}_test.cpp)
+    if(NOT arg_RANKS)
+      add_test(NAME ${name} COMMAND test_${layer} ${thing}_test)
+      set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}"
+        LABELS "${arg_LABELS}")
+    endif()
+    foreach(ranks IN LISTS arg_RANKS)
+      add_test(NAME ${name}.ranks${ranks}
+               COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks} --oversubscribe $<TARGET_FILE:test_${layer}> ${thing}_test)
+      set_tests_properties(${name}.ranks${ranks} PROPERTIES TIMEOUT ${arg_TIMEOUT} PROCESSORS 2 SKIP_RETURN_CODE 77
+        ENVIRONMENT "${environment};SPANKEY_TEST_MPI=1" LABELS "${arg_LABELS}")
+    endforeach()
   endforeach()
 endfunction()

@@ -10,7 +10,7 @@
 namespace spankey::cli {
 namespace {
 
-struct Arguments {
+struct DiagnoseArguments {
   std::string run;
   std::vector<std::string> overrides;
   DiagnoseOptions options;
@@ -18,7 +18,7 @@ struct Arguments {
   bool json = false;
 };
 
-ExitCode run_diagnose(const Arguments& arguments, Communicator& communicator) {
+ExitCode run_diagnose(const DiagnoseArguments& arguments, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
   auto loaded = load_run(directory, arguments.overrides, communicator);
   at::set_num_threads(resolve_threads(loaded.experiment.config, communicator.local_size()));
@@ -40,7 +40,7 @@ ExitCode run_diagnose(const Arguments& arguments, Communicator& communicator) {
 void add_diagnose(CLI::App& app, Action& action) {
   auto* command =
       app.add_subcommand("diagnose", "Set what the mathematics predicts for a trained run beside what is measured");
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<DiagnoseArguments>();
   command->add_option("RUN", arguments->run, "run directory")->required();
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example data.file=mnist.h5");
   command->add_option("--samples", arguments->options.samples, "test samples, evenly spread; at most all")

@@ -13,7 +13,7 @@
 namespace spankey::cli {
 namespace {
 
-struct Arguments {
+struct EvalArguments {
   std::string run;
   std::vector<std::string> overrides;
   std::int64_t keys = -1;
@@ -22,7 +22,7 @@ struct Arguments {
   bool json = false;
 };
 
-std::vector<const KeyFamily*> wrong_families(const Arguments& arguments, const EvalConfig& config) {
+std::vector<const KeyFamily*> wrong_families(const EvalArguments& arguments, const EvalConfig& config) {
   auto names = arguments.families.empty() ? config.families : arguments.families;
   if (names.size() == 1 && lower_case(names[0]) == "all") names = key_family_names();
   std::vector<const KeyFamily*> families;
@@ -35,7 +35,7 @@ std::vector<const KeyFamily*> wrong_families(const Arguments& arguments, const E
   return families;
 }
 
-ExitCode evaluate(const Arguments& arguments, const Config& wanted, Communicator& communicator) {
+ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
   auto loaded = load_run(directory, arguments.overrides, communicator, place(wanted, communicator));
   const auto& config = loaded.experiment.config;
@@ -58,7 +58,7 @@ ExitCode evaluate(const Arguments& arguments, const Config& wanted, Communicator
 
 void add_eval(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("eval", "Measure what the keys of a trained run open");
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<EvalArguments>();
   command->add_option("RUN", arguments->run, "run directory")->required();
   command->add_option("OVERRIDES", arguments->overrides,
                       "key=value, for example data.file=mnist.h5 or eval.train=true");

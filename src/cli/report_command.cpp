@@ -7,12 +7,12 @@
 namespace spankey::cli {
 namespace {
 
-struct Arguments {
+struct ReportArguments {
   std::vector<std::string> directories;
   std::string out, published;
 };
 
-ExitCode report(const Arguments& arguments) {
+ExitCode report(const ReportArguments& arguments) {
   ReportOptions options;
   options.directories.assign(arguments.directories.begin(), arguments.directories.end());
   options.out = !arguments.out.empty()              ? std::filesystem::path(arguments.out)
@@ -33,7 +33,7 @@ ExitCode report(const Arguments& arguments) {
 
 void add_report(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("report", "Tables, plots and one page about a run, a sweep or a folder of runs");
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<ReportArguments>();
   command->add_option("DIR", arguments->directories, "run directories, sweep directories, or folders that hold them")
       ->required();
   command->add_option("--out", arguments->out, "where the report goes; default: DIR/report, or report for several")

@@ -6,7 +6,7 @@
 namespace spankey::cli {
 namespace {
 
-struct Arguments {
+struct TrainArguments {
   std::string config;
   std::vector<std::string> overrides;
   std::string run_directory;
@@ -23,7 +23,7 @@ Resume to_resume(const std::string& word) {
 
 void add_train(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("train", "Train a network, or go on where the run directory stands");
-  const auto arguments = std::make_shared<Arguments>();
+  const auto arguments = std::make_shared<TrainArguments>();
   command->add_option("CONFIG", arguments->config, "configuration file (TOML)")->required();
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example key.gamma=1.0");
   command->add_option("--run-dir", arguments->run_directory,

@@ -220,7 +220,8 @@ struct TrainConfig {
           {.name = "device", .help = "where the network runs; auto: a GPU if there is one", .hashed = false});
     visit(self.capture, {.name = "capture",
                          .help = "data, keys and counters live on the device and a whole step is replayed as one "
-                                 "graph; auto: on a GPU, where the other options allow it",
+                                 "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook) or "
+                                 "deny.families draw keys on the host, or gradients go through it",
                          .hashed = false});
     visit(self.precision, {.name = "precision", .help = "of activations; weights, losses and statistics stay float32"});
     visit(self.max_seconds, {.name = "max_seconds",
@@ -246,7 +247,11 @@ struct DistConfig {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.backend, {.name = "backend", .help = "auto: mpi under mpirun, self otherwise", .hashed = false});
+    visit(self.backend,
+          {.name = "backend",
+           .help = "auto: self for one process, mpi under mpirun, with nccl for the gradients where every "
+                   "rank has a GPU of its own",
+           .hashed = false});
     visit(self.reduction,
           {.name = "reduction", .help = "fast: one shard a rank; elastic: the same bits for every number of ranks"});
     visit(self.shards,

@@ -3,6 +3,7 @@
 
 #include <sstream>
 
+#include "base/markdown.h"
 #include "config/config.h"
 #include "config/entries.h"
 
@@ -62,15 +63,18 @@ std::string fields_markdown() {
       "Keys marked \"no\" in the last column are left out of the configuration hash: they may change between a run\n"
       "and its resumption.\n";
   Config::tables(defaults, [&](const auto&, std::string_view table, std::string_view table_help) {
-    text +=
-        fmt::format("\n## [{}]\n\n{}\n\n| key | default | accepted | meaning | in the hash |\n|---|---|---|---|---|\n",
-                    table, table_help);
+    MarkdownTable rows({{"key", Align::left},
+                        {"default", Align::left},
+                        {"accepted", Align::left},
+                        {"meaning", Align::left},
+                        {"in the hash", Align::left}});
     for (const Entry& entry : all) {
       if (entry.table != table) continue;
       const std::string reference = entry.reference.empty() ? "" : fmt::format(" (`{}`)", entry.reference);
-      text += fmt::format("| `{}` | `{}`{} | {} | {} | {} |\n", entry.key, entry.value, reference, entry.accepted,
-                          entry.help, entry.hashed ? "yes" : "no");
+      rows.row({fmt::format("`{}`", entry.key), fmt::format("`{}`{}", entry.value, reference), entry.accepted,
+                std::string(entry.help), entry.hashed ? "yes" : "no"});
     }
+    text += fmt::format("\n## [{}]\n\n{}\n\n{}", table, table_help, rows.text());
   });
   return text;
 }

@@ -1,10 +1,10 @@
 // spankey::assemble for CUDA. A block belongs to one sample: its first thread works out where the sample's pixels come
 // from, then every thread writes output pixels.
 #include <ATen/core/Tensor.h>
-#include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 #include <c10/util/BFloat16.h>
 #include <torch/library.h>
 
@@ -36,7 +36,7 @@ at::Tensor assemble_cuda(const at::Tensor& images, const at::Tensor& table, cons
                          const at::Tensor& position, std::int64_t seed, std::int64_t purpose, std::int64_t augment,
                          double rotation, bool channels_last, at::ScalarType type) {
   const c10::cuda::OptionalCUDAGuard guard(images.device());
-  const auto stream = at::cuda::getCurrentCUDAStream();
+  const auto stream = c10::cuda::getCurrentCUDAStream();
   const AssemblyPlan plan = assembly_plan(images.sizes(), seed, purpose, augment, rotation, channels_last);
   at::Tensor out = at::empty({samples.numel(), plan.channels, plan.height, plan.width}, images.options().dtype(type),
                              channels_last ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);

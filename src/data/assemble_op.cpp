@@ -51,8 +51,7 @@ at::Tensor assemble_cpu(const at::Tensor& images, const at::Tensor& table, const
 TORCH_LIBRARY_FRAGMENT(spankey, library) {
   library.def(
       "assemble(Tensor images, Tensor table, Tensor samples, Tensor position, int seed, int purpose, int augment, "
-      "float "
-      "rotation, bool channels_last, ScalarType dtype) -> Tensor");
+      "float rotation, bool channels_last, ScalarType dtype) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(spankey, CPU, library) {

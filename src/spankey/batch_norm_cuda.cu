@@ -8,11 +8,11 @@
 // and the normalisation is taken into account by the first pass, which stores its result where the residual's gradient
 // is wanted, or a key multiplied; a ReLU alone is asked again in the second.
 #include <ATen/core/Tensor.h>
-#include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 #include <c10/util/BFloat16.h>
 #include <torch/library.h>
 
@@ -370,7 +370,7 @@ Four forward_cuda(const at::Tensor& given, const at::Tensor& weight, const at::T
                   at::TensorList bases, at::IntArrayRef rows, double gamma, std::int64_t mode) {
   require(given, weight, groups);
   const c10::cuda::OptionalCUDAGuard guard(given.device());
-  const auto stream = at::cuda::getCurrentCUDAStream();
+  const auto stream = c10::cuda::getCurrentCUDAStream();
   const at::Tensor x = dense(given, given.scalar_type());
   const at::Tensor residual = given_residual ? dense(*given_residual, x.scalar_type()) : at::Tensor();
   const Parts keys(x, groups, coefficients, bases, rows, gamma, static_cast<InjectMode>(mode));
@@ -406,7 +406,7 @@ template <class T, int width>
 void backward_passes(const at::Tensor& g, const Source<T>& in, const Parts& keys, const at::Tensor& x,
                      std::int64_t groups, const at::Tensor& prepared, const at::Tensor& of_x,
                      const at::Tensor& of_weight, const at::Tensor& of_bias) {
-  const auto stream = at::cuda::getCurrentCUDAStream();
+  const auto stream = c10::cuda::getCurrentCUDAStream();
   const at::Tensor means = at::empty({2, groups, x.size(1)}, of_weight.options());
   const Shape s = shape_of(x, groups, width, !keys.sources.empty());
   const at::Tensor partial = at::empty({2, groups, s.chunks, s.channels}, of_weight.options().dtype(at::kDouble));

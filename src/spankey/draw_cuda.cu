@@ -1,9 +1,9 @@
 // Drawing and rescaling of keys for CUDA: the bodies of draw_body.h, one thread for each sequential sum.
 #include <ATen/core/Tensor.h>
-#include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
 #include <bit>
@@ -115,7 +115,7 @@ at::Tensor draw_alphas_cuda(const at::Tensor& samples, const at::Tensor& positio
   const std::int64_t n = samples.numel();
   at::Tensor alphas = at::empty({slots, n, m}, samples.options().dtype(at::kFloat));
   if (alphas.numel() == 0) return alphas;
-  alphas_of<<<blocks_for(slots * n), threads, 0, at::cuda::getCurrentCUDAStream()>>>(
+  alphas_of<<<blocks_for(slots * n), threads, 0, c10::cuda::getCurrentCUDAStream()>>>(
       static_cast<AlphaLaw>(law), source_of(seed, purpose), position.const_data_ptr<std::int64_t>(),
       samples.const_data_ptr<std::int64_t>(), n, m, slots, alphas.mutable_data_ptr<float>());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
@@ -126,7 +126,7 @@ at::Tensor draw_normals_cuda(const at::Tensor& position, std::int64_t d, std::in
                              std::int64_t purpose) {
   const c10::cuda::OptionalCUDAGuard guard(position.device());
   at::Tensor key = at::empty({d}, position.options().dtype(at::kFloat));
-  normals_of<<<blocks_for((d + 3) / 4), threads, 0, at::cuda::getCurrentCUDAStream()>>>(
+  normals_of<<<blocks_for((d + 3) / 4), threads, 0, c10::cuda::getCurrentCUDAStream()>>>(
       source_of(seed, purpose), position.const_data_ptr<std::int64_t>(), slot, d, key.mutable_data_ptr<float>());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return key;
@@ -135,7 +135,7 @@ at::Tensor draw_normals_cuda(const at::Tensor& position, std::int64_t d, std::in
 at::Tensor alpha_std_cuda(const at::Tensor& alphas, const at::Tensor& products, const at::Tensor& sums,
                           std::int64_t width, bool each) {
   const c10::cuda::OptionalCUDAGuard guard(alphas.device());
-  const auto stream = at::cuda::getCurrentCUDAStream();
+  const auto stream = c10::cuda::getCurrentCUDAStream();
   TORCH_CHECK(alphas.dim() == 2 && alphas.is_contiguous() && products.is_contiguous());
   const std::int64_t n = alphas.size(0), m = alphas.size(1);
   const auto options = alphas.options().dtype(at::kDouble);
@@ -163,7 +163,7 @@ at::Tensor scale_alphas_cuda(const at::Tensor& alphas, const at::Tensor& std, do
   const std::int64_t m = alphas.size(1), step = std.numel() == 1 ? 0 : 1;
   at::Tensor scaled = at::empty({end - begin, m}, alphas.options());
   if (scaled.numel() == 0) return scaled;
-  scale<<<blocks_for(scaled.numel()), threads, 0, at::cuda::getCurrentCUDAStream()>>>(
+  scale<<<blocks_for(scaled.numel()), threads, 0, c10::cuda::getCurrentCUDAStream()>>>(
       alphas.const_data_ptr<float>() + begin * m, std.const_data_ptr<double>() + begin * step, step, target,
       scaled.numel(), m, scaled.mutable_data_ptr<float>());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
@@ -172,7 +172,7 @@ at::Tensor scale_alphas_cuda(const at::Tensor& alphas, const at::Tensor& std, do
 
 at::Tensor rescale_key_cuda(const at::Tensor& key, const at::Tensor& target, std::int64_t index, std::int64_t repeats) {
   const c10::cuda::OptionalCUDAGuard guard(key.device());
-  const auto stream = at::cuda::getCurrentCUDAStream();
+  const auto stream = c10::cuda::getCurrentCUDAStream();
   const std::int64_t d = key.numel();
   at::Tensor factor = at::empty({1}, key.options()), out = at::empty({1, d}, key.options());
   factor_of<<<1, draw_body::lanes, 0, stream>>>(key.const_data_ptr<float>(), d, repeats,

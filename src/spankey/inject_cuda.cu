@@ -2,10 +2,10 @@
 // few rows, and a block the same columns of several such sets of rows, so that each number of the basis is fetched once
 // for many rows; coefficients come through shared memory.
 #include <ATen/core/Tensor.h>
-#include <ATen/cuda/CUDAContext.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 #include <c10/util/BFloat16.h>
 #include <torch/library.h>
 
@@ -113,7 +113,7 @@ void launch_mode(const Part<T>& p, cudaStream_t stream) {
 template <class T>
 void inject_parts(const at::Tensor& h, at::Tensor& out, at::TensorList coefficients, at::TensorList bases,
                   at::IntArrayRef rows, double gamma, InjectMode mode) {
-  const auto stream = at::cuda::getCurrentCUDAStream();
+  const auto stream = c10::cuda::getCurrentCUDAStream();
   const std::int64_t d = h.numel() / h.size(0);
   std::int64_t first = 0;
   for (std::size_t p = 0; p < rows.size(); first += rows[p], ++p) {

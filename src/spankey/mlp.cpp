@@ -149,8 +149,7 @@ class Mlp : public Model {
 
 std::shared_ptr<Model> make_mlp(const ModelOptions& options) {
   if (options.sample_shape.size() != 1)
-    fail_input("model.name = \"mlp\" takes samples of shape (D); the data have ({})",
-               fmt::join(options.sample_shape, ", "));
+    fail_input("\"mlp\" takes samples of shape (D); the data have ({})", fmt::join(options.sample_shape, ", "));
   return std::make_shared<Mlp>(options);
 }
 

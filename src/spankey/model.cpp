@@ -91,7 +91,8 @@ std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& o
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   const auto entry = std::find_if(registry.begin(), registry.end(), [&](const Entry& e) { return e.name == lower; });
-  if (entry == registry.end()) fail_input("model.name = \"{}\": accepted: {}", name, fmt::join(model_names(), ", "));
+  if (entry == registry.end())
+    fail_input("there is no network \"{}\"; accepted: {}", name, fmt::join(model_names(), ", "));
   auto model = entry->make(options);
   model->set_precision(options.precision);
   if (options.deny_statistics)
@@ -108,7 +109,7 @@ std::vector<std::string> model_names() {
 void require_sample_shape(const std::string& model, const std::vector<std::int64_t>& shape,
                           const ModelOptions& options) {
   if (options.sample_shape != shape)
-    fail_input("model.name = \"{}\" takes images of shape ({}); the data have ({})", model, fmt::join(shape, ", "),
+    fail_input("\"{}\" takes images of shape ({}); the data have ({})", model, fmt::join(shape, ", "),
                fmt::join(options.sample_shape, ", "));
 }
 

@@ -11,12 +11,12 @@
 namespace spankey {
 namespace {
 
-constexpr std::int64_t side = 32, colours = 3, blocks = 2;
-constexpr std::array<std::int64_t, 4> channels = {64, 128, 256, 512};
-constexpr const char* shortcut = "downsample";
-
 class Resnet18 : public Model {
  public:
+  static constexpr std::int64_t side = 32, colours = 3, blocks = 2;
+  static constexpr std::array<std::int64_t, 4> channels = {64, 128, 256, 512};
+  static constexpr const char* shortcut = "downsample";
+
   explicit Resnet18(const ModelOptions& options) {
     conv1_ = register_module("conv1", convolution(colours, channels[0], 3));
     bn1_ = register_module("bn1", std::make_shared<BatchNorm2d>(channels[0]));
@@ -64,7 +64,7 @@ class Resnet18 : public Model {
 }  // namespace
 
 std::shared_ptr<Model> make_resnet18(const ModelOptions& options) {
-  require_sample_shape("resnet18", {colours, side, side}, options);
+  require_sample_shape("resnet18", {Resnet18::colours, Resnet18::side, Resnet18::side}, options);
   return std::make_shared<Resnet18>(options);
 }
 

@@ -9,11 +9,11 @@
 namespace spankey {
 namespace {
 
-constexpr std::int64_t side = 28, channels1 = 16, channels2 = 32;
-constexpr std::int64_t pooled = side / 4, features = channels2 * pooled * pooled;
-
 class SmallCnn : public Model {
  public:
+  static constexpr std::int64_t side = 28, channels1 = 16, channels2 = 32;
+  static constexpr std::int64_t pooled = side / 4, features = channels2 * pooled * pooled;
+
   explicit SmallCnn(const ModelOptions& options) {
     using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Linear;
     conv1_ = register_module("conv1", Conv2d(Conv2dOptions(1, channels1, 3).padding(1)));
@@ -54,7 +54,7 @@ class SmallCnn : public Model {
 }  // namespace
 
 std::shared_ptr<Model> make_small_cnn(const ModelOptions& options) {
-  require_sample_shape("small_cnn", {1, side, side}, options);
+  require_sample_shape("small_cnn", {1, SmallCnn::side, SmallCnn::side}, options);
   return std::make_shared<SmallCnn>(options);
 }
 

@@ -8,11 +8,11 @@
 namespace spankey {
 namespace {
 
-constexpr std::int64_t side = 28, channels1 = 32, channels2 = 64, channels3 = 128, blocks = 2;
-constexpr const char* shortcut = "down";
-
 class SmallResnet : public Model {
  public:
+  static constexpr std::int64_t side = 28, channels1 = 32, channels2 = 64, channels3 = 128, blocks = 2;
+  static constexpr const char* shortcut = "down";
+
   explicit SmallResnet(const ModelOptions& options) {
     stem_ = register_module("stem", std::make_shared<ConvNorm>(1, channels1, 3));
     layer1_ = register_module("layer1", std::make_shared<ResidualStage>(channels1, channels1, 1, blocks, shortcut));
@@ -47,7 +47,7 @@ class SmallResnet : public Model {
 }  // namespace
 
 std::shared_ptr<Model> make_small_resnet(const ModelOptions& options) {
-  require_sample_shape("small_resnet", {1, side, side}, options);
+  require_sample_shape("small_resnet", {1, SmallResnet::side, SmallResnet::side}, options);
   return std::make_shared<SmallResnet>(options);
 }
 

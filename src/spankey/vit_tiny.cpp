@@ -9,12 +9,12 @@
 namespace spankey {
 namespace {
 
-constexpr std::int64_t side = 32, colours = 3, patch = 4, width = 192, heads = 3, depth = 12;
-constexpr std::int64_t tokens = 1 + (side / patch) * (side / patch);
-constexpr std::int64_t keyed_block = depth / 2 - 1;
-
 class VitTiny : public Model {
  public:
+  static constexpr std::int64_t side = 32, colours = 3, patch = 4, width = 192, heads = 3, depth = 12;
+  static constexpr std::int64_t tokens = 1 + (side / patch) * (side / patch);
+  static constexpr std::int64_t keyed_block = depth / 2 - 1;
+
   explicit VitTiny(const ModelOptions& options) {
     using torch::nn::Conv2d, torch::nn::Conv2dOptions, torch::nn::Module;
     cls_token_ = register_parameter("cls_token", at::zeros({1, 1, width}));
@@ -65,7 +65,7 @@ class VitTiny : public Model {
 }  // namespace
 
 std::shared_ptr<Model> make_vit_tiny(const ModelOptions& options) {
-  require_sample_shape("vit_tiny", {colours, side, side}, options);
+  require_sample_shape("vit_tiny", {VitTiny::colours, VitTiny::side, VitTiny::side}, options);
   return std::make_shared<VitTiny>(options);
 }
 

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-namespace spankey {
+namespace spankey::digest_test {
 namespace {
 
 // FIPS 180-2, appendix B.
@@ -69,4 +69,4 @@ TEST(Crc32c, ContinuesFromSeedAndSeesEveryFlippedBit) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::digest_test

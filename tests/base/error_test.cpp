@@ -2,7 +2,7 @@
 
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::error_test {
 namespace {
 
 using testing::AllOf;
@@ -31,4 +31,4 @@ TEST(Error, CheckEvaluatesItsArgumentsOnce) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::error_test

@@ -14,7 +14,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::file_test {
 namespace {
 
 using testing::AllOf;
@@ -164,4 +164,4 @@ TEST(MappedFile, ShowsTheBytesAndMoves) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::file_test

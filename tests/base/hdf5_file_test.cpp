@@ -11,7 +11,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::hdf5_file_test {
 namespace {
 
 using testing::AllOf;
@@ -299,4 +299,4 @@ TEST(Hdf5File, ThreadsMayWorkOnDifferentFiles) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::hdf5_file_test

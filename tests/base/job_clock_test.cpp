@@ -6,7 +6,7 @@
 #include <ctime>
 #include <map>
 
-namespace spankey {
+namespace spankey::job_clock_test {
 namespace {
 
 TEST(JobClock, ReadsWhatSqueuePrints) {
@@ -58,4 +58,4 @@ TEST(JobClock, NothingButANumberReachesTheShell) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::job_clock_test

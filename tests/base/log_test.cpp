@@ -9,7 +9,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::log_test {
 namespace {
 
 using testing::HasSubstr;
@@ -75,4 +75,4 @@ TEST(Log, FileThatCannotBeWrittenIsAnError) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::log_test

@@ -2,7 +2,7 @@
 
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::markdown_test {
 namespace {
 
 TEST(Markdown, TextMeansItself) {
@@ -19,4 +19,4 @@ TEST(Markdown, Table) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::markdown_test

@@ -8,7 +8,7 @@
 
 #include "base/digest.h"
 
-namespace spankey {
+namespace spankey::portable_math_test {
 namespace {
 
 // The distance of `value` from the exact result, in units of the last place of the larger of |exact| and `floor`.
@@ -101,4 +101,4 @@ TEST(PortableMath, SameBitsEverywhere) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::portable_math_test

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-namespace spankey {
+namespace spankey::run_program_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -65,4 +65,4 @@ TEST(LastLine, IsTheLastThatIsNotBlank) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::run_program_test

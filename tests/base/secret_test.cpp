@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace spankey {
+namespace spankey::secret_test {
 namespace {
 
 // What the kernel says of a child that starts with core dumps allowed as far as they can be.
@@ -84,4 +84,4 @@ TEST(Secret, TheStackIsWiped) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::secret_test

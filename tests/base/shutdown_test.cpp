@@ -8,7 +8,7 @@
 #include <csignal>
 #include <thread>
 
-namespace spankey {
+namespace spankey::shutdown_test {
 namespace {
 
 class Shutdown : public testing::Test {
@@ -66,4 +66,4 @@ TEST_F(Shutdown, InstallingAgainWinsOverAnotherHandler) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::shutdown_test

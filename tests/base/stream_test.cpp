@@ -11,7 +11,7 @@
 
 #include "base/portable_math.h"
 
-namespace spankey {
+namespace spankey::stream_test {
 namespace {
 
 using Words = std::array<std::uint32_t, 4>;
@@ -252,4 +252,4 @@ TEST(Permutation, HoldsEveryElementOnceAndIsPure) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::stream_test

@@ -7,7 +7,7 @@
 #include "small_run.h"
 #include "support/expect_error.h"
 
-namespace spankey::test {
+namespace spankey::test::bad_input_test {
 namespace {
 
 using testing::AllOf;
@@ -161,4 +161,4 @@ TEST_F(BadInput, CommandLine) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::bad_input_test

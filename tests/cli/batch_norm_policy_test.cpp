@@ -1,7 +1,7 @@
 // Networks with BatchNorm: which statistics the policies keep, and statistics in common.
 #include "batch_norm_run.h"
 
-namespace spankey::test {
+namespace spankey::test::batch_norm_policy_test {
 namespace {
 
 // What a policy decides is which statistics evaluation sees. Training normalises with those of the batch, so that the
@@ -57,4 +57,4 @@ TEST_F(BatchNormRun, SynchronisedRanksLearnWhatOneProcessLearns) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::batch_norm_policy_test

@@ -3,7 +3,7 @@
 
 #include "batch_norm_run.h"
 
-namespace spankey::test {
+namespace spankey::test::batch_norm_test {
 namespace {
 
 // The last batch of an epoch has 4 samples: one for each shard.
@@ -38,4 +38,4 @@ TEST_F(BatchNormRun, ResumesToTheSameBits) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::batch_norm_test

@@ -6,7 +6,7 @@
 
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::capture_test {
 namespace {
 
 using testing::HasSubstr;
@@ -80,4 +80,4 @@ TEST_F(Capture, ALossThatIsNotFiniteIsNeverSaved) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::capture_test

@@ -2,7 +2,7 @@
 #include "small_run.h"
 #include "support/expect_error.h"
 
-namespace spankey::test {
+namespace spankey::test::commands_test {
 namespace {
 
 using testing::HasSubstr;
@@ -84,4 +84,4 @@ TEST_F(Commands, TheReferenceOfTheConfigurationIsTrue) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::commands_test

@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::diagnose_test {
 namespace {
 
 using Diagnose = SmallRun;
@@ -42,4 +42,4 @@ TEST_F(Diagnose, BadInputIsOneSentence) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::diagnose_test

@@ -2,7 +2,7 @@
 #include "faults/budget.h"
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::elastic_test {
 namespace {
 
 class Elastic : public SmallRun {};
@@ -38,4 +38,4 @@ TEST_F(Elastic, UnevenBatchesWorkUnderFast) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::elastic_test

@@ -4,7 +4,7 @@
 #include "small_run.h"
 #include "support/expect_error.h"
 
-namespace spankey::test {
+namespace spankey::test::key_options_test {
 namespace {
 
 using testing::AllOf, testing::HasSubstr;
@@ -82,4 +82,4 @@ TEST_F(KeyOptions, EveryOptionGivesTheSameBitsOnTwoRanks) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::key_options_test

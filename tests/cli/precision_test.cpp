@@ -1,7 +1,7 @@
 // Training in bfloat16 on the built-in data.
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::precision_test {
 namespace {
 
 class PrecisionRun : public SmallRun {};
@@ -34,4 +34,4 @@ TEST_F(PrecisionRun, Bf16LearnsWhatFloat32Learns) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::precision_test

@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::report_test {
 namespace {
 
 using Report = SmallRun;
@@ -66,4 +66,4 @@ TEST_F(Report, BadInputIsOneSentence) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::report_test

@@ -9,7 +9,7 @@
 #include "faults/budget.h"
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::resume_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -188,4 +188,4 @@ TEST_F(Resume, ADamagedCheckpointIsNamedAndThePreviousOneUsed) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::resume_test

@@ -10,7 +10,7 @@
 #include "known_seed.h"
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::secret_seed_test {
 namespace {
 
 class SecretSeed : public SmallRun {
@@ -75,4 +75,4 @@ TEST_F(SecretSeed, AKeptCopyIsFound) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::secret_seed_test

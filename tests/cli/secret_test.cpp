@@ -9,7 +9,7 @@
 
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::secret_test {
 namespace {
 
 struct DumpState {
@@ -109,4 +109,4 @@ TEST_F(Secret, PrivateBasisStandsInItsFileAlone) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::secret_test

@@ -10,7 +10,7 @@
 #include "faults/budget.h"
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::stop_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -110,4 +110,4 @@ TEST_F(Stop, TermToLaunchTrainCommitsACheckpoint) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::stop_test

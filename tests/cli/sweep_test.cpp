@@ -11,7 +11,7 @@
 #include "faults/budget.h"
 #include "small_run.h"
 
-namespace spankey::test {
+namespace spankey::test::sweep_test {
 namespace {
 
 using testing::AllOf;
@@ -237,4 +237,4 @@ TEST_F(Sweep, MistakesAreOneLine) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::sweep_test

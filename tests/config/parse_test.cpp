@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "config/config.h"
 
-namespace spankey {
+namespace spankey::parse_test {
 namespace {
 
 // What() of the Error(bad_input) that reading throws; "" when nothing is thrown.
@@ -339,4 +339,4 @@ TEST(Load, NamesTheFile) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::parse_test

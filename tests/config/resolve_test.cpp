@@ -18,7 +18,7 @@
 #include "base/error.h"
 #include "config/config.h"
 
-namespace spankey {
+namespace spankey::resolve_test {
 namespace {
 
 // The defaults, written by hand from the description of the schema.
@@ -422,4 +422,4 @@ TEST(Resolve, DocumentationIsCurrent) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::resolve_test

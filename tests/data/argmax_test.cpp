@@ -8,7 +8,7 @@
 
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::argmax_test {
 namespace {
 
 TEST(Argmax, SizesAndDigest) {
@@ -67,4 +67,4 @@ TEST(Argmax, LabelsAreALinearFunctionOfTheFeatures) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::argmax_test

@@ -5,7 +5,7 @@
 #include "data/make_data.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::assembler_test {
 namespace {
 
 using testing::HasSubstr;
@@ -271,4 +271,4 @@ TEST(Assembler, RefusesWhatItCannotDo) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::assembler_test

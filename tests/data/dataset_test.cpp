@@ -13,7 +13,7 @@ extern "C" const char* __lsan_default_suppressions() {
   return "leak:libhdf5";
 }
 
-namespace spankey {
+namespace spankey::dataset_test {
 namespace {
 
 using testing::AllOf;
@@ -244,4 +244,4 @@ TEST(DatasetErrors, FlippedBytesAreNeverOtherSamples) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::dataset_test

@@ -8,7 +8,7 @@
 #include "data/assembler.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::glyphs_test {
 namespace {
 
 std::shared_ptr<const Dataset> builtin() {
@@ -80,4 +80,4 @@ TEST(Glyphs, ALinearModelStaysBelow95Percent) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::glyphs_test

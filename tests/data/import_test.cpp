@@ -12,7 +12,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::import_test {
 namespace {
 
 using testing::AllOf;
@@ -266,4 +266,4 @@ TEST_F(Folder, FoldersThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::import_test

@@ -3,7 +3,7 @@
 #include "data/make_data.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::loader_test {
 namespace {
 
 using testing::HasSubstr;
@@ -113,4 +113,4 @@ TEST(Loader, EndsWhileTheHelperIsAtWork) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::loader_test

@@ -11,7 +11,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::picture_test {
 namespace {
 
 using testing::AllOf;
@@ -127,4 +127,4 @@ TEST(ContactSheet, NeedsImages) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::picture_test

@@ -7,7 +7,7 @@
 #include "data/make_data.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::resident_data_test {
 namespace {
 
 constexpr std::uint64_t seed = 0xfedcba9876543210;  // both halves count
@@ -69,4 +69,4 @@ TEST(ResidentData, RefusesWhatItCannotDo) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::resident_data_test

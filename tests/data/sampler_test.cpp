@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <map>
 
-namespace spankey {
+namespace spankey::sampler_test {
 namespace {
 
 std::vector<std::int64_t> whole_epoch(const Sampler& sampler, std::int64_t epoch) {
@@ -111,4 +111,4 @@ TEST(BlockRange, IsTheUnionOfItsShards) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::sampler_test

@@ -6,13 +6,13 @@
 
 #include "support/program.h"
 
-namespace spankey::test {
+namespace spankey::test::cuda_module_test {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::AllOf;
-using ::testing::AnyOf;
-using ::testing::HasSubstr;
+using testing::AllOf;
+using testing::AnyOf;
+using testing::HasSubstr;
 
 // The program with the libraries of the full wheel, where bench/ has brought one.
 std::string with_full_wheel() {
@@ -56,4 +56,4 @@ TEST(CudaModule, ReasonIsOneLine) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::cuda_module_test

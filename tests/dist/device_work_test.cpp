@@ -16,16 +16,16 @@
 #include "dist/toy_step.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::device_work_test {
 namespace {
 
 using std::chrono::seconds;
-using testing::expect_close;
-using ::testing::HasSubstr;
-using testing::run_ranks;
-using testing::toy_reference;
-using testing::toy_step;
-using testing::ToyResult;
+using test::expect_close;
+using test::run_ranks;
+using test::toy_reference;
+using test::toy_step;
+using test::ToyResult;
+using testing::HasSubstr;
 
 const PendingOperations::Clock::time_point start{};
 
@@ -192,4 +192,4 @@ TEST(StreamOrderedReducer, IsWrongWithoutJoin) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::device_work_test

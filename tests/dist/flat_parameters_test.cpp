@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-namespace spankey {
+namespace spankey::flat_parameters_test {
 namespace {
 
 using Named = std::vector<std::pair<std::string, at::Tensor>>;
@@ -95,4 +95,4 @@ TEST(FlatParameters, RefusesWhatCannotBeFlattened) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::flat_parameters_test

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-namespace spankey {
+namespace spankey::heartbeat_test {
 namespace {
 
 using testing::HasSubstr;
@@ -140,4 +140,4 @@ TEST(HeartbeatDoor, WithoutAnybodyThereJoiningGivesUp) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::heartbeat_test

@@ -6,7 +6,7 @@
 #include "faults/budget.h"
 #include "job.h"
 
-namespace spankey::test {
+namespace spankey::test::job_end_test {
 namespace {
 
 using std::chrono::seconds;
@@ -104,4 +104,4 @@ TEST_F(JobEnd, RanksLeaveTogetherOrNotAtAll) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::job_end_test

@@ -8,7 +8,7 @@
 #include "faults/budget.h"
 #include "job.h"
 
-namespace spankey::test {
+namespace spankey::test::job_fault_test {
 namespace {
 
 using std::chrono::seconds;
@@ -108,4 +108,4 @@ TEST_F(JobFault, AJobThatWasSuspendedGoesOn) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::job_fault_test

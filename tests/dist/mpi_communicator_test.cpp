@@ -10,17 +10,17 @@
 
 #include "base/error.h"
 
-namespace spankey {
+namespace spankey::mpi_communicator_test {
 namespace {
 
-using ::testing::AllOf;
-using ::testing::HasSubstr;
-using ::testing::Not;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
 
 constexpr std::array types{at::kFloat, at::kDouble, at::kLong, at::kByte};
 
 // The parameter is the size of a piece: 24 bytes cut every tensor into many.
-struct Mpi : ::testing::TestWithParam<std::int64_t> {
+struct Mpi : testing::TestWithParam<std::int64_t> {
   std::unique_ptr<MpiCommunicator> world = MpiCommunicator::world(/*timeout_seconds=*/60, GetParam());
   const int rank = world->rank(), size = world->size();
   at::Tensor mine(at::ScalarType type) const { return (at::arange(1, 12, at::kLong) * (rank + 1)).to(type); }
@@ -28,7 +28,7 @@ struct Mpi : ::testing::TestWithParam<std::int64_t> {
     return (at::arange(1, 12, at::kLong) * factor).to(type);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Pieces, Mpi, ::testing::Values(24, MpiCommunicator::default_piece_bytes));
+INSTANTIATE_TEST_SUITE_P(Pieces, Mpi, testing::Values(24, MpiCommunicator::default_piece_bytes));
 
 TEST_P(Mpi, KnowsWhereItIs) {
   int world_rank = -1, world_size = -1;
@@ -170,4 +170,4 @@ TEST_P(Mpi, TheRegistryFindsIt) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::mpi_communicator_test

@@ -9,22 +9,22 @@
 #include "dist/toy_step.h"
 #include "dist/tree_sum.h"
 
-namespace spankey {
+namespace spankey::mpi_reducer_test {
 namespace {
 
-using testing::expect_close;
-using testing::run_ranks;
-using testing::toy_reference;
-using testing::toy_step;
+using test::expect_close;
+using test::run_ranks;
+using test::toy_reference;
+using test::toy_step;
 
-struct MpiReducer : ::testing::TestWithParam<bool> {
+struct MpiReducer : testing::TestWithParam<bool> {
   MpiReducer() { at::set_num_threads(1); }
   ReducerOptions options(Reduction reduction, std::int64_t shards) const {
     return {.reduction = reduction, .shards = shards, .bucket_bytes = 1024, .overlap = GetParam()};
   }
   std::unique_ptr<Communicator> world = make_communicator(Backend::mpi, 60);
 };
-INSTANTIATE_TEST_SUITE_P(Overlap, MpiReducer, ::testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Overlap, MpiReducer, testing::Bool());
 
 TEST_P(MpiReducer, FastSumsEqualOneProcess) {
   const auto result = toy_step(*world, options(Reduction::fast, world->size()), 30);
@@ -49,4 +49,4 @@ TEST_P(MpiReducer, ElasticSumsHaveTheBitsOfOneProcess) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::mpi_reducer_test

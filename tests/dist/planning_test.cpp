@@ -14,7 +14,7 @@
 #include "dist/mpi_session.h"
 #include "dist/tree_sum.h"
 
-namespace spankey {
+namespace spankey::planning_test {
 namespace {
 
 using Sizes = std::vector<std::int64_t>;
@@ -169,4 +169,4 @@ TEST(Backend, NcclStartsWithAHostCommunicator) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::planning_test

@@ -8,7 +8,7 @@
 
 #include "dist/communicator.h"
 
-namespace spankey::testing {
+namespace spankey::test {
 
 // The exception of each rank, null where there was none. A rank that throws wakes the others, as a program would.
 inline std::vector<std::exception_ptr> run_ranks_catching(int size, const std::function<void(Communicator&)>& body,
@@ -46,4 +46,4 @@ inline std::string message_of(const std::exception_ptr& failure) {
   }
 }
 
-}  // namespace spankey::testing
+}  // namespace spankey::test

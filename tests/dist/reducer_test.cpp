@@ -11,23 +11,23 @@
 #include "dist/rank_threads.h"
 #include "dist/toy_step.h"
 
-namespace spankey {
+namespace spankey::reducer_test {
 namespace {
 
-using ::testing::AllOf;
-using testing::expect_close;
-using ::testing::HasSubstr;
-using testing::message_of;
-using testing::run_ranks;
-using testing::run_ranks_catching;
-using testing::toy_reference;
-using testing::toy_step;
-using testing::ToyResult;
+using test::expect_close;
+using test::message_of;
+using test::run_ranks;
+using test::run_ranks_catching;
+using test::toy_reference;
+using test::toy_step;
+using test::ToyResult;
+using testing::AllOf;
+using testing::HasSubstr;
 
-struct OneComputeThread : ::testing::Environment {
+struct OneComputeThread : testing::Environment {
   void SetUp() override { at::set_num_threads(1); }
 };
-const auto* const one_compute_thread = ::testing::AddGlobalTestEnvironment(new OneComputeThread);
+const auto* const one_compute_thread = testing::AddGlobalTestEnvironment(new OneComputeThread);
 
 ToyResult step_on(int ranks, const ReducerOptions& options, std::int64_t samples, int steps = 1) {
   ToyResult of_rank_0;
@@ -286,4 +286,4 @@ TEST(Reducer, ARankThatThrowsDuringItsShardEndsTheOthers) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::reducer_test

@@ -8,14 +8,14 @@
 #include "base/error.h"
 #include "dist/rank_threads.h"
 
-namespace spankey {
+namespace spankey::thread_communicator_test {
 namespace {
 
-using ::testing::AllOf;
-using ::testing::HasSubstr;
-using testing::message_of;
-using testing::run_ranks;
-using testing::run_ranks_catching;
+using test::message_of;
+using test::run_ranks;
+using test::run_ranks_catching;
+using testing::AllOf;
+using testing::HasSubstr;
 
 TEST(ThreadCommunicator, CollectivesHaveTheirClosedForms) {
   run_ranks(3, [](Communicator& world) {
@@ -125,7 +125,7 @@ TEST(ThreadCommunicator, AgreeNamesTheThingAndEveryDifferingRank) {
   });
   for (const auto& failure : failures)
     EXPECT_THAT(message_of(failure), AllOf(HasSubstr("the basis"), HasSubstr("rank 1 has"), HasSubstr("rank 3 has"),
-                                           ::testing::Not(HasSubstr("rank 2"))));
+                                           testing::Not(HasSubstr("rank 2"))));
 }
 
 TEST(ThreadCommunicator, BroadcastsTexts) {
@@ -136,4 +136,4 @@ TEST(ThreadCommunicator, BroadcastsTexts) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::thread_communicator_test

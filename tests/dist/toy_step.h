@@ -11,7 +11,7 @@
 #include "base/digest.h"
 #include "dist/reducer.h"
 
-namespace spankey::testing {
+namespace spankey::test {
 
 struct ToyNet : torch::nn::Module {
   ToyNet() {
@@ -116,4 +116,4 @@ inline void expect_close(const ToyResult& result, const ToyResult& reference) {
   EXPECT_NEAR(result.extras[1].item<double>() / reference.extras[1].item<double>(), 1, 1e-6);
 }
 
-}  // namespace spankey::testing
+}  // namespace spankey::test

@@ -18,7 +18,7 @@
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"
 
-namespace spankey::test {
+namespace spankey::test::async_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -150,4 +150,4 @@ TEST(Async, RoomForTwoIsAskedFor) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::async_test

@@ -15,14 +15,14 @@ inline double torture_seconds() {
   return seconds != nullptr ? std::atof(seconds) : 0.0;
 }
 
-// The share of that time that a part gets at most. launch/torture runs faults.train, with the three parts of the real
-// program, beside all the others, one at a time.
+// The share of that time that a part gets at most. launch/torture runs faults.calls beside all the others, one at a
+// time.
 enum class Part { real_faults, real_steps, real_moments, small };
 
 constexpr double share(Part part) {
   switch (part) {
     case Part::real_faults:
-      return 0.60;
+      return 0.95;
     case Part::real_steps:
       return 0.15;
     case Part::real_moments:

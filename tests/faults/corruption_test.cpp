@@ -11,7 +11,7 @@
 #include "faults/savers.h"
 #include "support/temporary_folder.h"
 
-namespace spankey::test {
+namespace spankey::test::corruption_test {
 namespace {
 
 constexpr std::int64_t whole = 10000;
@@ -122,4 +122,4 @@ TEST_F(Corruption, AFolderThatCannotBeListedIsNotEmpty) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::corruption_test

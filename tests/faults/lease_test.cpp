@@ -15,7 +15,7 @@
 #include "faults/budget.h"
 #include "support/temporary_folder.h"
 
-namespace spankey::test {
+namespace spankey::test::lease_test {
 namespace {
 
 constexpr int racers = 4;
@@ -124,4 +124,4 @@ TEST(Leases, MutantsAreCaught) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::lease_test

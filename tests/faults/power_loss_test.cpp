@@ -10,7 +10,7 @@
 #include "faults/savers.h"
 #include "support/temporary_folder.h"
 
-namespace spankey::test {
+namespace spankey::test::power_loss_test {
 namespace {
 
 constexpr std::int64_t whole = 10000;
@@ -150,4 +150,4 @@ TEST(PowerLoss, TheModelKeepsWhatWasSynced) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::power_loss_test

@@ -20,7 +20,7 @@
 #include "faults/savers.h"
 #include "support/temporary_folder.h"
 
-namespace spankey::test {
+namespace spankey::test::readers_test {
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -249,4 +249,4 @@ TEST(Readers, AReaderThatBelievesTheHeaderIsCaught) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::readers_test

@@ -11,7 +11,7 @@
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"
 
-namespace spankey::test {
+namespace spankey::test::samples_test {
 namespace {
 
 constexpr std::int64_t samples = 103, batch = 10, epochs = 4;
@@ -118,4 +118,4 @@ TEST(Samples, TheOrderIsShuffled) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::samples_test

@@ -18,7 +18,7 @@
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"
 
-namespace spankey::test {
+namespace spankey::test::write_points_test {
 namespace {
 
 using faults::Action;
@@ -301,4 +301,4 @@ TEST(WritePoints, RetentionTouchesNothingElse) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::write_points_test

@@ -9,7 +9,7 @@
 #include "golden/golden.h"
 #include "spankey/schedule.h"
 
-namespace spankey {
+namespace spankey::deny_test {
 namespace {
 
 const std::vector<std::string> passes = {"ok", "wrong", "no"};
@@ -136,4 +136,4 @@ TEST(Golden, deny) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::deny_test

@@ -8,7 +8,7 @@
 #include "golden/golden.h"
 #include "spankey/access.h"
 
-namespace spankey {
+namespace spankey::eval_test {
 namespace {
 
 // Counts one pass batch by batch, as an evaluation does.
@@ -74,4 +74,4 @@ TEST(Golden, eval) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::eval_test

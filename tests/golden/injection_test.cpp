@@ -7,7 +7,7 @@
 #include "golden/golden.h"
 #include "spankey/inject_op.h"
 
-namespace spankey {
+namespace spankey::injection_test {
 namespace {
 
 struct Result {
@@ -64,4 +64,4 @@ TEST(Golden, injection) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::injection_test

@@ -8,7 +8,7 @@
 #include "spankey/key_maker.h"
 #include "spankey/model.h"
 
-namespace spankey {
+namespace spankey::keys_test {
 namespace {
 
 constexpr double float64_tolerance = 1e-12, float32_tolerance = 2e-6;
@@ -167,4 +167,4 @@ TEST(Golden, keys) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::keys_test

@@ -7,7 +7,7 @@
 
 #include "golden/network.h"
 
-namespace spankey {
+namespace spankey::models_test {
 namespace {
 
 struct Case {
@@ -172,4 +172,4 @@ TEST(Golden, models) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::models_test

@@ -12,7 +12,7 @@
 #include "spankey/key_maker.h"
 #include "spankey/schedule.h"
 
-namespace spankey {
+namespace spankey::train_test {
 namespace {
 
 // torch.optim's Adam, AdamW and SGD with Nesterov's momentum, by ATen's own fused kernels.
@@ -479,4 +479,4 @@ TEST(Golden, train) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::train_test

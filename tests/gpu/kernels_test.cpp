@@ -20,7 +20,7 @@
 #include "support/expect_error.h"
 #include "train/optimizer.h"
 
-namespace spankey {
+namespace spankey::kernels_test {
 namespace {
 
 // The module on the first GPU, or nullptr and one sentence. Once: a second use_device() would change the stream.
@@ -448,4 +448,4 @@ TEST_F(GpuGraphTest, ReplayOfNothingIsAnError) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::kernels_test

@@ -12,7 +12,7 @@
 #include "train/resident_source.h"
 #include "train/training_parts.h"
 
-namespace spankey {
+namespace spankey::staging_test {
 namespace {
 
 class Staging : public testing::TestWithParam<const char*> {
@@ -97,4 +97,4 @@ INSTANTIATE_TEST_SUITE_P(Devices, Staging, testing::Values("cpu", "cuda"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::staging_test

@@ -22,7 +22,7 @@
 #include "train/resident_step.h"
 #include "train/training_parts.h"
 
-namespace spankey {
+namespace spankey::step_test {
 namespace {
 
 enum class Flow { eager, captured };
@@ -212,8 +212,9 @@ INSTANTIATE_TEST_SUITE_P(Cpu, StepOn, testing::Combine(testing::Values("cpu"), t
 INSTANTIATE_TEST_SUITE_P(Gpu, StepOn, testing::Combine(testing::Values("cuda"), testing::ValuesIn(networks)), name_of);
 
 }  // namespace
+}  // namespace spankey::step_test
 
-namespace test {
+namespace spankey::test::step_test {
 namespace {
 
 class Interchange : public SmallRun, public testing::WithParamInterface<const char*> {};
@@ -250,5 +251,4 @@ INSTANTIATE_TEST_SUITE_P(Devices, Interchange, testing::Values("cpu", "cuda"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 }  // namespace
-}  // namespace test
-}  // namespace spankey
+}  // namespace spankey::test::step_test

@@ -9,7 +9,7 @@
 #include <set>
 #include <vector>
 
-namespace spankey {
+namespace spankey::alpha_law_test {
 namespace {
 
 constexpr std::int64_t m = 8;
@@ -156,4 +156,4 @@ TEST(AlphaLaw, only_u01_and_simplex_share_a_direction) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::alpha_law_test

@@ -14,7 +14,7 @@
 #include "spankey/inject_parts.h"
 #include "spankey/model.h"
 
-namespace spankey {
+namespace spankey::batch_norm_test {
 namespace {
 
 // Mean and unbiased variance of channel c, in plain loops.
@@ -563,4 +563,4 @@ TEST(BatchNormAct, synchronised_groups_are_those_of_the_operator) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::batch_norm_test

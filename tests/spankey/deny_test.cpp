@@ -10,7 +10,7 @@
 #include "spankey/schedule.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::deny_test {
 namespace {
 
 using testing::AllOf, testing::HasSubstr;
@@ -247,4 +247,4 @@ TEST(Schedule, deny_weight_starts_with_a_share) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::deny_test

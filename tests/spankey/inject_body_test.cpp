@@ -10,7 +10,7 @@
 
 #include "spankey/inject_parts.h"
 
-namespace spankey {
+namespace spankey::inject_body_test {
 namespace {
 
 constexpr int rows = 4;
@@ -167,4 +167,4 @@ TEST(InjectBody, exponent_is_bounded_and_nan_is_kept) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::inject_body_test

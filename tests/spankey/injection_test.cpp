@@ -13,7 +13,7 @@
 #include "spankey/cpu_level.h"
 #include "spankey/inject_op.h"
 
-namespace spankey {
+namespace spankey::injection_test {
 namespace {
 
 // What the reference implementation does, in ATen operations: the oracle of the fused kernels.
@@ -316,4 +316,4 @@ TEST(Injection, keys_of_another_width_are_refused) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::injection_test

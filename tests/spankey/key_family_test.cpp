@@ -11,7 +11,7 @@
 #include "spankey/key_maker.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::key_family_test {
 namespace {
 
 using testing::AllOf, testing::HasSubstr;
@@ -326,4 +326,4 @@ TEST(Twins, fixed_key_is_one_key_everywhere) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::key_family_test

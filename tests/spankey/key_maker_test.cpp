@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numeric>
 
-namespace spankey {
+namespace spankey::key_maker_test {
 namespace {
 
 const std::vector<std::int64_t> dims = {60, 200};  // of injection points 0 and 2
@@ -208,4 +208,4 @@ TEST(KeyMaker, valid_keys_are_nearly_collinear) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::key_maker_test

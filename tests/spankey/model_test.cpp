@@ -13,7 +13,7 @@
 #include "spankey/key_maker.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::model_test {
 namespace {
 
 using testing::AllOf, testing::HasSubstr;
@@ -193,12 +193,9 @@ TEST(Model, passes_stacked_into_one_batch_give_what_separate_passes_give) {
 
 // Outputs and the gradients of a loss of both of them, of the input's key and of all parameters.
 std::vector<at::Tensor> outputs_and_gradients(Model& model, const at::Tensor& x, const at::Tensor& key, bool composed) {
-  std::vector<std::int64_t> layers = {0};
-  std::vector<at::Tensor> keys = {key};
-  if (composed) {  // a key of zeros at a hidden layer
-    layers.push_back(1);
-    keys.push_back(at::zeros({1, 64}, key.options()));
-  }
+  const at::Tensor hidden_key = at::zeros({1, 64}, key.options());
+  const auto layers = composed ? std::vector<std::int64_t>{0, 1} : std::vector<std::int64_t>{0};
+  const auto keys = composed ? std::vector<at::Tensor>{key, hidden_key} : std::vector<at::Tensor>{key};
   const Output output = model.forward(x, Injection::of_keys(layers, keys, {.inject = Inject::add, .gamma = 0.7}));
   at::Tensor loss = output.logits.square().sum() + output.features.pow(3).sum();
   std::vector<at::Tensor> result = {output.logits, output.features};
@@ -295,4 +292,4 @@ TEST(Access, counts_agree_with_a_plain_loop) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::model_test

@@ -10,7 +10,7 @@
 
 #include "spankey/cpu_level.h"
 
-namespace spankey {
+namespace spankey::pool_op_test {
 namespace {
 
 constexpr auto channels_last = at::MemoryFormat::ChannelsLast;
@@ -127,4 +127,4 @@ TEST(PoolOp, threads_and_instruction_sets_do_not_change_a_bit) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::pool_op_test

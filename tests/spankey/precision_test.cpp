@@ -9,7 +9,7 @@
 #include "spankey/batch_norm.h"
 #include "spankey/model.h"
 
-namespace spankey {
+namespace spankey::precision_test {
 namespace {
 
 struct Pass {
@@ -88,4 +88,4 @@ TEST(Precision, a_processor_may_lack_it) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::precision_test

@@ -8,7 +8,7 @@
 
 #include "spankey/key_maker.h"
 
-namespace spankey {
+namespace spankey::resident_keys_test {
 namespace {
 
 const std::vector<std::int64_t> dims = {60, 201};  // of injection points 0 and 2; no multiple of a block of draws
@@ -123,4 +123,4 @@ TEST(ResidentKeys, say_what_only_the_host_draws) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::resident_keys_test

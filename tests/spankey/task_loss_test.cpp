@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-namespace spankey {
+namespace spankey::task_loss_test {
 namespace {
 
 // Against ATen in float64, the way the paper's code computes it.
@@ -26,4 +26,4 @@ TEST(TaskLoss, ALabelOutOfRangeIsAnError) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::task_loss_test

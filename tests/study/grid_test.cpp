@@ -5,7 +5,7 @@
 
 #include <limits>
 
-namespace spankey {
+namespace spankey::grid_test {
 namespace {
 
 using testing::ElementsAre;
@@ -57,4 +57,4 @@ TEST(Grid, CountsBeyondWhatFits) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::grid_test

@@ -16,7 +16,7 @@
 #include "study/trial_queue.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::ledger_test {
 namespace {
 
 using testing::HasSubstr;
@@ -179,4 +179,4 @@ TEST_F(LedgerTest, OnlyCrashesAreOpenedAgainByResume) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::ledger_test

@@ -20,7 +20,7 @@
 #include "support/program.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::local_executor_test {
 namespace {
 
 using std::chrono::milliseconds;
@@ -264,4 +264,4 @@ TEST(LocalExecutor, WhatFollowsFromAnExitCode) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::local_executor_test

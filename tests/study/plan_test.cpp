@@ -13,7 +13,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::plan_test {
 namespace {
 
 using testing::AllOf;
@@ -112,4 +112,4 @@ TEST(ArraySizes, AreCutToWhatSlurmAccepts) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::plan_test

@@ -16,7 +16,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey::test {
+namespace spankey::test::report_test {
 namespace {
 
 using testing::Contains;
@@ -349,4 +349,4 @@ TEST(Anchor, IsUnique) {
 }
 
 }  // namespace
-}  // namespace spankey::test
+}  // namespace spankey::test::report_test

@@ -9,7 +9,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::sweep_file_test {
 namespace {
 
 using testing::AllOf;
@@ -130,4 +130,4 @@ TEST_F(SweepFileTest, MistakesAreNamedWithTheirLine) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::sweep_file_test

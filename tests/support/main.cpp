@@ -1,12 +1,18 @@
-// The main function of every test executable. Alone it is GoogleTest's; under mpiexec (SPANKEY_TEST_MPI) it starts MPI
-// and brings the failures of every rank to rank 0. A run in which no test was executed fails (a mistyped filter must
-// not pass); one in which all were skipped says so to ctest.
+// The main function of every test program:
+//
+//   test_<folder> [FILE...] [GoogleTest's options]      FILE: a source file without folder and .cpp, such as deny_test
+//
+// Runs the tests of the files named, or all of them. Under mpiexec (SPANKEY_TEST_MPI) it starts MPI and brings the
+// failures of every rank to rank 0. A run in which no test was executed fails (a mistyped name or filter must not
+// pass); one in which all were skipped says so to ctest.
 #include <gtest/gtest.h>
 #include <mpi.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +40,36 @@ class FailureCollector : public testing::EmptyTestEventListener {
 int executed_tests() {
   const auto& unit = *testing::UnitTest::GetInstance();
   return unit.successful_test_count() + unit.failed_test_count();
+}
+
+// Narrows GoogleTest's filter to the tests of these files; false where a file has none.
+bool keep_tests_of(const std::vector<std::string>& files) {
+  std::set<std::string> missing(files.begin(), files.end());
+  std::string& filter = testing::GTEST_FLAG(filter);
+  const bool all = filter == "*";  // then few words say it, which GoogleTest prints
+  std::string wanted, unwanted;
+  const auto& unit = *testing::UnitTest::GetInstance();
+  for (int i = 0; i < unit.total_test_suite_count(); ++i) {
+    const auto& suite = *unit.GetTestSuite(i);
+    std::string others;
+    bool here = false;
+    for (int k = 0; k < suite.total_test_count(); ++k) {
+      const auto& test = *suite.GetTestInfo(k);
+      const auto file = std::filesystem::path(test.file()).stem().string();
+      missing.erase(file);
+      if (std::find(files.begin(), files.end(), file) != files.end())
+        here = true;
+      else
+        others.append(":").append(suite.name()).append(".").append(test.name());
+    }
+    if (here) wanted.append(":").append(suite.name()).append(".*");
+    if (here || !all) unwanted += others;
+  }
+  if (all) filter = wanted;
+  if (!unwanted.empty() && filter.find('-') == std::string::npos) filter += '-';
+  filter += unwanted;
+  for (const auto& file : missing) std::fprintf(stderr, "no test in a file %s.cpp\n", file.c_str());
+  return missing.empty();
 }
 
 // Prints every rank's failures on rank 0; returns true where any rank failed.
@@ -67,7 +103,8 @@ int main(int argc, char** argv) {
     int provided = 0;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
   }
-  testing::InitGoogleTest(&argc, argv);
+  testing::InitGoogleTest(&argc, argv);  // takes its own options away
+  if (argc > 1 && !keep_tests_of({argv + 1, argv + argc})) return 1;
   auto& listeners = testing::UnitTest::GetInstance()->listeners();
   auto* collector = new FailureCollector;  // owned by GoogleTest
   listeners.Append(collector);

@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace spankey {
+namespace spankey::captured_work_test {
 namespace {
 
 // Records what it is asked for. Like a device it executes nothing while it captures.
@@ -82,4 +82,4 @@ TEST(CapturedWork, WithoutADeviceAReplayCallsTheFunctionAgain) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::captured_work_test

@@ -16,7 +16,7 @@
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"
 
-namespace spankey {
+namespace spankey::checkpoint_test {
 namespace {
 
 Checkpoint example(std::int64_t global_step) {
@@ -226,4 +226,4 @@ TEST(Checkpoint, AChangedFileOfFormat1IsRefused) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::checkpoint_test

@@ -16,7 +16,7 @@
 #include "support/temporary_folder.h"
 #include "train/experiment.h"
 
-namespace spankey {
+namespace spankey::coordinator_test {
 namespace {
 
 constexpr int ranks = 3;
@@ -196,4 +196,4 @@ TEST(Basis, AnotherThanTheCheckpointsIsRefusedAndAMissingPrivateOneToo) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::coordinator_test

@@ -12,7 +12,7 @@
 #include "train/statistics.h"
 #include "train/toy_model.h"
 
-namespace spankey {
+namespace spankey::diagnose_absorption_test {
 namespace {
 
 constexpr std::int64_t m = 5, width = 60;
@@ -210,4 +210,4 @@ TEST(Acceptance, HalfAcceptCosine) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::diagnose_absorption_test

@@ -10,7 +10,7 @@
 #include "train/diagnose_space.h"
 #include "train/statistics.h"
 
-namespace spankey {
+namespace spankey::diagnose_keys_test {
 namespace {
 
 std::vector<double> to_vector(const at::Tensor& t) {
@@ -213,4 +213,4 @@ TEST(KeySpace, LayersThatShareAKeyShareASlot) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::diagnose_keys_test

@@ -9,7 +9,7 @@
 #include "train/diagnose_multiplier.h"
 #include "train/toy_model.h"
 
-namespace spankey {
+namespace spankey::diagnose_margin_test {
 namespace {
 
 using test::ToyModel;
@@ -198,4 +198,4 @@ TEST(Judge, MarginsByHand) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::diagnose_margin_test

@@ -8,7 +8,7 @@
 #include "train/statistics.h"
 #include "train/toy_model.h"
 
-namespace spankey {
+namespace spankey::diagnose_tail_test {
 namespace {
 
 using test::ToyModel;
@@ -206,4 +206,4 @@ TEST(MarginTail, ShiftAndSpreadOfValidKeys) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::diagnose_tail_test

@@ -12,7 +12,7 @@
 #include "support/temporary_folder.h"
 #include "train/coordinator.h"
 
-namespace spankey {
+namespace spankey::diagnose_test {
 namespace {
 
 // An untrained network on the built-in data: every part has something to measure.
@@ -129,4 +129,4 @@ TEST(Diagnose, RefusesARunWithoutKeys) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::diagnose_test

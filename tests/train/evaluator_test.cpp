@@ -12,7 +12,7 @@
 #include "train/coordinator.h"
 #include "train/experiment.h"
 
-namespace spankey {
+namespace spankey::evaluator_test {
 namespace {
 
 const Experiment& experiment() {
@@ -168,4 +168,4 @@ TEST(Experiment, UnknownFamiliesAreNamed) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::evaluator_test

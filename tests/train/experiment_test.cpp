@@ -6,7 +6,7 @@
 #include "spankey/precision.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::experiment_test {
 namespace {
 
 using testing::HasSubstr;
@@ -54,4 +54,4 @@ TEST(Experiment, EveryRankNeedsSamplesInEveryBatch) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::experiment_test

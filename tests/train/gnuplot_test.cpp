@@ -9,7 +9,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::gnuplot_test {
 namespace {
 
 const std::vector<PlotBlock> blocks = {{{0, 0.5}, {1, NAN}}, {{2, 3}}};
@@ -38,4 +38,4 @@ TEST(Gnuplot, MissingProgramLeavesDataAndCommands) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::gnuplot_test

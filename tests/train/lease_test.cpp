@@ -14,7 +14,7 @@
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::lease_test {
 namespace {
 
 void make_old(const std::filesystem::path& path, int seconds) {
@@ -112,4 +112,4 @@ TEST(Lease, KnowsWhenItHasBeenTaken) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::lease_test

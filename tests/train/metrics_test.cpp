@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "support/temporary_folder.h"
 
-namespace spankey {
+namespace spankey::metrics_test {
 namespace {
 
 TEST(MetricsLog, IsCutBackToTheCursorAndDropsATornLine) {
@@ -51,4 +51,4 @@ TEST(FormatProgress, ShowsWhereTheRunStands) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::metrics_test

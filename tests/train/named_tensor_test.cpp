@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-namespace spankey {
+namespace spankey::named_tensor_test {
 namespace {
 
 void append(std::string& bytes, const auto& value) {
@@ -46,4 +46,4 @@ TEST(LayoutDigest, SeesNamesAndShapesOnly) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::named_tensor_test

@@ -9,7 +9,7 @@
 
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::optimizer_test {
 namespace {
 
 struct Case {
@@ -139,4 +139,4 @@ TEST(ClipGradients, SeesWhatIsNotFinite) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::optimizer_test

@@ -7,7 +7,7 @@
 #include "dist/cuda_module.h"
 #include "support/expect_error.h"
 
-namespace spankey {
+namespace spankey::placement_test {
 namespace {
 
 using testing::AllOf, testing::HasSubstr;
@@ -64,4 +64,4 @@ TEST(Placement, NcclNeedsAGpu) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::placement_test

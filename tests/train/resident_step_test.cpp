@@ -12,7 +12,7 @@
 #include "train/resident_source.h"
 #include "train/training_parts.h"
 
-namespace spankey {
+namespace spankey::resident_step_test {
 namespace {
 
 struct Trained {
@@ -153,4 +153,4 @@ TEST(ResidentStep, AStepIsFoundNotFiniteWhenItsFiguresAreRead) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::resident_step_test

@@ -12,7 +12,7 @@
 
 #include "dist/rank_threads.h"
 
-namespace spankey {
+namespace spankey::running_statistics_test {
 namespace {
 
 std::shared_ptr<Model> small_resnet(bool deny_statistics = false) {
@@ -183,7 +183,7 @@ TEST(RunningStatistics, StackedPassesAreThePassesOneAfterTheOther) {
 std::vector<at::Tensor> step_on_ranks(int ranks, const at::Tensor& x, const at::Tensor& upstream, bool synchronised) {
   const std::int64_t rows = x.size(0) / ranks;
   std::vector<std::vector<at::Tensor>> parts(static_cast<std::size_t>(ranks));
-  testing::run_ranks(ranks, [&](Communicator& communicator) {
+  test::run_ranks(ranks, [&](Communicator& communicator) {
     const auto model = small_resnet();
     model->to(at::kDouble);
     RunningStatistics statistics(*model, BatchNorm::polluted, false, synchronised ? &communicator : nullptr);
@@ -231,4 +231,4 @@ TEST(SyncBatchNorm, RanksAreOneProcessOnTheGlobalBatch) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::running_statistics_test

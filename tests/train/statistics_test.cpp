@@ -5,7 +5,7 @@
 #include <cmath>
 #include <random>
 
-namespace spankey {
+namespace spankey::statistics_test {
 namespace {
 
 // Abramowitz and Stegun 26.5: I_x(1,1) = x, I_{1/2}(1/2,1/2) = 1/2, I_x(a,b) = 1 - I_{1-x}(b,a), I_x(1,b) = 1-(1-x)^b.
@@ -110,4 +110,4 @@ TEST(Statistics, TailOfTheCosine) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::statistics_test

@@ -9,7 +9,7 @@
 
 #include "dist/communicator.h"
 
-namespace spankey {
+namespace spankey::together_test {
 namespace {
 
 constexpr int ranks = 3;
@@ -53,4 +53,4 @@ TEST(Together, OfSeveralErrorsTheLowestRankSpeaks) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::together_test

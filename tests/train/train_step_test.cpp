@@ -7,7 +7,7 @@
 #include "train/named_tensor.h"
 #include "train/training_parts.h"
 
-namespace spankey {
+namespace spankey::train_step_test {
 namespace {
 
 // All parameters and buffers after a step, one after the other.
@@ -51,4 +51,4 @@ TEST(TrainStep, OnTheCpuPassesAreStackedWhereSamplesDoNotMeet) {
 }
 
 }  // namespace
-}  // namespace spankey
+}  // namespace spankey::train_step_test
