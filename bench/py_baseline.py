@@ -15,6 +15,7 @@ Prints one JSON line: milliseconds of a step without the loader (median, minimum
 import argparse
 import contextlib
 import gzip
+import itertools
 import json
 import statistics
 import struct
@@ -351,15 +352,16 @@ def step_times(step, batch, args):
 
 def loader_step_time(step, loader, args):
     """Milliseconds of a step with its batch made for it."""
-    limit = args.loader_steps or 10**9
-    done, begin = 0, time.perf_counter()
-    for x, y in loader:
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))  # epoch after epoch
+    steps = args.loader_steps or SAMPLES[args.model] // args.batch
+    for x, y in itertools.islice(batches, min(20, steps)):
         step(x, y)
-        done += 1
-        if done == limit:
-            break
     wait(args)
-    return 1e3 * (time.perf_counter() - begin) / done
+    begin = time.perf_counter()
+    for x, y in itertools.islice(batches, steps):
+        step(x, y)
+    wait(args)
+    return 1e3 * (time.perf_counter() - begin) / steps
 
 
 def loader_time(loader, args):
@@ -384,7 +386,8 @@ def main():
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32", help="bf16: autocast")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=60, help="timed steps (after 20 that are not)")
-    parser.add_argument("--loader-steps", type=int, default=60, help="timed steps with the loader; 0: a whole epoch")
+    parser.add_argument("--loader-steps", type=int, default=60,
+                        help="timed steps with the loader (after at most 20 that are not); 0: as many as an epoch has")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no GPU is visible to PyTorch; accepted: cpu")

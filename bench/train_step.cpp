@@ -153,7 +153,7 @@ class Stepper {
 void run(const std::string& file, const std::vector<std::string>& overrides, std::int64_t steps) {
   const auto config = load_config(file, overrides);
   const auto host = make_communicator(config.dist.backend, config.dist.timeout_seconds);
-  at::set_num_threads(resolve_threads(config, host->local_size()));
+  at::set_num_threads(resolve_threads(config, host->node_size()));
   const auto placement = place(config, *host);
   const auto on_device = make_device_communicator(config, placement, *host);
   auto& communicator = on_device ? *on_device : *host;
@@ -166,9 +166,10 @@ void run(const std::string& file, const std::vector<std::string>& overrides, std
   auto times = stepper.time(steps, /*with_loader=*/false);
   constexpr std::int64_t counted = 10;
   const auto waits = static_cast<double>(stepper.host_waits(counted)) / counted;
+  stepper.time(warm_up, /*with_loader=*/true);
   communicator.barrier();
-  const auto epoch = stepper.time(std::min(steps, stepper.steps_per_epoch()), /*with_loader=*/true);
-  const double with_loader = std::accumulate(epoch.begin(), epoch.end(), 0.0) / static_cast<double>(epoch.size());
+  const auto loaded = stepper.time(steps, /*with_loader=*/true);  // as many epochs as they are
+  const double with_loader = std::accumulate(loaded.begin(), loaded.end(), 0.0) / static_cast<double>(loaded.size());
 
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];

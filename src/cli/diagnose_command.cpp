@@ -21,7 +21,7 @@ struct DiagnoseArguments {
 ExitCode run_diagnose(const DiagnoseArguments& arguments, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
   auto loaded = load_run(directory, arguments.overrides, communicator);
-  at::set_num_threads(resolve_threads(loaded.experiment.config, communicator.local_size()));
+  at::set_num_threads(resolve_threads(loaded.experiment.config, communicator.node_size()));
   const auto diagnosis = diagnose(loaded, arguments.options, communicator);
   if (communicator.rank() != 0) return ExitCode::done;
   const auto folder = arguments.out.empty() ? directory.root / "diagnose" : std::filesystem::path(arguments.out);

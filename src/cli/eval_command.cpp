@@ -9,6 +9,7 @@
 #include "config/value.h"
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
+#include "train/named_tensor.h"
 
 namespace spankey::cli {
 namespace {
@@ -39,7 +40,7 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, Communic
   const RunDirectory directory{arguments.run};
   auto loaded = load_run(directory, arguments.overrides, communicator, place(wanted, communicator));
   const auto& config = loaded.experiment.config;
-  at::set_num_threads(resolve_threads(config, communicator.local_size()));
+  at::set_num_threads(resolve_threads(config, communicator.node_size()));
   const KeyMaker keys(config, loaded.basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
   const auto report = evaluator.evaluate({.keys = arguments.keys >= 0 ? arguments.keys : config.eval.keys,
@@ -50,6 +51,8 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, Communic
   auto json = to_json(report);
   json["global_step"] = loaded.cursor.global_step;
   json["config_hash"] = loaded.experiment.hash;
+  json["weights_sha256"] =
+      to_hex(weights_digest(named_parameters(*loaded.experiment.model), named_buffers(*loaded.experiment.model)));
   fmt::print("{}", arguments.json ? json.dump(2) + "\n" : access_table(json));
   return ExitCode::done;
 }

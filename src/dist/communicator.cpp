@@ -52,7 +52,12 @@ std::string short_hex(const std::uint8_t* digest) {
 }  // namespace
 
 Communicator::Communicator(const Topology& topology)
-    : rank_(topology.rank), size_(topology.size), local_rank_(topology.local_rank), local_size_(topology.local_size) {}
+    : rank_(topology.rank),
+      size_(topology.size),
+      local_rank_(topology.local_rank),
+      local_size_(topology.local_size),
+      node_rank_(topology.node_rank),
+      node_size_(topology.node_size) {}
 
 // A rank on its own has it all: a tensor on a GPU then makes no way over the host, for which the host would wait.
 void Communicator::broadcast(at::Tensor& tensor, int root) {

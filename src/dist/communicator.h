@@ -37,6 +37,10 @@ class Communicator {
   // Position among, and number of, the ranks of this communicator on the same node.
   int local_rank() const { return local_rank_; }
   int local_size() const { return local_size_; }
+  // The same among all ranks of the job, from which this communicator may have been split: what they take of a node's
+  // devices must not meet.
+  int node_rank() const { return node_rank_; }
+  int node_size() const { return node_size_; }
 
   // `tensor` of every rank becomes that of `root`.
   void broadcast(at::Tensor& tensor, int root);
@@ -73,6 +77,7 @@ class Communicator {
  protected:
   struct Topology {
     int rank, size, local_rank, local_size;
+    int node_rank = local_rank, node_size = local_size;  // a split hands on those of its parent
   };
   explicit Communicator(const Topology& topology);
 
@@ -83,7 +88,7 @@ class Communicator {
   virtual void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) = 0;
   virtual void do_barrier() = 0;
 
-  int rank_, size_, local_rank_, local_size_;
+  int rank_, size_, local_rank_, local_size_, node_rank_, node_size_;
 };
 
 // The communicator of the whole run. Backend::self starts no MPI; Backend::auto_ see resolve_backend().

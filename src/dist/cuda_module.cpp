@@ -67,9 +67,9 @@ CudaModule* open_cuda_module(std::string& why_not) {
   return opened.module;
 }
 
-int choose_device(int local_rank, int devices) {
+int choose_device(int node_rank, int devices) {
   SPANKEY_CHECK_OP(devices, >, 0);
-  return local_rank % devices;
+  return node_rank % devices;
 }
 
 }  // namespace spankey

@@ -38,7 +38,7 @@ class CudaModule {
   virtual void use_device(int index) = 0;
   // Collective over `host`, which it owns: device tensors travel over NCCL, CPU tensors over `host`. Where ATen's
   // deterministic algorithms are on, NCCL is held to one algorithm and protocol. Graphs with its collectives go before
-  // it. After the deadline, or when NCCL reports that a peer is lost, the process ends with exit code 3 on all ranks.
+  // it. After 60 timeouts, or when NCCL reports that a peer is lost, the process ends with exit code 3 on all ranks.
   virtual std::unique_ptr<Communicator> make_nccl(std::unique_ptr<Communicator> host, int device,
                                                   double timeout_seconds) = 0;
   // On the current device and stream, which is that of use_device().
@@ -58,9 +58,9 @@ class CudaModule {
 // process. nullptr where it cannot be opened or no GPU is there: `why_not` is one sentence without a full stop.
 CudaModule* open_cuda_module(std::string& why_not);
 
-// Which of the `devices` > 0 GPUs that it sees a rank takes: the first for the first local rank, and so on; ranks
-// beyond the last begin again with the first.
-int choose_device(int local_rank, int devices);
+// Which of the `devices` > 0 GPUs that it sees a rank takes: the first for the first rank on its node, and so
+// on; ranks beyond the last begin again with the first.
+int choose_device(int node_rank, int devices);
 
 namespace detail {
 // What the module exports in C linkage, under these names.

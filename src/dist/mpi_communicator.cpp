@@ -129,6 +129,8 @@ Communicator::Topology MpiCommunicator::topology(int world_rank, MPI_Comm comm) 
   SPANKEY_MPI(world_rank, MPI_Comm_rank(node, &result.local_rank));
   SPANKEY_MPI(world_rank, MPI_Comm_size(node, &result.local_size));
   SPANKEY_MPI(world_rank, MPI_Comm_free(&node));
+  result.node_rank = result.local_rank;
+  result.node_size = result.local_size;
   return result;
 }
 
@@ -139,13 +141,14 @@ std::unique_ptr<MpiCommunicator> MpiCommunicator::world(double timeout_seconds, 
   MPI_Comm comm = MPI_COMM_NULL;
   SPANKEY_MPI(world_rank, MPI_Comm_dup(MPI_COMM_WORLD, &comm));
   auto& watchdog = shared->watchdog;
-  std::unique_ptr<MpiCommunicator> world(new MpiCommunicator(std::move(shared), with_error_codes(world_rank, comm)));
+  with_error_codes(world_rank, comm);
+  std::unique_ptr<MpiCommunicator> world(new MpiCommunicator(std::move(shared), comm, topology(world_rank, comm)));
   if (world->size() > 1) watchdog.listen(start_heartbeat(comm, timeout_seconds));
   return world;
 }
 
-MpiCommunicator::MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm)
-    : Communicator(topology(shared->session->world_rank(), comm)), shared_(std::move(shared)), comm_(comm) {}
+MpiCommunicator::MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm, const Topology& topology)
+    : Communicator(topology), shared_(std::move(shared)), comm_(comm) {}
 
 MpiCommunicator::~MpiCommunicator() {
   int ended = 0;
@@ -165,7 +168,10 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {
   MPI_Comm part = MPI_COMM_NULL;
   SPANKEY_MPI(world_rank, MPI_Comm_split(comm_, color < 0 ? MPI_UNDEFINED : color, key, &part));
   if (part == MPI_COMM_NULL) return nullptr;
-  return std::unique_ptr<Communicator>(new MpiCommunicator(shared_, with_error_codes(world_rank, part)));
+  auto of_part = topology(world_rank, with_error_codes(world_rank, part));
+  of_part.node_rank = node_rank();
+  of_part.node_size = node_size();
+  return std::unique_ptr<Communicator>(new MpiCommunicator(shared_, part, of_part));
 }
 
 // MPI_Abort gives the launcher the exit code; the other ranks learn from the watchdog who it was, before the launcher

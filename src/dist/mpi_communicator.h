@@ -35,8 +35,8 @@ class MpiCommunicator final : public Communicator {
 
  private:
   struct Shared;  // what a communicator and those split from it have in common
-  MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm);
-  static Topology topology(int world_rank, MPI_Comm comm);
+  MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm, const Topology& topology);
+  static Topology topology(int world_rank, MPI_Comm comm);  // as if `comm` were the whole job
 
   // The watchdog times the calling thread as long as the guard lives.
   Watchdog::Guard watch(const char* operation, std::int64_t bytes = 0);

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGraphsC10Utils.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <nccl.h>
@@ -98,7 +99,9 @@ class NcclCommunicator final : public Communicator {
       : Communicator({.rank = host->rank(),
                       .size = host->size(),
                       .local_rank = host->local_rank(),
-                      .local_size = host->local_size()}),
+                      .local_size = host->local_size(),
+                      .node_rank = host->node_rank(),
+                      .node_size = host->node_size()}),
         host_(std::move(host)),
         device_(static_cast<c10::DeviceIndex>(device)),
         timeout_seconds_(timeout_seconds),
@@ -147,15 +150,15 @@ class NcclCommunicator final : public Communicator {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     SPANKEY_NCCL(rank(), ncclCommInitRankConfig(&comm_, size(), id, rank(), &config));
-    if (wait_for_answer() != ncclInProgress) return;
+    if (wait_for_answer(timeout_seconds_) != ncclInProgress) return;
     ncclCommAbort(comm_);
     fail_run("rank {}: NCCL has not connected {} ranks after {} s; NCCL_DEBUG=INFO shows what it waits for", rank(),
              size(), timeout_seconds_);
   }
 
-  // A call of a non-blocking communicator goes on in the background. Its result, or ncclInProgress after the timeout.
-  ncclResult_t wait_for_answer() {
-    const auto limit = Clock::now() + std::chrono::duration<double>(timeout_seconds_);
+  // A call of a non-blocking communicator goes on in the background. Its result, or ncclInProgress after the limit.
+  ncclResult_t wait_for_answer(double limit_seconds) {
+    const auto limit = Clock::now() + std::chrono::duration<double>(limit_seconds);
     ncclResult_t state = ncclInProgress;
     while (true) {
       SPANKEY_NCCL(rank(), ncclCommGetAsyncError(comm_, &state));
@@ -165,17 +168,19 @@ class NcclCommunicator final : public Communicator {
     }
   }
 
-  // Nothing may be recorded behind a call before NCCL has put its work on the stream.
+  // Nothing may be recorded behind a call before NCCL has put its work on the stream. The first call of a kind connects
+  // the ranks, for which it waits for the last of them: as patient as what then runs on the device.
   void settle(const char* name) {
-    if (wait_for_answer() == ncclInProgress)
-      fail_run("rank {}: NCCL has not started {} after {} s", rank(), name, timeout_seconds_);
+    const double limit_seconds = PendingOperations::patience * timeout_seconds_;
+    if (wait_for_answer(limit_seconds) == ncclInProgress)
+      fail_run("rank {}: NCCL has not started {} after {} s", rank(), name, limit_seconds);
   }
 
   // What this rank has sent has left it.
   bool finalized() {
     try {
       SPANKEY_NCCL(rank(), ncclCommFinalize(comm_));
-      return wait_for_answer() == ncclSuccess;
+      return wait_for_answer(timeout_seconds_) == ncclSuccess;
     } catch (const Error& error) {
       log::warning("{}", error.what());
       return false;
@@ -255,17 +260,18 @@ class NcclCommunicator final : public Communicator {
   void watch() {
     const std::chrono::duration<double> nap(std::min(longest_nap_seconds, timeout_seconds_ / naps_per_timeout));
     std::unique_lock lock(mutex_);
-    while (!changed_.wait_for(lock, nap, [this] { return stop_; })) {
-      try {
+    try {
+      c10::cuda::set_device(device_);  // a thread starts on the first GPU, where its questions would make a context
+      while (!changed_.wait_for(lock, nap, [this] { return stop_; })) {
         ncclResult_t state = ncclSuccess;
         SPANKEY_NCCL(rank(), ncclCommGetAsyncError(comm_, &state));
         SPANKEY_NCCL(rank(), state);
         if (const auto late = pending_.overdue(Clock::now()))
           fail_run("rank {}: {} of {} bytes over NCCL is not done after {} s", rank(), late->name, late->bytes,
-                   timeout_seconds_);
-      } catch (const std::exception& error) {
-        end_process(error.what());
+                   pending_.deadline_seconds());
       }
+    } catch (const std::exception& error) {
+      end_process(error.what());
     }
   }
 

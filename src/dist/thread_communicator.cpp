@@ -18,8 +18,9 @@ namespace {
 
 // What all communicators that come from one make_thread_communicators() share. One lock is enough for tests.
 struct Family {
-  explicit Family(double seconds) : timeout(seconds) {}
+  Family(int ranks, double seconds) : size(ranks), timeout(seconds) {}
 
+  int size;
   std::chrono::duration<double> timeout;
   std::mutex mutex;
   std::condition_variable changed;
@@ -43,8 +44,13 @@ struct Group {
 
 class ThreadCommunicator final : public Communicator {
  public:
-  ThreadCommunicator(std::shared_ptr<Family> family, std::shared_ptr<Group> group, int rank, int size)
-      : Communicator({.rank = rank, .size = size, .local_rank = rank, .local_size = size}),
+  ThreadCommunicator(std::shared_ptr<Family> family, std::shared_ptr<Group> group, int rank, int size, int node_rank)
+      : Communicator({.rank = rank,
+                      .size = size,
+                      .local_rank = rank,
+                      .local_size = size,
+                      .node_rank = node_rank,
+                      .node_size = family->size}),
         family_(std::move(family)),
         group_(std::move(group)) {}
 
@@ -171,7 +177,7 @@ std::unique_ptr<Communicator> ThreadCommunicator::split(int color, int key) {
   const std::lock_guard lock(family_->mutex);
   auto& group = group_->split_groups[{number, color}];
   if (!group) group = std::make_shared<Group>(part_size);
-  return std::make_unique<ThreadCommunicator>(family_, group, part_rank, part_size);
+  return std::make_unique<ThreadCommunicator>(family_, group, part_rank, part_size, node_rank());
 }
 
 void ThreadCommunicator::abort(int exit_code) {
@@ -187,11 +193,11 @@ void ThreadCommunicator::abort(int exit_code) {
 
 std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int size, double timeout_seconds) {
   SPANKEY_CHECK_GE(size, 1);
-  const auto family = std::make_shared<Family>(timeout_seconds);
+  const auto family = std::make_shared<Family>(size, timeout_seconds);
   const auto group = std::make_shared<Group>(size);
   std::vector<std::unique_ptr<Communicator>> communicators;
   for (int rank = 0; rank < size; ++rank)
-    communicators.push_back(std::make_unique<ThreadCommunicator>(family, group, rank, size));
+    communicators.push_back(std::make_unique<ThreadCommunicator>(family, group, rank, size, rank));
   return communicators;
 }
 

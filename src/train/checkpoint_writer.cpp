@@ -1,5 +1,7 @@
 #include "train/checkpoint_writer.h"
 
+#include <ATen/core/Tensor.h>
+
 #include <chrono>
 #include <utility>
 
@@ -7,6 +9,13 @@
 #include "base/file.h"
 
 namespace spankey {
+
+Checkpoint snapshot(Checkpoint live) {
+  for (auto* tensors : {&live.parameters, &live.buffers, &live.optimizer})
+    for (auto& tensor : *tensors)
+      tensor.value = tensor.value.detach().to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
+  return live;
+}
 
 CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::int64_t keep, bool async,
                                    std::function<void()> require_ownership)
@@ -24,12 +33,12 @@ CheckpointWriter::~CheckpointWriter() {
   worker_.join();
 }
 
-void CheckpointWriter::save(Checkpoint snapshot) {
-  if (!worker_.joinable()) return commit(snapshot);
+void CheckpointWriter::save(Checkpoint checkpoint) {
+  if (!worker_.joinable()) return commit(checkpoint);
   finish();
   {
     std::lock_guard lock(mutex_);
-    pending_ = std::move(snapshot);
+    pending_ = std::move(checkpoint);
     busy_ = true;
   }
   changed_.notify_all();
@@ -41,11 +50,11 @@ void CheckpointWriter::finish() {
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
-void CheckpointWriter::commit(const Checkpoint& snapshot) {
+void CheckpointWriter::commit(const Checkpoint& checkpoint) {
   const auto start = std::chrono::steady_clock::now();
-  const auto path = checkpoint_path(folder_, snapshot.cursor.global_step);
+  const auto path = checkpoint_path(folder_, checkpoint.cursor.global_step);
   if (require_ownership_) require_ownership_();
-  write_durably(path, encode_checkpoint(snapshot), 0644, require_ownership_);
+  write_durably(path, encode_checkpoint(checkpoint), 0644, require_ownership_);
   checked_image(read_bytes(path), path.string());  // older ones go only after this one has been read back whole
   if (require_ownership_) require_ownership_();
   retain_checkpoints(folder_, path, keep_);
@@ -57,11 +66,11 @@ void CheckpointWriter::work() {
   for (;;) {
     changed_.wait(lock, [this] { return stop_ || pending_; });
     if (!pending_) return;
-    const Checkpoint snapshot = *std::exchange(pending_, std::nullopt);
+    const Checkpoint checkpoint = *std::exchange(pending_, std::nullopt);
     lock.unlock();
     std::exception_ptr failure;
     try {
-      commit(snapshot);
+      commit(checkpoint);
     } catch (...) {
       failure = std::current_exception();
     }

@@ -16,6 +16,9 @@
 
 namespace spankey {
 
+// `live` with copies of its tensors on the host: what CheckpointWriter may write while training changes the originals.
+Checkpoint snapshot(Checkpoint live);
+
 class CheckpointWriter {
  public:
   // `keep`: how many committed checkpoints stay. Synchronous when `async` is false. `require_ownership` throws where
@@ -27,9 +30,9 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  // Tensors of `snapshot` must be copies that nobody changes. Saves are committed in the order of the calls; a call
-  // waits while the one before it is still being written. Rethrows what an earlier save ended with.
-  void save(Checkpoint snapshot);
+  // The tensors of `checkpoint` must be copies that nobody changes, see snapshot(). Saves are committed in the order of
+  // the calls; a call waits while the one before it is still being written. Rethrows what an earlier save ended with.
+  void save(Checkpoint checkpoint);
 
   // Returns when everything handed over is committed (or rethrows why not).
   void finish();
@@ -38,7 +41,7 @@ class CheckpointWriter {
   double last_seconds() const { return last_seconds_.load(); }
 
  private:
-  void commit(const Checkpoint& snapshot);
+  void commit(const Checkpoint& checkpoint);
   void work();
 
   std::filesystem::path folder_;

@@ -146,14 +146,14 @@ std::int64_t resolve_shards(const Config& config, int world_size) {
   return resolved;
 }
 
-int resolve_threads(const Config& config, int local_ranks) {
+int resolve_threads(const Config& config, int ranks_of_node) {
   if (config.dist.threads > 0) return static_cast<int>(config.dist.threads);
   if (config.dist.reduction == Reduction::elastic) return 1;
   const auto cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   const int mine = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : cores;
-  return std::max(1, std::min(mine, cores / local_ranks));
+  return std::max(1, std::min(mine, cores / ranks_of_node));
 }
 
 }  // namespace spankey

@@ -40,6 +40,6 @@ std::int64_t resolve_shards(const Config& config, int world_size);
 void require_full_batches(const Experiment& experiment, int world_size);
 
 // dist.threads with 0 resolved: 1 under elastic, this machine's cores over its ranks under fast.
-int resolve_threads(const Config& config, int local_ranks);
+int resolve_threads(const Config& config, int ranks_of_node);
 
 }  // namespace spankey

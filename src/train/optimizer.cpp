@@ -47,20 +47,27 @@ class Adam : public Optimizer {
 class Sgd : public Optimizer {
  public:
   Sgd(const OptimConfig& config, const at::Tensor& weights, const at::Tensor& gradients)
-      : config_(config), weights_(weights), gradients_(gradients), momentum_(at::zeros_like(weights)) {}
+      : config_(config), weights_(weights), gradients_(gradients) {
+    if (config.momentum != 0.0) momentum_.push_back(at::zeros_like(weights));
+  }
 
   void step(const at::Tensor& lr) override {
     // Never a "first step", which would be written into a captured graph: from a momentum of zero the numbers are the
     // same, up to the sign of a zero.
-    at::_fused_sgd_({weights_}, {gradients_}, {momentum_}, config_.weight_decay, config_.momentum, lr,
+    at::_fused_sgd_({weights_}, {gradients_}, momentum_, config_.weight_decay, config_.momentum, lr,
                     /*dampening=*/0.0, config_.nesterov, /*maximize=*/false, /*is_first_step=*/false);
   }
-  std::vector<State> state() override { return {{"momentum_buffer", momentum_}}; }
+  std::vector<State> state() override {
+    std::vector<State> state;
+    for (const at::Tensor& buffer : momentum_) state.push_back({"momentum_buffer", buffer});
+    return state;
+  }
   void set_steps(std::int64_t) override {}
 
  private:
   OptimConfig config_;
-  at::Tensor weights_, gradients_, momentum_;
+  at::Tensor weights_, gradients_;
+  std::vector<at::Tensor> momentum_;  // one, or none without momentum: LibTorch takes no buffer then
 };
 
 struct Entry {

@@ -30,19 +30,6 @@ bool everywhere(bool here, Communicator& communicator) {
   return flag.item<std::int64_t>() != 0;
 }
 
-// float32 means float32: no products of 10-bit mantissas behind its back. Elastic reduction promises bits.
-void set_arithmetic(const Config& config) {
-  auto& context = at::globalContext();
-  const bool exact = config.dist.reduction == Reduction::elastic;
-  // What cuBLAS needs to repeat its bits. LibTorch reads it when it first calls cuBLAS.
-  if (exact) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
-  context.setAllowTF32CuBLAS(false);
-  context.setAllowTF32CuDNN(false);
-  context.setDeterministicCuDNN(exact);
-  context.setBenchmarkCuDNN(!exact);
-  context.setDeterministicAlgorithms(exact, /*warn_only=*/true);
-}
-
 }  // namespace
 
 Placement place(const Config& config, Communicator& host) {
@@ -55,7 +42,7 @@ Placement place(const Config& config, Communicator& host) {
       fail_key(config, "train.device", fmt::format("{}; accepted: cpu, auto", why_not));
   });
   if (!everywhere(!devices.empty(), host)) return {};
-  const auto index = choose_device(host.local_rank(), static_cast<int>(devices.size()));
+  const auto index = device_of_rank(host, static_cast<int>(devices.size()));
   const auto& mine = devices[static_cast<std::size_t>(index)];
   // By what they are, not by how many a rank sees: a scheduler may show each rank its own GPU only.
   auto id = at::empty({static_cast<std::int64_t>(mine.uuid.size())}, at::kByte);
@@ -66,6 +53,25 @@ Placement place(const Config& config, Communicator& host) {
     set_arithmetic(config);
     return Placement{at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index)), mine.name, shared};
   });
+}
+
+int device_of_rank(const Communicator& host, int devices) {
+  return choose_device(host.node_rank(), devices);
+}
+
+// TF32 has products of 10-bit mantissas.
+void set_arithmetic(const Config& config) {
+  auto& context = at::globalContext();
+  const bool exact = config.dist.reduction == Reduction::elastic;
+  // What cuBLAS needs to repeat its bits. LibTorch reads it when it first calls cuBLAS.
+  if (exact) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+  context.setAllowTF32CuBLAS(false);
+  context.setAllowTF32CuDNN(false);
+  context.setDeterministicCuDNN(exact);
+  context.setBenchmarkCuDNN(!exact);
+  context.setDeterministicAlgorithms(exact, /*warn_only=*/true);
+  // Else new memory is filled before it is written, one kernel more for each tensor; our operators write all of theirs.
+  context.setDeterministicFillUninitializedMemory(false);
 }
 
 bool any_equal_rows(const at::Tensor& ids) {

@@ -20,11 +20,19 @@ struct Placement {
   bool shared = false;       // some ranks of the run are on one and the same GPU
 };
 
-// Collective. The GPU that train.device and the rank's place on its machine decide on: the first GPU for the first
-// local rank, and so on; train.device = "auto" takes GPUs where every rank has one to use, and never fails for want of
-// them. The calling thread works with that GPU from here on. Error(bad_input), on all ranks, says why a GPU that was
-// asked for cannot be had, and what to change.
+// Collective. The GPU that train.device and device_of_rank() decide on; train.device = "auto" takes GPUs where every
+// rank has one to use, and never fails for want of them. The calling thread works with that GPU from here on.
+// Error(bad_input), on all ranks, says why a GPU that was asked for cannot be had, and what to change.
 Placement place(const Config& config, Communicator& host);
+
+// Which of the `devices` GPUs that it sees a rank takes: the first for the first of all ranks of the job on its
+// machine, and so on. `host` may be a part of the job: the groups of a sweep do not meet on a GPU as long as there are
+// enough.
+int device_of_rank(const Communicator& host, int devices);
+
+// What LibTorch may do to be fast on a GPU, for the whole process: float32 means float32, and under dist.reduction =
+// "elastic" the same bits again.
+void set_arithmetic(const Config& config);
 
 // Whether two rows of `ids` (ranks, bytes) are equal.
 bool any_equal_rows(const at::Tensor& ids);

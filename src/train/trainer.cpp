@@ -298,21 +298,16 @@ void Trainer::save_checkpoint() {
   if (!is_root() || saved_at_ == cursor_.global_step) return;
   saved_at_ = cursor_.global_step;
   communicator_.set_place(fmt::format("the checkpoint of epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
-  const auto copies = [](std::vector<NamedTensor> tensors) {
-    for (auto& tensor : tensors)
-      tensor.value = tensor.value.detach().to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
-    return tensors;
-  };
-  checkpoints_->save({.cursor = cursor_,
-                      .config_toml = to_toml(config_),
-                      .config_hash = experiment_.hash,
-                      .basis_digest = to_hex(basis_digest(basis_)),
-                      .data_digest = experiment_.dataset->info().digest,
-                      .program = program_version(),
-                      .train_seconds = earlier_seconds_ + clock_.total_seconds(),
-                      .parameters = copies(named_parameters(*experiment_.model)),
-                      .buffers = copies(named_buffers(*experiment_.model)),
-                      .optimizer = copies(parts_->optimizer_state())});
+  checkpoints_->save(snapshot({.cursor = cursor_,
+                               .config_toml = to_toml(config_),
+                               .config_hash = experiment_.hash,
+                               .basis_digest = to_hex(basis_digest(basis_)),
+                               .data_digest = experiment_.dataset->info().digest,
+                               .program = program_version(),
+                               .train_seconds = earlier_seconds_ + clock_.total_seconds(),
+                               .parameters = named_parameters(*experiment_.model),
+                               .buffers = named_buffers(*experiment_.model),
+                               .optimizer = parts_->optimizer_state()}));
 }
 
 bool Trainer::should_stop() {
@@ -394,7 +389,7 @@ void Trainer::write_result() {
 }  // namespace
 
 ExitCode train(const TrainRequest& request, Communicator& host) {
-  const auto threads = resolve_threads(request.config, host.local_size());
+  const auto threads = resolve_threads(request.config, host.node_size());
   at::set_num_threads(threads);
   const auto placement = place(request.config, host);
   const auto device_communicator = make_device_communicator(request.config, placement, host);

@@ -90,15 +90,28 @@ TEST_F(BadInput, Data) {
     file.seekp(-5000, std::ios::end);
     file.put('\x55');
   }
-  expect_refused(train_file("small.toml", {"data.file=argmax.h5", "model.name=mlp", "key.layers=[0]"}),
+  const std::vector<std::string> with_argmax{"data.file=argmax.h5", "model.name=mlp", "key.layers=[0]"};
+  expect_refused(train_file("small.toml", with_argmax), AllOf(HasSubstr("argmax.h5"), HasSubstr("SHA-256")));
+  expect_refused(run(on_ranks(1, {"data", "info", "argmax.h5", "--verify"}), folder.path()),
                  AllOf(HasSubstr("argmax.h5"), HasSubstr("SHA-256")));
+  std::filesystem::resize_file(folder / "argmax.h5", std::filesystem::file_size(folder / "argmax.h5") / 2);
+  expect_refused(train_file("small.toml", with_argmax), HasSubstr("argmax.h5"));
 }
 
+// The first step at this rate still has a finite loss and ruins the weights; the second one, before the next save,
+// shows it.
 TEST_F(BadInput, ANonFiniteLossStopsAllRanksAndKeepsTheLastCheckpoint) {
-  const auto outcome = train_file("small.toml", {"optim.name=sgd", "optim.lr=1e30", "train.epochs=20"}, 2);
+  const std::vector<std::string> good{"checkpoint.every_steps=5", "train.epochs=1"};
+  expect_success(train(2, "run", good));
+  const auto kept = tensors("run");
+  const auto outcome =
+      train_file("small.toml", {"checkpoint.every_steps=5", "train.epochs=20", "optim.lr=1e30", "--allow-change"}, 2);
   EXPECT_EQ(outcome.exit_code, 3) << outcome.out << outcome.err;
   EXPECT_THAT(outcome.err + outcome.out, AllOf(HasSubstr("not finite"), HasSubstr("optim.lr")));
   EXPECT_FALSE(std::filesystem::exists(folder / "run/result.json"));
+  EXPECT_EQ(tensors("run"), kept);
+  expect_success(on_ranks(1, {"eval", "run"}));
+  expect_success(train(2, "run", {"checkpoint.every_steps=5", "train.epochs=2", "--allow-change"}));
 }
 
 TEST_F(BadInput, AChangedConfigurationIsRefusedWithADiff) {

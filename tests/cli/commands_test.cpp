@@ -59,6 +59,63 @@ TEST_F(Commands, InspectKnowsAllFiles) {
   EXPECT_EQ(kind("g.h5"), "spankey data set");
 }
 
+// Published files of three kinds, and a network trained on what became of them.
+class Imports : public SmallRun {
+ protected:
+  void write(const std::string& name, const std::string& bytes) const {
+    std::filesystem::create_directories((folder / name).parent_path());
+    std::ofstream(folder / name, std::ios::binary) << bytes;
+  }
+
+  // IDX: the magic number with the number of dimensions, their sizes, the bytes.
+  static std::string idx(const std::vector<int>& shape, const std::string& values) {
+    std::string bytes{'\0', '\0', '\x08', static_cast<char>(shape.size())};
+    for (const int extent : shape)
+      bytes += {'\0', '\0', static_cast<char>(extent >> 8), static_cast<char>(extent & 255)};
+    return bytes + values;
+  }
+
+  std::string import(const std::string& kind, const std::string& from, const std::string& out) const {
+    const auto outcome = run(on_ranks(1, {"data", "import", kind, "--from", from, "--out", out}), folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  }
+};
+
+TEST_F(Imports, Mnist) {
+  std::string pixels(28 * 28 * 20, '\0'), labels(20, '\0');
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<char>(i % 251);
+  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<char>(i % 10);
+  for (const std::string split : {"train", "t10k"}) {
+    write("idx/" + split + "-images-idx3-ubyte", idx({20, 28, 28}, pixels));
+    write("idx/" + split + "-labels-idx1-ubyte", idx({20}, labels));
+  }
+  EXPECT_THAT(import("mnist", "idx", "mnist.h5"), HasSubstr("20 train, 20 test"));
+  const auto info = run(on_ranks(1, {"data", "info", "mnist.h5", "--verify", "--sheet", "sheet.png"}), folder.path());
+  EXPECT_EQ(info.exit_code, 0) << info.err;
+  EXPECT_THAT(info.out, testing::AllOf(HasSubstr("1 x 28 x 28"), HasSubstr("the digest is that of the content")));
+  std::ifstream sheet(folder / "sheet.png", std::ios::binary);
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(sheet), {}).substr(1, 3), "PNG");
+  expect_success(train(1, "run", {"data.file=mnist.h5", "data.limit=0", "train.global_batch=10", "train.epochs=1"}));
+  // The sheet as the only image of every class of a folder.
+  for (const char* place : {"folder/train/a", "folder/train/b", "folder/test/a", "folder/test/b"}) {
+    std::filesystem::create_directories(folder / place);
+    std::filesystem::copy_file(folder / "sheet.png", folder / place / "1.png");
+  }
+  EXPECT_THAT(import("folder", "folder", "folder.h5"), HasSubstr("2 train, 2 test"));
+}
+
+TEST_F(Imports, Cifar10) {
+  std::string batch;
+  for (int image = 0; image < 10; ++image)
+    batch += std::string(1, static_cast<char>(image % 10)) + std::string(3072, 'x');
+  for (const char* name :
+       {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"})
+    write(std::string("cifar/") + name + ".bin", batch);
+  EXPECT_THAT(import("cifar10", "cifar", "cifar.h5"),
+              testing::AllOf(HasSubstr("50 train, 10 test"), HasSubstr("3 x 32 x 32")));
+}
+
 TEST_F(Commands, ConfigPrintsAFileThatMeansTheSame) {
   const auto first = run(on_ranks(1, {"config", "small.toml", "key.gamma=0.7"}), folder.path());
   ASSERT_EQ(first.exit_code, 0) << first.err;

@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/types.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -74,6 +77,30 @@ class SmallRun : public testing::Test {
   void expect_success(const std::vector<std::string>& command) const {
     const auto outcome = test::run(command, folder.path());
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  }
+
+  // The ranks that mpirun has started, in rank order.
+  static std::vector<pid_t> ranks_of(const Child& child) {
+    const auto id = std::to_string(child.pid());
+    std::ifstream file("/proc/" + id + "/task/" + id + "/children");
+    std::vector<pid_t> pids;
+    for (pid_t pid = 0; file >> pid;) pids.push_back(pid);
+    return pids;
+  }
+
+  // Of the newest checkpoint of a run; 0: none yet.
+  int newest_step(const std::string& run) const {
+    int newest = 0;
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(folder / (run + "/checkpoints"), none))
+      if (entry.path().extension() == ".h5")
+        newest = std::max(newest, std::stoi(entry.path().stem().string().substr(5)));
+    return newest;
+  }
+
+  // Lets the run get to `step`, or end.
+  void wait_for_step(Child& child, const std::string& run, int step) const {
+    while (child.running() && newest_step(run) < step) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   // Starts `run` with command(0), (1) and (2), each time to be killed as checkpoint 15, 30 or 45 is there; the number

@@ -6,9 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
+#include "dist/cuda_module.h"
 
 namespace spankey::mpi_communicator_test {
 namespace {
@@ -102,6 +104,32 @@ TEST_P(Mpi, SplitsByColorInOrderOfKeys) {
   auto whole = at::ones({1});
   world->all_reduce(whole);
   EXPECT_EQ(whole.item<float>(), static_cast<float>(size));
+}
+
+// GPUs of this node, which has one for every rank, that the ranks take where `place` is their place on it.
+std::size_t different_gpus(Communicator& world, int place) {
+  const auto all = world.all_gather(at::scalar_tensor(choose_device(place, world.size()), at::kLong));
+  const auto* first = all.const_data_ptr<std::int64_t>();
+  return std::set<std::int64_t>(first, first + all.numel()).size();
+}
+
+TEST_P(Mpi, SplitsKeepThePlaceOnTheNode) {
+  EXPECT_EQ(world->node_rank(), rank);
+  EXPECT_EQ(world->node_size(), size);
+  for (const int members : {1, 2}) {
+    if (size % members != 0) continue;
+    const auto group = world->split(rank / members, rank);
+    const auto again = group->split(0, -rank);  // as for NCCL, and in another order
+    EXPECT_EQ(group->local_rank(), rank % members);
+    EXPECT_EQ(group->local_size(), members);
+    for (const auto* part : {group.get(), again.get()}) {
+      EXPECT_EQ(part->node_rank(), rank);
+      EXPECT_EQ(part->node_size(), size);
+    }
+    EXPECT_EQ(different_gpus(*world, group->node_rank()), static_cast<std::size_t>(size));
+    // Negative control: by their places in the groups all groups meet on the first GPUs.
+    EXPECT_EQ(different_gpus(*world, group->local_rank()), static_cast<std::size_t>(members));
+  }
 }
 
 TEST_P(Mpi, SplitLeavesOutNegativeColors) {

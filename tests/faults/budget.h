@@ -26,7 +26,7 @@ constexpr double share(Part part) {
     case Part::real_steps:
       return 0.15;
     case Part::real_moments:
-      return 0.20;
+      return 0.30;
     case Part::small:
       break;
   }

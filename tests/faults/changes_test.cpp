@@ -1,7 +1,12 @@
 // A start with another configuration, other data or another program than the checkpoint was made with.
 #include <gmock/gmock.h>
 
+#include <cstdint>
+#include <random>
+#include <utility>
+
 #include "base/file.h"
+#include "data/dataset.h"
 #include "faults/budget.h"
 #include "faults/faulty_run.h"
 
@@ -72,34 +77,77 @@ TEST_F(FaultyRun, RunsThatTellOfAnotherConfigurationAreCaught) {
   report_mutants("R17", "runs that tell of another configuration", caught, 2);
 }
 
-// Other data and another program, as a checkpoint that tells of them shows.
-TEST_F(FaultyRun, ChangedDataAndProgramsAreRefusedWithADiff) {
+// As a checkpoint that tells of another program shows.
+TEST_F(FaultyRun, AChangedProgramIsRefusedWithADiff) {
   Child child(train(1, "run"), folder.path());
   wait_for_step(child, "run", 6);
   child.kill_tree();
   child.wait();
-  const auto original = newest_checkpoint("run");
-  const auto path = checkpoint_path(folder / "run/checkpoints", original.cursor.global_step);
-  int refused = 0;
-  const auto expect_refused = [&](const Checkpoint& changed, const char* diff) {
-    write_durably(path, encode_checkpoint(changed));
-    const auto outcome = test::run(train(1, "run"), folder.path());
-    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
-    EXPECT_THAT(outcome.err, AllOf(HasSubstr(diff), HasSubstr(path.filename().string()), HasSubstr("--allow-change")));
-    refused += outcome.exit_code == 2;
-  };
-  auto changed = original;
-  changed.data_digest = std::string(64, '0');
-  expect_refused(changed, "data: 0000000000000000 -> ");
-  changed = original;
+  auto changed = newest_checkpoint("run");
+  const auto path = checkpoint_path(folder / "run/checkpoints", changed.cursor.global_step);
   changed.program = "0.0.9 (git 01234567)";
-  expect_refused(changed, "program: 0.0.9 (git 01234567) -> ");
-  report("R17", "changes of data and program refused", refused, 2);
-  // The mutant: a start that compares nothing goes on.
+  write_durably(path, encode_checkpoint(changed));
+  const auto outcome = test::run(train(1, "run"), folder.path());
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("program: 0.0.9 (git 01234567) -> "), HasSubstr(path.filename().string()),
+                                 HasSubstr("--allow-change")));
+  report("R17", "changes of the program refused", outcome.exit_code == 2, 1);
   expect_success(train(1, "run", {"--allow-change"}));
-  report_mutants("R17", "a start that compares nothing", 1, 1);
   write_durably(path, encode_checkpoint(changed));  // looking at a finished run is no training
   expect_success(train(1, "run"));
+}
+
+// 256 images of noise.
+void make_data(const std::filesystem::path& path, std::uint32_t seed) {
+  std::mt19937 random(seed);
+  DatasetContent content;
+  content.sample_shape = {1, 28, 28};
+  for (int i = 0; i < 10; ++i) content.class_names.push_back(std::to_string(i));
+  content.source = "made for a test";
+  for (auto* split : {&content.train, &content.test})
+    for (std::int64_t i = 0; i < 256; ++i) {
+      split->labels.push_back(i % 10);
+      for (int pixel = 0; pixel < 28 * 28; ++pixel) split->images.push_back(static_cast<std::uint8_t>(random() & 255));
+    }
+  Dataset::in_memory(std::move(content))->save(path);
+}
+
+// Other data under the same name. The mutant: a start that compares nothing (--allow-change) goes on, ends with the
+// weights of neither data set, and its newest checkpoint and its result tell of other data than its first checkpoints.
+TEST_F(FaultyRun, ChangedDataAreRefusedWithADiff) {
+  const std::vector<std::string> words{"data.file=data.h5", "data.limit=0", "train.epochs=16"};
+  const auto allowed = [&] {
+    auto more = words;
+    more.emplace_back("--allow-change");
+    return more;
+  }();
+  make_data(folder / "data.h5", 1);
+  expect_success(train(1, "first", words));
+  Child child(train(1, "mixed", words), folder.path());
+  wait_for_step(child, "mixed", 6);
+  child.kill_tree();
+  child.wait();
+  const auto before = newest_checkpoint("mixed");
+  const auto place = checkpoint_path("", before.cursor.global_step).filename().string();
+  make_data(folder / "data.h5", 2);
+  expect_success(train(1, "second", words));
+  const auto digest = result("second")["data_digest"].get<std::string>();
+  const auto diff = "data: " + before.data_digest.substr(0, 16) + " -> " + digest.substr(0, 16);
+  const auto outcome = test::run(train(1, "mixed", words), folder.path());
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr(diff), HasSubstr(place), HasSubstr("--allow-change")));
+  EXPECT_EQ(newest_step("mixed"), before.cursor.global_step);
+  report("R17", "changes of the data refused", outcome.exit_code == 2, 1);
+
+  EXPECT_THAT(test::run(train(1, "mixed", allowed), folder.path()).err, HasSubstr(diff));
+  const auto after = newest_checkpoint("mixed");
+  const bool weights = tensors("mixed") != tensors("first") && tensors("mixed") != tensors("second");
+  const bool digests = before.data_digest != after.data_digest && after.data_digest == digest &&
+                       result("mixed")["data_digest"] == digest;
+  EXPECT_TRUE(weights);
+  EXPECT_TRUE(digests);
+  report_mutants("R17", "a start on other data that compares nothing, by its weights and by its digests",
+                 weights + digests, 2);
 }
 
 }  // namespace

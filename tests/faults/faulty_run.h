@@ -3,13 +3,11 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cli/small_run.h"
@@ -50,11 +48,6 @@ class FaultyRun : public SmallRun {
     return static_cast<int>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
   }
 
-  int newest_step(const std::string& run) const {
-    const auto files = list_checkpoints(folder / (run + "/checkpoints"));
-    return files.empty() ? 0 : std::stoi(files.front().stem().string().substr(5));
-  }
-
   // Of the last whole line of metrics.jsonl; 0: none.
   int metrics_step(const std::string& run) const {
     std::ifstream file(folder / (run + "/metrics.jsonl"));
@@ -67,10 +60,6 @@ class FaultyRun : public SmallRun {
   std::filesystem::file_time_type metrics_time(const std::string& run) const {
     std::error_code none;
     return std::filesystem::last_write_time(folder / (run + "/metrics.jsonl"), none);
-  }
-
-  void wait_for_step(Child& child, const std::string& run, int step) const {
-    while (child.running() && newest_step(run) < step) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 
   Checkpoint newest_checkpoint(const std::string& run) const {

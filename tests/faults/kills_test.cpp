@@ -1,6 +1,9 @@
 // Kills of the real program, at every step and at any moment.
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <csignal>
 #include <functional>
@@ -15,6 +18,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
+using testing::HasSubstr;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -68,58 +72,126 @@ struct Measured {
 };
 
 constexpr int save_every = 20, metrics_every = 10;  // steps; the latter is the trainer's
+constexpr int timeout_seconds = 3;
 
-// Launcher and ranks at once, or the launcher alone, at any moment.
-TEST_F(FaultyRun, AKillAtAnyMomentIsSurvived) {
-  const std::vector<std::string> long_epochs{"train.global_batch=32",
-                                             "checkpoint.every_steps=" + std::to_string(save_every)};
-  expect_success(train(2, "undisturbed", long_epochs));
-  const auto expected = tensors("undisturbed");
-  std::mt19937 random(11);
-  std::int64_t kills = 0, lost = 0;
-  Measured first_step, next_checkpoint, lost_steps;
-  auto killed_at = Clock::now();
-  for (const Budget budget(4, 200, Part::real_moments); budget.more(kills);) {
+enum class Way { all, launcher, one_rank, stop_of_one_rank };
+constexpr std::size_t ways = 4;
+
+// Each once, then at random. A stop is seldom: it takes the time-out.
+Way next_way(std::int64_t faults, std::mt19937& random) {
+  if (faults < static_cast<std::int64_t>(ways)) return static_cast<Way>(faults);
+  return random() % 25 == 0 ? Way::stop_of_one_rank : static_cast<Way>(random() % (ways - 1));
+}
+
+class Moments : public FaultyRun {
+ protected:
+  // False where it had ended of its own accord.
+  bool end(Child& child, Way way, std::mt19937& random) {
+    if (way == Way::one_rank) return hurt(child, random() % 2, SIGKILL);
+    if (way == Way::stop_of_one_rank) return hurt(child, random() % 2, SIGSTOP);
+    if (way == Way::all)
+      child.kill_tree();
+    else
+      child.signal(SIGKILL);
+    return child.wait().exit_code != 0;
+  }
+
+  // One of two ranks: the other one notices, names it and ends.
+  bool hurt(Child& child, std::size_t victim, int signal) {
+    const auto pids = ranks_of(child);
+    const auto log = folder / ("killed/log/rank" + std::to_string(1 - victim) + ".log");
+    const auto before = read_text(log).size();
+    const auto start = Clock::now();
+    if (pids.size() == 2) kill(pids[victim], signal);
+    const auto outcome = child.wait(std::chrono::seconds(30));
+    EXPECT_FALSE(outcome.timed_out);
+    if (outcome.exit_code == 0) return false;
+    slowest_end = std::max(slowest_end, seconds_since(start));
+    const auto words = signal == SIGKILL ? " is gone" : " has given no sign of life";
+    // From the result on the ranks take their leave.
+    const bool at_work = !std::filesystem::exists(folder / "killed/result.json");
+    if (at_work) {
+      EXPECT_THAT(read_text(log).substr(before), HasSubstr("rank " + std::to_string(victim) + words));
+    }
+    return true;
+  }
+
+  // Until the run "killed", just started, is beyond the checkpoint `before`; false where it has ended.
+  bool go_on(Child& child, int before, std::filesystem::file_time_type metrics_before) {
+    const auto started = Clock::now();
+    if (before > 0) {
+      while (child.running() && (metrics_time("killed") == metrics_before || metrics_step("killed") <= before))
+        std::this_thread::sleep_for(milliseconds(1));
+      if (child.running()) first_step.add(seconds_since(started));
+    }
+    wait_for_step(child, "killed", before + 1);
+    if (before > 0 && newest_step("killed") > before) next_checkpoint.add(seconds_since(fault_at));
+    return child.running();
+  }
+
+  // Kills the run "killed" as long as `budget` has it, and lets it end.
+  void run_with_faults(const std::vector<std::string>& command, const Budget& budget, std::mt19937& random) {
     std::filesystem::remove_all(folder / "killed");
-    for (bool done = false; !done;) {
+    for (;;) {
       const int before = newest_step("killed");
-      const auto started = Clock::now();
       const auto metrics_before = metrics_time("killed");
-      Child child(train(2, "killed", long_epochs), folder.path());
-      if (!budget.more(kills)) {
+      Child child(command, folder.path());
+      if (!budget.more(faults)) {
         EXPECT_EQ(child.wait().exit_code, 0);
-        break;
+        return;
       }
-      if (before > 0) {
-        while (child.running() && (metrics_time("killed") == metrics_before || metrics_step("killed") <= before))
-          std::this_thread::sleep_for(milliseconds(1));
-        if (child.running()) first_step.add(seconds_since(started));
-      }
-      wait_for_step(child, "killed", before + 1);
-      if (before > 0 && newest_step("killed") > before) next_checkpoint.add(seconds_since(killed_at));
+      if (!go_on(child, before, metrics_before)) return;
       std::this_thread::sleep_for(milliseconds(random() % 400));
-      done = !child.running();
-      if (done) break;
-      killed_at = Clock::now();
-      if (random() % 2 == 0)
-        child.kill_tree();
-      else
-        child.signal(SIGKILL);
-      child.wait();
-      ++kills;
+      const auto way = next_way(faults, random);
+      fault_at = Clock::now();
+      if (!child.running() || !end(child, way, random)) return;
+      if (way == Way::stop_of_one_rank) fault_at = Clock::now();  // what it took to be noticed is told apart
+      ++faults;
+      ++by_way[static_cast<std::size_t>(way)];
       // The step after the last line but the next one's was the last that can have been taken.
       lost_steps.add(std::max(0, metrics_step("killed") + metrics_every - 1 - newest_step("killed")));
     }
-    const bool same = tensors("killed") == expected;
+  }
+
+  void report_figures(std::int64_t lost) const {
+    const auto count = [this](Way way) { return by_way[static_cast<std::size_t>(way)]; };
+    report("R1", "kills and stops at random moments", faults, 200);
+    report("R1", "runs that ended with other bits or metrics after them", lost);
+    first_step.report("recovery from the restart to the first new line of metrics, 1 to 10 steps (ms)", 1e3);
+    next_checkpoint.report("recovery from the kill to the next new checkpoint (ms)", 1e3);
+    lost_steps.report("steps lost to a kill where 20 lie between checkpoints, 9 of them at most unseen", 1);
+    report("R7", "kills of a single rank of the real program, named by the other", count(Way::one_rank), 1);
+    report("R7", "stops (SIGSTOP) of a single rank of the real program, named by the other",
+           count(Way::stop_of_one_rank), 1);
+    report("R7", "from such a fault to the end of the run, slowest (ms; timeout 3000)",
+           std::llround(1e3 * slowest_end));
+    for (const auto performed : by_way) EXPECT_GT(performed, 0);
+  }
+
+  std::int64_t faults = 0;
+  std::array<std::int64_t, ways> by_way{};
+  Clock::time_point fault_at;
+  double slowest_end = 0;
+  Measured first_step, next_checkpoint, lost_steps;
+};
+
+// Launcher and ranks at once, the launcher alone or one rank, at any moment.
+TEST_F(Moments, AKillAtAnyMomentIsSurvived) {
+  const std::vector<std::string> long_epochs{"train.global_batch=32",
+                                             "checkpoint.every_steps=" + std::to_string(save_every),
+                                             "dist.timeout_seconds=" + std::to_string(timeout_seconds)};
+  expect_success(train(2, "undisturbed", long_epochs));
+  const auto expected = tensors("undisturbed");
+  const auto expected_metrics = metrics("undisturbed");
+  std::mt19937 random(11);
+  std::int64_t lost = 0;
+  for (const Budget budget(ways, 200, Part::real_moments); budget.more(faults);) {
+    run_with_faults(train(2, "killed", long_epochs), budget, random);
+    const bool same = tensors("killed") == expected && metrics("killed") == expected_metrics;
     EXPECT_TRUE(same);
     lost += !same;
   }
-  report("R1", "kills at random moments", kills, 200);
-  report("R1", "runs that ended with other bits after kills at random moments", lost);
-  first_step.report("recovery from the restart to the first new line of metrics, 1 to 10 steps (ms)", 1e3);
-  next_checkpoint.report("recovery from the kill to the next new checkpoint (ms)", 1e3);
-  lost_steps.report("steps lost to a kill where 20 lie between checkpoints, 9 of them at most unseen", 1);
-  EXPECT_GT(kills, 0);
+  report_figures(lost);
   EXPECT_GT(first_step.count, 0);
   // Those since a checkpoint, those while it was written (a second one waits for it), and what nobody saw.
   EXPECT_LE(lost_steps.worst, 2 * save_every + metrics_every - 1);

@@ -1,12 +1,17 @@
 // Every sample exactly once per epoch, over any number of kills: the sampler, the cursor and the checkpoint together.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
 #include <numeric>
 #include <random>
 
+#include "base/file.h"
+#include "data/dataset.h"
 #include "data/sampler.h"
 #include "faults/budget.h"
+#include "faults/faulty_run.h"
 #include "faults/savers.h"
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"
@@ -107,6 +112,133 @@ TEST(Samples, WrongResumptionsAreCaught) {
     caught += seen;
   }
   report_mutants("R2", "the order of samples", caught, 3);
+}
+
+// The real program. Sample i is the i-th unit vector, so that column i of the first layer's weight is changed by that
+// sample alone: plain gradient descent at a small rate tells from the checkpoints how often it was used in an epoch.
+constexpr std::int64_t vectors = 128, vectors_a_step = 4, vector_epochs = 3;
+constexpr std::int64_t vector_steps = vectors / vectors_a_step;  // of an epoch
+constexpr double rate = 0.01;
+
+class RealSamples : public FaultyRun {
+ protected:
+  void SetUp() override {
+    FaultyRun::SetUp();
+    DatasetContent content;
+    content.sample_shape = {vectors};
+    content.class_names = {"a", "b", "c"};
+    content.source = "made for a test";
+    for (auto [split, count] : {std::pair(&content.train, vectors), std::pair(&content.test, std::int64_t{4})}) {
+      for (std::int64_t i = 0; i < count * vectors; ++i)
+        split->features.push_back(i % (vectors + 1) == 0 ? 1.0F : 0.0F);
+      for (std::int64_t i = 0; i < count; ++i) split->labels.push_back(i % 3);
+    }
+    Dataset::in_memory(std::move(content))->save(folder / "vectors.h5");
+    expect_success(command(1, "initial", 1e-30));  // weights that no step changes
+  }
+
+  // Without momentum a step changes the columns of its own samples alone.
+  std::vector<std::string> command(int ranks, const std::string& run, double lr = rate) const {
+    return train(ranks, run,
+                 {"data.file=vectors.h5", "data.limit=0", "model.name=mlp", "train.twin=vanilla", "optim.name=sgd",
+                  "optim.momentum=0", fmt::format("optim.lr={:g}", lr),
+                  fmt::format("train.epochs={}", vector_epochs), fmt::format("train.global_batch={}", vectors_a_step),
+                  "eval.every_epochs=0", "checkpoint.every_steps=1", "checkpoint.keep=1000", "checkpoint.async=false"});
+  }
+
+  // Weights after each epoch, those before the first one in front; ends of epochs are told by the cursor.
+  std::vector<Checkpoint> ends_of_epochs(const std::string& run) const {
+    std::vector<Checkpoint> ends{newest_checkpoint("initial")};
+    auto files = list_checkpoints(folder / (run + "/checkpoints"));
+    for (auto file = files.rbegin(); file != files.rend(); ++file) {
+      auto checkpoint = decode_checkpoint(read_bytes(*file), file->string());
+      if (checkpoint.cursor.step == 0) ends.push_back(std::move(checkpoint));
+    }
+    return ends;
+  }
+
+  static at::Tensor parameter(const Checkpoint& checkpoint, const std::string& name) {
+    for (const auto& tensor : checkpoint.parameters)
+      if (tensor.name == name) return tensor.value.to(at::kDouble);
+    throw std::runtime_error("no parameter " + name);
+  }
+
+  // (vectors, 64): by how much one use of each sample changes its column, from the chain rule.
+  static at::Tensor change_of_one_use(const Checkpoint& at_weights) {
+    const auto weight = [&](const char* layer) { return parameter(at_weights, fmt::format("net.{}.weight", layer)); };
+    const auto bias = [&](const char* layer) { return parameter(at_weights, fmt::format("net.{}.bias", layer)); };
+    const auto h1 = (weight("0").t() + bias("0")).relu();
+    const auto h2 = (h1.mm(weight("2").t()) + bias("2")).relu();
+    const auto logits = h2.mm(weight("4").t()) + bias("4");
+    const auto labels = at::arange(vectors).remainder(3);
+    const auto by_logits = logits.softmax(1) - at::one_hot(labels, 3);
+    const auto by_h1 = (by_logits.mm(weight("4")) * (h2 > 0)).mm(weight("2")) * (h1 > 0);
+    return by_h1 * (-rate / static_cast<double>(vectors_a_step));
+  }
+
+  // True where each epoch has used each sample once.
+  bool every_sample_once(const std::string& run) const {
+    const auto ends = ends_of_epochs(run);
+    if (std::ssize(ends) != vector_epochs + 1) return false;
+    for (std::size_t epoch = 1; epoch < ends.size(); ++epoch) {
+      const auto change = (parameter(ends[epoch], "net.0.weight") - parameter(ends[epoch - 1], "net.0.weight")).t();
+      const auto one = change_of_one_use(ends[epoch - 1]);
+      const auto uses = (change * one).sum(1) / one.square().sum(1);  // (vectors)
+      if ((uses - 1).abs().max().item<double>() > 0.25) return false;
+    }
+    return true;
+  }
+};
+
+TEST_F(RealSamples, EachOncePerEpochOverAnyNumberOfKills) {
+  std::mt19937 random(5);
+  std::int64_t kills = 0, lost = 0;
+  for (const Budget budget(3, 60); budget.more(kills);) {
+    std::filesystem::remove_all(folder / "killed");
+    for (bool done = false; !done;) {
+      Child child(command(2, "killed"), folder.path());
+      if (budget.more(kills))
+        wait_for_step(child, "killed", newest_step("killed") + 1 + static_cast<int>(random() % vector_steps));
+      else
+        EXPECT_EQ(child.wait().exit_code, 0);
+      done = !child.running();
+      if (done) break;
+      child.kill_tree();
+      done = child.wait().exit_code == 0;
+      kills += !done;
+    }
+    const bool once = every_sample_once("killed");
+    EXPECT_TRUE(once);
+    lost += !once;
+  }
+  report("R2", "kills of the real program with every sample once per epoch, by its weights", kills, 60);
+  report("R2", "runs with a sample left out or used twice", lost);
+  EXPECT_GT(kills, 0);
+}
+
+// The mutants: checkpoints whose place in the epoch is another one.
+TEST_F(RealSamples, AnotherPlaceInTheEpochIsCaught) {
+  constexpr std::int64_t killed_at = vector_steps + 5;
+  expect_success(command(1, "run"));
+  const std::pair<const char*, std::int64_t> places[] = {{"its own", 0}, {"one step on", 1}, {"one step back", -1}};
+  int caught = 0;
+  for (const auto& [what, steps_on] : places) {
+    const auto run = std::string("at ") + what;
+    const auto checkpoints = folder / (run + "/checkpoints");
+    std::filesystem::create_directories(checkpoints);
+    std::filesystem::copy(folder / "run/secret", folder / (run + "/secret"));
+    for (std::int64_t step = 1; step < killed_at; ++step)
+      std::filesystem::copy_file(checkpoint_path(folder / "run/checkpoints", step), checkpoint_path(checkpoints, step));
+    const auto newest = checkpoint_path(folder / "run/checkpoints", killed_at);
+    auto checkpoint = decode_checkpoint(read_bytes(newest), newest.string());
+    checkpoint.cursor.step += steps_on;
+    write_durably(checkpoint_path(checkpoints, killed_at), encode_checkpoint(checkpoint));
+    expect_success(command(1, run));
+    const bool once = every_sample_once(run);
+    EXPECT_EQ(once, steps_on == 0) << what;
+    caught += steps_on != 0 && !once;
+  }
+  report_mutants("R2", "a place in the epoch that is off by a step, in the real program", caught, 2);
 }
 
 // The control of the comparison: the order is not the trivial one, and epochs differ.

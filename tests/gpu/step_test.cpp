@@ -38,7 +38,7 @@ class DeviceRun {
  public:
   DeviceRun(const Config& config, Flow flow)
       : host_(make_communicator(Backend::self, 60)), experiment_(make_experiment(config, place(config, *host_))) {
-    at::set_num_threads(resolve_threads(config, host_->local_size()));
+    at::set_num_threads(resolve_threads(config, host_->node_size()));
     const auto basis = make_basis(config.key, experiment_.key_dims, 42);
     auto graph = make_graph(experiment_.placement);
     graph->use([&] {

@@ -58,6 +58,8 @@ INSTANTIATE_TEST_SUITE_P(
                          "name = 'adam'\nweight_decay = 0.1\nbetas = [0.8, 0.95]"},
                     Case{"adamw", reference<torch::optim::AdamW>(torch::optim::AdamWOptions(0.05).weight_decay(0.05)),
                          "name = 'AdamW'\nweight_decay = 0.05"},
+                    Case{"sgd_plain", reference<torch::optim::SGD>(torch::optim::SGDOptions(0.05).weight_decay(5e-4)),
+                         "name = 'sgd'\nmomentum = 0\nweight_decay = 5e-4"},
                     Case{"sgd", reference<torch::optim::SGD>(torch::optim::SGDOptions(0.05).momentum(0.9)),
                          "name = 'sgd'\nmomentum = 0.9"},
                     Case{"sgd_nesterov",

@@ -4,6 +4,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
+#include "dist/rank_threads.h"
 #include "train/named_tensor.h"
 #include "train/training_parts.h"
 
@@ -37,6 +40,31 @@ TEST(TrainStep, StackedPassesKeepTheirOwnBatchNormStatistics) {
   EXPECT_LT(distance(after_step("[\"wrong\"]", true), separate), 1e-4);
   EXPECT_LT(distance(after_step("[\"wrong\", \"none\"]", true), both), 1e-4);
   EXPECT_GT(distance(separate, both), 1e-3);  // negative control: a pass more or less shows
+}
+
+// Whether each of two ranks calls its step finite, when one weight of the last rank is `bad` before it.
+std::vector<char> finite_on_two_ranks(double bad) {
+  const auto config = parse_config("", "test",
+                                   {"model.name=small_cnn", "data.limit=16", "train.global_batch=16", "deny.mode=B",
+                                    "key.layers=[0, 2]", "dist.threads=1"});
+  std::vector<char> finite(2);
+  test::run_ranks(2, [&](Communicator& communicator) {
+    const auto experiment = make_experiment(config);
+    TrainingParts parts(experiment, make_basis(config.key, experiment.key_dims, 42), 2, communicator);
+    if (communicator.rank() == 1) {
+      const at::NoGradGuard no_grad;
+      experiment.model->named_parameters()["fc.bias"][0] = bad;
+    }
+    experiment.model->train();
+    finite[static_cast<std::size_t>(communicator.rank())] = parts.step(parts.load(0, 0), {}, 0.05, false).finite;
+  });
+  return finite;
+}
+
+TEST(TrainStep, WhatIsNotFiniteOnOneRankIsSeenByAllInTheSameStep) {
+  EXPECT_EQ(finite_on_two_ranks(std::numeric_limits<double>::quiet_NaN()), (std::vector<char>{0, 0}));
+  EXPECT_EQ(finite_on_two_ranks(std::numeric_limits<double>::infinity()), (std::vector<char>{0, 0}));
+  EXPECT_EQ(finite_on_two_ranks(0.1), (std::vector<char>{1, 1}));
 }
 
 // What is chosen on the CPU: the bits of networks with BatchNorm come from separate passes.
