@@ -22,7 +22,7 @@ using Clock = std::chrono::steady_clock;
 
 // Short trials are noticed within milliseconds, long ones cost next to nothing to watch.
 constexpr std::chrono::milliseconds shortest_nap{5}, longest_nap{100};
-constexpr std::chrono::milliseconds look_for_cancel{300}, look_at_others{500};
+constexpr std::chrono::milliseconds look_for_cancel{300}, look_at_others{500}, one_request{1000};
 
 class LocalWorker {
  public:
@@ -127,6 +127,8 @@ class LocalWorker {
     const bool out_of_time = plan_.max_hours > 0 && hours.count() >= plan_.max_hours;
     if (shutdown::requested()) {
       shutdown::clear();
+      // Slurm may signal this process as well as the batch script, which passes it on: that is one request.
+      if (stopping_ && now - asked_ < one_request) return;
       ask_to_stop(stopping_ ? SIGKILL : SIGUSR2, stopping_ ? "ending the trials at once" : "stopping");
     } else if (!stopping_ && (cancelled_ || out_of_time)) {
       ask_to_stop(SIGUSR2, cancelled_ ? "cancelled" : "the hours of the budget are over");
@@ -135,6 +137,7 @@ class LocalWorker {
 
   void ask_to_stop(int signal, const char* why) {
     stopping_ = true;
+    asked_ = Clock::now();
     progress_.note(fmt::format("{}: {} running trials commit a checkpoint", why, running()));
     for (auto& trial : running_)
       if (trial) trial->process->signal(signal);
@@ -149,7 +152,7 @@ class LocalWorker {
   std::vector<std::unique_ptr<Running>> running_;  // by slot
   SweepProgress progress_;
   bool stopping_ = false, cancelled_ = false, claimable_ = true;
-  Clock::time_point started_ = Clock::now(), looked_, looked_for_cancel_;
+  Clock::time_point started_ = Clock::now(), looked_, looked_for_cancel_, asked_;
 };
 
 }  // namespace

@@ -173,7 +173,11 @@ TEST_F(Sweep, CancelAndCtrlCStopWithCheckpoints) {
   Child second(sweep("resume", "d"), folder.path());
   while (second.running() && status("d")["running"] != 1) std::this_thread::sleep_for(std::chrono::milliseconds(20));
   second.signal(SIGINT);
-  EXPECT_EQ(second.wait().exit_code, 75);
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));  // longer than the driver naps: it sees both
+  second.signal(SIGINT);                                        // the same request, as when Slurm and its script signal
+  const auto stopped = second.wait();
+  EXPECT_EQ(stopped.exit_code, 75);
+  EXPECT_THAT(stopped.out + stopped.err, testing::Not(HasSubstr("at once")));
   expect_success(sweep("resume", "d", {"--jobs", "2"}));
   expect_finished("d", 4);
 }
