@@ -31,7 +31,8 @@ function(spankey_tests layer)
   if(NOT arg_TIMEOUT)
     set(arg_TIMEOUT 120)
   endif()
-  set(environment "SPANKEY_SOURCE_DIR=${CMAKE_SOURCE_DIR}" "SPANKEY_PROGRAM=${CMAKE_BINARY_DIR}/bin/spankey"
+  # One compute thread: two on cores that are busy with another test wait for each other many times longer.
+  set(environment "OMP_NUM_THREADS=1" "SPANKEY_SOURCE_DIR=${CMAKE_SOURCE_DIR}" "SPANKEY_PROGRAM=${CMAKE_BINARY_DIR}/bin/spankey"
       "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_mpi_yield_when_idle=1"
       "OMPI_MCA_rmaps_base_oversubscribe=1" "OMPI_MCA_btl=self,vader")
   foreach(thing IN LISTS arg_UNPARSED_ARGUMENTS)

@@ -172,7 +172,8 @@ TEST(Reducer, ElasticAddsAsTheTree) {
       Reducer reducer(flat, world, {.reduction = Reduction::elastic, .shards = 4, .bucket_bytes = 1, .extra = 1});
       const int local = 4 / world.size();
       for (int shard = 0; shard < local; ++shard) {
-        const auto term = terms[static_cast<std::size_t>(world.rank() * local + shard)];
+        const int place = world.rank() * local + shard;
+        const auto term = terms[static_cast<std::size_t>(place)];
         reducer.begin_shard(shard + 1 == local);
         (leaves.named[0].second.sum() * term).backward();
         reducer.extras()[0] = term;

@@ -1,4 +1,5 @@
 // Saving while training goes on: what is written is the state at the moment of the call.
+#include <ATen/Functions.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,7 +49,7 @@ TEST(Async, TheFileHoldsTheStateAtTheCall) {
   report("R13", "saves compared with the state at the call", held, 1);
   int caught = 0;
   for (const auto part : {&Checkpoint::parameters, &Checkpoint::buffers, &Checkpoint::optimizer}) {
-    const bool seen = step_in_file([part](Checkpoint live) {
+    const bool seen = step_in_file([part](const Checkpoint& live) {
                         auto taken = snapshot(live);
                         for (std::size_t i = 0; i < (taken.*part).size(); ++i)
                           (taken.*part)[i].value = (live.*part)[i].value.to(at::kCPU);  // the same memory

@@ -29,7 +29,7 @@ class FaultyRun : public SmallRun {
   std::vector<std::string> under_fault(std::vector<std::string> command, const Fault& fault) const {
     const auto place = std::find(command.begin(), command.end(), program());
     std::vector<std::string> environment{"env",
-                                         "LD_PRELOAD=" SPANKEY_FAULTS_LIBRARY,
+                                         std::string("LD_PRELOAD=") + SPANKEY_FAULTS_LIBRARY,
                                          "ASAN_OPTIONS=verify_asan_link_order=0",
                                          "SPANKEY_FAULT_PREFIX=" + fault.prefix,
                                          "SPANKEY_FAULT_AT=" + std::to_string(fault.at),

@@ -107,7 +107,7 @@ TEST_F(Arithmetic, FastIsFree) {
 }
 
 TEST(Placement, RanksOnOneGpuAreNoticed) {
-  const auto ids = [](std::vector<std::uint8_t> bytes) { return at::tensor(bytes, at::kByte).view({-1, 2}); };
+  const auto ids = [](const std::vector<std::uint8_t>& bytes) { return at::tensor(bytes, at::kByte).view({-1, 2}); };
   EXPECT_FALSE(any_equal_rows(ids({0, 1, 1, 0, 1, 1})));
   EXPECT_TRUE(any_equal_rows(ids({0, 1, 1, 0, 0, 1})));
   const auto host = single_rank();
