@@ -159,6 +159,9 @@ Verdict silent(int rank, const std::string& place, double seconds, double timeou
                       rank, seconds, timeout_seconds, place)};
 }
 
+// Of the timeout, after which silence is judged: the rest is for the others, and their launcher, to end in.
+constexpr double longest_silence = 0.8;
+
 // The other end of a connection, as this side knows it.
 struct Peer {
   Peer(Link connection, int number) : link(std::move(connection)), rank(number) {}
@@ -173,7 +176,7 @@ struct Peer {
     if (left) return {};
     if (link.ended()) return gone(rank, state.place);
     const double seconds = seconds_since(heard);
-    if (seconds > timeout_seconds) return silent(rank, state.place, seconds, timeout_seconds);
+    if (seconds > longest_silence * timeout_seconds) return silent(rank, state.place, seconds, timeout_seconds);
     return {};
   }
 

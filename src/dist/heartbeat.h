@@ -49,7 +49,7 @@ class Heartbeat {
   virtual std::vector<int> sockets() const = 0;
   virtual void send(const RankState& mine) = 0;
   // Takes in what has come. Returns a verdict where somebody has given one, has gone without a farewell, or has been
-  // silent for longer than the timeout.
+  // silent for most of the timeout.
   virtual std::optional<Verdict> receive(const RankState& mine) = 0;
   // False while rank 0 does something that has no deadline (saves a checkpoint) and the others may wait for it.
   virtual bool judge_in_step() const = 0;

@@ -27,7 +27,7 @@ struct Waiting {
 };
 
 // One thread that ends the process with _exit, outside of the libraries that may hang, when
-// - the heartbeat says that a rank is gone, silent for the timeout, or has ended the run;
+// - the heartbeat says that a rank is gone, silent for most of the timeout, or has ended the run;
 // - a step takes longer than the timeout + 5 x the slowest step so far (10 timeouts in the first steps);
 // - something has been waited for longer than its patience;
 // - the launcher is gone.
