@@ -141,9 +141,9 @@ class RealSamples : public FaultyRun {
   std::vector<std::string> command(int ranks, const std::string& run, double lr = rate) const {
     return train(ranks, run,
                  {"data.file=vectors.h5", "data.limit=0", "model.name=mlp", "train.twin=vanilla", "optim.name=sgd",
-                  "optim.momentum=0", fmt::format("optim.lr={:g}", lr),
-                  fmt::format("train.epochs={}", vector_epochs), fmt::format("train.global_batch={}", vectors_a_step),
-                  "eval.every_epochs=0", "checkpoint.every_steps=1", "checkpoint.keep=1000", "checkpoint.async=false"});
+                  "optim.momentum=0", fmt::format("optim.lr={:g}", lr), fmt::format("train.epochs={}", vector_epochs),
+                  fmt::format("train.global_batch={}", vectors_a_step), "eval.every_epochs=0",
+                  "checkpoint.every_steps=1", "checkpoint.keep=1000", "checkpoint.async=false"});
   }
 
   // Weights after each epoch, those before the first one in front; ends of epochs are told by the cursor.
