@@ -28,23 +28,10 @@
 namespace spankey {
 namespace {
 
-MPI_Datatype type_of(const at::Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case at::kFloat:
-      return MPI_FLOAT;
-    case at::kDouble:
-      return MPI_DOUBLE;
-    case at::kLong:
-      return MPI_INT64_T;
-    default:
-      return MPI_BYTE;
-  }
-}
-
 // The calls that MpiCommunicator makes, and no more.
 class Unwatched final : public Communicator {
  public:
-  explicit Unwatched(MPI_Comm comm) : Communicator(topology(comm)), comm_(comm) {}
+  explicit Unwatched(MPI_Comm comm) : Communicator(topology_of(comm)), comm_(comm) {}
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     MPI_Comm part = MPI_COMM_NULL;
@@ -61,7 +48,7 @@ class Unwatched final : public Communicator {
  private:
   using Piece = std::function<void(char* bytes, int count)>;
 
-  static Topology topology(MPI_Comm comm) {  // all on this machine
+  static Topology topology_of(MPI_Comm comm) {  // all on this machine
     int rank = 0, size = 1;
     MPI_Comm_rank(comm, &rank);
     MPI_Comm_size(comm, &size);
@@ -78,24 +65,24 @@ class Unwatched final : public Communicator {
 
   void do_broadcast(at::Tensor& tensor, int root) override {
     for_pieces(tensor, [&](char* bytes, int count) {
-      SPANKEY_MPI(rank(), MPI_Bcast(bytes, count, type_of(tensor), root, comm_));
+      SPANKEY_MPI(rank(), MPI_Bcast(bytes, count, mpi_type(tensor), root, comm_));
     });
   }
   void do_all_reduce(at::Tensor& tensor, ReduceOp op) override {
     const auto mpi_op = op == ReduceOp::sum ? MPI_SUM : op == ReduceOp::max ? MPI_MAX : MPI_MIN;
     for_pieces(tensor, [&](char* bytes, int count) {
-      SPANKEY_MPI(rank(), MPI_Allreduce(MPI_IN_PLACE, bytes, count, type_of(tensor), mpi_op, comm_));
+      SPANKEY_MPI(rank(), MPI_Allreduce(MPI_IN_PLACE, bytes, count, mpi_type(tensor), mpi_op, comm_));
     });
   }
   void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) override {
     const auto count = static_cast<int>(tensor.numel());
-    SPANKEY_MPI(rank(), MPI_Allgather(tensor.data_ptr(), count, type_of(tensor), gathered.data_ptr(), count,
-                                      type_of(tensor), comm_));
+    SPANKEY_MPI(rank(), MPI_Allgather(tensor.data_ptr(), count, mpi_type(tensor), gathered.data_ptr(), count,
+                                      mpi_type(tensor), comm_));
   }
   void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) override {
     const auto count = static_cast<int>(send.numel());
-    SPANKEY_MPI(rank(), MPI_Sendrecv(send.data_ptr(), count, type_of(send), peer, 0, receive.data_ptr(), count,
-                                     type_of(send), peer, 0, comm_, MPI_STATUS_IGNORE));
+    SPANKEY_MPI(rank(), MPI_Sendrecv(send.data_ptr(), count, mpi_type(send), peer, 0, receive.data_ptr(), count,
+                                     mpi_type(send), peer, 0, comm_, MPI_STATUS_IGNORE));
   }
   void do_barrier() override { SPANKEY_MPI(rank(), MPI_Barrier(comm_)); }
 

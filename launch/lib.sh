@@ -44,7 +44,6 @@ mpi_environment() {
   if [[ "$(id -u)" -eq 0 ]]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   fi
-  export OMPI_MCA_mpi_yield_when_idle="${OMPI_MCA_mpi_yield_when_idle:-1}"
 }
 
 # run_ranks N PROGRAM ARGUMENT...: N ranks on this machine; returns the program's exit code.

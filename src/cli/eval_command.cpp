@@ -51,8 +51,7 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, Communic
   auto json = to_json(report);
   json["global_step"] = loaded.cursor.global_step;
   json["config_hash"] = loaded.experiment.hash;
-  json["weights_sha256"] =
-      to_hex(weights_digest(named_parameters(*loaded.experiment.model), named_buffers(*loaded.experiment.model)));
+  if (arguments.json) json["weights_sha256"] = to_hex(weights_digest(*loaded.experiment.model));
   fmt::print("{}", arguments.json ? json.dump(2) + "\n" : access_table(json));
   return ExitCode::done;
 }

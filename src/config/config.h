@@ -242,6 +242,7 @@ struct DistConfig {
   std::int64_t shards = 0;
   std::int64_t threads = 0;
   std::int64_t bucket_bytes = 1 << 20;
+  Overlap overlap = Overlap::auto_;
   std::int64_t audit_every_steps = 100;
   double timeout_seconds = 30.0;
 
@@ -267,12 +268,16 @@ struct DistConfig {
                               .help = "gradients travel in parts of about this size",
                               .bounds = at_least(1024),
                               .hashed = false});
+    visit(self.overlap, {.name = "overlap",
+                         .help = "gradients leave during backward; auto: on a GPU, between machines, or where a rank "
+                                 "has a core to spare for it",
+                         .hashed = false});
     visit(self.audit_every_steps, {.name = "audit_every_steps",
                                    .help = "compare the digests of all ranks this often; 0: only at start and resume",
                                    .bounds = at_least(0),
                                    .hashed = false});
     visit(self.timeout_seconds, {.name = "timeout_seconds",
-                                 .help = "a rank that is silent for so long is taken for dead",
+                                 .help = "a rank that is silent for .8 of it is taken for dead",
                                  .bounds = above(0),
                                  .hashed = false});
   }

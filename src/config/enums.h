@@ -93,6 +93,12 @@ constexpr auto enum_words(Reduction) {
   return std::to_array<std::string_view>({"fast", "elastic"});
 }
 
+// Whether gradients leave while backward goes on: auto, where that was measured as the faster way.
+enum class Overlap { auto_, on, off };
+constexpr auto enum_words(Overlap) {
+  return std::to_array<std::string_view>({"auto", "on", "off"});
+}
+
 enum class Augment { none, affine, crop_flip };
 constexpr auto enum_words(Augment) {
   return std::to_array<std::string_view>({"none", "affine", "crop_flip"});

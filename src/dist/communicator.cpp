@@ -51,19 +51,11 @@ std::string short_hex(const std::uint8_t* digest) {
 
 }  // namespace
 
-Communicator::Communicator(const Topology& topology)
-    : rank_(topology.rank),
-      size_(topology.size),
-      local_rank_(topology.local_rank),
-      local_size_(topology.local_size),
-      node_rank_(topology.node_rank),
-      node_size_(topology.node_size) {}
-
 // A rank on its own has it all: a tensor on a GPU then makes no way over the host, for which the host would wait.
 void Communicator::broadcast(at::Tensor& tensor, int root) {
   check_tensor(tensor);
-  check_root(root, size_);
-  if (size_ == 1 && !stream_ordered()) return;
+  check_root(root, size());
+  if (size() == 1 && !stream_ordered()) return;
   auto copy = staged(tensor, stream_ordered());
   do_broadcast(copy, root);
   unstage(tensor, copy);
@@ -71,7 +63,7 @@ void Communicator::broadcast(at::Tensor& tensor, int root) {
 
 void Communicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
   check_tensor(tensor);
-  if (size_ == 1 && !stream_ordered()) return;
+  if (size() == 1 && !stream_ordered()) return;
   auto copy = staged(tensor, stream_ordered());
   do_all_reduce(copy, op);
   unstage(tensor, copy);
@@ -80,7 +72,7 @@ void Communicator::all_reduce(at::Tensor& tensor, ReduceOp op) {
 at::Tensor Communicator::all_gather(const at::Tensor& tensor) {
   check_tensor(tensor);
   auto shape = tensor.sizes().vec();
-  shape.insert(shape.begin(), size_);
+  shape.insert(shape.begin(), size());
   const auto copy = staged(tensor, stream_ordered());
   auto gathered = at::empty(shape, copy.options());
   do_all_gather(copy, gathered);
@@ -90,8 +82,8 @@ at::Tensor Communicator::all_gather(const at::Tensor& tensor) {
 void Communicator::exchange(const at::Tensor& send, at::Tensor& receive, int peer) {
   check_tensor(send);
   check_tensor(receive);
-  check_root(peer, size_);
-  SPANKEY_CHECK_NE(peer, rank_);
+  check_root(peer, size());
+  SPANKEY_CHECK_NE(peer, rank());
   SPANKEY_CHECK_EQ(send.numel(), receive.numel());
   SPANKEY_CHECK_EQ(at::toString(send.scalar_type()), std::string(at::toString(receive.scalar_type())));
   auto received = staged(receive, stream_ordered());
@@ -109,7 +101,7 @@ void Communicator::agree(const Digest& digest, std::string_view what) {
   const auto all = all_gather(mine);  // (size, 32)
   const auto* bytes = all.const_data_ptr<std::uint8_t>();
   std::vector<std::string> differing;
-  for (int other = 1; other < size_; ++other) {
+  for (int other = 1; other < size(); ++other) {
     const auto* theirs = bytes + static_cast<std::size_t>(other) * digest.size();
     if (std::memcmp(theirs, bytes, digest.size()) != 0)
       differing.push_back(fmt::format("rank {} has {}", other, short_hex(theirs)));
@@ -122,7 +114,7 @@ std::vector<std::byte> Communicator::broadcast_bytes(const std::vector<std::byte
   auto length = at::full({1}, static_cast<std::int64_t>(bytes.size()), at::kLong);
   broadcast(length, root);
   auto buffer = at::empty({length.item<std::int64_t>()}, at::kByte);
-  if (rank_ == root && !bytes.empty()) std::memcpy(buffer.mutable_data_ptr(), bytes.data(), bytes.size());
+  if (rank() == root && !bytes.empty()) std::memcpy(buffer.mutable_data_ptr(), bytes.data(), bytes.size());
   broadcast(buffer, root);
   const auto* first = static_cast<const std::byte*>(buffer.const_data_ptr());
   return {first, first + buffer.numel()};

@@ -28,19 +28,25 @@ enum class ReduceOp { sum, max, min };
 // end knows only host memory.
 class Communicator {
  public:
+  struct Topology {
+    int rank, size, local_rank, local_size;
+    int node_rank = local_rank, node_size = local_size;  // a split hands on those of its parent
+  };
+
   virtual ~Communicator() = default;
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
 
-  int rank() const { return rank_; }
-  int size() const { return size_; }
+  const Topology& topology() const { return topology_; }
+  int rank() const { return topology_.rank; }
+  int size() const { return topology_.size; }
   // Position among, and number of, the ranks of this communicator on the same node.
-  int local_rank() const { return local_rank_; }
-  int local_size() const { return local_size_; }
+  int local_rank() const { return topology_.local_rank; }
+  int local_size() const { return topology_.local_size; }
   // The same among all ranks of the job, from which this communicator may have been split: what they take of a node's
   // devices must not meet.
-  int node_rank() const { return node_rank_; }
-  int node_size() const { return node_size_; }
+  int node_rank() const { return topology_.node_rank; }
+  int node_size() const { return topology_.node_size; }
 
   // `tensor` of every rank becomes that of `root`.
   void broadcast(at::Tensor& tensor, int root);
@@ -75,11 +81,7 @@ class Communicator {
   std::string broadcast_string(const std::string& text, int root);
 
  protected:
-  struct Topology {
-    int rank, size, local_rank, local_size;
-    int node_rank = local_rank, node_size = local_size;  // a split hands on those of its parent
-  };
-  explicit Communicator(const Topology& topology);
+  explicit Communicator(const Topology& topology) : topology_(topology) {}
 
  private:
   virtual void do_broadcast(at::Tensor& tensor, int root) = 0;
@@ -88,11 +90,11 @@ class Communicator {
   virtual void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) = 0;
   virtual void do_barrier() = 0;
 
-  int rank_, size_, local_rank_, local_size_, node_rank_, node_size_;
+  Topology topology_;
 };
 
 // The communicator of the whole run. Backend::self starts no MPI; Backend::auto_ see resolve_backend().
-// `timeout_seconds`: after a rank has been dead, stopped or cut off for so long, the others say so and end with exit
+// `timeout_seconds`: after a rank has been stopped or cut off for .8 of it, the others say so and end with exit
 // code 3 (src/dist/watchdog.h).
 // Error(bad_input) for a back end that is not built in.
 std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds);

@@ -34,21 +34,6 @@ namespace {
 
 constexpr std::chrono::milliseconds for_the_others_to_log{300};
 
-MPI_Datatype mpi_type(const at::Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case at::kFloat:
-      return MPI_FLOAT;
-    case at::kDouble:
-      return MPI_DOUBLE;
-    case at::kLong:
-      return MPI_INT64_T;
-    case at::kByte:
-      return MPI_UINT8_T;
-    default:
-      fail_run("no MPI type for {}", at::toString(tensor.scalar_type()));
-  }
-}
-
 MPI_Op mpi_op(ReduceOp op) {
   switch (op) {
     case ReduceOp::sum:
@@ -119,7 +104,22 @@ std::unique_ptr<Heartbeat> start_heartbeat(MPI_Comm comm, double timeout_seconds
 
 }  // namespace
 
-Communicator::Topology MpiCommunicator::topology(int world_rank, MPI_Comm comm) {
+MPI_Datatype mpi_type(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return MPI_FLOAT;
+    case at::kDouble:
+      return MPI_DOUBLE;
+    case at::kLong:
+      return MPI_INT64_T;
+    case at::kByte:
+      return MPI_UINT8_T;
+    default:
+      fail_run("no MPI type for {}", at::toString(tensor.scalar_type()));
+  }
+}
+
+Communicator::Topology MpiCommunicator::topology_of(int world_rank, MPI_Comm comm) {
   Topology result{};
   SPANKEY_MPI(world_rank, MPI_Comm_rank(comm, &result.rank));
   SPANKEY_MPI(world_rank, MPI_Comm_size(comm, &result.size));
@@ -142,7 +142,7 @@ std::unique_ptr<MpiCommunicator> MpiCommunicator::world(double timeout_seconds, 
   SPANKEY_MPI(world_rank, MPI_Comm_dup(MPI_COMM_WORLD, &comm));
   auto& watchdog = shared->watchdog;
   with_error_codes(world_rank, comm);
-  std::unique_ptr<MpiCommunicator> world(new MpiCommunicator(std::move(shared), comm, topology(world_rank, comm)));
+  std::unique_ptr<MpiCommunicator> world(new MpiCommunicator(std::move(shared), comm, topology_of(world_rank, comm)));
   if (world->size() > 1) watchdog.listen(start_heartbeat(comm, timeout_seconds));
   return world;
 }
@@ -168,7 +168,7 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {
   MPI_Comm part = MPI_COMM_NULL;
   SPANKEY_MPI(world_rank, MPI_Comm_split(comm_, color < 0 ? MPI_UNDEFINED : color, key, &part));
   if (part == MPI_COMM_NULL) return nullptr;
-  auto of_part = topology(world_rank, with_error_codes(world_rank, part));
+  auto of_part = topology_of(world_rank, with_error_codes(world_rank, part));
   of_part.node_rank = node_rank();
   of_part.node_size = node_size();
   return std::unique_ptr<Communicator>(new MpiCommunicator(shared_, part, of_part));

@@ -15,6 +15,9 @@
 
 namespace spankey {
 
+// Of the tensor's elements; Error(run_failed) for a type that Communicator does not take.
+MPI_Datatype mpi_type(const at::Tensor& tensor);
+
 class MpiCommunicator final : public Communicator {
  public:
   // Large tensors travel in pieces of this many bytes: pieces that fit the caches are faster than one large message
@@ -36,7 +39,7 @@ class MpiCommunicator final : public Communicator {
  private:
   struct Shared;  // what a communicator and those split from it have in common
   MpiCommunicator(std::shared_ptr<Shared> shared, MPI_Comm comm, const Topology& topology);
-  static Topology topology(int world_rank, MPI_Comm comm);  // as if `comm` were the whole job
+  static Topology topology_of(int world_rank, MPI_Comm comm);  // as if `comm` were the whole job
 
   // The watchdog times the calling thread as long as the guard lives.
   Watchdog::Guard watch(const char* operation, std::int64_t bytes = 0);

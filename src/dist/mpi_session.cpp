@@ -5,7 +5,6 @@
 #include <exception>
 #include <mutex>
 #include <string>
-#include <thread>
 
 #include "base/error.h"
 
@@ -27,12 +26,8 @@ bool is_unwinding() {
   return std::uncaught_exceptions() > 0;
 }
 
-void advise_yield_when_idle() {
-  const char* local_ranks = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  const unsigned cores = std::thread::hardware_concurrency();
-  constexpr unsigned threads_per_rank = 2;  // one computes, one communicates
-  if (local_ranks && cores > 0 && static_cast<unsigned>(std::atoi(local_ranks)) * threads_per_rank > cores)
-    setenv("OMPI_MCA_mpi_yield_when_idle", "1", /*overwrite=*/0);
+void yield_when_idle() {
+  setenv("OMPI_MCA_mpi_yield_when_idle", "1", /*overwrite=*/0);
 }
 
 std::shared_ptr<MpiSession> MpiSession::acquire() {
@@ -55,7 +50,7 @@ MpiSession::MpiSession() {
   if (started) {
     SPANKEY_MPI(-1, MPI_Query_thread(&level));
   } else {
-    advise_yield_when_idle();
+    yield_when_idle();
     SPANKEY_MPI(-1, MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &level));
     owner_ = true;
   }

@@ -29,9 +29,10 @@ class MpiSession {
 // True while an exception is on its way through this thread: nothing collective may be done then.
 bool is_unwinding();
 
-// Open MPI spins while it waits. Where the node has fewer cores than waiting and computing threads, the waiting ones
-// must offer their core to the others: sets OMPI_MCA_mpi_yield_when_idle unless the user has. Call before MPI starts.
-void advise_yield_when_idle();
+// Open MPI spins while it waits, and counts neither our compute threads nor the cores that a rank is bound to: whoever
+// waits must offer its core to whoever computes. Sets OMPI_MCA_mpi_yield_when_idle unless the user has. Call before MPI
+// starts.
+void yield_when_idle();
 
 namespace detail {
 void check_mpi(int code, const char* expression, int rank, const char* file, int line);

@@ -96,12 +96,7 @@ ncclUniqueId exchange_id(Communicator& host) {
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(std::unique_ptr<Communicator> host, int device, double timeout_seconds)
-      : Communicator({.rank = host->rank(),
-                      .size = host->size(),
-                      .local_rank = host->local_rank(),
-                      .local_size = host->local_size(),
-                      .node_rank = host->node_rank(),
-                      .node_size = host->node_size()}),
+      : Communicator(host->topology()),
         host_(std::move(host)),
         device_(static_cast<c10::DeviceIndex>(device)),
         timeout_seconds_(timeout_seconds),

@@ -31,7 +31,7 @@ struct ReducerOptions {
   std::int64_t shards = 0;  // of the whole run; read under elastic only
   std::int64_t bucket_bytes = std::int64_t{1} << 20;
   std::int64_t extra = 0;  // number of values that travel with the gradients
-  bool overlap = true;     // false: every bucket leaves in finish() (the yardstick for what overlap gains)
+  bool overlap = true;     // false: every bucket leaves in finish()
 };
 
 // One step of a rank:

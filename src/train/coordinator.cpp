@@ -90,7 +90,7 @@ void Coordinator::agree_at_start(const Basis& basis, const Cursor& cursor) {
 void Coordinator::audit(const Basis& basis, const Cursor& cursor) {
   agree_at_start(basis, cursor);
   const auto& model = *experiment_.model;
-  communicator_.agree(weights_digest(named_parameters(model), named_buffers(model)), "the weights");
+  communicator_.agree(weights_digest(model), "the weights");
 }
 
 void save_basis(const Basis& basis, const std::filesystem::path& path) {

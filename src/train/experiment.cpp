@@ -146,14 +146,25 @@ std::int64_t resolve_shards(const Config& config, int world_size) {
   return resolved;
 }
 
-int resolve_threads(const Config& config, int ranks_of_node) {
-  if (config.dist.threads > 0) return static_cast<int>(config.dist.threads);
-  if (config.dist.reduction == Reduction::elastic) return 1;
+int cores_of_rank(int ranks_of_node) {
   const auto cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   cpu_set_t allowed;
   CPU_ZERO(&allowed);
   const int mine = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : cores;
   return std::max(1, std::min(mine, cores / ranks_of_node));
+}
+
+int resolve_threads(const Config& config, int ranks_of_node) {
+  if (config.dist.threads > 0) return static_cast<int>(config.dist.threads);
+  if (config.dist.reduction == Reduction::elastic) return 1;
+  return cores_of_rank(ranks_of_node);
+}
+
+bool resolve_overlap(Overlap overlap, const Communicator::Topology& topology, bool stream_ordered, int cores,
+                     int compute_threads) {
+  if (overlap != Overlap::auto_) return overlap == Overlap::on;
+  const bool several_nodes = topology.local_size < topology.size;
+  return stream_ordered || several_nodes || cores > compute_threads;
 }
 
 }  // namespace spankey

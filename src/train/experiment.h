@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "data/dataset.h"
+#include "dist/communicator.h"
 #include "spankey/deny.h"
 #include "spankey/model.h"
 #include "train/placement.h"
@@ -39,7 +40,16 @@ std::int64_t resolve_shards(const Config& config, int world_size);
 // model.sync_batchnorm: every rank must have samples in every batch, or the others would wait for it in BatchNorm.
 void require_full_batches(const Experiment& experiment, int world_size);
 
-// dist.threads with 0 resolved: 1 under elastic, this machine's cores over its ranks under fast.
+// This machine's cores over its ranks, or those this process is bound to where they are fewer; at least 1.
+int cores_of_rank(int ranks_of_node);
+
+// dist.threads with 0 resolved: 1 under elastic, cores_of_rank() under fast.
 int resolve_threads(const Config& config, int ranks_of_node);
+
+// dist.overlap with auto resolved: whether what a rank waits for while gradients travel is something else than a core
+// that computes, which is a GPU's copy engines, a network, or a core that its compute threads leave free
+// (docs/decisions/own-reducer.md has the figures).
+bool resolve_overlap(Overlap overlap, const Communicator::Topology& topology, bool stream_ordered, int cores,
+                     int compute_threads);
 
 }  // namespace spankey

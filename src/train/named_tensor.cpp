@@ -75,6 +75,10 @@ Digest weights_digest(std::vector<NamedTensor> parameters, std::vector<NamedTens
   return hash.finish();
 }
 
+Digest weights_digest(const torch::nn::Module& module) {
+  return weights_digest(named_parameters(module), named_buffers(module));
+}
+
 Digest layout_digest(const std::vector<NamedTensor>& parameters, const std::vector<NamedTensor>& buffers) {
   Sha256 hash;
   for (const auto* group : {&parameters, &buffers}) {

@@ -31,6 +31,7 @@ std::string_view dtype_name(const at::Tensor& tensor);
 // `weights_sha256` of result.json: SHA-256 over parameters, then buffers, each sorted by name:
 // name, 0, dtype, 0, shape as int64 little-endian, raw bytes.
 Digest weights_digest(std::vector<NamedTensor> parameters, std::vector<NamedTensor> buffers);
+Digest weights_digest(const torch::nn::Module& module);
 
 // Names and shapes alone: what ranks must agree on before they exchange gradients.
 Digest layout_digest(const std::vector<NamedTensor>& parameters, const std::vector<NamedTensor>& buffers);

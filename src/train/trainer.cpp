@@ -365,8 +365,7 @@ void Trainer::write_result() {
     result["config_hash"] = experiment_.hash;
     result["data_digest"] = experiment_.dataset->info().digest;
     result["basis_digest"] = to_hex(basis_digest(basis_));
-    result["weights_sha256"] =
-        to_hex(weights_digest(named_parameters(*experiment_.model), named_buffers(*experiment_.model)));
+    result["weights_sha256"] = to_hex(weights_digest(*experiment_.model));
     result["steps"] = cursor_.global_step;
     result["epochs"] = cursor_.epoch;
     result["ranks"] = communicator_.size();

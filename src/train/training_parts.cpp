@@ -1,6 +1,7 @@
 #include "train/training_parts.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 namespace spankey {
 namespace {
@@ -31,7 +32,10 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                {.reduction = experiment.config.dist.reduction,
                 .shards = shards,
                 .bucket_bytes = experiment.config.dist.bucket_bytes,
-                .extra = step_slots + statistics_.slots()}),
+                .extra = step_slots + statistics_.slots(),
+                .overlap = resolve_overlap(experiment.config.dist.overlap, communicator.topology(),
+                                           communicator.stream_ordered(), cores_of_rank(communicator.node_size()),
+                                           at::get_num_threads())}),
       optimizer_(make_optimizer(experiment.config, parameters_.weights(), parameters_.gradients())),
       step_parts_{.config = experiment.config,
                   .deny = *experiment.deny,

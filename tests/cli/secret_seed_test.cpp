@@ -42,13 +42,7 @@ class SecretSeed : public SmallRun {
     return found;
   }
 
-  static bool stopped(int pid) {
-    std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-    std::string line;
-    std::getline(file, line);
-    const auto name_end = line.rfind(')');
-    return name_end != std::string::npos && line[name_end + 2] == 'T';
-  }
+  static bool stopped(int pid) { return state_of("/proc/" + std::to_string(pid)) == 'T'; }
 
   // Of a run that has just made its private basis.
   int copies_in_run(const std::string& run, const std::vector<std::string>& before) {

@@ -80,13 +80,7 @@ class SmallRun : public testing::Test {
   }
 
   // The ranks that mpirun has started, in rank order.
-  static std::vector<pid_t> ranks_of(const Child& child) {
-    const auto id = std::to_string(child.pid());
-    std::ifstream file("/proc/" + id + "/task/" + id + "/children");
-    std::vector<pid_t> pids;
-    for (pid_t pid = 0; file >> pid;) pids.push_back(pid);
-    return pids;
-  }
+  static std::vector<pid_t> ranks_of(const Child& child) { return children_of(child.pid()); }
 
   // Of the newest checkpoint of a run; 0: none yet.
   int newest_step(const std::string& run) const {

@@ -95,14 +95,7 @@ TEST_F(Stop, ContIsIgnored) {
 void stop_here(pid_t pid) {
   kill(pid, SIGSTOP);
   for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task"))
-    for (char state = 0; state != 'T' && state != 'Z';) {
-      std::ifstream file(thread.path() / "stat");
-      std::string line;
-      std::getline(file, line);
-      const auto name_end = line.rfind(')');
-      if (name_end == std::string::npos) break;  // the thread has ended
-      state = line[name_end + 2];
-    }
+    for (char state = 'R'; state != 'T' && state != 'Z' && state != 0;) state = state_of(thread.path());
 }
 
 // How many steps a run commits after a stop was asked for, by `ask`, while all of its ranks stood still.

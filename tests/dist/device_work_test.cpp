@@ -120,9 +120,7 @@ TEST(EagerGraph, RepeatsWhatItWasGivenLast) {
 class LateCommunicator final : public Communicator {
  public:
   LateCommunicator(std::unique_ptr<Communicator> inner, bool forgetful)
-      : Communicator({inner->rank(), inner->size(), inner->local_rank(), inner->local_size()}),
-        inner_(std::move(inner)),
-        forgetful_(forgetful) {}
+      : Communicator(inner->topology()), inner_(std::move(inner)), forgetful_(forgetful) {}
 
   bool stream_ordered() const override { return true; }
   void join() override {

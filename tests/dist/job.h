@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -49,15 +50,10 @@ class Job : public testing::Test {
 
   // The ranks that still exist.
   int left_over() const {
-    int count = 0;
-    for (const pid_t pid : pids_) {
-      std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-      std::string line;
-      std::getline(file, line);
-      const auto name_end = line.rfind(')');
-      if (name_end != std::string::npos && line[name_end + 2] != 'Z') ++count;
-    }
-    return count;
+    return static_cast<int>(std::count_if(pids_.begin(), pids_.end(), [](pid_t pid) {
+      const char state = state_of("/proc/" + std::to_string(pid));
+      return state != 0 && state != 'Z';
+    }));
   }
 
   bool all_gone_within(std::chrono::seconds limit) const {

@@ -27,10 +27,7 @@ TEST_F(FaultyRun, ASupersededAttemptStopsWithoutWriting) {
 }
 
 TEST_F(FaultyRun, HalfWrittenFilesOfDeadAttemptsGo) {
-  Child child(train(1, "run"), folder.path());
-  wait_for_step(child, "run", 3);
-  child.kill_tree();
-  child.wait();
+  train_and_kill("run", 3);
   for (const char* name : {"run/checkpoints/step_00000099.h5.tmp", "run/config.toml.tmp", "run/secret/basis.h5.tmp"})
     std::ofstream(folder / name) << "half";
   expect_success(train(1, "run"));

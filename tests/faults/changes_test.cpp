@@ -50,10 +50,7 @@ TEST_F(FaultyRun, AChangedConfigurationIsRefusedWithADiff) {
 // a run of that configuration.
 TEST_F(FaultyRun, RunsThatTellOfAnotherConfigurationAreCaught) {
   const std::string few = "train.epochs=3";
-  Child child(train(1, "run", {few}), folder.path());
-  wait_for_step(child, "run", 6);
-  child.kill_tree();
-  child.wait();
+  train_and_kill("run", 6, {few});
   const auto original = newest_checkpoint("run");
   int caught = 0;
   for (const std::string override : {"key.gamma=1.0", "optim.lr=0.01"}) {
@@ -79,10 +76,7 @@ TEST_F(FaultyRun, RunsThatTellOfAnotherConfigurationAreCaught) {
 
 // As a checkpoint that tells of another program shows.
 TEST_F(FaultyRun, AChangedProgramIsRefusedWithADiff) {
-  Child child(train(1, "run"), folder.path());
-  wait_for_step(child, "run", 6);
-  child.kill_tree();
-  child.wait();
+  train_and_kill("run", 6);
   auto changed = newest_checkpoint("run");
   const auto path = checkpoint_path(folder / "run/checkpoints", changed.cursor.global_step);
   changed.program = "0.0.9 (git 01234567)";
@@ -123,10 +117,7 @@ TEST_F(FaultyRun, ChangedDataAreRefusedWithADiff) {
   }();
   make_data(folder / "data.h5", 1);
   expect_success(train(1, "first", words));
-  Child child(train(1, "mixed", words), folder.path());
-  wait_for_step(child, "mixed", 6);
-  child.kill_tree();
-  child.wait();
+  train_and_kill("mixed", 6, words);
   const auto before = newest_checkpoint("mixed");
   const auto place = checkpoint_path("", before.cursor.global_step).filename().string();
   make_data(folder / "data.h5", 2);

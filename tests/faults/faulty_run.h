@@ -62,6 +62,14 @@ class FaultyRun : public SmallRun {
     return std::filesystem::last_write_time(folder / (run + "/metrics.jsonl"), none);
   }
 
+  // Trains on one rank until the checkpoint of `step` is there, then kills it.
+  void train_and_kill(const std::string& run, int step, const std::vector<std::string>& more = {}) const {
+    Child child(train(1, run, more), folder.path());
+    wait_for_step(child, run, step);
+    child.kill_tree();
+    child.wait();
+  }
+
   Checkpoint newest_checkpoint(const std::string& run) const {
     const auto found = newest_valid_checkpoint(folder / (run + "/checkpoints"));
     if (!found) throw std::runtime_error("no checkpoint");

@@ -202,10 +202,7 @@ TEST_F(FaultyRun, CheckpointsThatForgetAreCaught) {
   const std::vector<std::string> few{"train.epochs=3"};
   expect_success(train(1, "undisturbed", few));
   const auto expected = tensors("undisturbed");
-  Child child(train(1, "run", few), folder.path());
-  wait_for_step(child, "run", 6);
-  child.kill_tree();
-  child.wait();
+  train_and_kill("run", 6, few);
   const auto original = newest_checkpoint("run");
   const auto step = original.cursor.global_step;
   const std::pair<const char*, std::function<void(Checkpoint&)>> forgotten[] = {

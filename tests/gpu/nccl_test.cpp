@@ -4,21 +4,19 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "dist/cuda_module.h"
-#include "dist/mpi_communicator.h"
-#include "train/placement.h"
+#include "gpu/two_ranks.h"
 
 namespace spankey::nccl_test {
 namespace {
 
-class Nccl : public testing::TestWithParam<const char*> {
+class Nccl : public test::TwoRanks {
  protected:
   void SetUp() override {
-    ASSERT_EQ(world_->size(), 2);
+    TwoRanks::SetUp();
     if (GetParam() == std::string("cpu")) {
       over_ = world_->split(0, rank_);
       return;
@@ -33,20 +31,7 @@ class Nccl : public testing::TestWithParam<const char*> {
     ASSERT_NE(over_, nullptr);
   }
 
-  // 1, 2, ... 7 times rank + 1, on the device.
-  at::Tensor mine(at::ScalarType type) const { return times(rank_ + 1, type).to(placement_.device); }
-  static at::Tensor times(std::int64_t factor, at::ScalarType type) {
-    return (at::arange(1, 8, at::kLong) * factor).to(type);
-  }
-  void expect(const at::Tensor& tensor, const at::Tensor& expected) const {
-    EXPECT_EQ(tensor.device(), placement_.device);
-    EXPECT_TRUE(at::equal(tensor.cpu(), expected)) << tensor << expected;
-  }
-
   static constexpr std::array types{at::kFloat, at::kDouble, at::kLong, at::kByte};
-  const std::unique_ptr<Communicator> world_ = MpiCommunicator::world(/*timeout_seconds=*/60);
-  const int rank_ = world_->rank();
-  Placement placement_;
   std::unique_ptr<Communicator> over_;
 };
 
@@ -59,22 +44,7 @@ TEST_P(Nccl, EachRankHasAGpuOfItsOwn) {
 }
 
 TEST_P(Nccl, AllReduces) {
-  for (const auto type : types) {
-    auto sum = mine(type), most = mine(type), least = mine(type);
-    over_->all_reduce(sum);
-    over_->all_reduce(most, ReduceOp::max);
-    over_->all_reduce(least, ReduceOp::min);
-    over_->join();
-    expect(sum, times(3, type));
-    expect(most, times(2, type));
-    expect(least, times(1, type));
-  }
-  // A part of a larger tensor, as a bucket of the gradients is.
-  auto whole = at::cat({mine(at::kFloat), mine(at::kFloat), mine(at::kFloat)});
-  auto middle = whole.narrow(0, 7, 7);
-  over_->all_reduce(middle);
-  over_->join();
-  expect(whole, at::cat({times(rank_ + 1, at::kFloat), times(3, at::kFloat), times(rank_ + 1, at::kFloat)}));
+  for (const auto type : types) expect_all_reduces(*over_, type);
 }
 
 // The collective runs behind what the stream was given before, and what comes after join() behind the collective.
@@ -89,15 +59,7 @@ TEST_P(Nccl, KeepsTheOrderOfTheStream) {
 }
 
 TEST_P(Nccl, ExchangesBroadcastsAndGathers) {
-  for (const auto type : types) {
-    auto tensor = at::zeros_like(mine(type));
-    over_->exchange(mine(type), tensor, 1 - rank_);
-    expect(tensor, times(2 - rank_, type));
-    tensor = mine(type);
-    over_->broadcast(tensor, 1);
-    expect(tensor, times(2, type));
-    expect(over_->all_gather(mine(type)), at::stack({times(1, type), times(2, type)}));
-  }
+  for (const auto type : types) expect_other_collectives(*over_, type);
 }
 
 TEST_P(Nccl, TensorsOfTheHostGoOverTheHost) {

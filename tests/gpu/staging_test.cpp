@@ -1,23 +1,20 @@
 // Two ranks that share a GPU, under mpiexec: their tensors go through pinned host memory and MPI. Asked of the CPU in
 // the GPU's place as well.
-#include <ATen/ATen.h>
-#include <gtest/gtest.h>
-
-#include <memory>
+#include <cmath>
 #include <string>
+#include <vector>
 
 #include "dist/cuda_module.h"
-#include "dist/mpi_communicator.h"
-#include "train/placement.h"
-#include "train/resident_source.h"
+#include "gpu/two_ranks.h"
 #include "train/training_parts.h"
 
 namespace spankey::staging_test {
 namespace {
 
-class Staging : public testing::TestWithParam<const char*> {
+class Staging : public test::TwoRanks {
  protected:
   void SetUp() override {
+    TwoRanks::SetUp();
     std::string why_not;
     if (GetParam() == std::string("cuda") && !open_cuda_module(why_not)) GTEST_SKIP() << why_not;
     placement_ = place(config(GetParam()), *world_);
@@ -28,42 +25,12 @@ class Staging : public testing::TestWithParam<const char*> {
                         {"train.device=" + device, "data.limit=96", "train.global_batch=24", "train.epochs=3",
                          "key.layers=[0, 2]", "deny.mode=B", "dist.threads=1", "dist.backend=mpi"});
   }
-  // 1, 2, ... 7 times rank + 1, on the device.
-  at::Tensor mine(at::ScalarType type) const { return times(rank_ + 1, type).to(placement_.device); }
-  static at::Tensor times(std::int64_t factor, at::ScalarType type) {
-    return (at::arange(1, 8, at::kLong) * factor).to(type);
-  }
-
-  const std::unique_ptr<Communicator> world_ = MpiCommunicator::world(/*timeout_seconds=*/60);
-  const int rank_ = world_->rank();
-  Placement placement_;
 };
 
 TEST_P(Staging, TensorsArriveOnTheirDevice) {
-  ASSERT_EQ(world_->size(), 2);
   for (const auto type : {at::kFloat, at::kDouble, at::kLong}) {
-    const auto expect = [&](const at::Tensor& tensor, const at::Tensor& expected) {
-      EXPECT_EQ(tensor.device(), placement_.device);
-      EXPECT_TRUE(at::equal(tensor.cpu(), expected)) << tensor << expected;
-    };
-    auto tensor = mine(type);
-    world_->all_reduce(tensor);
-    expect(tensor, times(3, type));
-    tensor = mine(type);
-    world_->all_reduce(tensor, ReduceOp::max);
-    expect(tensor, times(2, type));
-    tensor = mine(type);
-    world_->broadcast(tensor, 1);
-    expect(tensor, times(2, type));
-    expect(world_->all_gather(mine(type)), at::stack({times(1, type), times(2, type)}));
-    tensor = at::zeros_like(mine(type));
-    world_->exchange(mine(type), tensor, 1 - rank_);
-    expect(tensor, times(2 - rank_, type));
-    // A part of a larger tensor, as a bucket of the gradients is.
-    auto whole = at::cat({mine(type), mine(type), mine(type)});
-    auto middle = whole.narrow(0, 7, 7);
-    world_->all_reduce(middle);
-    expect(whole, at::cat({times(rank_ + 1, type), times(3, type), times(rank_ + 1, type)}));
+    expect_all_reduces(*world_, type);
+    expect_other_collectives(*world_, type);
   }
 }
 

@@ -72,13 +72,12 @@ void Child::signal(int number) {
 
 // mpirun puts its ranks into process groups of their own, so a signal to the group would miss them.
 void Child::kill_tree() {
-  std::vector<int> tree{pid_};
+  std::vector<pid_t> tree{pid_};
   for (std::size_t i = 0; i < tree.size(); ++i) {
-    const auto id = std::to_string(tree[i]);
-    std::istringstream children(contents("/proc/" + id + "/task/" + id + "/children"));
-    for (int child = 0; children >> child;) tree.push_back(child);
+    const auto children = children_of(tree[i]);
+    tree.insert(tree.end(), children.begin(), children.end());
   }
-  for (const int pid : tree) kill(pid, SIGKILL);
+  for (const pid_t pid : tree) kill(pid, SIGKILL);
 }
 
 Outcome Child::wait(std::chrono::seconds limit) {
@@ -103,6 +102,20 @@ Outcome run(const std::vector<std::string>& command, const std::filesystem::path
             std::chrono::seconds limit) {
   Child child(command, working_directory);
   return child.wait(limit);
+}
+
+char state_of(const std::filesystem::path& folder) {
+  const auto line = contents(folder / "stat");
+  const auto name_end = line.rfind(')');  // the name may hold anything
+  return name_end == std::string::npos ? char{0} : line.at(name_end + 2);
+}
+
+std::vector<pid_t> children_of(pid_t pid) {
+  const auto id = std::to_string(pid);
+  std::istringstream list(contents("/proc/" + id + "/task/" + id + "/children"));
+  std::vector<pid_t> children;
+  for (pid_t child = 0; list >> child;) children.push_back(child);
+  return children;
 }
 
 std::string program() {

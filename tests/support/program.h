@@ -1,6 +1,8 @@
 // Starts the real program (or any other) as a user would and collects what it says.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -41,6 +43,10 @@ class Child {
 
 Outcome run(const std::vector<std::string>& command, const std::filesystem::path& working_directory,
             std::chrono::seconds limit = std::chrono::seconds(100));
+
+// The state letter of a process or thread, by its folder in /proc: R, S, T (stopped), Z, ...; 0: it is gone.
+char state_of(const std::filesystem::path& folder);
+std::vector<pid_t> children_of(pid_t pid);
 
 // "build/bin/spankey" of this build.
 std::string program();

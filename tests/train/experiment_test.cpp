@@ -1,7 +1,11 @@
 #include "train/experiment.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <torch/utils.h>
+#include <unistd.h>
+
+#include <algorithm>
 
 #include "spankey/precision.h"
 #include "support/expect_error.h"
@@ -51,6 +55,38 @@ TEST(Experiment, EveryRankNeedsSamplesInEveryBatch) {
   auto apart = uneven;
   apart.front() = "model.sync_batchnorm=false";
   EXPECT_NO_THROW(require_full_batches(make_experiment(config(apart)), 2));
+}
+
+// What docs/decisions/own-reducer.md measured, by the place of the ranks.
+TEST(Experiment, GradientsLeaveDuringBackwardWhereThatTakesNoCoreFromIt) {
+  const Communicator::Topology one_node{.rank = 0, .size = 2, .local_rank = 0, .local_size = 2};
+  const Communicator::Topology two_nodes{.rank = 0, .size = 2, .local_rank = 0, .local_size = 1};
+  const auto automatic = [](const Communicator::Topology& topology, bool stream_ordered, int cores, int threads) {
+    return resolve_overlap(Overlap::auto_, topology, stream_ordered, cores, threads);
+  };
+  EXPECT_FALSE(automatic(one_node, false, /*cores=*/1, /*threads=*/1));
+  EXPECT_FALSE(automatic(one_node, false, 4, 4));
+  EXPECT_TRUE(automatic(one_node, false, 2, 1));
+  EXPECT_TRUE(automatic(two_nodes, false, 1, 1));
+  EXPECT_TRUE(automatic(one_node, true, 1, 1));
+  EXPECT_TRUE(resolve_overlap(Overlap::on, one_node, false, 1, 1));
+  EXPECT_FALSE(resolve_overlap(Overlap::off, two_nodes, true, 2, 1));
+}
+
+TEST(Experiment, TheCoresOfANodeAreSharedByItsRanks) {
+  const auto all = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  EXPECT_EQ(cores_of_rank(all), 1);
+  EXPECT_EQ(cores_of_rank(2 * all), 1);
+  cpu_set_t before, first;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  EXPECT_EQ(cores_of_rank(1), std::min(CPU_COUNT(&before), all));
+  int core = 0;
+  while (!CPU_ISSET(core, &before)) ++core;
+  CPU_ZERO(&first);
+  CPU_SET(core, &first);
+  ASSERT_EQ(sched_setaffinity(0, sizeof first, &first), 0);
+  EXPECT_EQ(cores_of_rank(1), 1);  // as mpirun --bind-to core leaves it
+  ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
 }  // namespace

@@ -48,8 +48,7 @@ Trained train_on(Communicator& communicator, const Config& config, Flow flow, co
     const auto read = resident->collect();
     trained.figures.insert(trained.figures.end(), read.begin(), read.end());
   }
-  trained.digest = to_hex(weights_digest(named_parameters(*experiment.model), named_buffers(*experiment.model))) +
-                   to_hex(weights_digest(parts.optimizer_state(), {}));
+  trained.digest = to_hex(weights_digest(*experiment.model)) + to_hex(weights_digest(parts.optimizer_state(), {}));
   return trained;
 }
 
