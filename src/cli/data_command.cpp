@@ -1,5 +1,10 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <memory>
+#include <span>
 
+#include "base/error.h"
 #include "cli/command.h"
 #include "data/argmax.h"
 #include "data/contact_sheet.h"
@@ -9,6 +14,25 @@
 
 namespace spankey::cli {
 namespace {
+
+// A mistyped folder is the caller's mistake, and is told before any work.
+void require_folder_of(const std::string& file, const std::string& flag) {
+  const auto folder = std::filesystem::absolute(file).parent_path();
+  if (!std::filesystem::is_directory(folder))
+    fail_input("{} {}: there is no folder {}; accepted: a file in a folder that exists", flag, file, folder.string());
+}
+
+// Features may be more than memory holds: no copy of them.
+void print_features(std::span<const float> features) {
+  double sum = 0.0, squares = 0.0;
+  for (const double value : features) {
+    sum += value;
+    squares += value * value;
+  }
+  const double count = static_cast<double>(features.size()), mean = sum / count;
+  fmt::print("features      mean {:.4f}, sd {:.4f}, used as they are\n", mean,
+             std::sqrt(std::max(0.0, squares / count - mean * mean)));
+}
 
 void print_info(const std::string& file, const Dataset& dataset) {
   const auto& info = dataset.info();
@@ -21,6 +45,8 @@ void print_info(const std::string& file, const Dataset& dataset) {
   if (dataset.is_images())
     for (std::size_t c = 0; c < info.mean.size(); ++c)
       fmt::print("channel {}     mean {:.4f}, sd {:.4f} of pixel / 255\n", c, info.mean[c], info.std[c]);
+  else
+    print_features(dataset.train().features);
   fmt::print("source        {}\n", info.source);
   fmt::print("digest        {}\n", info.digest);
   fmt::print("majority      {:.4f} train, {:.4f} test\n", dataset.majority_rate(dataset.train()),
@@ -40,6 +66,7 @@ void add_import(CLI::App& group, const char* name, const char* description, Impo
   command->add_option("--out", *out, "HDF5 file to write")->required();
   command->callback([from, out, import, &action] {
     action = [from, out, import] {
+      require_folder_of(*out, "--out");
       import(*from, *out);
       print_info(*out, *Dataset::open(*out, Verify::never));
       return ExitCode::done;
@@ -60,6 +87,7 @@ void add_render(CLI::App& data, Action& action) {
   glyphs->add_option("--out", arguments->out, "HDF5 file to write")->required();
   glyphs->callback([arguments, &action] {
     action = [arguments] {
+      require_folder_of(arguments->out, "--out");
       render_glyphs(arguments->train, arguments->test, arguments->out);
       print_info(arguments->out, *Dataset::open(arguments->out, Verify::never));
       return ExitCode::done;
@@ -69,6 +97,7 @@ void add_render(CLI::App& data, Action& action) {
   argmax->add_option("--out", arguments->out, "HDF5 file to write")->required();
   argmax->callback([arguments, &action] {
     action = [arguments] {
+      require_folder_of(arguments->out, "--out");
       render_argmax(arguments->out);
       print_info(arguments->out, *Dataset::open(arguments->out, Verify::never));
       return ExitCode::done;
@@ -88,6 +117,7 @@ void add_info(CLI::App& data, Action& action) {
   info->add_flag("--verify", arguments->verify, "compute the digest anew and compare");
   info->callback([arguments, &action] {
     action = [arguments] {
+      if (!arguments->sheet.empty()) require_folder_of(arguments->sheet, "--sheet");
       const auto dataset = Dataset::open(arguments->file, arguments->verify ? Verify::always : Verify::never);
       print_info(arguments->file, *dataset);
       if (arguments->verify) fmt::print("verified      the digest is that of the content\n");

@@ -27,7 +27,13 @@ nlohmann::json attribute(const h5::File& file, const std::string& name) {
   return values.size() == 1 ? nlohmann::json(values[0]) : nlohmann::json(values);
 }
 
-void list_tensors(const h5::File& file, const std::string& group, nlohmann::json& tensors) {
+// A forged file may hold a group that contains itself.
+constexpr int deepest_group = 8;
+
+void list_tensors(const h5::File& file, const std::string& place, const std::string& group, int depth,
+                  nlohmann::json& tensors) {
+  if (depth > deepest_group)
+    fail_input("{}: group '{}': expected at most {} groups in one another", place, group, deepest_group);
   const auto prefix = group == "/" ? "" : group + "/";
   for (const auto& name : file.datasets(group)) {
     nlohmann::json entry{{"name", prefix + name}};
@@ -44,7 +50,7 @@ void list_tensors(const h5::File& file, const std::string& group, nlohmann::json
     }
     tensors.push_back(std::move(entry));
   }
-  for (const auto& name : file.groups(group)) list_tensors(file, prefix + name, tensors);
+  for (const auto& name : file.groups(group)) list_tensors(file, place, prefix + name, depth + 1, tensors);
 }
 
 nlohmann::json describe_file(const std::filesystem::path& path) {
@@ -65,7 +71,7 @@ nlohmann::json describe_file(const std::filesystem::path& path) {
     description["config"] = std::string(text.begin(), text.end());
   }
   description["tensors"] = nlohmann::json::array();
-  list_tensors(file, "/", description["tensors"]);
+  list_tensors(file, path.string(), "/", 0, description["tensors"]);
   return description;
 }
 
@@ -74,8 +80,10 @@ nlohmann::json describe_run(const RunDirectory& directory) {
   if (!newest) fail_input("{}: a folder without a valid checkpoint, not a run directory", directory.root.string());
   auto description = describe_file(newest->path);
   description["run"] = directory.root.string();
-  if (std::filesystem::exists(directory.result()))
-    description["result"] = nlohmann::json::parse(read_text(directory.result()));
+  if (std::filesystem::exists(directory.result())) {
+    description["result"] = nlohmann::json::parse(read_text(directory.result()), nullptr, /*allow_exceptions=*/false);
+    if (description["result"].is_discarded()) fail_input("{}: expected JSON", directory.result().string());
+  }
   return description;
 }
 
@@ -107,7 +115,7 @@ void add_inspect(CLI::App& app, Action& action) {
       const auto description =
           std::filesystem::is_directory(path) ? describe_run(RunDirectory{path}) : describe_file(path);
       if (arguments->json)
-        fmt::print("{}\n", description.dump(2));
+        fmt::print("{}\n", description.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace));
       else
         print_text(description);
       return ExitCode::done;

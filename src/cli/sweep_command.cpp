@@ -87,12 +87,13 @@ ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
 }
 
 ExitCode run_sweep(const SweepArguments& arguments, RetryFailed retry) {
-  if (arguments.executor == "slurm") return run_in_slurm(arguments, retry);
   const auto variable = [](const char* name) -> const char* { return std::getenv(name); };
   const bool under_mpirun = resolve_backend(Backend::auto_, variable) == Backend::mpi;
   if (arguments.executor == "mpi" || (arguments.executor == "auto" && under_mpirun))
     return run_in_mpi(arguments, retry);
-  if (under_mpirun) fail_input("--executor local: started by mpirun; accepted: mpi, or local without mpirun");
+  if (under_mpirun)
+    fail_input("--executor {0}: started by mpirun; accepted: mpi, or {0} without mpirun", arguments.executor);
+  if (arguments.executor == "slurm") return run_in_slurm(arguments, retry);
   return work_locally(arguments, prepare(arguments, retry), /*wait_for_others=*/true);
 }
 
@@ -153,7 +154,9 @@ void add_options(CLI::App& command, const std::string& name, SweepArguments& arg
   if (!starts) return;
   command.add_option("--executor", arguments.executor, "auto: mpi under mpirun, local otherwise")
       ->check(CLI::IsMember({"auto", "local", "mpi", "slurm"}));
-  command.add_option("--max-running", arguments.max_running, "slurm: workers at a time; 0: no limit")
+  command
+      .add_option("--max-running", arguments.max_running,
+                  "slurm: workers that this call submits at most; 0: one for each waiting trial")
       ->check(CLI::Range(0, 1'000'000));
   command.add_option("--sbatch", arguments.sbatch, "slurm: a script in place of launch/sweep.sbatch");
   command.add_flag("--retry-failed", arguments.retry_failed, "try every failed trial again");

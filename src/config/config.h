@@ -273,7 +273,7 @@ struct DistConfig {
                                  "has a core to spare for it",
                          .hashed = false});
     visit(self.audit_every_steps, {.name = "audit_every_steps",
-                                   .help = "compare the digests of all ranks this often; 0: only at start and resume",
+                                   .help = "compare the digests of all ranks this often; 0: at start, resume and end",
                                    .bounds = at_least(0),
                                    .hashed = false});
     visit(self.timeout_seconds, {.name = "timeout_seconds",

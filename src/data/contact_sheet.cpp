@@ -26,10 +26,10 @@ void paste(const Dataset& dataset, std::int64_t sample, std::int64_t top, std::i
 }  // namespace
 
 void contact_sheet_png(const Dataset& dataset, const std::filesystem::path& path) {
-  if (!dataset.is_images()) fail_input("a contact sheet needs images; this data set has features");
+  if (!dataset.is_images()) fail_input("{}: a contact sheet needs images; the data set has features", path.string());
   const auto& shape = dataset.info().sample_shape;
   if (shape[0] != 1 && shape[0] != 3) {
-    fail_input("a contact sheet needs images of 1 or 3 channels; these have {}", shape[0]);
+    fail_input("{}: a contact sheet needs images of 1 or 3 channels; these have {}", path.string(), shape[0]);
   }
   const std::int64_t rows = std::min(most_rows, dataset.info().classes);
   Picture sheet{shape[0], rows * (shape[1] + gap) + gap, columns * (shape[2] + gap) + gap, {}};

@@ -30,10 +30,13 @@ bool starts_with(std::span<const std::byte> bytes, std::string_view signature) {
   return bytes.size() >= signature.size() && std::memcmp(bytes.data(), signature.data(), signature.size()) == 0;
 }
 
-Picture make_picture(std::int64_t channels, std::int64_t height, std::int64_t width, const std::string& name) {
-  if (height > largest_side || width > largest_side) {
+void require_size(std::int64_t height, std::int64_t width, const std::string& name) {
+  if (height > largest_side || width > largest_side)
     fail_input("{}: offset 0: expected at most {} pixels a side, found {} x {}", name, largest_side, width, height);
-  }
+}
+
+Picture make_picture(std::int64_t channels, std::int64_t height, std::int64_t width, const std::string& name) {
+  require_size(height, width, name);
   return {channels, height, width, std::vector<std::uint8_t>(static_cast<std::size_t>(channels * height * width))};
 }
 
@@ -83,6 +86,7 @@ class JpegReader {
   void start() {
     if (setjmp(errors_.jump) != 0) fail();
     jpeg_read_header(&info_, TRUE);
+    require_size(info_.image_height, info_.image_width, name_);  // a progressive one is read whole by the next call
     info_.out_color_space = info_.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_start_decompress(&info_);
   }

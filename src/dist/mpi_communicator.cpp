@@ -140,10 +140,9 @@ std::unique_ptr<MpiCommunicator> MpiCommunicator::world(double timeout_seconds, 
   const Watchdog::Guard guard(shared->watchdog, {.operation = "start of the communicator", .patience = 10});
   MPI_Comm comm = MPI_COMM_NULL;
   SPANKEY_MPI(world_rank, MPI_Comm_dup(MPI_COMM_WORLD, &comm));
-  auto& watchdog = shared->watchdog;
   with_error_codes(world_rank, comm);
-  std::unique_ptr<MpiCommunicator> world(new MpiCommunicator(std::move(shared), comm, topology_of(world_rank, comm)));
-  if (world->size() > 1) watchdog.listen(start_heartbeat(comm, timeout_seconds));
+  std::unique_ptr<MpiCommunicator> world(new MpiCommunicator(shared, comm, topology_of(world_rank, comm)));
+  if (world->size() > 1) shared->watchdog.listen(start_heartbeat(comm, timeout_seconds));
   return world;
 }
 

@@ -73,7 +73,9 @@ Reducer::Reducer(FlatParameters& flat, Communicator& communicator, const Reducer
       extras_scratch_ = at::empty({options.extra}, wide);
     }
   }
-  if (options.overlap && communicator_->size() > 1) early_buckets_ = buckets_.size() - 1;
+  // What backward writes on a device is ordered by its stream, of which another thread knows nothing.
+  const bool may_leave_early = communicator_->stream_ordered() || flat.gradients().is_cpu();
+  if (options.overlap && may_leave_early && communicator_->size() > 1) early_buckets_ = buckets_.size() - 1;
   install_hooks();
   if (has_thread()) thread_ = std::thread([this] { communicate(); });
 }

@@ -44,7 +44,8 @@ struct ReducerOptions {
 // order their hooks fire in. The last bucket has nothing left to hide behind and is reduced in finish() on the caller's
 // thread; a plan of one bucket, or one rank, needs no thread. A stream-ordered communicator needs none either: the
 // hooks start its collectives themselves, beside backward on the device, and finish() joins them without making the
-// host wait. A parameter without a gradient counts as zero. A shard without backward (an empty one) is a sum of zeros.
+// host wait. Gradients on a device under any other communicator all leave in finish(). A parameter without a gradient
+// counts as zero. A shard without backward (an empty one) is a sum of zeros.
 //
 // At most one backward a shard may reach a parameter. Errors of the communication thread are thrown by finish(); after
 // any error the reducer is of no more use. Elastic: Error(bad_input) where shards and ranks do not fit.

@@ -33,6 +33,14 @@ std::chrono::milliseconds pause_before_exit(int rank) {
   return for_the_others_to_log * (1 + std::min(rank, most_steps));
 }
 
+// The log may lie on the same file system that made a peer late: whoever writes there does not wait for it longer.
+void exit_after(std::chrono::seconds patience, int exit_code) {
+  std::thread([patience, exit_code] {
+    std::this_thread::sleep_for(patience);
+    _exit(exit_code);
+  }).detach();
+}
+
 }  // namespace
 
 Watchdog::Watchdog(int world_rank, double timeout_seconds)
@@ -197,9 +205,10 @@ void Watchdog::complain(const std::string& sentence) {
                        fmt::format("{}, at {}; another rank is stuck or late", sentence, mine.place)};
   last_word_at_ = Clock::now();
   if (!heartbeat_) end_process(*last_word_);
-  log::error("rank {}: {}, at {}", world_rank_, sentence, mine.place);
   heartbeat_->complain(mine);
   last_word_at_ += patience_with_judge;
+  exit_after(patience_with_judge + patience_with_log, last_word_->exit_code);
+  log::error("rank {}: {}, at {}", world_rank_, sentence, mine.place);
 }
 
 RankState Watchdog::state() const {
@@ -212,11 +221,7 @@ RankState Watchdog::state() const {
 }
 
 void Watchdog::end_process(const Verdict& verdict) const {
-  // The log may lie on the same file system that made a peer late: do not wait for it longer than this.
-  std::thread([code = verdict.exit_code] {
-    std::this_thread::sleep_for(patience_with_log);
-    _exit(code);
-  }).detach();
+  exit_after(patience_with_log, verdict.exit_code);
   log::error("rank {}, at {}, ends: {}", world_rank_, state().place, verdict.sentence);
   log::flush();
   std::this_thread::sleep_for(pause_before_exit(world_rank_));

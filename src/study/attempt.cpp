@@ -35,42 +35,46 @@ std::filesystem::path cancel_marker(const std::filesystem::path& directory) {
   return directory / "CANCEL";
 }
 
-TrialEntry after_attempt(const TrialEntry& before, int exit_code, bool result, std::int64_t step, double seconds,
+TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool result, std::int64_t step,
                          const std::function<std::string()>& complaint) {
+  constexpr int signalled = 128;
   const bool advanced = step > before.step;
+  const bool crashed = end.exit_code == 1 || end.exit_code >= signalled;
+  // A stop may find a trial that has no handlers yet, or come as SIGKILL: that says nothing about the trial.
+  const bool ended_by_stop = end.stopped && crashed;
   auto entry = before;
   entry.state = TrialState::waiting;
-  entry.exit_code = exit_code;
+  entry.exit_code = end.exit_code;
   entry.step = step;
-  entry.seconds += seconds;
-  entry.idle_attempts = advanced ? 0 : before.idle_attempts + 1;
+  entry.seconds += end.seconds;
+  if (advanced) entry.idle_attempts = 0;
+  if (!advanced && !ended_by_stop) ++entry.idle_attempts;
   entry.reason.clear();
   const auto fail = [&](std::string reason) {
     entry.state = TrialState::failed;
     entry.reason = std::move(reason);
   };
-  constexpr int signalled = 128;
-  if (exit_code == static_cast<int>(ExitCode::done)) {
+  if (end.exit_code == static_cast<int>(ExitCode::done)) {
     entry.state = TrialState::done;
     if (!result) fail("it ended with 0 but left no result of this configuration");
-  } else if (exit_code == static_cast<int>(ExitCode::requeue)) {
+  } else if (end.exit_code == static_cast<int>(ExitCode::requeue)) {
     if (entry.idle_attempts >= most_idle_requeues)
       fail(fmt::format("it asked to be started again {} times without having come further", entry.idle_attempts));
-  } else if (exit_code == 1 || exit_code >= signalled) {
-    const auto how = exit_code == 1 ? std::string("ended with 1")
-                                    : fmt::format("ended by signal {} ({})", exit_code - signalled,
-                                                  strsignal(exit_code - signalled));
-    if (!advanced) fail(how + " without having come further than the attempt before");
+  } else if (crashed) {
+    const auto how = end.exit_code == 1 ? std::string("ended with 1")
+                                        : fmt::format("ended by signal {} ({})", end.exit_code - signalled,
+                                                      strsignal(end.exit_code - signalled));
+    if (!advanced && !ended_by_stop) fail(how + " without having come further than the attempt before");
   } else {
     const auto reason = complaint();
-    fail(reason.empty() ? fmt::format("ended with {}", exit_code) : reason);
+    fail(reason.empty() ? fmt::format("ended with {}", end.exit_code) : reason);
   }
   return entry;
 }
 
-TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before, int exit_code,
-                              double seconds) {
-  return after_attempt(before, exit_code, ledger.has_result(trial), ledger.checkpoint_step(trial.id), seconds,
+TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before,
+                              const AttemptEnd& end) {
+  return after_attempt(before, end, ledger.has_result(trial), ledger.checkpoint_step(trial.id),
                        [&] { return last_complaint(ledger.output_log(trial.id)); });
 }
 

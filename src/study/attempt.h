@@ -11,15 +11,22 @@
 
 namespace spankey {
 
+struct AttemptEnd {
+  int exit_code;
+  double seconds;
+  bool stopped = false;  // the worker was asked to stop while the attempt ran
+};
+
 // What follows from the end of an attempt; `before` is the entry at its begin, `result` whether the result of the trial
 // is there. 0 with a result: done. 75: waiting. 1 (mpirun after TERM) and 128 and above: waiting if the checkpoint has
-// advanced, otherwise failed. Everything else: failed, with what `complaint` returns, asked only then, as the reason.
-TrialEntry after_attempt(const TrialEntry& before, int exit_code, bool result, std::int64_t step, double seconds,
+// advanced or the attempt was stopped, otherwise failed. Everything else: failed, with what `complaint` returns, asked
+// only then, as the reason.
+TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool result, std::int64_t step,
                          const std::function<std::string()>& complaint);
 
 // The same, with what the run directory shows; the complaint is the last line of the trial's log.
-TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before, int exit_code,
-                              double seconds);
+TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before,
+                              const AttemptEnd& end);
 
 // Trials of a store elsewhere show under D/trials as links.
 void link_trial(const SweepPlan& plan, const std::filesystem::path& directory, const std::string& id);

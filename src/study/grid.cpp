@@ -5,6 +5,8 @@
 #include <limits>
 #include <optional>
 
+#include "base/error.h"
+
 namespace spankey {
 namespace {
 
@@ -22,12 +24,23 @@ bool same_value(const std::string& a, const std::string& b) {
   return x && y && *x == *y;
 }
 
-bool matches(const Settings& trial, const Settings& pattern) {
-  return std::all_of(pattern.begin(), pattern.end(), [&](const Setting& wanted) {
-    return std::any_of(trial.begin(), trial.end(), [&](const Setting& setting) {
-      return setting.key == wanted.key && same_value(setting.value, wanted.value);
-    });
+bool has(const Settings& settings, const Setting& wanted) {
+  return std::any_of(settings.begin(), settings.end(), [&](const Setting& setting) {
+    return setting.key == wanted.key && same_value(setting.value, wanted.value);
   });
+}
+
+// The combination with this number, the last dimension varying fastest.
+Settings combination(const Grid& grid, std::uint64_t index) {
+  std::vector<const Settings*> chosen;
+  for (auto dimension = grid.dimensions.rbegin(); dimension != grid.dimensions.rend(); ++dimension) {
+    chosen.push_back(&dimension->rows[index % dimension->rows.size()]);
+    index /= dimension->rows.size();
+  }
+  Settings settings;
+  for (auto row = chosen.rbegin(); row != chosen.rend(); ++row)
+    settings.insert(settings.end(), (*row)->begin(), (*row)->end());
+  return settings;
 }
 
 }  // namespace
@@ -51,20 +64,24 @@ std::uint64_t combinations(const Grid& grid) {
 
 std::vector<Settings> expand(const Grid& grid) {
   std::vector<Settings> trials;
+  std::vector<bool> matched(grid.exclude.size(), false);
   for (std::uint64_t index = 0, count = combinations(grid); index < count; ++index) {
-    std::vector<const Settings*> chosen;
-    std::uint64_t rest = index;
-    for (auto dimension = grid.dimensions.rbegin(); dimension != grid.dimensions.rend(); ++dimension) {
-      chosen.push_back(&dimension->rows[rest % dimension->rows.size()]);
-      rest /= dimension->rows.size();
+    auto trial = combination(grid, index);
+    const auto holds = [&](const Setting& wanted) { return has(trial, wanted) || has(grid.fixed, wanted); };
+    bool excluded = false;
+    for (std::size_t i = 0; i < grid.exclude.size(); ++i) {
+      const auto& pattern = grid.exclude[i].settings;
+      if (!std::all_of(pattern.begin(), pattern.end(), holds)) continue;
+      matched[i] = true;
+      excluded = true;
     }
-    Settings trial;
-    for (auto row = chosen.rbegin(); row != chosen.rend(); ++row)
-      trial.insert(trial.end(), (*row)->begin(), (*row)->end());
-    const bool excluded = std::any_of(grid.exclude.begin(), grid.exclude.end(),
-                                      [&](const auto& pattern) { return matches(trial, pattern); });
     if (!excluded) trials.push_back(std::move(trial));
   }
+  // A value in another spelling would leave nothing out, and nobody would see it.
+  for (std::size_t i = 0; i < grid.exclude.size(); ++i)
+    if (!matched[i])
+      fail_input("{}: [[exclude]] {}: no combination has that; accepted: values as they are set or varied in this file",
+                 grid.exclude[i].place, settings_text(grid.exclude[i].settings));
   return trials;
 }
 

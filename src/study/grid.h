@@ -25,17 +25,23 @@ struct Dimension {
   std::vector<Settings> rows;
 };
 
+struct Exclusion {
+  std::string place;  // "FILE:LINE"
+  Settings settings;  // it leaves out the combinations that have all of them
+};
+
 struct Grid {
-  Settings fixed;                             // the same in every trial
-  std::vector<Dimension> dimensions;          // the first one varies slowest
-  std::vector<Settings> exclude;              // combinations that are left out: all settings of one match
+  Settings fixed;                     // the same in every trial
+  std::vector<Dimension> dimensions;  // the first one varies slowest
+  std::vector<Exclusion> exclude;
   std::map<std::string, std::string> places;  // "FILE:LINE" of each key that is set or varied
 };
 
 // Number of combinations before anything is excluded; the largest number there is where that overflows.
 std::uint64_t combinations(const Grid& grid);
 
-// The varied settings of each trial, in order, without grid.fixed.
+// The varied settings of each trial, in order, without grid.fixed. Error(bad_input) names an exclusion that no
+// combination matches, fixed settings included.
 std::vector<Settings> expand(const Grid& grid);
 
 }  // namespace spankey

@@ -34,9 +34,20 @@ std::vector<std::string> family_names(const std::vector<const Group*>& groups) {
   return names;
 }
 
+// A key that was tried on one batch says next to nothing by itself.
+bool tries_single_keys(const Group& group) {
+  return group.config().eval.keys > 0;
+}
+
+std::string batch_keys_note(const std::vector<const Group*>& groups, const char* note) {
+  return std::all_of(groups.begin(), groups.end(), [](const Group* group) { return tries_single_keys(*group); })
+             ? std::string()
+             : fmt::format(" {} where every batch had a key of its own (the reference's protocol).", note);
+}
+
 struct FamilyOverSeeds {
   std::vector<double> means;
-  double min = 1.0, max = 0.0;
+  double min = 1.0, max = 0.0;  // of a single key
   double mean() const { return summarise(means).mean; }
 };
 
@@ -97,12 +108,16 @@ std::optional<Table> family_table(const DataStudy& study) {
   const auto names = family_names(groups);
   const auto cell = [](const Group& group, const std::string& name) {
     const auto family = over_seeds(group, name);
-    return Cell{family ? fmt::format("{:.4f} / {:.4f}", family->mean(), family->max) : "not run"};
+    if (!family) return Cell{"not run"};
+    return Cell{tries_single_keys(group) ? fmt::format("{:.4f} / {:.4f}", family->mean(), family->max)
+                                         : fmt::format("{:.4f}", family->mean())};
   };
   const bool groups_are_rows = groups.size() > most_family_columns;
-  Table table{"Accuracy by family of wrong keys: mean over seeds and keys / the best single key of any seed.",
-              {{groups_are_rows ? "group" : "family", false}},
-              {}};
+  Table table{
+      fmt::format("Accuracy by family of wrong keys: mean over seeds and keys / the best single key of any seed.{}",
+                  batch_keys_note(groups, "The mean alone")),
+      {{groups_are_rows ? "group" : "family", false}},
+      {}};
   if (groups_are_rows) {
     for (const auto& name : names) table.columns.push_back({name});
     for (const auto* group : groups) {
@@ -140,9 +155,13 @@ std::vector<Figure> draw_families(const DataStudy& study, const std::string& pre
                   static_cast<double>(names.size()) - 0.4, tics_text(names)));
   for (std::size_t i = 0; i < groups.size(); ++i) {
     PlotBlock rows;
-    for (std::size_t name = 0; name < names.size(); ++name)
-      if (const auto family = over_seeds(*groups[i], names[name]))
-        rows.push_back({family->mean(), static_cast<double>(name), family->min, family->max});
+    for (std::size_t name = 0; name < names.size(); ++name) {
+      const auto family = over_seeds(*groups[i], names[name]);
+      if (!family) continue;
+      const double mean = family->mean();
+      const bool bar = tries_single_keys(*groups[i]);
+      rows.push_back({mean, static_cast<double>(name), bar ? family->min : mean, bar ? family->max : mean});
+    }
     const auto title = study.groups.size() > 1 ? groups[i]->label : std::string();
     plot.command(panels.place(i) + "\nset title " + plot_text(title, panels.title_length()));
     plot.curve(std::move(rows), "using 1:2:3:4 with " + family_style + " notitle");
@@ -152,10 +171,11 @@ std::vector<Figure> draw_families(const DataStudy& study, const std::string& pre
     plot.end_curves();
   }
   plot.command(legend.draw(panels));
-  const auto figure =
-      folder.draw(prefix + "families", plot, "Accuracy by family of wrong keys",
-                  "Points are means over keys and seeds, bars reach from the worst to the best key of all seeds." +
-                      choice_text(groups.size(), all.size(), "groups"));
+  const auto figure = folder.draw(
+      prefix + "families", plot, "Accuracy by family of wrong keys",
+      fmt::format("Points are means over keys and seeds, bars reach from the worst to the best key of all "
+                  "seeds.{}{}",
+                  batch_keys_note(groups, "Points alone"), choice_text(groups.size(), all.size(), "groups")));
   return figure ? std::vector<Figure>{*figure} : std::vector<Figure>();
 }
 

@@ -18,7 +18,7 @@ struct FamilyFigures {
 std::vector<FamilyFigures> family_figures(const nlohmann::json& result);
 
 // Families by groups (mean over seeds, largest key of all seeds), whichever are fewer as columns; nothing where no run
-// tried more than one.
+// tried more than one. Where every batch had a key of its own (eval.keys = 0) there is no figure of a single key.
 std::optional<Table> family_table(const DataStudy& study);
 std::vector<Figure> draw_families(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 

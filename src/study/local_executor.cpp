@@ -108,7 +108,10 @@ class LocalWorker {
   void settle(Running& trial, int exit_code) {
     const auto& planned = *trial.taken.trial;
     const std::chrono::duration<double> seconds = Clock::now() - trial.started;
-    const auto entry = outcome_of_attempt(ledger_, planned, trial.taken.claim.entry(), exit_code, seconds.count());
+    // A signal to worker and trial alike may end the trial before the worker has seen it.
+    const bool stopped = stopping_ || shutdown::requested();
+    const auto entry = outcome_of_attempt(ledger_, planned, trial.taken.claim.entry(),
+                                          {.exit_code = exit_code, .seconds = seconds.count(), .stopped = stopped});
     if (!trial.taken.claim.write(entry)) {
       log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", planned.id);
       return;
@@ -129,16 +132,23 @@ class LocalWorker {
       shutdown::clear();
       // Slurm may signal this process as well as the batch script, which passes it on: that is one request.
       if (stopping_ && now - asked_ < one_request) return;
-      ask_to_stop(stopping_ ? SIGKILL : SIGUSR2, stopping_ ? "ending the trials at once" : "stopping");
+      if (stopping_)
+        signal_trials(SIGKILL, "ending the trials at once", "go on from their newest checkpoints when resumed");
+      else
+        ask_to_stop("stopping");
     } else if (!stopping_ && (cancelled_ || out_of_time)) {
-      ask_to_stop(SIGUSR2, cancelled_ ? "cancelled" : "the hours of the budget are over");
+      ask_to_stop(cancelled_ ? "cancelled" : "the hours of the budget are over");
     }
   }
 
-  void ask_to_stop(int signal, const char* why) {
+  void ask_to_stop(const char* why) {
     stopping_ = true;
+    signal_trials(SIGUSR2, why, "are asked for a checkpoint");
+  }
+
+  void signal_trials(int signal, const char* why, const char* what_follows) {
     asked_ = Clock::now();
-    progress_.note(fmt::format("{}: {} running trials commit a checkpoint", why, running()));
+    progress_.note(fmt::format("{}: {} running trials {}", why, running(), what_follows));
     for (auto& trial : running_)
       if (trial) trial->process->signal(signal);
   }

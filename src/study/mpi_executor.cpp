@@ -160,7 +160,8 @@ class TrialGroup {
   }
 
   void end(const PlannedTrial& trial, int code, double seconds) {
-    const auto entry = outcome_of_attempt(ledger_, trial, taken_->claim.entry(), code, seconds);
+    const auto entry =
+        outcome_of_attempt(ledger_, trial, taken_->claim.entry(), {.exit_code = code, .seconds = seconds});
     const bool ours = taken_->claim.write(entry);
     taken_.reset();
     if (!ours) {

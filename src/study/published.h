@@ -51,9 +51,9 @@ PublishedTable load_published(const std::filesystem::path& file);
 // configs/paper/published.toml of the current folder, of the source tree or of the installation, whichever is there.
 std::optional<std::filesystem::path> find_published();
 
-// The row whose configuration differs from `config` in nothing that changes what is measured (seeds, ranks, the
-// protocol of the evaluation), measured on data of the same size and class balance. Otherwise the one whose name is
-// run.name, with the differences.
+// The row whose configuration differs from `config` in nothing that changes what is measured (seeds, ranks, how many
+// keys and which further families of them are tried, and when), measured on data of the same size and class balance.
+// Otherwise the one whose name is run.name, with the differences.
 PublishedMatch match_published(const PublishedTable& table, const Config& config, const nlohmann::json& result);
 
 }  // namespace spankey

@@ -141,6 +141,19 @@ void add_split(Table& table, const nlohmann::json& access, const std::string& su
       table.rows.push_back(split_row("wrong key, " + family.name + suffix, family.figures));
 }
 
+// For a caption: what the wrong keys are, where they are not the usual ones.
+std::string wrong_family_note(const std::vector<const RunRecord*>& runs) {
+  constexpr const char* usual = "gaussian";  // results of earlier versions name none
+  std::vector<std::string> families;
+  for (const auto* run : runs) {
+    const auto family = run->result.value("wrong_family", std::string(usual));
+    if (std::find(families.begin(), families.end(), family) == families.end()) families.push_back(family);
+  }
+  return families == std::vector<std::string>{usual}
+             ? std::string()
+             : fmt::format(" Family of the wrong keys: {}.", fmt::join(families, ", "));
+}
+
 std::vector<Cell> access_row(const Group& group, bool twins, bool rejects) {
   double seconds = 0.0;
   for (const auto* run : group.runs) seconds += run->seconds() / static_cast<double>(group.runs.size());
@@ -175,15 +188,17 @@ Table access_table_of(const DataStudy& study) {
   const bool batch_keys = any([](const Group& group) { return group.config().eval.keys == 0; });
   const bool rejects = any([](const Group& group) { return group.spread("wrong_key.reject_fraction").has_value(); });
   const bool twins = any([](const Group& group) { return group.vanilla != nullptr; });
+  std::vector<const RunRecord*> runs;
+  for (const auto& group : study.groups) runs.push_back(group.runs.front());
   Table table{
       fmt::format("Accuracy on the test split, mean ± sd over seeds; a rejection counts as wrong, strip ignores it. "
                   "Max: the best single wrong key of any seed. Worst case: the most that any seed gave to somebody "
-                  "without a valid key, rejection ignored or not, among what was tried here.{} Always answering the "
+                  "without a valid key, rejection ignored or not, among what was tried here.{}{} Always answering the "
                   "commonest class gives {:.4f}. Not run: {}attacks, training from scratch.",
                   batch_keys ? " Keys were drawn anew for every batch (the reference's protocol), so a single key's "
                                "figure rests on one batch and does not count in the worst case."
                              : "",
-                  study.groups.front().mean("majority_rate"), twins ? "" : "vanilla twins, "),
+                  wrong_family_note(runs), study.groups.front().mean("majority_rate"), twins ? "" : "vanilla twins, "),
       {{"group", false}, {"seeds"}, {"correct key"}},
       {}};
   const auto column = [&](const char* title, const char* help = "") { table.columns.push_back({title, true, help}); };
@@ -300,9 +315,9 @@ Table run_table(const RunRecord& run) {
   Table table{
       fmt::format(
           "Accuracy on {} test samples; a rejection counts as wrong, strip ignores it. sd, min and max are over "
-          "keys{}. Always answering the commonest class gives {:.4f}.",
+          "keys{}.{} Always answering the commonest class gives {:.4f}.",
           run.result.at("test_samples").get<std::int64_t>(),
-          run.config.eval.keys == 0 ? " (each on one batch, the reference's protocol)" : "",
+          run.config.eval.keys == 0 ? " (each on one batch, the reference's protocol)" : "", wrong_family_note({&run}),
           run.result.at("majority_rate").get<double>()),
       {{"key", false}, {"keys"}, {"accuracy"}, {"sd"}, {"min"}, {"max"}, {"strip accuracy"}, {"rejected"}},
       {}};

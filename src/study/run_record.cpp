@@ -38,10 +38,20 @@ bool is_run(const fs::path& directory) {
 void require_figures(const nlohmann::json& result) {
   for (const char* path :
        {"no_key.accuracy", "no_key.strip_accuracy", "correct_key.accuracy", "correct_key.strip_accuracy",
-        "wrong_key.accuracy", "wrong_key.accuracy.max", "wrong_key.strip_accuracy", "majority_rate", "test_samples"})
+        "wrong_key.accuracy", "wrong_key.accuracy.max", "wrong_key.strip_accuracy"})
     if (!figure(result, path)) fail_input("{} is missing or no number", path);
-  if (!result.value("seconds_total", nlohmann::json()).is_number()) fail_input("seconds_total is missing or no number");
+  for (const char* name : {"majority_rate", "seconds_total"})
+    if (!result.value(name, nlohmann::json()).is_number()) fail_input("{} is missing or no number", name);
+  if (!result.value("test_samples", nlohmann::json()).is_number_integer())
+    fail_input("test_samples is missing or no whole number");
   if (!result.value("config_hash", nlohmann::json()).is_string()) fail_input("config_hash is missing or no text");
+  // Results of earlier versions lack some of these.
+  for (const char* name : {"data_digest", "weights_sha256", "device", "wrong_family"})
+    if (const auto text = result.find(name); text != result.end() && !text->is_string())
+      fail_input("{} is no text", name);
+  if (!result.contains("train")) return;
+  for (const char* path : {"train.no_key.accuracy", "train.correct_key.accuracy", "train.wrong_key.accuracy"})
+    if (!figure(result, path)) fail_input("{} is missing or no number", path);
 }
 
 // The digest that the run was trained on: of its result, or of its newest checkpoint.

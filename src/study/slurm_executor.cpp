@@ -75,12 +75,11 @@ std::vector<std::string> submit_to_slurm(const SweepPlan& plan, std::int64_t wai
   make_writable_folder(folder);
   std::vector<std::string> ids;
   for (const auto size : array_sizes(workers, max_array_size())) {
-    auto array = fmt::format("--array=0-{}", size - 1);
-    if (options.max_running > 0) array += fmt::format("%{}", options.max_running);
-    const auto printed = slurm(
-        {"sbatch", "--parsable", array, "--job-name=" + plan.name, "--output=" + (folder / "%x-%A_%a.out").string(),
-         fmt::format("--ntasks={}", options.ranks_per_trial), script.string(), program_path().string(),
-         options.directory.string(), std::to_string(options.ranks_per_trial), std::to_string(options.nice)});
+    const auto printed =
+        slurm({"sbatch", "--parsable", fmt::format("--array=0-{}", size - 1), "--job-name=" + plan.name,
+               "--output=" + (folder / "%x-%A_%a.out").string(), fmt::format("--ntasks={}", options.ranks_per_trial),
+               script.string(), program_path().string(), options.directory.string(),
+               std::to_string(options.ranks_per_trial), std::to_string(options.nice)});
     ids.push_back(printed.substr(0, printed.find_first_of(";\n")));
     // Noted one by one: what is submitted can be cancelled although the next array is refused.
     std::ofstream(jobs_file(options.directory), std::ios::app) << ids.back() << "\n";

@@ -15,7 +15,7 @@ struct SlurmOptions {
   std::filesystem::path script;     // launch/sweep.sbatch; empty: looked for above the program and the current folder
   int ranks_per_trial = 1;
   int nice = 0;
-  std::int64_t max_running = 0;  // workers at a time; 0: as many as there are trials
+  std::int64_t max_running = 0;  // workers that one call submits at most; 0: one for each waiting trial
 };
 
 // Sizes of the arrays for so many workers: each at most `max_array_size`, which in Slurm bounds the index as well.

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 #include <optional>
 
 #include "base/digest.h"
@@ -18,6 +19,8 @@
 
 namespace spankey {
 namespace {
+
+constexpr std::int64_t most_rows = 1'000'000;  // of one dimension that is not written out
 
 struct NamedNode {
   std::string key;
@@ -181,6 +184,12 @@ class SweepReader {
     file_.grid.dimensions.push_back(std::move(dimension));
   }
 
+  // Empty, which no caller accepts, where the value is no string.
+  static std::string word_in(const toml::table& table, std::string_view key, const char* otherwise) {
+    const auto* node = table.get(key);
+    return node ? node->value_or(std::string()) : otherwise;
+  }
+
   static std::vector<std::string> range_values(const NamedNode& named, const toml::table& range) {
     constexpr std::string_view accepted =
         "{from, to, steps} with numbers and steps >= 1, and scale = \"linear\" or \"log\" (log: from and to > 0)";
@@ -188,9 +197,9 @@ class SweepReader {
       require_known(named.place, std::string(key.str()), value, {"from", "to", "steps", "scale"});
     const auto from = range["from"].value<double>(), to = range["to"].value<double>();
     const auto steps = range["steps"].value_exact<std::int64_t>();
-    const auto scale = range["scale"].value_or<std::string>("linear");
+    const auto scale = word_in(range, "scale", "linear");
     const bool logarithmic = scale == "log";
-    if (!from || !to || !steps || *steps < 1 || *steps > 1'000'000 || !std::isfinite(*from) || !std::isfinite(*to) ||
+    if (!from || !to || !steps || *steps < 1 || *steps > most_rows || !std::isfinite(*from) || !std::isfinite(*to) ||
         (!logarithmic && scale != "linear") || (logarithmic && (*from <= 0 || *to <= 0)))
       refuse(named, accepted);
     const bool whole = range["from"].is_integer() && range["to"].is_integer();
@@ -238,14 +247,25 @@ class SweepReader {
     file_.grid.dimensions.push_back(std::move(dimension));
   }
 
+  // `key` of [random]; 0 where it is absent.
+  std::int64_t random_integer(const char* key, std::int64_t least, std::int64_t most, std::string_view accepted) const {
+    const auto* node = table("random").get(key);
+    if (!node) return 0;
+    const auto value = node->value_exact<std::int64_t>();
+    if (!value || *value < least || *value > most)
+      refuse({fmt::format("random.{}", key), node, place_of(node->source())}, accepted);
+    return *value;
+  }
+
   void read_random() {
     const auto& random = table("random");
     if (random.empty()) return;
-    const auto count = random["count"].value_exact<std::int64_t>();
-    if (!count || *count < 1)
-      fail_input("{}: random.count: accepted: an integer >= 1, the number of random trials", place_of(random.source()));
-    Dimension dimension{place_of(random.source()), std::vector<Settings>(static_cast<std::size_t>(*count))};
-    const auto seed = static_cast<std::uint64_t>(random["seed"].value_or<std::int64_t>(0));
+    const auto accepted = fmt::format("an integer from 1 to {}, the number of random trials", most_rows);
+    const auto count = random_integer("count", 1, most_rows, accepted);
+    if (count == 0) fail_input("{}: random.count is missing: accepted: {}", place_of(random.source()), accepted);
+    using Any = std::numeric_limits<std::int64_t>;
+    const auto seed = static_cast<std::uint64_t>(random_integer("seed", Any::min(), Any::max(), "an integer"));
+    Dimension dimension{place_of(random.source()), std::vector<Settings>(static_cast<std::size_t>(count))};
     for (const auto& named : settings(random)) {
       if (named.key == "count" || named.key == "seed") continue;
       if (named.key.find('.') == std::string::npos)
@@ -272,7 +292,7 @@ class SweepReader {
     for (const auto& [key, value] : *range)
       require_known(named.place, std::string(key.str()), value, {"low", "high", "law"});
     const auto low = (*range)["low"].value<double>(), high = (*range)["high"].value<double>();
-    const auto law = (*range)["law"].value_or<std::string>("uniform");
+    const auto law = word_in(*range, "law", "uniform");
     const bool logarithmic = law == "log_uniform";
     if (!low || !high || !(*low < *high) || (!logarithmic && law != "uniform") || (logarithmic && *low <= 0))
       refuse(named, accepted);
@@ -285,19 +305,19 @@ class SweepReader {
   }
 
   void read_exclusion(const toml::table& pattern) {
-    Settings excluded;
+    Exclusion excluded{place_of(pattern.source()), {}};
     for (const auto& named : settings(pattern)) {
       if (!file_.grid.places.contains(named.key)) {
-        std::vector<std::string> varied;
-        for (const auto& [key, place] : file_.grid.places) varied.push_back(key);
-        fail_input("{}: {} = {}: not a key that this sweep varies; accepted: {}{}", named.place, named.key,
-                   shown(node_text(*named.node)), fmt::join(varied, ", "), did_you_mean(nearest(named.key, varied)));
+        std::vector<std::string> known;
+        for (const auto& [key, place] : file_.grid.places) known.push_back(key);
+        fail_input("{}: {} = {}: not a key that this sweep sets or varies; accepted: {}{}", named.place, named.key,
+                   shown(node_text(*named.node)), fmt::join(known, ", "), did_you_mean(nearest(named.key, known)));
       }
-      excluded.push_back({named.key, scalar_text(named)});
+      excluded.settings.push_back({named.key, scalar_text(named)});
     }
-    if (excluded.empty())
+    if (excluded.settings.empty())
       fail_input("{}: [[exclude]] is empty and would leave out everything; accepted: keys with the value to leave out",
-                 place_of(pattern.source()));
+                 excluded.place);
     file_.grid.exclude.push_back(std::move(excluded));
   }
 

@@ -16,7 +16,7 @@
 //   "key.target_std" = [0.5, 0.25]
 //   [[trials]]                     # one dimension, written row by row
 //   "key.layers" = [0]
-//   [[exclude]]                    # combinations to leave out
+//   [[exclude]]                    # combinations to leave out, at least one; keys of [set] count as well
 //   "key.m" = 4
 //   "key.gamma" = 1.0
 //   [random]                       # one dimension of `count` random rows
@@ -49,8 +49,8 @@ struct SweepFile {
 };
 
 // Error(bad_input) "FILE:LINE: KEY = VALUE: accepted: ..." for what this file itself can be wrong about: unknown keys
-// of its own tables, empty lists, a key that is varied twice. Whether the configuration knows a key is seen in
-// make_plan.
+// of its own tables, empty lists, a key that is varied twice; an exclusion without effect is seen in expand(). Whether
+// the configuration knows a key is seen in make_plan.
 SweepFile load_sweep_file(const std::filesystem::path& path);
 
 }  // namespace spankey

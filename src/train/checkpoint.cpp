@@ -20,7 +20,6 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the footer is little-endian");
 
 constexpr std::string_view footer_magic = "SPKYCRC1";
-constexpr std::size_t footer_bytes = 8 + 8 + 4;
 constexpr std::int64_t format_version = 1;
 
 at::ScalarType from_h5(h5::Type type) {
@@ -126,6 +125,7 @@ std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint) {
   file.set_attribute("/", "basis_digest", checkpoint.basis_digest);
   file.set_attribute("/", "data_digest", checkpoint.data_digest);
   file.set_attribute("/", "program", checkpoint.program);
+  file.set_attribute("/", "computed_on", checkpoint.computed_on);
   file.set_attribute("/", "train_seconds", checkpoint.train_seconds);
   const std::int64_t length = static_cast<std::int64_t>(checkpoint.config_toml.size());
   file.write_raw("config", h5::Type::uint8, {&length, 1}, std::as_bytes(std::span(checkpoint.config_toml)));
@@ -149,6 +149,7 @@ Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string
   checkpoint.basis_digest = file.string_attribute("/", "basis_digest");
   checkpoint.data_digest = file.string_attribute("/", "data_digest");
   checkpoint.program = file.string_attribute("/", "program");
+  if (file.has_attribute("/", "computed_on")) checkpoint.computed_on = file.string_attribute("/", "computed_on");
   checkpoint.train_seconds = file.double_attribute("/", "train_seconds");
   const auto config = file.read<std::uint8_t>("config");
   checkpoint.config_toml.assign(config.begin(), config.end());

@@ -1,7 +1,7 @@
 // Checkpoints: one HDF5 file, the same for every number of ranks, with a footer that covers all of it.
 //
 // Layout: attributes of "/" (kind, format_version, epoch, step, global_step, config_hash, basis_digest, data_digest,
-// program, train_seconds); "config" (the resolved TOML as bytes); groups "parameters", "buffers",
+// program, computed_on, train_seconds); "config" (the resolved TOML as bytes); groups "parameters", "buffers",
 // "optimizer/<state>" with one data set per tensor. After the HDF5 image: magic "SPKYCRC1", length of the image
 // (uint64, little-endian), CRC32C of everything before it. HDF5 tools open such a file.
 #pragma once
@@ -23,6 +23,7 @@ struct Checkpoint {
   std::string basis_digest;  // never the basis itself
   std::string data_digest;
   std::string program;         // version and git revision that wrote it
+  std::string computed_on;     // ranks, threads and device, as far as bits depend on them; empty in older files
   double train_seconds = 0.0;  // training seconds of all attempts so far, evaluation excluded
   std::vector<NamedTensor> parameters, buffers;
   std::vector<NamedTensor> optimizer;  // "<state>/<parameter>", for example "exp_avg/conv1.weight"
@@ -34,6 +35,7 @@ std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint);
 Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string& name);
 
 // Footer alone (also used for secret/basis.h5): appends it, or checks and returns the image without it.
+constexpr std::size_t footer_bytes = 8 + 8 + 4;
 void append_footer(std::vector<std::byte>& image);
 std::span<const std::byte> checked_image(std::span<const std::byte> bytes, const std::string& name);
 

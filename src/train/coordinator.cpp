@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hdf5_file.h"
+#include "base/log.h"
 #include "base/secret.h"
 #include "train/checkpoint.h"
 #include "train/experiment.h"
@@ -33,12 +34,29 @@ Basis new_basis(const Experiment& experiment) {
   return make_basis(config.key, experiment.key_dims, key_seed(config.key, static_cast<std::uint64_t>(config.run.seed)));
 }
 
-Basis load_or_make(const Experiment& experiment, const RunDirectory& directory, const std::string& expected_digest) {
+// A run that goes on with a changed configuration keeps its basis: that must still be the one which the configuration
+// tells of. Another machine's linear algebra may round an orthonormal basis differently.
+void require_unchanged_origin(const Basis& stored, const Experiment& experiment, const std::filesystem::path& path) {
+  const auto& config = experiment.config;
+  const auto seeded =
+      make_basis(config.key, experiment.key_dims, key_seed(config.key, static_cast<std::uint64_t>(config.run.seed)));
+  bool equal = true;
+  for (std::size_t i = 0; i < seeded.layers.size(); ++i)
+    equal = equal && at::allclose(seeded.layers[i], stored.layers[i], /*rtol=*/1e-4, /*atol=*/1e-5);
+  if (equal == config.key.private_)
+    fail_input("{} holds {}; a run keeps its basis, --run-dir starts another", path.string(),
+               equal ? "a basis made from a seed, key.private = true asks for one that is not"
+                     : "another basis than run.seed, key.seed and key.basis make");
+}
+
+Basis load_or_make(const Experiment& experiment, const RunDirectory& directory, const std::string& expected_digest,
+                   bool check_origin) {
   const auto& config = experiment.config;
   const auto path = directory.basis();
   Basis basis;
   if (std::filesystem::exists(path)) {
     basis = load_basis(path, config.key.m, experiment.key_dims);
+    if (check_origin) require_unchanged_origin(basis, experiment, path);
   } else {
     if (config.key.private_ && !expected_digest.empty())
       fail_input("{} is missing: a private basis cannot be made again, and without it this run cannot go on",
@@ -62,10 +80,20 @@ Digest cursor_digest(const Cursor& cursor) {
 Coordinator::Coordinator(const Experiment& experiment, Communicator& communicator)
     : experiment_(experiment), communicator_(communicator) {}
 
-Basis Coordinator::obtain_basis(const RunDirectory& directory, const std::string& expected_digest) {
+// All keys, also those that are left out of the hash: what ranks do together (audits, buckets) depends on some of them.
+// Only the data may lie elsewhere on another machine; their digest stands for them.
+void Coordinator::agree_on_experiment() {
+  auto config = experiment_.config;
+  config.data.file.clear();
+  communicator_.agree(sha256(to_toml(config)), "the configuration");
+  communicator_.agree(sha256(experiment_.dataset->info().digest), "the data set");
+}
+
+Basis Coordinator::obtain_basis(const RunDirectory& directory, const std::string& expected_digest, bool check_origin) {
+  agree_on_experiment();  // the shapes of what follows depend on it
   Basis basis;
   together(communicator_, [&] {
-    if (communicator_.rank() == 0) basis = load_or_make(experiment_, directory, expected_digest);
+    if (communicator_.rank() == 0) basis = load_or_make(experiment_, directory, expected_digest, check_origin);
   });
   const auto& dims = experiment_.key_dims;
   if (communicator_.rank() != 0)
@@ -80,8 +108,7 @@ Basis Coordinator::obtain_basis(const RunDirectory& directory, const std::string
 
 void Coordinator::agree_at_start(const Basis& basis, const Cursor& cursor) {
   const auto& model = *experiment_.model;
-  communicator_.agree(sha256(experiment_.hash), "the configuration");
-  communicator_.agree(sha256(experiment_.dataset->info().digest), "the data set");
+  agree_on_experiment();
   communicator_.agree(layout_digest(named_parameters(model), named_buffers(model)), "parameter names and shapes");
   communicator_.agree(cursor_digest(cursor), "the cursor");
   communicator_.agree(basis_digest(basis), "the key basis");
@@ -91,6 +118,7 @@ void Coordinator::audit(const Basis& basis, const Cursor& cursor) {
   agree_at_start(basis, cursor);
   const auto& model = *experiment_.model;
   communicator_.agree(weights_digest(model), "the weights");
+  log::debug("audit passed at step {}", cursor.global_step);
 }
 
 void save_basis(const Basis& basis, const std::filesystem::path& path) {
@@ -103,7 +131,11 @@ void save_basis(const Basis& basis, const std::filesystem::path& path) {
     file.write<float>(fmt::format("basis/{}", i), layer.sizes().vec(),
                       {layer.const_data_ptr<float>(), static_cast<std::size_t>(layer.numel())});
   }
-  auto bytes = file.image();
+  auto image = file.image();
+  const WipedAtEnd wiped_image(image);
+  std::vector<std::byte> bytes;
+  bytes.reserve(image.size() + footer_bytes);  // growing would leave a copy behind
+  bytes.assign(image.begin(), image.end());
   append_footer(bytes);
   const WipedAtEnd wiped(bytes);
   write_durably(path, bytes, 0600);

@@ -21,8 +21,9 @@ class Coordinator {
 
   // The basis of the run: from secret/basis.h5 where it exists, otherwise made (from key.seed, or from the operating
   // system's entropy with key.private) and stored there with mode 0600. `expected_digest`: of the checkpoint that is
-  // being resumed, empty for a new run. Collective; every rank returns the same tensors.
-  Basis obtain_basis(const RunDirectory& directory, const std::string& expected_digest);
+  // being resumed, empty for a new run. `check_origin`: the configuration may have changed since the file was made, and
+  // Error(bad_input) says where it tells of another basis. Collective; every rank returns the same tensors.
+  Basis obtain_basis(const RunDirectory& directory, const std::string& expected_digest, bool check_origin);
 
   // Throws Error(run_failed) on every rank, naming the thing and the ranks that differ from rank 0.
   void agree_at_start(const Basis& basis, const Cursor& cursor);
@@ -30,6 +31,8 @@ class Coordinator {
   void audit(const Basis& basis, const Cursor& cursor);
 
  private:
+  void agree_on_experiment();
+
   const Experiment& experiment_;
   Communicator& communicator_;
 };

@@ -20,6 +20,16 @@ const Experiment& with_keys(const Experiment& experiment) {
   return experiment;
 }
 
+// The laws that a diagnosis compares with speak of what lies beside the span of the valid keys.
+void require_room_beside_keys(const KeySpace& space, const Config& config) {
+  for (const auto& slot : space.slots())
+    if (slot.dimension() >= slot.width())
+      fail_key(config, "key.m",
+               fmt::format("the valid keys span all {} dimensions of a layer, so that every wrong key is valid; "
+                           "accepted for a diagnosis: at most {}",
+                           slot.width(), slot.width() - 1));
+}
+
 // Samples of one batch: derivatives of all outputs by the keys have to fit into memory (128 MiB of float64). Not a
 // matter of the number of ranks, so that every number works on the same batches.
 std::int64_t diagnose_batch(const KeySpace& space, std::int64_t outputs) {
@@ -43,6 +53,7 @@ DiagnoseRun::DiagnoseRun(LoadedRun& run, const DiagnoseOptions& options, Communi
       space_(run.experiment.config.key, run.basis),
       samples_(spread_samples(options.samples, run.experiment.dataset->test().size)),
       batch_(diagnose_batch(space_, run.experiment.dataset->info().classes + 1)) {
+  require_room_beside_keys(space_, config());
   model().eval();
   for (const auto& parameter : model().parameters()) parameter.requires_grad_(false);
   for (std::int64_t i = 0; i < options.keys; ++i) {

@@ -93,6 +93,8 @@ Experiment make_experiment(Config config, const Placement& placement) {
   require_batchnorm(config);
   experiment.dataset = Dataset::open(config.data.file, config.data.verify);
   const auto& info = experiment.dataset->info();
+  if (info.classes < 2)
+    fail_key(config, "data.file", fmt::format("{} class; accepted: data of 2 classes or more", info.classes));
   try {
     experiment.model =
         make_model(config.model.name, {.sample_shape = info.sample_shape,

@@ -54,10 +54,17 @@ std::string boot_id() {
   return first_line("/proc/sys/kernel/random/boot_id");
 }
 
+// Process numbers mean something within one name space only: containers on a machine may share its host name.
+std::string pid_namespace() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/ns/pid", error).string();
+}
+
 std::string own_content(std::int64_t attempt) {
   const nlohmann::json lease{{"attempt", attempt},
                              {"host", host_name()},
                              {"boot_id", boot_id()},
+                             {"pid_namespace", pid_namespace()},
                              {"pid", static_cast<long>(getpid())},
                              {"start_time", process_start_time(getpid())}};
   return lease.dump() + "\n";
@@ -95,7 +102,8 @@ bool is_stale(const std::filesystem::path& path, const std::string& content) {
   // A damaged lease cannot say whose it is: only its age counts.
   const bool whole = owner.is_object() && owner.contains("pid") && owner["pid"].is_number_integer() &&
                      !text_of(owner, "start_time").empty();
-  if (whole && text_of(owner, "host") == host_name() && text_of(owner, "boot_id") == boot_id())
+  if (whole && text_of(owner, "host") == host_name() && text_of(owner, "boot_id") == boot_id() &&
+      text_of(owner, "pid_namespace") == pid_namespace())
     return process_start_time(owner["pid"].get<long>()) != text_of(owner, "start_time");
   return seconds_since_renewal(path) > static_cast<double>(expiry.count());
 }

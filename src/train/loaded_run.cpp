@@ -10,20 +10,28 @@ namespace spankey {
 
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
                    const Placement& placement) {
-  return together(communicator, [&] {
+  // One rank chooses: a run that still trains adds and removes checkpoints, and folders on a network have caches.
+  FoundCheckpoint found;
+  together(communicator, [&] {
     if (!std::filesystem::exists(directory.config()))
       fail_input("{} is not a run directory: {} is missing", directory.root.string(), directory.config().string());
+    if (communicator.rank() != 0) return;
+    auto newest = newest_valid_checkpoint(directory.checkpoints());
+    if (!newest) fail_input("{} holds no valid checkpoint", directory.checkpoints().string());
+    found = std::move(*newest);
+  });
+  found.bytes = communicator.broadcast_bytes(std::move(found.bytes), 0);
+  found.path = communicator.broadcast_string(found.path.string(), 0);
+  return together(communicator, [&] {
     auto experiment = make_experiment(load_config(directory.config(), overrides), placement);
-    const auto found = newest_valid_checkpoint(directory.checkpoints());
-    if (!found) fail_input("{} holds no valid checkpoint", directory.checkpoints().string());
-    const auto checkpoint = decode_checkpoint(found->bytes, found->path.string());
+    const auto checkpoint = decode_checkpoint(found.bytes, found.path.string());
     if (checkpoint.data_digest != experiment.dataset->info().digest)
       fail_input("{} was trained on other data than {}", directory.root.string(), experiment.config.data.file);
     restore_tensors(checkpoint.parameters, named_parameters(*experiment.model), "parameters");
     restore_tensors(checkpoint.buffers, named_buffers(*experiment.model), "buffers");
     auto basis = load_basis(directory.basis(), experiment.config.key.m, experiment.key_dims);
     if (to_hex(basis_digest(basis)) != checkpoint.basis_digest)
-      fail_input("{} is not the basis that {} was trained with", directory.basis().string(), found->path.string());
+      fail_input("{} is not the basis that {} was trained with", directory.basis().string(), found.path.string());
     return LoadedRun{std::move(experiment), std::move(basis), checkpoint.cursor};
   });
 }

@@ -16,14 +16,16 @@
 namespace spankey {
 namespace {
 
-// Lines up to the cursor; a torn last line (the process was killed while writing it) is dropped as well.
+// Lines up to the cursor; a torn last line (the process was killed while writing it) is dropped as well, and the
+// result: an attempt that goes on writes it again.
 std::string lines_up_to(const std::string& text, std::int64_t global_step) {
   std::string kept;
   for (std::size_t begin = 0; begin < text.size();) {
     const auto end = text.find('\n', begin);
     if (end == std::string::npos) break;
     const auto line = nlohmann::json::parse(text.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
-    if (line.is_object() && line.value("global_step", std::int64_t{-1}) <= global_step)
+    if (line.is_object() && line.value("global_step", std::int64_t{-1}) <= global_step &&
+        line.value("kind", "") != "result")
       kept.append(text, begin, end + 1 - begin);
     begin = end + 1;
   }

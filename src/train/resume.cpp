@@ -1,7 +1,9 @@
 #include "train/resume.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
 #include <torch/utils.h>
 
 #include <algorithm>
@@ -30,9 +32,21 @@ void refuse_changes(const TrainRequest& request, const std::vector<std::string>&
   log::warning("going on with a changed configuration: {}", text);
 }
 
+bool holds_result_of(const Experiment& experiment, const RunDirectory& directory) {
+  if (!std::filesystem::exists(directory.result())) return false;
+  const auto result = nlohmann::json::parse(read_text(directory.result()), nullptr, /*allow_exceptions=*/false);
+  return result.is_object() && result.contains("config_hash") && result["config_hash"] == experiment.hash;
+}
+
+void warn_of_other_bits(const Checkpoint& checkpoint, const std::string& here) {
+  if (checkpoint.computed_on.empty() || checkpoint.computed_on == here) return;
+  log::warning("computed so far on {}, from here on {}: a valid run, but not bit for bit that of an undisturbed one",
+               checkpoint.computed_on, here);
+}
+
 // Rank 0's part: looks, checks, and returns the bytes of the checkpoint to start from (empty: none).
 std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Experiment& experiment,
-                                           const RunDirectory& directory, bool& finished) {
+                                           const RunDirectory& directory, int ranks, bool& finished) {
   const bool has_config = std::filesystem::exists(directory.config());
   auto found = newest_valid_checkpoint(directory.checkpoints());
   if (request.resume == Resume::never && (found || std::filesystem::exists(directory.result())))
@@ -43,20 +57,22 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
   const auto config_place = directory.config().string();
   if (has_config)
     refuse_changes(request, config_changes(experiment, read_text(directory.config()), config_place), config_place);
+  finished = holds_result_of(experiment, directory);
   if (!found) return {};
   const auto place = found->path.string();
   const auto checkpoint = decode_checkpoint(found->bytes, place);
   auto changes = config_changes(experiment, checkpoint.config_toml, place);
   if (const auto& digest = experiment.dataset->info().digest; checkpoint.data_digest != digest)
     changes.push_back(fmt::format("data: {:.16} -> {:.16}", checkpoint.data_digest, digest));
-  finished = std::filesystem::exists(directory.result()) && checkpoint.config_hash == experiment.hash;
   // A finished run may be looked at with any program; going on with another one would mix two trainings.
   if (!finished && checkpoint.program != program_version())
     changes.push_back(fmt::format("program: {} -> {}", checkpoint.program, program_version()));
   refuse_changes(request, changes, place);
-  if (!finished)
+  if (!finished) {
     log::info("resuming from {}: epoch {}, step {}", found->path.string(), checkpoint.cursor.epoch + 1,
               checkpoint.cursor.step);
+    warn_of_other_bits(checkpoint, computed_on(experiment, ranks));
+  }
   return std::move(found->bytes);
 }
 
@@ -67,7 +83,8 @@ ResumePoint find_resume_point(const TrainRequest& request, const Experiment& exp
   ResumePoint point;
   std::vector<std::byte> bytes;
   together(communicator, [&] {
-    if (communicator.rank() == 0) bytes = look_for_checkpoint(request, experiment, directory, point.finished);
+    if (communicator.rank() == 0)
+      bytes = look_for_checkpoint(request, experiment, directory, communicator.size(), point.finished);
   });
   auto finished = at::full({1}, point.finished ? 1 : 0, at::kLong);
   communicator.broadcast(finished, 0);
@@ -76,6 +93,13 @@ ResumePoint find_resume_point(const TrainRequest& request, const Experiment& exp
   if (!bytes.empty())
     point.checkpoint = together(communicator, [&] { return decode_checkpoint(bytes, "checkpoint sent by rank 0"); });
   return point;
+}
+
+std::string computed_on(const Experiment& experiment, int ranks) {
+  const auto threads = at::get_num_threads();
+  const auto of_threads = fmt::format("{} thread{}, {}", threads, threads == 1 ? "" : "s", experiment.placement.name);
+  if (experiment.config.dist.reduction == Reduction::elastic) return of_threads;
+  return fmt::format("{} rank{} of {}", ranks, ranks == 1 ? "" : "s", of_threads);
 }
 
 void restore_tensors(const std::vector<NamedTensor>& from, const std::vector<NamedTensor>& into,

@@ -18,8 +18,12 @@ struct ResumePoint {
 
 // Collective: rank 0 reads, the others get the bytes. A configuration that differs from the run's (config.toml) is
 // refused with a diff unless request.allow_change; other data and, before the end of the run, another program likewise.
+// Other ranks, threads or devices than before are told in a warning.
 ResumePoint find_resume_point(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
                               Communicator& communicator);
+
+// What the bits of the weights depend on beside the configuration: "2 ranks of 1 thread, cpu"; under elastic no ranks.
+std::string computed_on(const Experiment& experiment, int ranks);
 
 // Copies values by name into tensors of the same shape; Error(bad_input) names what is missing or of another shape.
 void restore_tensors(const std::vector<NamedTensor>& from, const std::vector<NamedTensor>& into,

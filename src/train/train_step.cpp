@@ -122,7 +122,7 @@ void train_shard(StepParts& p, const ShardInputs& in) {
     loss = ce + in.deny_weight * deny;
   }
 
-  // backward; gradients leave in buckets as they fill
+  // backward; gradients leave in buckets as they fill, or at its end (dist.overlap)
   record_losses(p.reducer.extras(), loss, ce, deny);
   loss.backward();
 }

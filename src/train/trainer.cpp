@@ -101,8 +101,8 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
       lease_(lease),
       communicator_(communicator),
       coordinator_(experiment, communicator),
-      basis_(coordinator_.obtain_basis(
-          directory, checkpoint && !request.allow_change ? checkpoint->basis_digest : std::string())) {
+      basis_(coordinator_.obtain_basis(directory, checkpoint ? checkpoint->basis_digest : std::string(),
+                                       /*check_origin=*/!checkpoint || request.allow_change)) {
   make_parts(shards);
   evaluator_.emplace(experiment, parts_->keys(), communicator);
   if (checkpoint) together(communicator, [&] { restore(*checkpoint); });
@@ -162,12 +162,13 @@ ExitCode Trainer::run() {
   experiment_.model->train();
   while (cursor_.epoch < config_.train.epochs) {
     resident_ ? take_resident_step() : take_step();
+    // Before anything is saved: ranks that have come apart leave no checkpoint of it.
+    const auto audit = config_.dist.audit_every_steps;
+    if (audit > 0 && cursor_.global_step % audit == 0) coordinator_.audit(basis_, cursor_);
     if (cursor_.step == parts_->steps_per_epoch()) finish_epoch();
     const auto every = config_.checkpoint.every_steps;
     if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
     if (stop_agreed_ && cursor_.epoch < config_.train.epochs) return stop();
-    const auto audit = config_.dist.audit_every_steps;
-    if (audit > 0 && cursor_.global_step % audit == 0) coordinator_.audit(basis_, cursor_);
   }
   write_result();
   return ExitCode::done;
@@ -220,9 +221,12 @@ void Trainer::fail_not_finite(const StepFigures& figures, std::int64_t step) {
   throw AgreedError(
       ExitCode::run_failed,
       is_root()
-          ? fmt::format("epoch {}, step {}: loss or gradient is not finite (loss {}); the last checkpoint in {} is "
-                        "from before it; a smaller optim.lr or an optim.clip_norm may help",
-                        cursor_.epoch + 1, step, figures.loss, directory_.checkpoints().string())
+          ? fmt::format("epoch {}, step {}: loss or gradient is not finite (loss {}); {}; a smaller optim.lr or an "
+                        "optim.clip_norm may help",
+                        cursor_.epoch + 1, step, figures.loss,
+                        saved_at_ < 0 ? "there is no checkpoint yet"
+                                      : fmt::format("the last checkpoint in {} is from before it",
+                                                    directory_.checkpoints().string()))
           : std::string());
 }
 
@@ -304,6 +308,7 @@ void Trainer::save_checkpoint() {
                                .basis_digest = to_hex(basis_digest(basis_)),
                                .data_digest = experiment_.dataset->info().digest,
                                .program = program_version(),
+                               .computed_on = computed_on(experiment_, communicator_.size()),
                                .train_seconds = earlier_seconds_ + clock_.total_seconds(),
                                .parameters = named_parameters(*experiment_.model),
                                .buffers = named_buffers(*experiment_.model),

@@ -4,6 +4,9 @@
 #include <fstream>
 #include <thread>
 
+#include "base/file.h"
+#include "base/hdf5_file.h"
+#include "data/dataset.h"
 #include "small_run.h"
 #include "support/expect_error.h"
 
@@ -101,13 +104,18 @@ TEST_F(BadInput, Data) {
 // The first step at this rate still has a finite loss and ruins the weights; the second one, before the next save,
 // shows it.
 TEST_F(BadInput, ANonFiniteLossStopsAllRanksAndKeepsTheLastCheckpoint) {
+  const auto at_once = train_file("small.toml", {"optim.lr=1e30"}, 2);
+  EXPECT_EQ(at_once.exit_code, 3);
+  EXPECT_THAT(at_once.err + at_once.out, AllOf(HasSubstr("not finite"), HasSubstr("no checkpoint yet")));
+  std::filesystem::remove_all(folder / "run");
   const std::vector<std::string> good{"checkpoint.every_steps=5", "train.epochs=1"};
   expect_success(train(2, "run", good));
   const auto kept = tensors("run");
   const auto outcome =
       train_file("small.toml", {"checkpoint.every_steps=5", "train.epochs=20", "optim.lr=1e30", "--allow-change"}, 2);
   EXPECT_EQ(outcome.exit_code, 3) << outcome.out << outcome.err;
-  EXPECT_THAT(outcome.err + outcome.out, AllOf(HasSubstr("not finite"), HasSubstr("optim.lr")));
+  EXPECT_THAT(outcome.err + outcome.out,
+              AllOf(HasSubstr("not finite"), HasSubstr("optim.lr"), HasSubstr("is from before it")));
   EXPECT_FALSE(std::filesystem::exists(folder / "run/result.json"));
   EXPECT_EQ(tensors("run"), kept);
   expect_success(on_ranks(1, {"eval", "run"}));
@@ -118,6 +126,12 @@ TEST_F(BadInput, AChangedConfigurationIsRefusedWithADiff) {
   expect_success(train(1, "run"));
   expect_refused(train_file("small.toml", {"key.gamma=1.0"}),
                  AllOf(HasSubstr("key.gamma: 0.5 -> 1"), HasSubstr("--allow-change")));
+  // The run keeps its basis: config.toml would tell of a seed that did not make it.
+  for (const auto& [change, reason] : {std::pair{"key.seed=7", "another basis"}, {"key.private=true", "key.private"}}) {
+    const auto outcome = train_file("small.toml", {change, "--allow-change"});
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("error: run/secret/basis.h5"), HasSubstr(reason)));
+  }
   EXPECT_EQ(train_file("small.toml", {"checkpoint.keep=5", "run.name=other"}).exit_code, 0);
   expect_refused(train_file("small.toml", {"--resume", "never"}), HasSubstr("--resume never"));
 }
@@ -161,6 +175,26 @@ TEST_F(BadInput, TwoRunsOnOneDirectory) {
   EXPECT_TRUE(first.running());
 }
 
+TEST_F(BadInput, DataOfOneClass) {
+  const SplitContent split{.images = {}, .features = {1, 2, 3, 4}, .labels = {0, 0}};
+  Dataset::in_memory({{2}, {"only"}, "made here", split, split})->save(folder / "one.h5");
+  expect_refused(train_file("small.toml", {"data.file=one.h5", "model.name=mlp", "key.layers=[0]"}),
+                 AllOf(HasSubstr("data.file"), HasSubstr("2 classes or more")));
+}
+
+TEST_F(BadInput, InspectionOfWhatIsNotOurs) {
+  auto file = h5::File::create();
+  file.set_attribute("/", "kind", std::string("forged"));
+  const std::vector<std::int64_t> shape{1};
+  const std::vector<float> values{0.5f};
+  file.write<float>("a/a/a/a/a/a/a/a/a/a", shape, values);
+  write_durably(folder / "deep.h5", file.image());
+  expect_refused(run(on_ranks(1, {"inspect", "deep.h5"}), folder.path()), AllOf(HasSubstr("deep.h5"), HasSubstr("8")));
+  expect_success(train(1, "run", {"train.epochs=1"}));
+  write("run/result.json", "{");
+  expect_refused(run(on_ranks(1, {"inspect", "run"}), folder.path()), HasSubstr("run/result.json: expected JSON"));
+}
+
 TEST_F(BadInput, CommandLine) {
   const auto refused = [&](std::vector<std::string> arguments, const char* word) {
     expect_refused(run(on_ranks(1, std::move(arguments)), folder.path()), HasSubstr(word));
@@ -171,6 +205,9 @@ TEST_F(BadInput, CommandLine) {
   refused({"train", "small.toml", "key.gamma"}, "key.gamma");
   refused({"eval", "nowhere"}, "nowhere");
   refused({"inspect", "nowhere.h5"}, "nowhere.h5");
+  refused({"data", "render", "argmax", "--out", "no/where.h5"}, "--out no/where.h5");
+  refused({"data", "import", "folder", "--from", ".", "--out", "no/where.h5"}, "--out no/where.h5");
+  refused({"data", "info", "builtin:glyphs", "--sheet", "no/where.png"}, "--sheet no/where.png");
 }
 
 }  // namespace

@@ -1,4 +1,15 @@
 // The sub-commands on a finished run.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <sstream>
+#include <utility>
+
+#include "base/file.h"
+#include "base/hdf5_file.h"
+#include "data/make_data.h"
 #include "small_run.h"
 #include "support/expect_error.h"
 
@@ -7,7 +18,50 @@ namespace {
 
 using testing::HasSubstr;
 
-class Commands : public SmallRun {};
+double number_after(const std::string& text, const std::string& words) {
+  const auto place = text.find(words);
+  EXPECT_NE(place, std::string::npos) << words << "\n" << text;
+  if (place == std::string::npos) return std::numeric_limits<double>::quiet_NaN();
+  return std::stod(text.substr(place + words.size()));
+}
+
+// That `text` begins with a line which tells of their mean and standard deviation.
+void expect_moments(const std::string& text, const std::vector<double>& values) {
+  const auto count = static_cast<double>(values.size());
+  double mean = 0, variance = 0;
+  for (const double value : values) mean += value / count;
+  for (const double value : values) variance += (value - mean) * (value - mean) / count;
+  const auto line = text.substr(0, text.find('\n'));
+  EXPECT_NEAR(number_after(line, "mean "), mean, 1e-4);
+  EXPECT_NEAR(number_after(line, ", sd "), std::sqrt(variance), 1e-4);
+}
+
+// Training and test samples of each class, from the table that `data info` ends with.
+std::vector<std::pair<int, int>> class_frequencies(const std::string& info) {
+  const auto header = info.find("\nclass ");
+  EXPECT_NE(header, std::string::npos) << info;
+  std::istringstream rows(info.substr(info.find('\n', header + 1)));
+  std::vector<std::pair<int, int>> counts;
+  std::string name;
+  for (int in_train = 0, in_test = 0; rows >> name >> in_train >> in_test;) counts.emplace_back(in_train, in_test);
+  return counts;
+}
+
+class Commands : public SmallRun {
+ protected:
+  std::string info(const std::string& file) const {
+    const auto outcome = run(on_ranks(1, {"data", "info", file}), folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  }
+
+  // By a program that is not ours.
+  std::string sha256_of(const std::string& file) const {
+    const auto outcome = run({"sha256sum", file}, folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out.substr(0, 64);
+  }
+};
 
 TEST_F(Commands, TrainWritesTheRunDirectory) {
   const auto outcome = run(train(2, "run"), folder.path());
@@ -29,6 +83,96 @@ TEST_F(Commands, TrainWritesTheRunDirectory) {
       EXPECT_TRUE(figures[kind].contains(figure)) << kind << figure;
   const auto mode = std::filesystem::status(folder / "run/secret/basis.h5").permissions();
   EXPECT_EQ(mode, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+TEST_F(Commands, WithoutRunDirTheRunIsNamedAfterFileAndConfiguration) {
+  std::filesystem::create_directory(folder / "configs");
+  std::filesystem::copy_file(folder / "small.toml", folder / "configs/tiny.toml");
+  const auto outcome = run(on_ranks(1, {"train", "configs/tiny.toml", "train.epochs=1"}), folder.path());
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  std::vector<std::string> runs;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "runs"))
+    runs.push_back("runs/" + entry.path().filename().string());
+  ASSERT_EQ(runs.size(), 1U);
+  EXPECT_EQ(runs[0], "runs/tiny-" + result(runs[0]).at("config_hash").get<std::string>().substr(0, 8));
+  EXPECT_THAT(outcome.out, HasSubstr("run: " + runs[0] + "\n"));
+}
+
+TEST_F(Commands, TheResultTellsOfSecondsAndOfTheCommonestClass) {
+  const auto started = std::chrono::steady_clock::now();
+  expect_success(train(1, "run", {"train.epochs=2"}));
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started;
+  const auto figures = result("run");
+  const auto seconds = figures.at("seconds_total").get<double>();
+  EXPECT_GT(seconds, 0);
+  EXPECT_LT(seconds, elapsed.count());
+  EXPECT_DOUBLE_EQ(2 * figures.at("seconds_per_epoch").get<double>(), seconds);
+  // Of the 1024 test images number i shows i mod 10.
+  EXPECT_DOUBLE_EQ(figures.at("majority_rate").get<double>(), 103.0 / 1024);
+  int most = 0, all = 0;
+  for (const auto& [in_train, in_test] : class_frequencies(info("builtin:glyphs"))) {
+    most = std::max(most, in_test);
+    all += in_test;
+  }
+  EXPECT_EQ(all, 1024);
+  EXPECT_EQ(most, 103);
+  EXPECT_FALSE(figures.contains("train"));  // eval.train = false
+}
+
+TEST_F(Commands, EvalTrainMeasuresTheTrainingSplitAsWell) {
+  const auto outcome = run(train(2, "run", {"train.epochs=1", "data.limit=384", "eval.train=true"}), folder.path());
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("on the training split"));
+  const auto split = result("run").at("train");
+  for (const char* figure : {"accuracy", "strip_accuracy", "reject_fraction"}) {
+    EXPECT_EQ(split.at("correct_key").at(figure).at("keys"), 2) << figure;
+    EXPECT_EQ(split.at("wrong_key").at(figure).at("keys"), 2) << figure;
+    // A number of the 384 samples that are trained on, not of the 1024 of the test split.
+    const double samples = 384 * split.at("no_key").at(figure).get<double>();
+    EXPECT_NEAR(samples, std::round(samples), 1e-6) << figure;
+  }
+}
+
+TEST_F(Commands, ALineOfMetricsForEveryTenthStepAndTheLastOfAnEpoch) {
+  expect_success(train(2, "run", {"train.epochs=2"}));
+  std::ifstream file(folder / "run/metrics.jsonl");
+  std::vector<int> at_steps;
+  for (std::string text; std::getline(file, text);) {
+    const auto line = nlohmann::json::parse(text);
+    if (line.at("kind").get<std::string>() != "step") continue;
+    at_steps.push_back(line.at("global_step").get<int>());
+    std::vector<std::string> fields;
+    for (const auto& field : line.items()) fields.push_back(field.key());
+    EXPECT_THAT(fields, testing::UnorderedElementsAre("kind", "global_step", "step", "epoch", "loss", "ce", "deny",
+                                                      "lr", "samples_per_second", "step_ms_p50", "step_ms_p99"));
+    const auto rate = line.at("samples_per_second").get<double>();
+    const auto p50 = line.at("step_ms_p50").get<double>(), p99 = line.at("step_ms_p99").get<double>();
+    EXPECT_GT(rate, 0);
+    EXPECT_GT(p50, 0);
+    EXPECT_GE(p99, p50);
+    // What is true of any times: a median is at most twice the mean, and the longest is at least the mean.
+    const double mean = 1e3 * 128 / rate;
+    EXPECT_LE(p50, 2.001 * mean);
+    EXPECT_GE(p99, 0.9 * mean);
+  }
+  EXPECT_THAT(at_steps, testing::ElementsAre(8, 10, 16));
+}
+
+// Under mpirun a rank writes to a terminal whatever mpirun itself writes to.
+TEST_F(Commands, IntoAPipeProgressIsOnePlainLineForAnEpoch) {
+  for (const int ranks : {1, 2}) {
+    const auto name = "run-" + std::to_string(ranks);
+    std::string line;
+    for (const auto& word : train(ranks, name, {"train.epochs=2"})) line += "'" + word + "' ";
+    const auto outcome = run({"env", "TERM=xterm", "sh", "-c", line + "| cat"}, folder.path());
+    const auto& out = outcome.out;
+    ASSERT_TRUE(std::filesystem::exists(folder / (name + "/result.json"))) << outcome.err;
+    EXPECT_EQ(result(name)["epochs"], 2);
+    const std::string bar(32, '#');
+    EXPECT_TRUE(out.starts_with("epoch 1/2  " + bar + "  8/8   loss ")) << out;
+    EXPECT_THAT(out, HasSubstr("\nepoch 2/2  " + bar + "  8/8   loss "));
+    EXPECT_EQ(out.find_first_of("\r\033"), std::string::npos) << out;
+  }
 }
 
 TEST_F(Commands, EvalAgreesWithTheResultAndTakesOtherNumbersOfKeys) {
@@ -57,6 +201,59 @@ TEST_F(Commands, InspectKnowsAllFiles) {
           .exit_code,
       0);
   EXPECT_EQ(kind("g.h5"), "spankey data set");
+}
+
+TEST_F(Commands, InspectTellsStepConfigurationAndDigestsOfACheckpoint) {
+  expect_success(train(1, "run", {"train.epochs=1"}));
+  const std::string checkpoint = "run/checkpoints/step_00000008.h5";
+  const auto outcome = run(on_ranks(1, {"inspect", checkpoint, "--json"}), folder.path());
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto description = nlohmann::json::parse(outcome.out);
+  EXPECT_EQ(description.at("global_step"), 8);
+  EXPECT_EQ(description.at("epoch"), 1);
+  EXPECT_EQ(description.at("step"), 0);
+  EXPECT_EQ(description.at("config").get<std::string>(), read_text(folder / "run/config.toml"));
+  EXPECT_EQ(description.at("config_hash"), result("run").at("config_hash"));
+
+  std::map<std::string, nlohmann::json> tensors_by_name;
+  for (const auto& tensor : description.at("tensors")) {
+    EXPECT_THAT(tensor.at("sha256").get<std::string>(), testing::MatchesRegex("[0-9a-f]{64}")) << tensor;
+    tensors_by_name[tensor.at("name").get<std::string>()] = tensor;
+  }
+  const auto values = h5::File::open(folder / checkpoint).read<float>("parameters/conv1.weight");
+  std::ofstream(folder / "conv1.weight", std::ios::binary)
+      .write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
+  const auto& weight = tensors_by_name.at("parameters/conv1.weight");
+  EXPECT_EQ(weight.at("shape"), nlohmann::json({16, 1, 3, 3}));
+  EXPECT_EQ(weight.at("dtype"), "float32");
+  EXPECT_EQ(weight.at("sha256").get<std::string>(), sha256_of("conv1.weight"));
+  EXPECT_EQ(tensors_by_name.at("config").at("sha256").get<std::string>(), sha256_of("run/config.toml"));
+}
+
+TEST_F(Commands, DataInfoShowsShapeMomentsAndFrequenciesOfImages) {
+  auto content = make_image_content(7, 5, {3, 4, 5});
+  content.class_names = {"a", "b", "c"};
+  Dataset::in_memory(content)->save(folder / "images.h5");
+  const auto text = info("images.h5");
+  EXPECT_THAT(text, testing::AllOf(HasSubstr("7 train, 5 test"), HasSubstr("3 x 4 x 5, uint8")));
+  constexpr std::size_t channels = 3, plane = 4 * 5;
+  for (std::size_t channel = 0; channel < channels; ++channel) {
+    std::vector<double> values;
+    for (std::size_t i = 0; i < content.train.images.size(); ++i)
+      if (i / plane % channels == channel) values.push_back(content.train.images[i] / 255.0);
+    expect_moments(text.substr(text.find("channel " + std::to_string(channel))), values);
+  }
+  EXPECT_EQ(class_frequencies(text), (std::vector<std::pair<int, int>>{{3, 2}, {2, 2}, {2, 1}}));
+}
+
+TEST_F(Commands, DataInfoShowsShapeMomentsAndFrequenciesOfFeatures) {
+  const auto content = make_feature_content(8, 5, 3);
+  Dataset::in_memory(content)->save(folder / "vectors.h5");
+  const auto text = info("vectors.h5");
+  EXPECT_THAT(text, testing::AllOf(HasSubstr("8 train, 5 test"), HasSubstr("3, float32 features")));
+  const auto& values = content.train.features;
+  expect_moments(text.substr(text.find("mean ")), {values.begin(), values.end()});
+  EXPECT_EQ(class_frequencies(text), (std::vector<std::pair<int, int>>{{4, 3}, {4, 2}}));
 }
 
 // Published files of three kinds, and a network trained on what became of them.
@@ -126,7 +323,8 @@ TEST_F(Commands, ConfigPrintsAFileThatMeansTheSame) {
 
 TEST_F(Commands, VersionDevicesAndHelp) {
   EXPECT_THAT(run(on_ranks(1, {"--version"}), folder.path()).out,
-              testing::AllOf(HasSubstr("git"), HasSubstr("LibTorch 2."), HasSubstr("HDF5 1."), HasSubstr("MPI")));
+              testing::AllOf(HasSubstr("git"), HasSubstr("LibTorch 2."), HasSubstr("HDF5 1."), HasSubstr("MPI"),
+                             testing::ContainsRegex("\nCUDA ([0-9]+[.][0-9]+, NCCL [0-9]|not available: [^\n])")));
   EXPECT_THAT(run(on_ranks(1, {"devices"}), folder.path()).out, HasSubstr("cpu"));
   for (const char* command : {"train", "eval", "data", "inspect", "config", "devices"})
     EXPECT_EQ(run(on_ranks(1, {command, "--help"}), folder.path()).exit_code, 0) << command;

@@ -27,6 +27,15 @@ TEST_F(Diagnose, WritesFiguresTablesAndPlots) {
               printed.at("margin_tail").at("as_shipped").at("predicted").at("jacobian_gaussian").get<double>(), 1e-9);
 }
 
+TEST_F(Diagnose, NeedsRoomBesideTheValidKeys) {
+  expect_success(
+      train(1, "run", {"train.epochs=1", "data.file=builtin:argmax", "model.name=mlp", "key.layers=[0]", "key.m=20"}));
+  const auto outcome = run({program(), "diagnose", "run"}, folder.path());
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_NE(outcome.err.find("key.m"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("at most 19"), std::string::npos) << outcome.err;
+}
+
 TEST_F(Diagnose, BadInputIsOneSentence) {
   for (const auto& [arguments, sentence] : std::vector<std::pair<std::vector<std::string>, std::string>>{
            {{"diagnose", "nowhere"}, "nowhere"},

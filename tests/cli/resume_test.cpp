@@ -130,12 +130,30 @@ TEST_F(Resume, MaxSecondsStopsInTime) {
   EXPECT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
 }
 
+TEST_F(Resume, OtherRanksThanBeforeAreToldWhereBitsDependOnThem) {
+  for (const std::string reduction : {"fast", "elastic"}) {
+    const std::vector<std::string> more{"dist.reduction=" + reduction, "train.epochs=1000", "train.max_seconds=0.5"};
+    EXPECT_EQ(run(train(1, reduction, more), folder.path()).exit_code, 75);
+    const auto outcome = run(train(2, reduction, more), folder.path());
+    EXPECT_EQ(outcome.exit_code, 75) << outcome.out << outcome.err;
+    const auto printed = outcome.out + outcome.err;
+    EXPECT_EQ(printed.find("1 rank of 1 thread, cpu, from here on 2 ranks") != std::string::npos, reduction == "fast")
+        << printed;
+  }
+}
+
 TEST_F(Resume, AFinishedRunShowsItsResultAgain) {
   expect_success(train(1, "run"));
   const auto before = result("run");
   const auto outcome = run(train(1, "run"), folder.path());
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_NE(outcome.out.find("is finished"), std::string::npos) << outcome.out;
+  EXPECT_EQ(result("run"), before);
+  // Also once its checkpoints have been cleared away.
+  std::filesystem::remove_all(folder / "run/checkpoints");
+  const auto cleared = run(train(1, "run"), folder.path());
+  EXPECT_EQ(cleared.exit_code, 0);
+  EXPECT_NE(cleared.out.find("is finished"), std::string::npos) << cleared.out;
   EXPECT_EQ(result("run"), before);
 }
 

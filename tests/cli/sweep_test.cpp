@@ -1,5 +1,6 @@
 // Sweeps through the real program: local, in one MPI job and on Slurm with the same weights, killed and resumed,
 // cancelled, and what a user can get wrong.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -237,6 +238,12 @@ TEST_F(Sweep, MistakesAreOneLine) {
   write("sweep.toml",
         "[sweep]\nbase = \"small.toml\"\n[axes]\n\"run.seed\" = {from = 1, to = 100001, steps = 100001}\n");
   expect_refused(sweep("run", "d"), AllOf(HasSubstr("100001 trials"), HasSubstr("--yes")));
+  for (const char* executor : {"local", "slurm"}) {
+    auto command = sweep("run", "d", {"--executor", executor});
+    command.insert(command.begin(), "OMPI_COMM_WORLD_SIZE=2");
+    command.insert(command.begin(), "/usr/bin/env");
+    expect_refused(command, HasSubstr(fmt::format("--executor {}: started by mpirun", executor)));
+  }
   EXPECT_FALSE(std::filesystem::exists(folder / "d"));
 }
 

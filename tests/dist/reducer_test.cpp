@@ -4,8 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <memory>
 #include <mutex>
 #include <set>
+#include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "dist/rank_threads.h"
@@ -14,6 +19,7 @@
 namespace spankey::reducer_test {
 namespace {
 
+using std::chrono::milliseconds;
 using test::expect_close;
 using test::message_of;
 using test::run_ranks;
@@ -143,6 +149,90 @@ TEST(Reducer, RanksMayFireTheirHooksInAnyOrder) {
           EXPECT_TRUE(at::equal(leaves.named[k].second.grad(), at::full({300}, 3.0 * static_cast<double>(k + 1))));
       }
     });
+}
+
+// Counts what has come back of the collectives in which buckets travel: all_reduce under fast, exchange under elastic.
+class CountingCommunicator final : public Communicator {
+ public:
+  CountingCommunicator(std::unique_ptr<Communicator> inner, std::atomic<int>& finished, bool ordered)
+      : Communicator(inner->topology()), inner_(std::move(inner)), finished_(finished), ordered_(ordered) {}
+
+  bool stream_ordered() const override { return ordered_; }
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    return std::make_unique<CountingCommunicator>(inner_->split(color, key), finished_, ordered_);
+  }
+  void abort(int exit_code) override { inner_->abort(exit_code); }
+  void set_place(const std::string& place) override { inner_->set_place(place); }
+  void begin_step(const std::string& place) override { inner_->begin_step(place); }
+
+ private:
+  void do_broadcast(at::Tensor& tensor, int root) override { inner_->broadcast(tensor, root); }
+  void do_all_reduce(at::Tensor& tensor, ReduceOp op) override {
+    inner_->all_reduce(tensor, op);
+    ++finished_;
+  }
+  void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) override {
+    gathered.copy_(inner_->all_gather(tensor));
+  }
+  void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) override {
+    inner_->exchange(send, receive, peer);
+    ++finished_;
+  }
+  void do_barrier() override { inner_->barrier(); }
+
+  std::unique_ptr<Communicator> inner_;
+  std::atomic<int>& finished_;
+  bool ordered_;
+};
+
+bool reached(const std::atomic<int>& count, int wanted, milliseconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (count < wanted && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
+  return count >= wanted;
+}
+
+// A step of two ranks in three buckets. Backward stops for up to `limit` before the gradient of the last one. Returns
+// how many ranks find the sum of both in the first bucket there.
+int ranks_with_an_early_sum(const ReducerOptions& options, bool stream_ordered, milliseconds limit) {
+  std::atomic<int> found = 0;
+  run_ranks(2, [&](Communicator& world) {
+    std::atomic<int> finished = 0;
+    CountingCommunicator counting(world.split(0, world.rank()), finished, stream_ordered);
+    Leaves leaves(3);
+    FlatParameters flat(leaves.named);
+    Reducer reducer(flat, counting, options);
+    ASSERT_EQ(reducer.buckets().size(), 3U);
+    leaves.named[0].second.register_hook([&](const at::Tensor&) {
+      // With the second bucket back, nobody writes to the first any more: reading it is no race.
+      if (reached(finished, 2, limit) && at::equal(leaves.named[2].second.grad(), at::full({300}, 9.0))) ++found;
+    });
+    reducer.begin_shard(true);
+    chained_loss(leaves, {0, 1, 2}, world.rank() + 1).backward();
+    reducer.end_shard();
+    reducer.finish();
+    for (std::size_t k = 0; k < 3; ++k)
+      EXPECT_TRUE(at::equal(leaves.named[k].second.grad(), at::full({300}, 3.0 * static_cast<double>(k + 1)))) << k;
+  });
+  return found;
+}
+
+TEST(Reducer, BucketsLeaveDuringBackward) {
+  for (const auto reduction : {Reduction::fast, Reduction::elastic})
+    for (const bool stream_ordered : {false, true}) {
+      const ReducerOptions options{.reduction = reduction, .shards = 2, .bucket_bytes = 1};
+      EXPECT_EQ(ranks_with_an_early_sum(options, stream_ordered, milliseconds(10'000)), 2)
+          << to_string(reduction) << (stream_ordered ? ", stream-ordered" : "");
+    }
+}
+
+// Negative control: the sums come in finish() alone, and the hook above sees that.
+TEST(Reducer, WithoutOverlapNoBucketLeavesDuringBackward) {
+  for (const auto reduction : {Reduction::fast, Reduction::elastic})
+    for (const bool stream_ordered : {false, true}) {
+      const ReducerOptions options{.reduction = reduction, .shards = 2, .bucket_bytes = 1, .overlap = false};
+      EXPECT_EQ(ranks_with_an_early_sum(options, stream_ordered, milliseconds(200)), 0)
+          << to_string(reduction) << (stream_ordered ? ", stream-ordered" : "");
+    }
 }
 
 TEST(Reducer, SettlesParametersWithoutGradient) {

@@ -78,6 +78,7 @@ Checkpoint checkpoint_of_step(std::int64_t step) {
           .basis_digest = "def",
           .data_digest = "012",
           .program = "test",
+          .computed_on = "test",
           .parameters = {{"fc.weight", values}},
           .buffers = {{"bn.num_batches_tracked", at::full({}, step, at::kLong)}},
           .optimizer = {{"exp_avg/fc.weight", values * 0.5}}};

@@ -19,6 +19,7 @@ std::vector<std::byte> seed() {
                                        .basis_digest = "basis",
                                        .data_digest = "data",
                                        .program = "spankey",
+                                       .computed_on = "1 thread, cpu",
                                        .parameters = {{"weight", at::ones({2, 3})}},
                                        .buffers = {{"mean", at::ones({3})}},
                                        .optimizer = {{"exp_avg/weight", at::ones({2, 3})}}};

@@ -162,6 +162,7 @@ void check_closed_forms(const h5::File& file) {
 TEST(Golden, models) {
   const h5::File file = golden::open("models.h5");
   golden::Tally tally("models.h5");
+  golden::expect_known(file, "/", {}, {}, {"*"});  // every group is checked below, whatever its name
   for (const std::string& name : file.groups("/")) {
     if (name == "selftest") {
       check_closed_forms(file);

@@ -23,7 +23,9 @@ class Staging : public test::TwoRanks {
   Config config(const std::string& device) const {
     return parse_config("", "test",
                         {"train.device=" + device, "data.limit=96", "train.global_batch=24", "train.epochs=3",
-                         "key.layers=[0, 2]", "deny.mode=B", "dist.threads=1", "dist.backend=mpi"});
+                         "key.layers=[0, 2]", "deny.mode=B", "dist.threads=1", "dist.backend=mpi",
+                         // Several buckets, which would leave during backward where that were safe.
+                         "dist.bucket_bytes=1024", "dist.overlap=on"});
   }
 };
 

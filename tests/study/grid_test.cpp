@@ -5,10 +5,14 @@
 
 #include <limits>
 
+#include "support/expect_error.h"
+
 namespace spankey::grid_test {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 
 Dimension dimension(const std::string& key, const std::vector<std::string>& values) {
   Dimension result{"here", {}};
@@ -38,10 +42,31 @@ TEST(Grid, LinkedKeysVaryTogetherAndRowsMayDiffer) {
 TEST(Grid, ExclusionsCompareNumbersByValue) {
   Grid grid;
   grid.dimensions = {dimension("a", {"1", "2.0"}), dimension("b", {"\"x\"", "\"y\""})};
-  grid.exclude = {{{"a", "2"}, {"b", "\"x\""}}};
+  grid.exclude = {{"here", {{"a", "2"}, {"b", "\"x\""}}}};
   EXPECT_THAT(texts(grid), ElementsAre("a=1 b=\"x\"", "a=1 b=\"y\"", "a=2.0 b=\"y\""));
-  grid.exclude = {{{"a", "1"}}, {{"a", "2"}}};
+  grid.exclude = {{"here", {{"a", "1"}}}, {"there", {{"a", "2"}}}};
   EXPECT_TRUE(expand(grid).empty());
+}
+
+TEST(Grid, ExclusionsSeeWhatIsFixed) {
+  Grid grid;
+  grid.fixed = {{"c", "3"}};
+  grid.dimensions = {dimension("a", {"1", "2"})};
+  grid.exclude = {{"here", {{"c", "3.0"}, {"a", "2"}}}};
+  EXPECT_THAT(texts(grid), ElementsAre("a=1"));
+}
+
+TEST(Grid, AnExclusionThatMatchesNothingIsRefused) {
+  Grid grid;
+  grid.fixed = {{"c", "3"}};
+  grid.dimensions = {dimension("a", {"1", "2"}), dimension("b", {"\"x\""})};
+  for (const Settings& never : {Settings{{"a", "3"}}, Settings{{"b", "\"X\""}}, Settings{{"c", "4"}, {"a", "1"}}}) {
+    grid.exclude = {{"file:7", {{"a", "1"}}}, {"file:9", never}};
+    EXPECT_ERROR(expand(grid), ExitCode::bad_input,
+                 AllOf(HasSubstr(fmt::format("file:9: [[exclude]] {}", settings_text(never))), HasSubstr("accepted")));
+  }
+  grid.exclude = {{"file:7", {{"a", "1"}}}, {"file:9", {{"a", "1"}, {"b", "\"x\""}}}};  // the first leaves it nothing
+  EXPECT_THAT(texts(grid), ElementsAre("a=2 b=\"x\""));
 }
 
 TEST(Grid, WithoutDimensionsIsOneTrial) {

@@ -167,7 +167,7 @@ TEST_F(LedgerTest, OnlyCrashesAreOpenedAgainByResume) {
   for (const auto& [i, code] : {std::pair(0, 137), std::pair(1, 2), std::pair(2, 3), std::pair(3, 1)}) {
     auto claim = ledger_.claim(plan_.trials[i]);
     ASSERT_TRUE(claim);
-    claim->write(after_attempt(claim->entry(), code, false, -1, 1.0, [] { return std::string(); }));
+    claim->write(after_attempt(claim->entry(), {code, 1.0}, false, -1, [] { return std::string(); }));
   }
   EXPECT_EQ(count_trials(plan_, ledger_).failed, 4);
   EXPECT_EQ(reopen_failed(plan_, ledger_, RetryFailed::none), 0);

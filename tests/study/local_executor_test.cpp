@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/shutdown.h"
 #include "dummy_sweep.h"
 #include "faults/budget.h"
 #include "study/attempt.h"
@@ -163,12 +164,12 @@ TEST(LocalExecutor, TheReasonOfAFailureIsTheLastLineOfItsLog) {
     const auto path = ledger.output_log(trial.id);
     std::filesystem::create_directories(path.parent_path());
     std::ofstream(path) << log;
-    return outcome_of_attempt(ledger, trial, {}, 3, 1.0).reason;
+    return outcome_of_attempt(ledger, trial, {}, {3, 1.0}).reason;
   };
   EXPECT_EQ(reason(plan.trials[0], std::string(100'000, 'x') + "\n12:00:00 [0/1] error: loss is not finite\n\n"),
             "loss is not finite");
   EXPECT_EQ(reason(plan.trials[0], ""), "ended with 3");
-  EXPECT_EQ(outcome_of_attempt(ledger, plan.trials[1], {}, 3, 1.0).reason, "ended with 3");  // there is no log
+  EXPECT_EQ(outcome_of_attempt(ledger, plan.trials[1], {}, {3, 1.0}).reason, "ended with 3");  // there is no log
 }
 
 // GPUs that trials hold at the same time, from a journal of their beginnings and ends.
@@ -235,7 +236,7 @@ TEST(LocalExecutor, WhatFollowsFromAnExitCode) {
   const auto last_line = [] { return std::string("last line"); };
   const auto not_asked = []() -> std::string { throw std::logic_error("the log is read though it is not needed"); };
   const auto state = [&](int code, bool result, std::int64_t step) {
-    return after_attempt(before, code, result, step, 1.0, last_line).state;
+    return after_attempt(before, {code, 1.0}, result, step, last_line).state;
   };
   EXPECT_EQ(state(0, true, 20), TrialState::done);
   EXPECT_EQ(state(0, false, 20), TrialState::failed);
@@ -243,10 +244,10 @@ TEST(LocalExecutor, WhatFollowsFromAnExitCode) {
   for (const int crash : {1, 134, 137, 139}) {
     EXPECT_EQ(state(crash, false, 11), TrialState::waiting) << crash;
     EXPECT_EQ(state(crash, false, 10), TrialState::failed) << crash;
-    EXPECT_TRUE(after_attempt(before, crash, false, 10, 1.0, not_asked).crashed());
+    EXPECT_TRUE(after_attempt(before, {crash, 1.0}, false, 10, not_asked).crashed());
   }
   for (const int refused : {2, 3, 127}) {
-    const auto entry = after_attempt(before, refused, false, 20, 1.0, last_line);
+    const auto entry = after_attempt(before, {refused, 1.0}, false, 20, last_line);
     EXPECT_EQ(entry.state, TrialState::failed) << refused;
     EXPECT_EQ(entry.reason, "last line");
     EXPECT_FALSE(entry.crashed());
@@ -255,12 +256,73 @@ TEST(LocalExecutor, WhatFollowsFromAnExitCode) {
   auto entry = before;
   int rounds = 0;
   while (entry.state == TrialState::waiting && rounds < 10) {
-    entry = after_attempt(entry, 75, false, 10, 1.0, not_asked);
+    entry = after_attempt(entry, {75, 1.0}, false, 10, not_asked);
     ++rounds;
   }
   EXPECT_EQ(entry.state, TrialState::failed);
   EXPECT_EQ(rounds, 3);
   EXPECT_DOUBLE_EQ(entry.seconds, 3.0);
+}
+
+TEST(LocalExecutor, WhatAStopHasEndedIsNoFailure) {
+  TrialEntry before;
+  before.step = 10;
+  before.idle_attempts = 2;
+  const auto after = [&](int code, std::int64_t step) {
+    return after_attempt(before, {.exit_code = code, .seconds = 1.0, .stopped = true}, false, step,
+                         [] { return std::string("last line"); });
+  };
+  for (const int code : {1, 128 + SIGUSR2, 128 + SIGKILL}) {
+    EXPECT_EQ(after(code, 10).state, TrialState::waiting) << code;
+    EXPECT_EQ(after(code, 10).idle_attempts, 2) << code;
+    EXPECT_EQ(after(code, 11).idle_attempts, 0) << code;
+  }
+  // What the trial itself says holds, stop or not; so does the limit of 75 without progress.
+  for (const int code : {2, 3, 75}) EXPECT_EQ(after(code, 10).state, TrialState::failed) << code;
+}
+
+struct StoppedSweep {
+  ExitCode code;
+  TrialEntry trial;
+  std::string printed;
+};
+
+// A sweep of one trial, which runs `script` and gets nowhere. As soon as the script has made the file $0, a person asks
+// for a stop, so many times.
+StoppedSweep stop_sweep(const std::string& script, int requests) {
+  const test::TemporaryFolder folder;
+  const auto plan = test::dummy_plan(folder / "trials", 1);
+  Ledger ledger(plan.store);
+  const auto ready = folder / "ready";
+  const std::jthread person([&](const std::stop_token& over) {
+    while (!std::filesystem::exists(ready) && !over.stop_requested()) std::this_thread::sleep_for(milliseconds(5));
+    for (int i = 0; i < requests; ++i) {
+      if (i > 0) std::this_thread::sleep_for(milliseconds(1500));  // within a second it would be the same request
+      shutdown::request();
+    }
+  });
+  const auto command = [&](const PlannedTrial&) {
+    return std::vector<std::string>{"/bin/sh", "-c", script, ready.string()};
+  };
+  testing::internal::CaptureStdout();
+  const auto code = run_local(plan, ledger, command, {.directory = folder.path()});
+  return {code, ledger.read(plan.trials[0].id), testing::internal::GetCapturedStdout()};
+}
+
+TEST(LocalExecutor, AStopThatATrialCannotHandleYetLeavesItWaiting) {
+  const auto stopped = stop_sweep("touch \"$0\"; exec sleep 60", 1);
+  EXPECT_EQ(stopped.code, ExitCode::requeue);
+  EXPECT_EQ(stopped.trial.exit_code, 128 + SIGUSR2);
+  EXPECT_EQ(stopped.trial.state, TrialState::waiting) << stopped.trial.reason;
+  EXPECT_EQ(stopped.trial.idle_attempts, 0);
+}
+
+TEST(LocalExecutor, ASecondRequestEndsTrialsWithoutFailingThem) {
+  const auto stopped = stop_sweep("trap '' USR2; touch \"$0\"; exec sleep 60", 2);
+  EXPECT_EQ(stopped.code, ExitCode::requeue);
+  EXPECT_EQ(stopped.trial.exit_code, 128 + SIGKILL);
+  EXPECT_EQ(stopped.trial.state, TrialState::waiting) << stopped.trial.reason;
+  EXPECT_THAT(stopped.printed, testing::HasSubstr("at once: 1 running trials go on from their newest checkpoints"));
 }
 
 }  // namespace

@@ -119,6 +119,13 @@ TEST_F(Report, SeedsMakeAGroupAndRepeatsDoNotCount) {
               HasSubstr("1000 test samples. Model: `small_cnn`. Seeds a group: 1 to 3. Keys a family: 16."));
 }
 
+TEST_F(Report, TheHeadlineTakesTheWorstOfAllSeeds) {
+  add("a", {.config = seed_config(1), .correct = 0.9, .strip = 0.2});
+  add("b", {.config = seed_config(2), .correct = 0.9, .strip = 0.4});
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("In the worst case tried here, a withholds most: 0.500 of accuracy."));
+}
+
 TEST_F(Report, TrialsReadBackWithTheirFigures) {
   const std::string name = "a, \"b\"\nc";
   add("x", {.config = "[run]\nseed = 7\nname = \"a, \\\"b\\\"\\nc\"\n", .correct = 0.875, .seconds = 600});
@@ -180,6 +187,30 @@ TEST_F(Report, DamagedAndUnfinishedRunsAreNamedAndLeftOut) {
   EXPECT_EQ(parse_csv(text("trials.csv")).size(), 3U);
 }
 
+// What is only printed, or only asked for when it is there, costs no more than its own run either.
+TEST_F(Report, AFieldOfAnotherTypeCostsOnlyItsRun) {
+  add("good", {.config = seed_config(1)});
+  const std::vector<std::pair<std::string, nlohmann::json>> damages{
+      {"weights_sha256", nullptr}, {"device", nullptr},
+      {"wrong_family", 3},         {"data_digest", nullptr},
+      {"train", nullptr},          {"test_samples", {{"mean", 1000}}},
+      {"test_samples", 999.5},     {"majority_rate", {{"mean", 0.1}}},
+      {"seconds_total", "36"},     {"train", {{"no_key", {{"accuracy", 0.1}}}}}};
+  for (std::size_t i = 0; i < damages.size(); ++i) {
+    const auto& [name, value] = damages[i];
+    auto result = made_result({});
+    result[name] = value;
+    const auto run = folder / "runs" / fmt::format("bad{}", i);
+    write_file(run / "config.toml", seed_config(2));
+    write_file(run / "result.json", result.dump());
+  }
+  const auto written = write();
+  EXPECT_EQ(written.runs, 1U);
+  EXPECT_EQ(written.damaged, damages.size());
+  for (std::size_t i = 0; i < damages.size(); ++i)
+    EXPECT_THAT(text("report.md"), HasSubstr(fmt::format("runs/bad{}/result.json", i))) << damages[i].first;
+}
+
 TEST_F(Report, AFailedTrialIsShownWithItsReason) {
   add("good", {.config = seed_config(1)});
   write_file(folder / "runs/bad/config.toml", seed_config(2));
@@ -211,6 +242,64 @@ TEST_F(Report, PublishedFiguresAreJudged) {
     EXPECT_EQ(field(rows, i, "inside_prediction"), "yes yes no");  // 0.93 +- 0.179
   }
   EXPECT_EQ(judged, 1);
+}
+
+TEST(PublishedRows, AreComparedWithTheSameMeasurementOnly) {
+  const auto config = [](const std::string& eval) {
+    return parse_config(fmt::format("[key]\ngamma = 2.0\n[eval]\n{}", eval), "ours.toml");
+  };
+  PublishedRow row;
+  row.name = "row";
+  row.config = config("");
+  row.test_samples = 1000;
+  const PublishedTable table{"paper", {row}};
+  const nlohmann::json result{{"test_samples", 1000}, {"majority_rate", 0.1}};
+  const auto matches = [&](const std::string& eval) {
+    return match_published(table, config(eval), result).row != nullptr;
+  };
+  EXPECT_TRUE(matches("keys = 0\nevery_epochs = 5\ntrain = true\n"));
+  EXPECT_TRUE(matches("families = [\"Gaussian\", \"one_hot\"]\n"));
+  EXPECT_FALSE(matches("families = [\"one_hot\", \"gaussian\"]\n"));
+  EXPECT_FALSE(matches("aug = true\n"));
+}
+
+TEST_F(Report, CaptionsNameAFamilyThatIsNotGaussian) {
+  const auto add_tried = [&](const std::string& name, int seed, const std::string& family) {
+    auto result = made_result({});
+    result["wrong_family"] = family;
+    write_file(folder / "runs" / name / "config.toml", seed_config(seed));
+    write_file(folder / "runs" / name / "result.json", result.dump());
+  };
+  add_tried("a", 1, "gaussian");
+  write();
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("Family of the wrong keys")));
+  add_tried("a", 1, "one_hot");
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("over keys. Family of the wrong keys: one_hot."));
+  add_tried("b", 2, "one_hot");
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("tried here. Family of the wrong keys: one_hot."));
+}
+
+TEST_F(Report, AFamilyTriedWithAKeyForEachBatchHasNoBestKey) {
+  const auto write_families = [&](const std::string& keys) {
+    for (const int seed : {1, 2}) {
+      auto result = made_result({});
+      result["families"] = {{"gaussian", made_key(0.125, 0.25, 0.25)}, {"one_hot", made_key(0.5, 0.75, 0.75)}};
+      const auto run = folder / "runs" / fmt::format("{}", seed);
+      write_file(run / "config.toml", seed_config(seed, fmt::format("[eval]\nkeys = {}\n", keys)));
+      write_file(run / "result.json", result.dump());
+    }
+    write();
+  };
+  write_families("4");
+  EXPECT_THAT(text("report.md"), HasSubstr("| one_hot | 0.5000 / 0.7500 |"));
+  EXPECT_THAT(text("plots/families.dat"), HasSubstr("0.5 1 0.5 0.75 \n"));
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("alone where every batch")));
+  write_families("0");
+  EXPECT_THAT(text("report.md"), HasSubstr("| one_hot | 0.5000 |"));
+  EXPECT_THAT(text("plots/families.dat"), HasSubstr("0.5 1 0.5 0.5 \n"));
+  EXPECT_THAT(text("report.md"), HasSubstr("The mean alone where every batch had a key of its own"));
 }
 
 TEST_F(Report, PaperConfigurationsAndPublishedFiguresFit) {

@@ -82,6 +82,11 @@ TEST_F(SweepFileTest, LinkedAxesAndRowsAndExclusions) {
                  AllOf(HasSubstr("key.gamma"), HasSubstr("2 values")));
   expect_refused("[axes]\n\"key.m\" = [4]\n[[exclude]]\n\"key.n\" = 8\n",
                  AllOf(HasSubstr("grid.toml:6"), HasSubstr("'key.m'")));
+  const std::string with_fixed =
+      "[set]\n\"deny.mode\" = \"B\"\n[axes]\n\"key.m\" = [4, 8]\n[[exclude]]\n\"key.m\" = 8\n";
+  EXPECT_THAT(trials(with_fixed + "\"deny.mode\" = \"B\"\n"), ElementsAre("key.m=4"));
+  EXPECT_ERROR(trials(with_fixed + "\"deny.mode\" = \"b\"\n"), ExitCode::bad_input,
+               AllOf(HasSubstr("grid.toml:7"), HasSubstr("key.m=8 deny.mode=\"b\"")));
 }
 
 TEST_F(SweepFileTest, RandomDrawsFollowTheLawAndTheSeed) {
@@ -112,6 +117,20 @@ TEST_F(SweepFileTest, RandomDrawsFollowTheLawAndTheSeed) {
   EXPECT_NEAR(threes, 400.0 / 3, 4 * std::sqrt(400 * 2.0 / 9));
   expect_refused("[random]\n\"key.m\" = [1]\n", HasSubstr("random.count"));
   expect_refused("[random]\ncount = 2\n\"key.m\" = {low = 0, high = 3, law = \"log_uniform\"}\n", HasSubstr("low > 0"));
+}
+
+TEST_F(SweepFileTest, WordsAndNumbersOfAnotherTypeAreRefused) {
+  for (const char* count : {"0", "1000001", "2.0", "\"2\"", "{a = 1}"})
+    expect_refused(fmt::format("[random]\n\"key.m\" = [1]\ncount = {}\n", count),
+                   AllOf(HasSubstr("grid.toml:5: random.count = "), HasSubstr("from 1 to 1000000")));
+  for (const char* seed : {"1.5", "\"1\"", "true"})
+    expect_refused(fmt::format("[random]\ncount = 2\n\"key.m\" = [1]\nseed = {}\n", seed),
+                   AllOf(HasSubstr("grid.toml:6: random.seed = "), HasSubstr("accepted: an integer")));
+  for (const char* law : {"3", "true", "[\"uniform\"]", "\"normal\""})
+    expect_refused(fmt::format("[random]\ncount = 2\n\"key.gamma\" = {{low = 1, high = 2, law = {}}}\n", law),
+                   AllOf(HasSubstr("grid.toml:5: key.gamma = "), HasSubstr("law = \"uniform\"")));
+  expect_refused("[axes]\n\"key.gamma\" = {from = 1, to = 2, steps = 2, scale = 3}\n",
+                 AllOf(HasSubstr("grid.toml:4: key.gamma = "), HasSubstr("scale = \"linear\"")));
 }
 
 TEST_F(SweepFileTest, MistakesAreNamedWithTheirLine) {

@@ -26,6 +26,7 @@ Checkpoint example(std::int64_t global_step) {
           .basis_digest = "def",
           .data_digest = "012",
           .program = "test",
+          .computed_on = "2 ranks of 1 thread, cpu",
           .train_seconds = 1.5,
           .parameters = {{"fc.bias", at::arange(3, at::kFloat)}, {"fc.weight", at::arange(6, at::kFloat).view({2, 3})}},
           .buffers = {{"bn.num_batches_tracked", at::full({}, 5, at::kLong)}},
@@ -51,6 +52,7 @@ TEST(Checkpoint, ComesBackAsItWas) {
   EXPECT_EQ(after.basis_digest, before.basis_digest);
   EXPECT_EQ(after.data_digest, before.data_digest);
   EXPECT_EQ(after.program, before.program);
+  EXPECT_EQ(after.computed_on, before.computed_on);
   EXPECT_EQ(after.train_seconds, before.train_seconds);
   expect_same(after.parameters, before.parameters);
   expect_same(after.buffers, before.buffers);

@@ -72,6 +72,13 @@ TEST(Coordinator, AnotherSeedIsFound) {
   expect_disagreement(all, "the configuration");
 }
 
+// Not in the hash, but ranks that cut the gradients differently would sum what does not belong together.
+TEST(Coordinator, AnotherSizeOfBucketsIsFound) {
+  auto all = equal_ranks();
+  all[2] = make_rank({"dist.bucket_bytes=4096"});
+  expect_disagreement(all, "the configuration");
+}
+
 TEST(Coordinator, AnotherBasisIsFound) {
   auto all = equal_ranks();
   all[2].basis = make_basis(all[2].experiment.config.key, all[2].experiment.key_dims, 43);
@@ -102,8 +109,10 @@ TEST(Coordinator, AllRanksGetTheBasisOfRank0) {
   std::vector<std::thread> threads;
   for (std::size_t r = 0; r < ranks; ++r) {
     all[r].experiment.config.key.private_ = true;
-    threads.emplace_back(
-        [&, r] { all[r].basis = Coordinator(all[r].experiment, *communicators[r]).obtain_basis(directory, ""); });
+    threads.emplace_back([&, r] {
+      all[r].basis =
+          Coordinator(all[r].experiment, *communicators[r]).obtain_basis(directory, "", /*check_origin=*/true);
+    });
   }
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(basis_digest(all[0].basis), basis_digest(all[1].basis));
@@ -117,7 +126,7 @@ TEST(Coordinator, AllRanksGetTheBasisOfRank0) {
 
 Basis obtain_alone(const Experiment& experiment, const RunDirectory& directory, const std::string& expected) {
   auto communicator = make_communicator(Backend::self, 30);
-  return Coordinator(experiment, *communicator).obtain_basis(directory, expected);
+  return Coordinator(experiment, *communicator).obtain_basis(directory, expected, /*check_origin=*/expected.empty());
 }
 
 TEST(Basis, IsAFunctionOfKeySeedUnlessPrivate) {

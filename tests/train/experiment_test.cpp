@@ -89,5 +89,25 @@ TEST(Experiment, TheCoresOfANodeAreSharedByItsRanks) {
   ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
+TEST(Experiment, ThreadsAreThoseAskedForOrTheCoresOfTheRank) {
+  const auto all = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  cpu_set_t mine;
+  ASSERT_EQ(sched_getaffinity(0, sizeof mine, &mine), 0);
+  const auto threads = [](const std::vector<std::string>& overrides, int ranks_of_node) {
+    return resolve_threads(config(overrides), ranks_of_node);
+  };
+  EXPECT_EQ(threads({"dist.reduction=fast"}, 1), std::min(CPU_COUNT(&mine), all));
+  EXPECT_EQ(threads({"dist.reduction=fast"}, all), 1);
+  const int more = all + 3;  // what no rule would give
+  for (const int ranks_of_node : {1, all}) {
+    EXPECT_EQ(threads({"dist.reduction=elastic"}, ranks_of_node), 1);
+    for (const char* reduction : {"fast", "elastic"})
+      EXPECT_EQ(
+          threads({fmt::format("dist.reduction={}", reduction), fmt::format("dist.threads={}", more)}, ranks_of_node),
+          more)
+          << reduction;
+  }
+}
+
 }  // namespace
 }  // namespace spankey::experiment_test

@@ -77,6 +77,22 @@ TEST(Lease, OfAnotherHostHoldsUntilItExpires) {
   EXPECT_TRUE(Lease(folder.path()).still_ours());
 }
 
+// Containers on a machine may share its host name; their process numbers mean nothing to one another.
+TEST(Lease, OfAnotherNameSpaceOfProcessesHoldsUntilItExpires) {
+  const test::TemporaryFolder folder;
+  nlohmann::json owner;
+  {
+    const Lease lease(folder.path());
+    owner = nlohmann::json::parse(read_text(folder / "lease"));
+  }
+  owner["pid"] = 1 << 30;  // there is no such process
+  std::ofstream(folder / "lease") << owner.dump();
+  EXPECT_TRUE(Lease(folder.path()).still_ours());
+  owner["pid_namespace"] = "pid:[1]";
+  std::ofstream(folder / "lease") << owner.dump();
+  EXPECT_ERROR(Lease(folder.path(), std::chrono::milliseconds(10)), ExitCode::bad_input, testing::HasSubstr("in use"));
+}
+
 // Fields of the wrong type say nothing about the owner: the lease holds until it is too old, like any other.
 TEST(Lease, WithFieldsOfAnotherTypeHoldsUntilItExpires) {
   const test::TemporaryFolder folder;
@@ -85,7 +101,7 @@ TEST(Lease, WithFieldsOfAnotherTypeHoldsUntilItExpires) {
     const Lease lease(folder.path());
     whole = nlohmann::json::parse(read_text(folder / "lease"));
   }
-  for (const char* field : {"host", "boot_id", "pid", "start_time"}) {
+  for (const char* field : {"host", "boot_id", "pid_namespace", "pid", "start_time"}) {
     auto damaged = whole;
     damaged[field] = nlohmann::json::array({1});
     std::ofstream(folder / "lease") << damaged.dump();

@@ -11,7 +11,7 @@
 namespace spankey::metrics_test {
 namespace {
 
-TEST(MetricsLog, IsCutBackToTheCursorAndDropsATornLine) {
+TEST(MetricsLog, IsCutBackToTheCursorWithoutATornLineOrAnEarlierResult) {
   const test::TemporaryFolder folder;
   const auto path = folder / "metrics.jsonl";
   std::ofstream(path) << R"({"global_step":10,"loss":1})"
@@ -19,6 +19,8 @@ TEST(MetricsLog, IsCutBackToTheCursorAndDropsATornLine) {
                       << R"({"global_step":20,"loss":2})"
                       << "\n"
                       << R"({"global_step":30,"loss":3})"
+                      << "\n"
+                      << R"({"global_step":20,"kind":"result"})"
                       << "\n"
                       << R"({"global_step":20,"lo)";
   {

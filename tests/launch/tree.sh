@@ -1,0 +1,43 @@
+# What demo_test and setup_test share: sourced by them, not run.
+# A tree of the test's own: the programs of launch/ as they are, and stand-ins for all that could install, configure or
+# compile. In the checkout itself launch/setup would do so in the middle of the tests wherever something has changed
+# since the build, and launch/demo would remove the runs/demo that lies there.
+# shellcheck shell=bash
+set -euo pipefail
+
+repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+work="$(cd "$(mktemp -d)" && pwd)"
+trap 'rm -rf "$work"' EXIT
+tree="$work/tree" tools="$work/tools" calls="$work/calls"
+
+fail() {
+  printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+# stand_in FILE: a program with the lines of stdin; a line in $calls says that it was called, and with what.
+stand_in() {
+  {
+    printf '#!%s\nprintf "%%s\\n" "%s $*" >>"%s"\n' "$(command -v bash)" "${1##*/}" "$calls"
+    cat
+  } >"$1"
+  chmod +x "$1"
+}
+
+mkdir -p "$tree"/{launch,build,.venv/bin,.venv/lib/python3/site-packages/torch} "$tools"
+cp "$repository"/launch/{demo,lib.sh,setup} "$tree/launch/"
+cp "$repository/CMakePresets.json" "$tree/"
+cp -r "$repository/configs" "$tree/"
+: >"$calls"
+
+# Called as: dpkg-query -W -f=FORMAT NAME...; all are installed but those in MISSING.
+stand_in "$tools/dpkg-query" <<'STAND_IN'
+for name in "${@:3}"; do
+  [[ " ${MISSING:-} " == *" $name "* ]] || echo "installed $name"
+done
+STAND_IN
+stand_in "$tools/apt-get" <<<'exit 100'
+stand_in "$tree/.venv/bin/pip" <<<''
+stand_in "$tree/.venv/bin/python" <<<"echo '$tree/.venv'" # sys.prefix
+# shellcheck disable=SC2016 # expanded by the stand-in
+stand_in "$tree/.venv/bin/cmake" <<<'if [[ "$1" == --preset ]]; then : >build/build.ninja; fi'
