@@ -1,5 +1,6 @@
 #include "study/mpi_executor.h"
 
+#include <ATen/ATen.h>
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "spankey/key_family.h"
@@ -63,6 +64,14 @@ std::vector<std::string> known_families(const Config& config, std::string_view k
     fail_key(config, key, error.what());
   }
   return names;
+}
+
+// How many of the cores a process may run on; 0: this one.
+int cores_allowed(pid_t process) {
+  const auto online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  return sched_getaffinity(process, sizeof allowed, &allowed) == 0 ? std::min(CPU_COUNT(&allowed), online) : online;
 }
 
 }  // namespace
@@ -149,11 +158,10 @@ std::int64_t resolve_shards(const Config& config, int world_size) {
 }
 
 int cores_of_rank(int ranks_of_node) {
-  const auto cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  const int mine = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : cores;
-  return std::max(1, std::min(mine, cores / ranks_of_node));
+  int cores = cores_allowed(1);  // those of the first process are those of the machine, or of the container
+  if (const char* allotted = std::getenv("SLURM_CPUS_ON_NODE"))  // by a job that has a part of the machine
+    if (const int count = std::atoi(allotted); count > 0) cores = std::min(cores, count);
+  return std::max(1, std::min(cores_allowed(0), cores / ranks_of_node));
 }
 
 int resolve_threads(const Config& config, int ranks_of_node) {

@@ -20,7 +20,7 @@ LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>
     if (!newest) fail_input("{} holds no valid checkpoint", directory.checkpoints().string());
     found = std::move(*newest);
   });
-  found.bytes = communicator.broadcast_bytes(std::move(found.bytes), 0);
+  found.bytes = communicator.broadcast_bytes(found.bytes, 0);
   found.path = communicator.broadcast_string(found.path.string(), 0);
   return together(communicator, [&] {
     auto experiment = make_experiment(load_config(directory.config(), overrides), placement);

@@ -89,7 +89,7 @@ ResumePoint find_resume_point(const TrainRequest& request, const Experiment& exp
   auto finished = at::full({1}, point.finished ? 1 : 0, at::kLong);
   communicator.broadcast(finished, 0);
   point.finished = finished.item<std::int64_t>() != 0;
-  bytes = communicator.broadcast_bytes(std::move(bytes), 0);
+  bytes = communicator.broadcast_bytes(bytes, 0);
   if (!bytes.empty())
     point.checkpoint = together(communicator, [&] { return decode_checkpoint(bytes, "checkpoint sent by rank 0"); });
   return point;
@@ -106,7 +106,8 @@ void restore_tensors(const std::vector<NamedTensor>& from, const std::vector<Nam
                      const std::string& what) {
   const torch::NoGradGuard no_grad;
   for (const auto& [name, target] : into) {
-    const auto source = std::find_if(from.begin(), from.end(), [&](const auto& t) { return t.name == name; });
+    const auto source =
+        std::find_if(from.begin(), from.end(), [&wanted = name](const auto& t) { return t.name == wanted; });
     if (source == from.end()) fail_input("the checkpoint has no {} '{}'", what, name);
     if (source->value.sizes() != target.sizes() || source->value.scalar_type() != target.scalar_type())
       fail_input("the checkpoint's {} '{}' is {} {}, the model's is {} {}", what, name, dtype_name(source->value),

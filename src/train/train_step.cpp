@@ -54,7 +54,7 @@ Passes forward_passes(StepParts& p, const ShardInputs& in) {
 
 // Into slots that are zero; `deny` is undefined without a deny loss. On a device the losses stay there, for reading
 // them would wait for it; on the CPU three numbers need no tensor operations.
-void record_losses(at::Tensor extras, const at::Tensor& loss, const at::Tensor& ce, const at::Tensor& deny) {
+void record_losses(const at::Tensor& extras, const at::Tensor& loss, const at::Tensor& ce, const at::Tensor& deny) {
   const at::Tensor losses[] = {loss, ce, deny};
   for (std::int64_t slot = slot_loss; slot <= slot_deny; ++slot) {
     const at::Tensor& value = losses[slot];

@@ -184,15 +184,12 @@ GpuUse run_on_gpus(const char* gpus, int ranks) {
   const auto plan = test::dummy_plan(folder / "trials", 12);
   Ledger ledger(plan.store);
   const auto journal = folder / "journal";
+  const std::string script = R"(echo begin $CUDA_VISIBLE_DEVICES >> "$1"
+sleep 0.15
+echo end $CUDA_VISIBLE_DEVICES >> "$1"
+echo "{\"config_hash\": \"$3\"}" > "$2/result.json")";
   const auto command = [&](const PlannedTrial& trial) -> std::vector<std::string> {
-    return {"sh",
-            "-c",
-            "echo begin $CUDA_VISIBLE_DEVICES >> \"$1\"; sleep 0.15; echo end $CUDA_VISIBLE_DEVICES >> \"$1\"; "
-            "echo \"{\\\"config_hash\\\": \\\"$3\\\"}\" > \"$2/result.json\"",
-            "trial",
-            journal.string(),
-            ledger.run_directory(trial.id).root.string(),
-            trial.hash};
+    return {"sh", "-c", script, "trial", journal.string(), ledger.run_directory(trial.id).root.string(), trial.hash};
   };
   ::setenv("CUDA_VISIBLE_DEVICES", gpus, 1);
   EXPECT_EQ(run_local(plan, ledger, command, {.directory = folder.path(), .jobs = 3, .ranks_per_trial = ranks}),

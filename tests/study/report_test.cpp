@@ -19,7 +19,6 @@
 namespace spankey::test::report_test {
 namespace {
 
-using testing::Contains;
 using testing::HasSubstr;
 using testing::Not;
 

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <utility>
 
 #include "spankey/precision.h"
 #include "support/expect_error.h"
@@ -87,6 +89,16 @@ TEST(Experiment, TheCoresOfANodeAreSharedByItsRanks) {
   ASSERT_EQ(sched_setaffinity(0, sizeof first, &first), 0);
   EXPECT_EQ(cores_of_rank(1), 1);  // as mpirun --bind-to core leaves it
   ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
+// A Slurm job of four ranks on four of 64 cores: none of the ranks is bound, and four threads each would be too many.
+TEST(Experiment, AJobOnAPartOfAMachineSharesThatPart) {
+  const auto whole = cores_of_rank(1);
+  for (const auto& [allotted, cores] : {std::pair{"1", 1}, {"100000", whole}, {"many", whole}, {"-3", whole}}) {
+    setenv("SLURM_CPUS_ON_NODE", allotted, 1);
+    EXPECT_EQ(cores_of_rank(1), cores) << allotted;
+  }
+  unsetenv("SLURM_CPUS_ON_NODE");
 }
 
 TEST(Experiment, ThreadsAreThoseAskedForOrTheCoresOfTheRank) {
