@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -18,8 +19,10 @@
 #include <cerrno>
 #include <cstring>
 #include <list>
+#include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -87,10 +90,6 @@ class Socket {
   void reset() {
     if (descriptor_ >= 0) close(std::exchange(descriptor_, -1));
   }
-  bool readable(std::chrono::milliseconds patience) const {
-    pollfd wanted{descriptor_, POLLIN, 0};
-    return poll(&wanted, 1, static_cast<int>(patience.count())) == 1;
-  }
 
  private:
   int descriptor_;
@@ -104,30 +103,46 @@ class Link {
     setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
 
-  int descriptor() const { return socket_.get(); }
-  bool ended() const { return ended_; }
+  int descriptor() const { return socket_.get(); }  // -1 once it has ended
+  bool ended() const { return socket_.get() < 0; }
+  bool has_unsent() const { return !outgoing_.empty() && !ended(); }
 
+  // What the connection does not take now leaves with the next message, or with flush(). A peer that is behind needs no
+  // old states: a newer one will follow.
   void send(Message message) {
-    if (cut_short_ || ended_) return;
+    flush();
+    if (ended() || (message.kind == Kind::state && !outgoing_.empty())) return;
     message.rank = rank_;
     message.secret = secret_;
-    const auto sent = ::send(socket_.get(), &message, sizeof message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    // A peer that has not read for hours is past its timeout; half a message would garble the rest.
-    cut_short_ = sent >= 0 && sent < static_cast<ssize_t>(sizeof message);
+    outgoing_.append(reinterpret_cast<const char*>(&message), sizeof message);
+    flush();
   }
 
+  // Where the peer is gone nothing leaves: receive() finds that out.
+  void flush() {
+    if (outgoing_.empty() || ended()) return;
+    const auto sent = ::send(socket_.get(), outgoing_.data(), outgoing_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent > 0) outgoing_.erase(0, static_cast<std::size_t>(sent));
+  }
+
+  // The next messages, a few at most: while there are more the socket stays readable.
   std::vector<Message> receive() {
     std::vector<Message> messages;
-    while (!ended_) {
-      auto* const free = reinterpret_cast<char*>(&incoming_) + filled_;
-      const auto count = recv(socket_.get(), free, sizeof incoming_ - filled_, MSG_DONTWAIT);
-      if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) break;
-      if (count <= 0) ended_ = true;
-      if (count > 0) filled_ += static_cast<std::size_t>(count);
-      if (filled_ < sizeof incoming_) continue;
-      filled_ = 0;
-      if (incoming_.secret != secret_) ended_ = true;
-      if (!ended_) messages.push_back(incoming_);
+    if (ended()) return messages;
+    std::array<char, 8 * sizeof(Message)> bytes;
+    const auto count = recv(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return messages;
+    if (count <= 0) socket_.reset();
+    for (std::size_t first = 0; !ended() && first < static_cast<std::size_t>(count);) {
+      const auto part = std::min(sizeof incoming_ - filled_, static_cast<std::size_t>(count) - first);
+      std::memcpy(reinterpret_cast<char*>(&incoming_) + filled_, bytes.data() + first, part);
+      first += part;
+      filled_ = (filled_ + part) % sizeof incoming_;
+      if (filled_ != 0) continue;
+      if (incoming_.secret == secret_)
+        messages.push_back(incoming_);
+      else
+        socket_.reset();
     }
     return messages;
   }
@@ -138,13 +153,8 @@ class Link {
   std::uint64_t secret_;
   Message incoming_;
   std::size_t filled_ = 0;
-  bool cut_short_ = false;
-  bool ended_ = false;
+  std::string outgoing_;
 };
-
-double seconds_since(Heartbeat::Clock::time_point then) {
-  return std::chrono::duration<double>(Heartbeat::Clock::now() - then).count();
-}
 
 Verdict gone(int rank, const std::string& place) {
   return {static_cast<int>(ExitCode::run_failed),
@@ -161,6 +171,8 @@ Verdict silent(int rank, const std::string& place, double seconds, double timeou
 
 // Of the timeout, after which silence is judged: the rest is for the others, and their launcher, to end in.
 constexpr double longest_silence = 0.8;
+// How often rank 0 looks who is silent.
+constexpr double looks_per_timeout = 50;
 
 // The other end of a connection, as this side knows it.
 struct Peer {
@@ -172,10 +184,10 @@ struct Peer {
     if (message.kind != Kind::state && message.kind != Kind::complaint) return;
     state = {message.collectives, message.waiting != 0, message.in_step != 0, text_of(message)};
   }
-  std::optional<Verdict> judge(double timeout_seconds) const {
+  std::optional<Verdict> judge(Heartbeat::Clock::time_point now, double timeout_seconds) const {
     if (left) return {};
     if (link.ended()) return gone(rank, state.place);
-    const double seconds = seconds_since(heard);
+    const double seconds = std::chrono::duration<double>(now - heard).count();
     if (seconds > longest_silence * timeout_seconds) return silent(rank, state.place, seconds, timeout_seconds);
     return {};
   }
@@ -224,15 +236,18 @@ void list_addresses(HeartbeatInvitation& invitation) {
 class Host final : public HeartbeatHost {
  public:
   explicit Host(double timeout_seconds)
-      : timeout_seconds_(timeout_seconds), door_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+      : timeout_seconds_(timeout_seconds),
+        door_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+        readable_(epoll_create1(EPOLL_CLOEXEC)) {
     allow_many_files();
     sockaddr_in address{};
     address.sin_family = AF_INET;
     socklen_t length = sizeof address;
-    if (door_.get() < 0 || bind(door_.get(), reinterpret_cast<sockaddr*>(&address), length) != 0 ||
-        listen(door_.get(), SOMAXCONN) != 0 ||
+    if (door_.get() < 0 || readable_.get() < 0 ||
+        bind(door_.get(), reinterpret_cast<sockaddr*>(&address), length) != 0 || listen(door_.get(), SOMAXCONN) != 0 ||
         getsockname(door_.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0)
       fail_run("no TCP port for the heartbeat of the ranks: {}", std::strerror(errno));
+    watch(door_.get(), nullptr);
     invitation_.port = address.sin_port;
     invitation_.secret = random_secret();
     list_addresses(invitation_);
@@ -241,49 +256,39 @@ class Host final : public HeartbeatHost {
   const HeartbeatInvitation& invitation() const override { return invitation_; }
 
   void admit(std::chrono::milliseconds patience) override {
-    if (door_.readable(patience)) {
-      const int guest = accept4(door_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-      if (guest >= 0) peers_.emplace_back(Link(Socket(guest), /*rank=*/0, invitation_.secret), -1);
-    }
-    for (auto& peer : peers_) {
-      if (peer.rank >= 0) continue;
-      for (const auto& message : peer.link.receive())
-        if (message.kind == Kind::hello) peer.rank = message.rank;
-      if (peer.rank >= 0) peer.link.send(make_message(Kind::welcome));
-    }
-    peers_.remove_if([](const Peer& peer) { return peer.rank < 0 && peer.link.ended(); });
+    for (auto* guest : await(patience)) guest ? greet(*guest) : let_in();
+    guests_.remove_if([](const Peer& guest) { return guest.link.ended(); });
   }
 
   void close_door() override {
     door_.reset();
-    peers_.remove_if([](const Peer& peer) { return peer.rank < 0; });
+    guests_.clear();
     peers_.sort([](const Peer& a, const Peer& b) { return a.rank < b.rank; });
-    for (auto& peer : peers_) peer.heard = Clock::now();
+    looked_ = Clock::now();
+    for (auto& peer : peers_) {
+      peer.heard = looked_;
+      watch(peer.link.descriptor(), &peer);
+    }
   }
 
-  // Those that have ended would be readable for ever.
-  std::vector<int> sockets() const override {
-    std::vector<int> result;
-    for (const auto& peer : peers_)
-      if (!peer.link.ended()) result.push_back(peer.link.descriptor());
-    return result;
-  }
+  int descriptor() const override { return readable_.get(); }
 
   void send(const RankState& mine) override { tell_all(make_message(Kind::state, mine)); }
 
   std::optional<Verdict> receive(const RankState& mine) override {
+    const auto now = Clock::now();  // of before the reading: who falls asleep here does not take its own for silence
     std::optional<Verdict> verdict;
-    for (auto& peer : peers_) {
-      for (const auto& message : peer.link.receive()) {
-        peer.hear(message);
-        if (message.kind == Kind::verdict && !verdict) verdict = Verdict{message.exit_code, text_of(message)};
-        if (message.kind == Kind::complaint) complaint_ = true;
-      }
+    constexpr int most_rounds = 16;  // then others have their turn
+    auto speaking = await(std::chrono::milliseconds(0));
+    for (int round = 0; round < most_rounds && !speaking.empty(); ++round) {
+      for (auto* peer : speaking)
+        if (auto word = hear(*peer); word && !verdict) verdict = std::move(word);
+      speaking = await(std::chrono::milliseconds(0));
     }
-    for (const auto& peer : peers_)
-      if (!verdict) verdict = peer.judge(timeout_seconds_);
+    if (!verdict) verdict = find_silent(now);
     if (!verdict && complaint_) verdict = name_the_late(mine);
     if (verdict) announce(*verdict);
+    if (unsent_) flush();
     return verdict;
   }
 
@@ -294,13 +299,83 @@ class Host final : public HeartbeatHost {
   }
 
   void complain(const RankState&) override { complaint_ = true; }
-  void announce(const Verdict& verdict) override { tell_all(make_message(verdict)); }
+  void announce(const Verdict& verdict) override {
+    if (!std::exchange(announced_, true)) tell_all(make_message(verdict));
+  }
   void leave() override { tell_all(make_message(Kind::farewell)); }
 
  private:
+  void watch(int descriptor, Peer* peer) {
+    epoll_event wanted{};
+    wanted.events = EPOLLIN;
+    wanted.data.ptr = peer;
+    if (epoll_ctl(readable_.get(), EPOLL_CTL_ADD, descriptor, &wanted) != 0)
+      fail_run("no watch over the connections between the ranks: {}", std::strerror(errno));
+  }
+
+  // Who has something to say or is gone; null: somebody is at the door.
+  std::vector<Peer*> await(std::chrono::milliseconds patience) {
+    events_.resize(std::max<std::size_t>(peers_.size(), 16));
+    const int count = epoll_wait(readable_.get(), events_.data(), static_cast<int>(events_.size()),
+                                 static_cast<int>(patience.count()));
+    std::vector<Peer*> result;
+    for (int i = 0; i < count; ++i) result.push_back(static_cast<Peer*>(events_[static_cast<std::size_t>(i)].data.ptr));
+    return result;
+  }
+
+  void let_in() {
+    while (true) {
+      const int guest = accept4(door_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+      if (guest < 0) return;
+      guests_.emplace_back(Link(Socket(guest), /*rank=*/0, invitation_.secret), -1);
+      watch(guest, &guests_.back());
+    }
+  }
+
+  // What a rank says after its name waits for close_door().
+  void greet(Peer& guest) {
+    for (const auto& message : guest.link.receive())
+      if (message.kind == Kind::hello) guest.rank = message.rank;
+    if (guest.rank < 0 || guest.link.ended()) return;
+    guest.link.send(make_message(Kind::welcome));
+    epoll_ctl(readable_.get(), EPOLL_CTL_DEL, guest.link.descriptor(), nullptr);
+    const auto place = std::find_if(guests_.begin(), guests_.end(), [&](const Peer& one) { return &one == &guest; });
+    peers_.splice(peers_.end(), guests_, place);
+  }
+
+  std::optional<Verdict> hear(Peer& peer) {
+    std::optional<Verdict> verdict;
+    for (const auto& message : peer.link.receive()) {
+      peer.hear(message);
+      if (message.kind == Kind::verdict && !verdict) verdict = Verdict{message.exit_code, text_of(message)};
+      if (message.kind == Kind::complaint) complaint_ = true;
+    }
+    if (!verdict && peer.link.ended() && !peer.left) verdict = gone(peer.rank, peer.state.place);
+    return verdict;
+  }
+
+  std::optional<Verdict> find_silent(Clock::time_point now) {
+    if (std::chrono::duration<double>(now - looked_).count() * looks_per_timeout < timeout_seconds_) return {};
+    looked_ = now;
+    for (const auto& peer : peers_)
+      if (auto verdict = peer.judge(now, timeout_seconds_)) return verdict;
+    return {};
+  }
+
   void tell_all(const Message& message) {
-    for (auto& peer : peers_)
-      if (!peer.left) peer.link.send(message);
+    for (auto& peer : peers_) {
+      if (peer.left) continue;
+      peer.link.send(message);
+      unsent_ = unsent_ || peer.link.has_unsent();
+    }
+  }
+
+  void flush() {
+    unsent_ = false;
+    for (auto& peer : peers_) {
+      peer.link.flush();
+      unsent_ = unsent_ || peer.link.has_unsent();
+    }
   }
 
   // The ranks that have entered the fewest collectives; of these, those that are at work rather than waiting.
@@ -325,8 +400,14 @@ class Host final : public HeartbeatHost {
   const double timeout_seconds_;
   HeartbeatInvitation invitation_;
   Socket door_;
+  Socket readable_;         // an epoll of the door and of all connections
+  std::list<Peer> guests_;  // have not said who they are
   std::list<Peer> peers_;
+  std::vector<epoll_event> events_;
+  Clock::time_point looked_ = Clock::now();  // who is silent
   bool complaint_ = false;
+  bool announced_ = false;
+  bool unsent_ = false;  // somebody has not read yet what it was told
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -336,16 +417,17 @@ class Guest final : public Heartbeat {
  public:
   Guest(Link link, double timeout_seconds) : timeout_seconds_(timeout_seconds), host_(std::move(link), 0) {}
 
-  std::vector<int> sockets() const override {
-    return host_.link.ended() ? std::vector<int>{} : std::vector<int>{host_.link.descriptor()};
-  }
+  int descriptor() const override { return host_.link.descriptor(); }
   void send(const RankState& mine) override { host_.link.send(make_message(Kind::state, mine)); }
   std::optional<Verdict> receive(const RankState&) override {
-    for (const auto& message : host_.link.receive()) {
-      host_.hear(message);
-      if (message.kind == Kind::verdict) return Verdict{message.exit_code, text_of(message)};
-    }
-    return host_.judge(timeout_seconds_);
+    const auto now = Clock::now();
+    host_.link.flush();
+    for (auto messages = host_.link.receive(); !messages.empty(); messages = host_.link.receive())
+      for (const auto& message : messages) {
+        host_.hear(message);
+        if (message.kind == Kind::verdict) return Verdict{message.exit_code, text_of(message)};
+      }
+    return host_.judge(now, timeout_seconds_);
   }
   bool judge_in_step() const override { return host_.state.in_step; }
   void forgive(Clock::duration gap) override { host_.heard += gap; }

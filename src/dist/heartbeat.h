@@ -1,7 +1,8 @@
 // A sign of life between the ranks, beside MPI: MPI does not notice a rank that was stopped or a cable that was cut.
 //
 // A star of TCP connections: every rank sends its state to rank 0, and rank 0 its own to every rank. Rank 0 is the
-// judge: it alone sees all states, names the rank that is lost or late, and tells everybody.
+// judge: it alone sees all states, names the rank that is lost or late, and tells everybody. What rank 0 does when some
+// ranks have spoken grows with their number, not with that of all ranks.
 #pragma once
 
 #include <chrono>
@@ -9,7 +10,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace spankey {
 
@@ -36,7 +36,7 @@ struct HeartbeatInvitation {
   std::uint32_t addresses[most_addresses] = {};  // loopback last
 };
 
-// One rank's end. Nothing here blocks; one thread at a time uses it.
+// One rank's end. Nothing here blocks, whoever does not read; one thread at a time uses it.
 class Heartbeat {
  public:
   using Clock = std::chrono::steady_clock;
@@ -45,8 +45,9 @@ class Heartbeat {
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
-  // To be polled for reading.
-  virtual std::vector<int> sockets() const = 0;
+  // To be polled for reading: readable while receive() has something to take in; -1: nothing can come any more.
+  virtual int descriptor() const = 0;
+  // A rank that has not read the state before gets no further one; all other words wait until it reads.
   virtual void send(const RankState& mine) = 0;
   // Takes in what has come. Returns a verdict where somebody has given one, has gone without a farewell, or has been
   // silent for most of the timeout.
@@ -58,7 +59,7 @@ class Heartbeat {
 
   // This rank has waited too long for the others; the judge's answer comes out of receive() on every rank.
   virtual void complain(const RankState& mine) = 0;
-  // This rank ends the run; every other rank learns it from receive().
+  // This rank ends the run; every other rank learns it from receive(). Of several verdicts the first is told.
   virtual void announce(const Verdict& verdict) = 0;
   // This rank ends as it should: nobody misses it.
   virtual void leave() = 0;
@@ -71,7 +72,7 @@ class Heartbeat {
 class HeartbeatHost : public Heartbeat {
  public:
   virtual const HeartbeatInvitation& invitation() const = 0;
-  // Lets in who has come, and waits for the next at most so long.
+  // Lets in who has come; where nobody has, waits at most so long.
   virtual void admit(std::chrono::milliseconds patience) = 0;
   virtual void close_door() = 0;
 };

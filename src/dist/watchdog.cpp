@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
-#include <vector>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -16,6 +16,7 @@ namespace {
 
 constexpr double longest_nap_seconds = 1;
 constexpr double naps_per_timeout = 20;
+constexpr double rests_per_nap = 50;            // in which what the others send is left to gather
 constexpr double suspended_timeouts = 1.0 / 3;  // a nap longer by this was no nap
 constexpr std::int64_t first_steps = 3;
 constexpr double first_steps_timeouts = 10;
@@ -75,7 +76,7 @@ Watchdog::Guard::~Guard() {
 
 void Watchdog::listen(std::unique_ptr<Heartbeat> heartbeat) {
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard talking(conversation_);
     heartbeat_ = std::move(heartbeat);
   }
   eventfd_write(wake_, 1);
@@ -103,17 +104,22 @@ void Watchdog::end_step(Clock::time_point now) {
 }
 
 void Watchdog::announce_end(int exit_code) {
-  const std::lock_guard lock(mutex_);
-  if (last_word_) return;
-  announced_ = true;
-  last_word_ = Verdict{exit_code, fmt::format("rank {} has ended the run with exit code {}, at {}", world_rank_,
-                                              exit_code, state().place)};
-  last_word_at_ = Clock::now() + patience_with_abort;
-  if (heartbeat_) heartbeat_->announce(*last_word_);
+  Verdict verdict{exit_code, {}};
+  {
+    const std::lock_guard lock(mutex_);
+    if (last_word_) return;
+    announced_ = true;
+    verdict.sentence =
+        fmt::format("rank {} has ended the run with exit code {}, at {}", world_rank_, exit_code, state().place);
+    last_word_ = verdict;
+    last_word_at_ = Clock::now() + patience_with_abort;
+  }
+  const std::lock_guard talking(conversation_);
+  if (heartbeat_) heartbeat_->announce(verdict);
 }
 
 void Watchdog::leave() {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard talking(conversation_);
   if (heartbeat_) heartbeat_->leave();
   heartbeat_.reset();
 }
@@ -128,31 +134,50 @@ void Watchdog::watch() {
   sigaddset(&pipe_broken, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &pipe_broken, nullptr);
 
-  auto before = Clock::now();
-  while (true) {
+  looked_around_ = Clock::now();
+  do {
     sleep();
-    const std::lock_guard lock(mutex_);
-    if (stop_) return;
-    const auto now = Clock::now();
-    const std::chrono::duration<double> suspended(timeout_seconds_ * suspended_timeouts);
-    if (now - before > nap_ + suspended) forgive(now - before);
-    before = now;
-    look_around();
-    check_deadlines(now);
-  }
+  } while (look_around());
 }
 
+// A thousand ranks speak a thousand times a second, but this thread does not wake for each: what comes during a rest is
+// taken in together.
 void Watchdog::sleep() const {
-  std::vector<pollfd> wanted{{wake_, POLLIN, 0}};
-  if (launcher_.descriptor() >= 0) wanted.push_back({launcher_.descriptor(), POLLIN, 0});
-  {
-    const std::lock_guard lock(mutex_);
-    if (heartbeat_)
-      for (const int socket : heartbeat_->sockets()) wanted.push_back({socket, POLLIN, 0});
+  const auto milliseconds = [](std::chrono::duration<double> time) { return static_cast<int>(1e3 * time.count()) + 1; };
+  std::array<pollfd, 3> wanted{{{wake_, POLLIN, 0}, {launcher_.descriptor(), POLLIN, 0}, {-1, POLLIN, 0}}};
+  const auto rest = nap_ / rests_per_nap;
+  if (poll(wanted.data(), 2, milliseconds(rest)) == 0) {
+    {
+      const std::lock_guard talking(conversation_);
+      if (heartbeat_) wanted[2].fd = heartbeat_->descriptor();
+    }
+    poll(wanted.data(), wanted.size(), milliseconds(nap_ - rest));
   }
-  poll(wanted.data(), wanted.size(), static_cast<int>(1e3 * nap_.count()) + 1);
   eventfd_t ignored = 0;
   eventfd_read(wake_, &ignored);
+}
+
+bool Watchdog::look_around() {
+  const std::lock_guard talking(conversation_);
+  const bool launcher_gone = launcher_.is_gone();
+  RankState mine;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stop_) return false;
+    const auto now = Clock::now();
+    const std::chrono::duration<double> suspended(timeout_seconds_ * suspended_timeouts);
+    if (now - looked_around_ > nap_ + suspended) forgive(now - looked_around_);
+    looked_around_ = now;
+    mine = state();
+  }
+  const auto verdict = launcher_gone ? std::nullopt : converse(mine);
+  const std::lock_guard lock(mutex_);
+  if (launcher_gone)
+    end_process({static_cast<int>(ExitCode::run_failed),
+                 fmt::format("the launcher, {}, is gone; this rank was at {}", launcher_.name(), mine.place)});
+  if (verdict && !announced_) end_process(*verdict);
+  check_deadlines(looked_around_);
+  return true;
 }
 
 void Watchdog::forgive(Clock::duration gap) {
@@ -161,18 +186,14 @@ void Watchdog::forgive(Clock::duration gap) {
   if (heartbeat_) heartbeat_->forgive(gap);
 }
 
-void Watchdog::look_around() {
-  if (launcher_.is_gone())
-    end_process({static_cast<int>(ExitCode::run_failed),
-                 fmt::format("the launcher, {}, is gone; this rank was at {}", launcher_.name(), state().place)});
-  if (!heartbeat_) return;
-  const auto mine = state();
-  if (Clock::now() - heartbeat_sent_ > nap_) {
-    heartbeat_sent_ = Clock::now();
+// What this rank and the others have to say to each other.
+std::optional<Verdict> Watchdog::converse(const RankState& mine) {
+  if (!heartbeat_) return {};
+  if (const auto now = Clock::now(); now - heartbeat_sent_ > nap_) {
+    heartbeat_sent_ = now;
     heartbeat_->send(mine);
   }
-  const auto verdict = heartbeat_->receive(mine);
-  if (verdict && !announced_) end_process(*verdict);
+  return heartbeat_->receive(mine);
 }
 
 double Watchdog::step_limit_seconds() const {

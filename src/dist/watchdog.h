@@ -70,7 +70,8 @@ class Watchdog {
 
   void watch();
   void sleep() const;  // until something happens, at most a nap
-  void look_around();
+  bool look_around();  // false: this thread has nothing more to do
+  std::optional<Verdict> converse(const RankState& mine);
   void check_deadlines(Clock::time_point now);
   void complain(const std::string& sentence);
   void forgive(Clock::duration gap);
@@ -85,7 +86,14 @@ class Watchdog {
   const Launcher launcher_;
   int wake_ = -1;  // an eventfd: the destructor does not wait for a nap to end
 
-  mutable std::mutex mutex_;
+  // Held while the ranks are talked to, which takes milliseconds where they are thousands: not by whoever enters a
+  // collective. Taken before `mutex_` by whoever needs both.
+  mutable std::mutex conversation_;
+  std::unique_ptr<Heartbeat> heartbeat_;
+  Clock::time_point heartbeat_sent_{};
+  Clock::time_point looked_around_{};  // of the watching thread alone
+
+  mutable std::mutex mutex_;  // for what follows
   bool stop_ = false;
   std::list<Waiting> waiting_;
   std::uint64_t collectives_ = 0;
@@ -93,8 +101,6 @@ class Watchdog {
   std::optional<Clock::time_point> step_since_;
   std::int64_t steps_ = 0;
   double slowest_step_seconds_ = 0;
-  std::unique_ptr<Heartbeat> heartbeat_;
-  Clock::time_point heartbeat_sent_{};
   bool announced_ = false;
   std::optional<Verdict> last_word_;  // this process ends with it at `last_word_at_`, whatever happens
   Clock::time_point last_word_at_{};

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 
 #include <chrono>
 #include <future>
@@ -128,7 +129,9 @@ TEST(HeartbeatDoor, AStrangerIsNotLetIn) {
     host->admit(std::chrono::milliseconds(1));
   EXPECT_EQ(joining.get(), nullptr);
   host->close_door();
-  EXPECT_TRUE(host->sockets().empty());
+  pollfd heard{host->descriptor(), POLLIN, 0};
+  EXPECT_EQ(poll(&heard, 1, 0), 0);
+  EXPECT_FALSE(host->receive(training));
 }
 
 TEST(HeartbeatDoor, WithoutAnybodyThereJoiningGivesUp) {
