@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "config/law.h"
 
 namespace spankey::cli {
 
@@ -24,7 +25,9 @@ void add_config(CLI::App& app, Action& action) {
         return ExitCode::done;
       }
       if (arguments->config.empty()) fail_input("spankey config: CONFIG is missing (see --help)");
-      fmt::print("{}", to_toml(load_config(arguments->config, arguments->overrides)));
+      const auto config = load_config(arguments->config, arguments->overrides);
+      for (const auto& note : law_notes(config)) fmt::print("# {}\n", note);
+      fmt::print("{}", to_toml(config));
       return ExitCode::done;
     };
   });

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 
 #include "cli/command.h"
@@ -10,6 +11,8 @@
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
 #include "train/named_tensor.h"
+#include "train/requirement.h"
+#include "train/together.h"
 
 namespace spankey::cli {
 namespace {
@@ -20,6 +23,7 @@ struct EvalArguments {
   std::int64_t keys = -1;
   std::vector<std::string> families;
   std::vector<double> norms;
+  std::vector<std::string> required;
   bool json = false;
 };
 
@@ -36,23 +40,43 @@ std::vector<const KeyFamily*> wrong_families(const EvalArguments& arguments, con
   return families;
 }
 
-ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, Communicator& communicator) {
+EvaluationRequest request_of(const EvalArguments& arguments, const EvalConfig& config) {
+  return {.keys = arguments.keys >= 0 ? arguments.keys : config.keys,
+          .with_train_split = config.train,
+          .families = wrong_families(arguments, config),
+          .norms = arguments.norms};
+}
+
+// Before anything is loaded: a quantity that will not be measured is refused at once.
+std::vector<Requirement> requirements_of(const EvalArguments& arguments, const Config& config) {
+  const auto requirements = parse_requirements(arguments.required);
+  const bool rejects =
+      config.train.twin != Twin::vanilla && find_deny_loss(config.deny.mode).reject != RejectKind::none;
+  auto example = to_json(example_report(request_of(arguments, config.eval), rejects));
+  example["global_step"] = 0;
+  require_known(requirements, example);
+  return requirements;
+}
+
+ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const std::vector<Requirement>& requirements,
+                  Communicator& communicator) {
   const RunDirectory directory{arguments.run};
   auto loaded = load_run(directory, arguments.overrides, communicator, place(wanted, communicator));
   const auto& config = loaded.experiment.config;
   at::set_num_threads(resolve_threads(config, communicator.node_size()));
   const KeyMaker keys(config, loaded.basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
-  const auto report = evaluator.evaluate({.keys = arguments.keys >= 0 ? arguments.keys : config.eval.keys,
-                                          .with_train_split = config.eval.train,
-                                          .families = wrong_families(arguments, config.eval),
-                                          .norms = arguments.norms});
-  if (communicator.rank() != 0) return ExitCode::done;
-  auto json = to_json(report);
+  auto json = to_json(evaluator.evaluate(request_of(arguments, config.eval)));
   json["global_step"] = loaded.cursor.global_step;
   json["config_hash"] = loaded.experiment.hash;
-  if (arguments.json) json["weights_sha256"] = to_hex(weights_digest(*loaded.experiment.model));
-  fmt::print("{}", arguments.json ? json.dump(2) + "\n" : access_table(json));
+  // The figures are the same on every rank, and so is what becomes of them.
+  if (communicator.rank() == 0) {
+    if (arguments.json) json["weights_sha256"] = to_hex(weights_digest(*loaded.experiment.model));
+    fmt::print("{}", arguments.json ? json.dump(2) + "\n" : access_table(json));
+    std::fflush(stdout);
+  }
+  const auto complaint = unmet(requirements, json);
+  if (!complaint.empty()) throw AgreedError(ExitCode::run_failed, communicator.rank() == 0 ? complaint : "");
   return ExitCode::done;
 }
 
@@ -84,13 +108,20 @@ void add_eval(CLI::App& app, Action& action) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::Range(1e-3, 1e3));
+  command
+      ->add_option("--require", arguments->required,
+                   "what must hold, or the exit code is 3: QUANTITY OP NUMBER joined by and, for example "
+                   "\"withheld >= 0.2 and no_key.strip_accuracy < 0.15\"; quantities are the numbers of --json; may be "
+                   "given several times")
+      ->allow_extra_args(false);
   command->add_flag("--json", arguments->json, "print JSON");
   command->callback([arguments, &action] {
     action = [arguments] {
       const auto config = load_config(RunDirectory{arguments->run}.config(), arguments->overrides);
-      wrong_families(*arguments, config.eval);  // before anything is loaded
-      return with_communicator(config.dist,
-                               [&](Communicator& communicator) { return evaluate(*arguments, config, communicator); });
+      const auto requirements = requirements_of(*arguments, config);
+      return with_communicator(config.dist, [&](Communicator& communicator) {
+        return evaluate(*arguments, config, requirements, communicator);
+      });
     };
   });
 }

@@ -7,6 +7,8 @@
 #include "base/file.h"
 #include "base/hdf5_file.h"
 #include "cli/command.h"
+#include "config/config.h"
+#include "train/access_report.h"
 #include "train/checkpoint.h"
 #include "train/run_directory.h"
 
@@ -80,22 +82,27 @@ nlohmann::json describe_run(const RunDirectory& directory) {
   if (!newest) fail_input("{}: a folder without a valid checkpoint, not a run directory", directory.root.string());
   auto description = describe_file(newest->path);
   description["run"] = directory.root.string();
-  if (std::filesystem::exists(directory.result())) {
-    description["result"] = nlohmann::json::parse(read_text(directory.result()), nullptr, /*allow_exceptions=*/false);
-    if (description["result"].is_discarded()) fail_input("{}: expected JSON", directory.result().string());
-  }
+  const auto config = std::filesystem::exists(directory.config()) ? load_config(directory.config()) : Config{};
+  if (std::filesystem::exists(directory.result()))
+    description["result"] = read_result(directory.result(), config);
+  else if (auto evaluation = last_evaluation(directory.metrics(), config); !evaluation.is_null())
+    description["last_evaluation"] = std::move(evaluation);
   return description;
 }
 
 void print_text(const nlohmann::json& description) {
   for (const auto& [key, value] : description.items())
-    if (key != "tensors" && key != "config" && key != "result")
+    if (key != "tensors" && key != "config" && key != "result" && key != "last_evaluation")
       fmt::print("{:<16} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
   if (description.contains("config")) fmt::print("\n{}", description["config"].get<std::string>());
   fmt::print("\n");
   for (const auto& tensor : description["tensors"])
     fmt::print("{:<36} {:<8} {:<18} {}\n", tensor["name"].get<std::string>(), tensor["dtype"].get<std::string>(),
                tensor["shape"].dump(), tensor.value("sha256", "-"));
+  if (description.contains("result")) fmt::print("\n{}", access_table(description["result"]));
+  if (const auto open = description.find("last_evaluation"); open != description.end())
+    fmt::print("\nunfinished; after epoch {}, step {}:\n{}", open->at("epoch").get<std::int64_t>() + 1,
+               open->at("global_step").get<std::int64_t>(), access_table(*open));
 }
 
 }  // namespace

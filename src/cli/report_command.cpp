@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "base/counted.h"
 #include "base/log.h"
 #include "cli/command.h"
 #include "study/report.h"
@@ -23,7 +24,7 @@ ExitCode report(const ReportArguments& arguments) {
   if (written.gnuplot_missing)
     log::warning("gnuplot is not installed: tables are written, plots are left as data and commands in {}",
                  (options.out / "plots").string());
-  fmt::print("{} runs{}: {}\n", written.runs,
+  fmt::print("{}{}: {}\n", counted(static_cast<std::int64_t>(written.runs), "run"),
              written.damaged > 0 ? fmt::format(", {} damaged ones left out", written.damaged) : "",
              (options.out / "index.html").string());
   return ExitCode::done;

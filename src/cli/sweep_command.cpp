@@ -45,6 +45,7 @@ SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
   const auto counts = count_trials(plan, ledger);
   fmt::print("{}: {} trials, {} done before, {} failed before; in {}\n", plan.name, counts.trials, counts.done,
              counts.failed, plan.store.string());
+  for (const auto& note : plan.notes) fmt::print("note: {}\n", note);
   return plan;
 }
 

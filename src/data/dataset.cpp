@@ -279,6 +279,11 @@ double Dataset::majority_rate(const Split& split) const {
   return static_cast<double>(*std::max_element(counts.begin(), counts.end())) / static_cast<double>(split.size);
 }
 
+double Dataset::minority_rate(const Split& split) const {
+  const auto counts = class_counts(split);
+  return static_cast<double>(*std::min_element(counts.begin(), counts.end())) / static_cast<double>(split.size);
+}
+
 void Dataset::save(const std::filesystem::path& path) const {
   h5::File file = h5::File::create();
   file.set_attribute("/", "format", std::string(format_name));

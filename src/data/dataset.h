@@ -65,9 +65,10 @@ class Dataset {
   const Split& train() const { return train_; }
   const Split& test() const { return test_; }
   bool is_images() const { return info_.sample_shape.size() == 3; }
-  // Samples per class, and the accuracy of always naming the commonest one.
+  // Samples per class, and the accuracy of always naming the commonest one and the rarest one.
   std::vector<std::int64_t> class_counts(const Split& split) const;
   double majority_rate(const Split& split) const;
+  double minority_rate(const Split& split) const;
 
   // Writes the file durably. It is built in memory first: making a set needs about three times its size.
   void save(const std::filesystem::path& path) const;

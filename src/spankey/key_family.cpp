@@ -166,20 +166,20 @@ at::Tensor sparse(const FamilyInputs& in) {
 }
 
 constexpr std::array<KeyFamily, 14> families = {{
-    {"gaussian", gaussian, nullptr},
-    {"orth_complement", orth_complement, nullptr},
-    {"other_basis", other_basis, nullptr},
-    {"negated", negated, nullptr},
-    {"permuted", permuted, nullptr},
-    {"one_hot", one_hot, nullptr},
-    {"alpha_normal", alpha_normal, nullptr},
-    {"alpha_u11", alpha_u11, nullptr},
-    {"scaled", valid_key, scaled_norm},
-    {"interpolated", interpolated, nullptr},
-    {"constant", constant, nullptr},
-    {"low_frequency", low_frequency, nullptr},
-    {"sparse", sparse, nullptr},
-    {"near_miss", near_miss, nullptr},
+    {"gaussian", false, gaussian, nullptr},
+    {"orth_complement", false, orth_complement, nullptr},
+    {"other_basis", false, other_basis, nullptr},
+    {"negated", true, negated, nullptr},
+    {"permuted", true, permuted, nullptr},
+    {"one_hot", true, one_hot, nullptr},
+    {"alpha_normal", true, alpha_normal, nullptr},
+    {"alpha_u11", true, alpha_u11, nullptr},
+    {"scaled", true, valid_key, scaled_norm},
+    {"interpolated", true, interpolated, nullptr},
+    {"constant", false, constant, nullptr},
+    {"low_frequency", false, low_frequency, nullptr},
+    {"sparse", false, sparse, nullptr},
+    {"near_miss", true, near_miss, nullptr},
 }};
 
 }  // namespace
@@ -198,6 +198,11 @@ std::vector<std::string> key_family_names() {
   std::vector<std::string> names;
   for (const KeyFamily& family : families) names.emplace_back(family.name);
   return names;
+}
+
+bool is_derived_family(std::string_view name) {
+  return std::any_of(families.begin(), families.end(),
+                     [&](const KeyFamily& family) { return family.name == name && family.derived; });
 }
 
 const KeyFamily& gaussian_family() {

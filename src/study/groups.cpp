@@ -123,31 +123,38 @@ void add_run(DataStudy& study, const RunRecord& run, std::map<Keys, Group*>& by_
 
 }  // namespace
 
-SeedSpread spread_over_seeds(std::vector<double> values) {
+SeedSpread spread_over_seeds(std::vector<double> values, bool differences) {
   SeedSpread spread;
   spread.summary = summarise(values);
-  spread.mean_interval = t_interval(values);
-  // t sd sqrt(1 + 1/n) is sqrt(n + 1) times t sd / sqrt(n).
-  const double reach = (spread.mean_interval.high - spread.mean_interval.low) / 2 *
-                       std::sqrt(static_cast<double>(spread.summary.count) + 1.0);
-  spread.prediction = {spread.summary.mean - reach, spread.summary.mean + reach};
+  auto shares = values;
+  if (differences)
+    for (auto& share : shares) share = (share + 1) / 2;
+  const auto back = [&](const Interval& of_shares) {
+    return differences ? Interval{2 * of_shares.low - 1, 2 * of_shares.high - 1} : of_shares;
+  };
+  spread.mean_interval = back(mean_share_interval(shares));
+  spread.prediction = back(next_share_interval(shares));
   spread.values = std::move(values);
   return spread;
 }
 
 std::optional<SeedSpread> Group::spread(const std::string& path) const {
   std::vector<double> values;
-  for (const auto* run : runs) {
-    const auto value = path == "worst_case" ? std::optional(worst_case(*run)) : figure(run->result, path);
-    if (value) values.push_back(*value);
-  }
+  for (const auto* run : runs)
+    if (const auto value = figure(run->result, path)) values.push_back(*value);
   if (values.empty()) return std::nullopt;
-  return spread_over_seeds(std::move(values));
+  return spread_over_seeds(std::move(values), path.starts_with("verdict.withheld"));
 }
 
 double Group::mean(const std::string& path) const {
   const auto over_seeds = spread(path);
   return over_seeds ? over_seeds->summary.mean : std::numeric_limits<double>::quiet_NaN();
+}
+
+const RunRecord& Group::least_withholding() const {
+  return **std::min_element(runs.begin(), runs.end(), [](const auto* a, const auto* b) {
+    return figure(a->result, "verdict.withheld") < figure(b->result, "verdict.withheld");
+  });
 }
 
 std::vector<std::string> DataStudy::levels(const std::string& key) const {

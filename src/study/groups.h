@@ -17,10 +17,11 @@ namespace spankey {
 struct SeedSpread {
   std::vector<double> values;  // one a seed
   Summary summary;
-  Interval mean_interval;  // 95 % t-interval of the mean; NaN below two seeds
-  Interval prediction;     // 95 % t-interval of what one more seed gives: mean +- t sd sqrt(1 + 1/n)
+  // 95 % intervals of the mean and of what one more seed gives, see mean_share_interval(); NaN below two seeds. Of
+  // figures that may be negative, differences of two shares, the same on [-1, 1].
+  Interval mean_interval, prediction;
 };
-SeedSpread spread_over_seeds(std::vector<double> values);
+SeedSpread spread_over_seeds(std::vector<double> values, bool differences = false);
 
 struct Group {
   std::string label;                        // the varied settings, or the name
@@ -31,9 +32,10 @@ struct Group {
   PublishedMatch published;
 
   const Config& config() const { return runs.front()->config; }
-  // Of the runs that have the figure; nothing where none has. "worst_case" is worst_case().
+  // Of the runs that have the figure; nothing where none has.
   std::optional<SeedSpread> spread(const std::string& path) const;
   double mean(const std::string& path) const;  // NaN where no run has it
+  const RunRecord& least_withholding() const;  // the seed whose lock withholds least
 };
 
 // The groups that were trained and measured on one data set: only these are compared in one table.

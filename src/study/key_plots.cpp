@@ -153,6 +153,9 @@ std::vector<Figure> draw_families(const DataStudy& study, const std::string& pre
       fmt::format("unset key\nset xrange [-0.02:1.02]\nset xtics 0.2\nset yrange [{}:-0.6]\nset ytics {}\nset "
                   "xlabel 'accuracy'",
                   static_cast<double>(names.size()) - 0.4, tics_text(names)));
+  std::vector<std::string> titles;
+  for (const auto* group : groups) titles.push_back(study.groups.size() > 1 ? group->label : std::string());
+  titles = shortened(titles, panels.title_length());
   for (std::size_t i = 0; i < groups.size(); ++i) {
     PlotBlock rows;
     for (std::size_t name = 0; name < names.size(); ++name) {
@@ -162,8 +165,7 @@ std::vector<Figure> draw_families(const DataStudy& study, const std::string& pre
       const bool bar = tries_single_keys(*groups[i]);
       rows.push_back({mean, static_cast<double>(name), bar ? family->min : mean, bar ? family->max : mean});
     }
-    const auto title = study.groups.size() > 1 ? groups[i]->label : std::string();
-    plot.command(panels.place(i) + "\nset title " + plot_text(title, panels.title_length()));
+    plot.command(panels.place(i) + "\nset title " + plot_text(titles[i]));
     plot.curve(std::move(rows), "using 1:2:3:4 with " + family_style + " notitle");
     const double correct = groups[i]->mean("correct_key.accuracy");
     plot.curve({{correct, -0.6}, {correct, static_cast<double>(names.size()) - 0.4}},
@@ -194,6 +196,7 @@ AcceptanceReport acceptance_report(const std::vector<const RunRecord*>& runs, co
       "set xlabel 'cosine to a valid key'\nset ylabel 'accuracy'\nset xrange [-0.02:1.02]\nset yrange [-0.02:1.02]\n"
       "set key above Left reverse maxrows 6 samplen 3");
   constexpr std::array colours{"#2878b5", "#c2551a", "#9445bd", "#5b6670", "#3a8a55", "#000000"};
+  const auto short_labels = shortened(labels, 30);
   std::size_t curves = 0, profiles = 0;
   for (std::size_t i = 0; i < runs.size() && profiles < most_profiles; ++i) {
     const auto views = read_acceptance(*runs[i]);
@@ -207,10 +210,10 @@ AcceptanceReport acceptance_report(const std::vector<const RunRecord*>& runs, co
       for (const auto& row : figures.at("profile"))
         rows.push_back({row.at("cosine").get<double>(), row.at("accuracy").get<double>()});
       constexpr std::array points{7, 4, 8, 12, 10, 2, 5, 6, 9, 13, 11, 1};
-      const auto title = runs.size() == 1 ? answers : labels[i] + ": " + answers;
+      const auto title = runs.size() == 1 ? answers : short_labels[i] + ": " + answers;
       plot.curve(std::move(rows), fmt::format("using 1:2 with linespoints lw 1.5 dt {} pt {} lc rgb '{}' title {}",
                                               answers == "as shipped" ? 1 : 3, points[curves % points.size()], colour,
-                                              plot_text(title, 54)));
+                                              plot_text(title)));
       ++curves;
     }
   }

@@ -110,10 +110,17 @@ std::string epoch_range(std::int64_t epochs) {
   return fmt::format("set xlabel 'epoch'\nset xrange [{}:{}]", -margin, static_cast<double>(epochs) + margin);
 }
 
-std::string panel_of(const Learner& learner, const Panels& panels, std::size_t i, const char* label) {
-  return fmt::format("{}\nset title {}\nset ylabel '{}'\n{}", panels.place(i),
-                     plot_text(learner.group->label, panels.title_length()), panels.leftmost(i) ? label : "",
-                     epoch_range(learner.group->config().train.epochs));
+// Before the plot of each panel.
+std::vector<std::string> panels_of(const std::vector<Learner>& learners, const Panels& panels, const char* label) {
+  std::vector<std::string> titles;
+  for (const auto& learner : learners) titles.push_back(learner.group->label);
+  titles = shortened(titles, panels.title_length());
+  std::vector<std::string> commands;
+  for (std::size_t i = 0; i < learners.size(); ++i)
+    commands.push_back(fmt::format("{}\nset title {}\nset ylabel '{}'\n{}", panels.place(i), plot_text(titles[i]),
+                                   panels.leftmost(i) ? label : "",
+                                   epoch_range(learners[i].group->config().train.epochs)));
+  return commands;
 }
 
 // One scale for all panels, logarithmic unless a loss (with mode A, less an entropy) may be negative.
@@ -138,8 +145,9 @@ std::optional<Figure> draw_losses(const DataStudy& study, const std::vector<Lear
   const auto panels = arrange_panels(learners.size());
   Plot plot(panels);
   plot.command(loss_range(learners));
+  const auto places = panels_of(learners, panels, "training loss (nats)");
   for (std::size_t i = 0; i < learners.size(); ++i) {
-    plot.command(panel_of(learners[i], panels, i, "training loss (nats)"));
+    plot.command(places[i]);
     for (const auto& curve : learners[i].curves)
       plot.curve(loss_block(curve, &LearningCurve::Step::loss), "using 1:2 with lines lw 1.3 lc rgb '#2878b5' notitle");
     plot.end_curves();
@@ -154,9 +162,10 @@ std::optional<Figure> draw_accuracies(const DataStudy& study, const std::vector<
   const auto panels = arrange_panels(learners.size());
   Plot plot(panels);
   plot.command("unset key\nset yrange [-0.02:1.02]");
+  const auto places = panels_of(learners, panels, "accuracy");
   std::vector<LearningCurve> all;
   for (std::size_t i = 0; i < learners.size(); ++i) {
-    plot.command(panel_of(learners[i], panels, i, "accuracy"));
+    plot.command(places[i]);
     plot_accuracies(plot, learners[i].curves);
     all.insert(all.end(), learners[i].curves.begin(), learners[i].curves.end());
   }
@@ -196,7 +205,7 @@ LearningCurve read_learning_curve(const std::filesystem::path& metrics) {
   return curve;
 }
 
-std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder) {
+std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder, const std::string& prefix) {
   const auto curve = read_learning_curve(RunDirectory{run.directory}.metrics());
   if (curve.steps.empty() && curve.evaluations.empty()) return {};
   auto panels = arrange_panels(2);
@@ -221,7 +230,8 @@ std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder) {
   plot.command(losses.draw(panels, 0.0, 0.42) + "\n" + accuracy_legend({curve}).draw(panels, 0.42, 1.0));
   std::vector<Figure> figures;
   if (auto figure = folder.draw(
-          "learning", plot, "Learning curves",
+          prefix + "learning", plot,
+          prefix.empty() ? "Learning curves" : "Learning curves of " + run.directory.filename().string(),
           "Left: losses of the training steps, averaged where there are many. Right: accuracy on the test split after "
           "each epoch, strip ignores the rejection; evaluations before the last one try one key."))
     figures.push_back(std::move(*figure));

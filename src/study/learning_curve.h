@@ -26,8 +26,8 @@ struct LearningCurve {
 // Lines that cannot be understood are passed over; a file that is not there is an empty curve.
 LearningCurve read_learning_curve(const std::filesystem::path& metrics);
 
-// Training loss and, beside it, accuracy by epoch of one run.
-std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder);
+// Training loss and, beside it, accuracy by epoch of one run, as far as it came; with a prefix the title names the run.
+std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder, const std::string& prefix = "");
 
 // Training loss of every run, and accuracy by epoch, a panel for each group; chosen evenly where there are more
 // than fit.

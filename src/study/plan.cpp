@@ -1,5 +1,6 @@
 #include "study/plan.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "config/law.h"
 #include "data/dataset.h"
 #include "study/cost.h"
 #include "train/experiment.h"
@@ -59,11 +61,22 @@ class Planner {
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
     if (!known_.insert(trial.id).second) return;
+    note_law(config, trial, data.digest);
     const auto samples = config.data.limit > 0 ? std::min(config.data.limit, data.train_samples) : data.train_samples;
     const auto cost = estimate_cost(config, samples, measured_);
     trial.seconds = cost.seconds;
     (cost.measured ? from_measurement_ : by_rule_) += 1;
     plan_.trials.push_back(std::move(trial));
+  }
+
+  // What several trials are that have several names for one law.
+  std::vector<std::string> notes() const {
+    std::vector<std::string> notes;
+    for (const auto& [hash, same] : same_law_)
+      if (same.labels.size() > 1)
+        notes.push_back(fmt::format("equal in law, trained for one result: {} ({})", fmt::join(same.labels, " and "),
+                                    fmt::join(same.reasons, "; ")));
+    return notes;
   }
 
   std::string cost_source() const {
@@ -73,6 +86,18 @@ class Planner {
   }
 
  private:
+  struct SameLaw {
+    std::vector<std::string> labels;
+    std::set<std::string> reasons;
+  };
+
+  void note_law(const Config& config, const PlannedTrial& trial, const std::string& digest) {
+    const auto first = with_first_names(config);
+    auto& same = same_law_[first == config ? trial.hash : config_hash(first, digest)];
+    same.labels.push_back(trial.label);
+    for (const auto& reason : law_notes(config)) same.reasons.insert(reason);
+  }
+
   Config resolve(const PlannedTrial& trial) const {
     try {
       return trial_config(plan_, trial);
@@ -94,6 +119,7 @@ class Planner {
   std::vector<MeasuredTrial> measured_;
   std::map<std::string, DataFacts> data_;
   std::set<std::string> known_;
+  std::map<std::string, SameLaw> same_law_;  // by the hash of with_first_names()
   std::size_t from_measurement_ = 0, by_rule_ = 0;
 };
 
@@ -174,6 +200,7 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   Planner planner(file, plan);
   for (const auto& row : rows) planner.add(row);
   plan.cost_source = planner.cost_source();
+  plan.notes = planner.notes();
   return plan;
 }
 

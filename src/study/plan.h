@@ -28,6 +28,7 @@ struct SweepPlan {
   double max_hours = 0.0;       // 0: no limit
   std::string cost_source;      // where the estimates come from, for people
   std::vector<PlannedTrial> trials;
+  std::vector<std::string> notes;  // for people, not kept: trials that are equal in law, see config/law.h
 };
 
 struct PlanOptions {

@@ -8,6 +8,47 @@
 #include "base/file.h"
 
 namespace spankey {
+namespace {
+
+const std::string dots = "...";
+
+bool continues_a_character(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
+
+// Of UTF-8.
+std::size_t characters(const std::string& text) {
+  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues_a_character));
+}
+
+// That the first so many characters take.
+std::size_t bytes_of(const std::string& text, std::size_t count) {
+  std::size_t at = 0;
+  for (; at < text.size(); ++at)
+    if (!continues_a_character(text[at]) && count-- == 0) break;
+  return at;
+}
+
+// The bytes of the words that all begin with.
+std::size_t common_words(const std::vector<std::string>& labels) {
+  std::size_t length = labels.front().size();
+  for (const auto& label : labels) {
+    const auto end = label.begin() + static_cast<std::ptrdiff_t>(std::min(length, label.size()));
+    const auto differs = std::mismatch(label.begin(), end, labels.front().begin());
+    length = static_cast<std::size_t>(differs.first - label.begin());
+  }
+  const auto blank = labels.front().substr(0, length).find_last_of(" _-/,");
+  return blank == std::string::npos ? 0 : blank + 1;
+}
+
+// The end tells more than the middle.
+std::string without_middle(const std::string& text, std::size_t longest) {
+  const auto kept = longest > dots.size() ? longest - dots.size() : 0;
+  const auto head = (kept + 1) / 2, all = characters(text);
+  return text.substr(0, bytes_of(text, head)) + dots + text.substr(bytes_of(text, all - (kept - head)));
+}
+
+}  // namespace
 
 std::string Series::points() const {
   return fmt::format("pt {} ps {} lw 1.4 lc rgb '{}'", point, size, colour);
@@ -28,7 +69,7 @@ const std::vector<Series>& accuracy_series() {
 }
 
 const Series& worst_case_series() {
-  static const Series series{"worst_case", "worst case", "#000000", 2, 1, 0.8};
+  static const Series series{"verdict.worst.accuracy", "worst case", "#000000", 2, 1, 0.8};
   return series;
 }
 
@@ -51,18 +92,42 @@ void Plot::end_curves() {
   curves_.clear();
 }
 
-std::string plot_text(const std::string& text, std::size_t longest) {
-  auto shown = text.size() > longest ? text.substr(0, longest - 3) + "..." : text;
+std::string plot_text(const std::string& text) {
+  auto shown = text;
   std::replace_if(
       shown.begin(), shown.end(), [](unsigned char c) { return c < ' '; }, ' ');
   return gnuplot_quoted(shown);
 }
 
-std::string tics_text(const std::vector<std::string>& labels) {
+std::string plot_text(const std::string& text, std::size_t longest) {
+  return plot_text(shortened({text}, longest).front());
+}
+
+std::string tics_text(const std::vector<std::string>& labels, std::size_t longest) {
+  const auto shown = shortened(labels, longest);
   std::string text = "(";
-  for (std::size_t i = 0; i < labels.size(); ++i)
-    text += fmt::format("{}{} {}", i > 0 ? ", " : "", plot_text(labels[i]), i);
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    std::string label;
+    for (const char c : shown[i]) label.append(c == '%' ? 2 : 1, c);
+    text += fmt::format("{}{} {}", i > 0 ? ", " : "", plot_text(label), i);
+  }
   return text + ")";
+}
+
+std::vector<std::string> shortened(std::vector<std::string> labels, std::size_t longest) {
+  const auto too_long = [&](const std::string& label) { return characters(label) > longest; };
+  if (std::none_of(labels.begin(), labels.end(), too_long)) return labels;
+  const auto common = labels.size() > 1 ? common_words(labels) : 0;
+  if (common > dots.size())
+    for (auto& label : labels) label = dots + label.substr(common);
+  for (auto& label : labels)
+    if (too_long(label)) label = without_middle(label, longest);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto same = static_cast<std::size_t>(
+        std::count(labels.begin(), labels.begin() + static_cast<std::ptrdiff_t>(i), labels[i]));
+    if (same > 0) labels[i] += fmt::format(" #{}", same + 1);
+  }
+  return labels;
 }
 
 PlotFolder::PlotFolder(std::filesystem::path folder) : folder_(std::move(folder)) {

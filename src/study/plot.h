@@ -15,7 +15,7 @@ namespace spankey {
 
 // One accuracy that is drawn, always in the same way: by colour, and by point and dash where there is none.
 struct Series {
-  std::string path;  // in result.json, or "worst_case"
+  std::string path;  // in result.json
   std::string_view title, colour;
   int point, dash;
   double size;
@@ -26,7 +26,7 @@ struct Series {
 
 // Correct key, no key, no key with the rejection ignored, wrong key.
 const std::vector<Series>& accuracy_series();
-// What stands beside those averages.
+// What stands beside those averages: the most that was reached without a valid key.
 const Series& worst_case_series();
 
 // Commands and data of one figure as they grow.
@@ -51,10 +51,14 @@ class Plot {
   std::vector<PlotBlock> blocks_;
 };
 
-// A text in gnuplot's quotes, at most so many characters long.
-std::string plot_text(const std::string& text, std::size_t longest = 60);
-// "('a' 0, 'b' 1)"
-std::string tics_text(const std::vector<std::string>& labels);
+// A text in gnuplot's quotes, all of it or at most so many characters.
+std::string plot_text(const std::string& text);
+std::string plot_text(const std::string& text, std::size_t longest);
+// "('a' 0, 'b' 1)", for the labels of an axis, in which gnuplot reads formats.
+std::string tics_text(const std::vector<std::string>& labels, std::size_t longest = 60);
+// Texts at most so many characters long that differ where the labels do: what all begin with goes first, then the
+// middle.
+std::vector<std::string> shortened(std::vector<std::string> labels, std::size_t longest);
 
 class PlotFolder {
  public:

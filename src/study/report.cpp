@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/counted.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -20,8 +21,7 @@
 namespace spankey {
 namespace {
 
-constexpr double nothing_withheld = 0.05;
-constexpr double smallest_shown = 0.0005;  // of three decimals
+constexpr std::size_t most_open_curves = 6;
 
 void add_figures(Section& section, std::vector<Figure> figures) {
   for (auto& figure : figures) section.blocks.emplace_back(std::move(figure));
@@ -48,8 +48,8 @@ double gap_as_shipped(const Group& group) {
 }
 
 // The worst of all seeds, as in the tables.
-double gap_in_worst_case(const Group& group) {
-  return group.mean("correct_key.accuracy") - group.spread("worst_case")->summary.max;
+double withheld_at_worst(const Group& group) {
+  return *figure(group.least_withholding().result, "verdict.withheld");
 }
 
 // Over seeds: what the loss does not control is not averaged.
@@ -59,13 +59,8 @@ std::string range_text(const Group& group, const char* path) {
   return low == high ? low : low + " to " + high;
 }
 
-// The worst case beside the average, where single keys were tried on all samples.
-std::string wrong_key_text(const Group& group) {
-  auto text = fmt::format("{:.3f} with a wrong one", group.mean("wrong_key.accuracy"));
-  if (group.config().eval.keys == 0) return text;
-  double best = 0.0;
-  for (const auto* run : group.runs) best = std::max(best, best_wrong_key(*run));
-  return text + fmt::format(" on average and {:.3f} with the best wrong one tried", best);
+std::string verdict_text_of(const RunRecord& run) {
+  return run.result.at("verdict").at("text").get<std::string>();
 }
 
 // What the group whose key decides most gives to whom, on average and at worst.
@@ -78,31 +73,19 @@ std::string study_summary(const DataStudy& study) {
       study.groups.begin(), study.groups.end(),
       [](const Group& a, const Group& b) { return a.mean("correct_key.accuracy") < b.mean("correct_key.accuracy"); });
   const auto* shipped = by(gap_as_shipped);
-  const auto* worst = by(gap_in_worst_case);
+  const auto* worst = by(withheld_at_worst);
   auto text = fmt::format(
       "With a correct key the networks are right on {:.3f} to {:.3f} of the test samples (group means). As shipped, "
       "the "
-      "key decides most for {}: {:.3f} with a correct key, {} without one, {}.",
+      "gap is widest for {}: {:.3f} with a correct key, {} without one, {:.3f} with a wrong one on average.",
       low->mean("correct_key.accuracy"), high->mean("correct_key.accuracy"), shipped->label,
-      shipped->mean("correct_key.accuracy"), range_text(*shipped, "no_key.accuracy"), wrong_key_text(*shipped));
+      shipped->mean("correct_key.accuracy"), range_text(*shipped, "no_key.accuracy"),
+      shipped->mean("wrong_key.accuracy"));
   if (shipped->spread("no_key.reject_fraction"))
     text += fmt::format(" Whoever holds those weights and ignores the rejection gets {:.3f} without a key.",
                         shipped->mean("no_key.strip_accuracy"));
-  const double withheld = gap_in_worst_case(*worst);
-  if (withheld >= nothing_withheld)
-    text +=
-        fmt::format(" In the worst case tried here, {} withholds most: {:.3f} of accuracy.", worst->label, withheld);
-  else if (withheld >= smallest_shown)
-    text += fmt::format(
-        " No group withholds more than {:.3f} from somebody who holds the weights: the worst case comes that close to "
-        "the "
-        "correct key everywhere.",
-        withheld);
-  else
-    text +=
-        " No group withholds anything from somebody who holds the weights: the worst case is as good as the correct "
-        "key.";
-  return text;
+  return text + fmt::format(" In the worst case tried here, {} withholds most: {:.3f} of accuracy. {}", worst->label,
+                            withheld_at_worst(*worst), verdict_text_of(worst->least_withholding()));
 }
 
 void add_cost(Section& section, const RunCollection& collection) {
@@ -118,7 +101,9 @@ void add_cost(Section& section, const RunCollection& collection) {
   auto text = fmt::format("Training took {} in all ({:.1f} s)", duration_text(seconds), seconds);
   if (core_hours > 0) text += fmt::format(", {:.4f} core hours", core_hours);
   if (gpu_hours > 0) text += fmt::format(", {:.4f} GPU hours", gpu_hours);
-  if (unknown > 0) text += fmt::format(", {} runs left out whose number of threads is not recorded", unknown);
+  if (unknown > 0)
+    text += fmt::format(", {} left out whose number of threads is not recorded",
+                        counted(static_cast<std::int64_t>(unknown), "run"));
   section.blocks.emplace_back(Paragraph{text + "; evaluation is not in it."});
 }
 
@@ -224,14 +209,30 @@ void add_study(Document& document, const DataStudy& study, const PublishedTable&
   add_section(document, std::move(spread));
 }
 
+// As far as they came; the ones that came furthest where there are many.
+void add_open_curves(Section& section, const RunCollection& collection, PlotFolder& folder) {
+  std::vector<const RunRecord*> open;
+  for (const auto& run : collection.runs)
+    if (run.status != RunStatus::done && run.steps_done > 0) open.push_back(&run);
+  std::stable_sort(open.begin(), open.end(),
+                   [](const auto* a, const auto* b) { return a->steps_done > b->steps_done; });
+  open.resize(std::min(open.size(), most_open_curves));
+  for (std::size_t i = 0; i < open.size(); ++i)
+    add_figures(section, draw_learning(*open[i], folder, fmt::format("open{}_", i + 1)));
+}
+
 Document describe_runs(const RunCollection& collection, const std::vector<DataStudy>& studies,
                        const PublishedTable& published, const std::filesystem::path& out, PlotFolder& folder) {
   std::size_t groups = 0;
   for (const auto& study : studies) groups += study.groups.size();
   Document document;
   document.title = collection.title;
-  document.summary = fmt::format("{} runs in {}: {}. ", collection.runs.size(),
+  document.summary = fmt::format("{} in {}: {}. ", counted(static_cast<std::int64_t>(collection.runs.size()), "run"),
                                  groups == 1 ? "one group" : fmt::format("{} groups", groups), counts_text(collection));
+  if (studies.empty())
+    document.summary =
+        fmt::format("{}, none of which has come to its end: {}. What they have reached stands below.",
+                    counted(static_cast<std::int64_t>(collection.runs.size()), "run"), counts_text(collection));
   if (studies.size() == 1) document.summary += study_summary(studies.front());
   if (studies.size() > 1)
     document.summary += fmt::format(
@@ -242,26 +243,27 @@ Document describe_runs(const RunCollection& collection, const std::vector<DataSt
   for (std::size_t i = 0; i < studies.size(); ++i)
     add_study(document, studies[i], published, studies.size() > 1 ? fmt::format("data{}_", i + 1) : "",
               studies.size() > 1 ? ": " + studies[i].data : "", out, folder);
-  if (auto table = open_runs_table(collection, out); !table.rows.empty())
-    document.sections.push_back({"Failed and unfinished runs", {std::move(table)}});
+  if (auto table = open_runs_table(collection, out); !table.rows.empty()) {
+    Section open{"Failed and unfinished runs", {std::move(table)}};
+    add_open_curves(open, collection, folder);
+    document.sections.push_back(std::move(open));
+  }
   Section cost{"Cost", {}};
   add_cost(cost, collection);
   add_section(document, std::move(cost));
   return document;
 }
 
-std::string run_summary(const RunRecord& run, const Group& group) {
+std::string run_summary(const RunRecord& run) {
   const auto& r = run.result;
-  auto text = fmt::format(
+  return fmt::format(
       "This network (`{}`, deny mode `{}`) is right on {:.3f} of {} test samples with a correct key, {:.3f} without "
-      "one, "
-      "{}.",
+      "one, {:.3f} with a wrong one on average. {} This is access conditioning of a network that is handed out, "
+      "measured "
+      "with what was tried.",
       run.config.model.name, run.config.deny.mode, *figure(r, "correct_key.accuracy"),
-      r.at("test_samples").get<std::int64_t>(), *figure(r, "no_key.accuracy"), wrong_key_text(group));
-  if (figure(r, "no_key.reject_fraction"))
-    text += fmt::format(" Whoever holds the weights and ignores the rejection gets {:.3f} without a key.",
-                        *figure(r, "no_key.strip_accuracy"));
-  return text + " This is access conditioning of a network that is handed out, measured with what was tried.";
+      r.at("test_samples").get<std::int64_t>(), *figure(r, "no_key.accuracy"), *figure(r, "wrong_key.accuracy"),
+      verdict_text_of(run));
 }
 
 Document describe_run(const RunCollection& collection, const std::vector<DataStudy>& studies,
@@ -269,7 +271,7 @@ Document describe_run(const RunCollection& collection, const std::vector<DataStu
   const auto& run = collection.runs.front();
   Document document;
   document.title = run.config.run.name.empty() ? collection.title : run.config.run.name;
-  document.summary = run_summary(run, studies.front().groups.front());
+  document.summary = run_summary(run);
   document.sections.push_back({"Access by key", {run_table(run)}});
   Section keys{"Keys", {}};
   add_figures(keys, draw_families(studies.front(), "", folder));

@@ -1,7 +1,10 @@
 #include "study/run_record.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <set>
 
 #include "base/error.h"
@@ -13,6 +16,7 @@
 #include "train/checkpoint.h"
 #include "train/lease.h"
 #include "train/run_directory.h"
+#include "train/verdict.h"
 
 namespace spankey {
 namespace {
@@ -34,24 +38,14 @@ bool is_run(const fs::path& directory) {
          is_trial(directory);
 }
 
-// Everything a report takes for granted about a result.
-void require_figures(const nlohmann::json& result) {
-  for (const char* path :
-       {"no_key.accuracy", "no_key.strip_accuracy", "correct_key.accuracy", "correct_key.strip_accuracy",
-        "wrong_key.accuracy", "wrong_key.accuracy.max", "wrong_key.strip_accuracy"})
-    if (!figure(result, path)) fail_input("{} is missing or no number", path);
-  for (const char* name : {"majority_rate", "seconds_total"})
-    if (!result.value(name, nlohmann::json()).is_number()) fail_input("{} is missing or no number", name);
-  if (!result.value("test_samples", nlohmann::json()).is_number_integer())
-    fail_input("test_samples is missing or no whole number");
+// Everything a report takes for granted about a result beside its figures.
+void require_facts(const nlohmann::json& result) {
+  if (!result.value("seconds_total", nlohmann::json()).is_number()) fail_input("seconds_total is missing or no number");
   if (!result.value("config_hash", nlohmann::json()).is_string()) fail_input("config_hash is missing or no text");
   // Results of earlier versions lack some of these.
-  for (const char* name : {"data_digest", "weights_sha256", "device", "wrong_family"})
+  for (const char* name : {"data_digest", "weights_sha256", "device"})
     if (const auto text = result.find(name); text != result.end() && !text->is_string())
       fail_input("{} is no text", name);
-  if (!result.contains("train")) return;
-  for (const char* path : {"train.no_key.accuracy", "train.correct_key.accuracy", "train.wrong_key.accuracy"})
-    if (!figure(result, path)) fail_input("{} is missing or no number", path);
 }
 
 // The digest that the run was trained on: of its result, or of its newest checkpoint.
@@ -70,21 +64,32 @@ class Collector {
  public:
   explicit Collector(RunCollection& collection) : collection_(collection) {}
 
-  void visit(const fs::path& directory) {
-    if (is_there(plan_path(directory))) return add_sweep(directory);
+  // `name`: of the directory, for people, where it is one that was asked for; a sweep's own takes its place.
+  void visit(const fs::path& directory, std::string* name = nullptr) {
+    if (is_there(plan_path(directory))) return add_sweep(directory, name);
     if (is_run(directory)) return add_run(directory, nullptr, nullptr);
-    std::vector<fs::path> folders;
     std::error_code error;
+    const auto here = fs::canonical(directory, error);
+    if (error || !visited_.insert(here).second) return;
+    std::vector<fs::path> folders;
     for (const auto& entry : fs::directory_iterator(directory, error))
-      if (entry.is_directory(error) && !entry.is_symlink(error)) folders.push_back(entry.path());
+      if (entry.is_directory(error) && !leads_upwards(entry, here)) folders.push_back(entry.path());
     std::sort(folders.begin(), folders.end());
     for (const auto& folder : folders) visit(folder);
   }
 
  private:
-  void add_sweep(const fs::path& directory) {
+  // A link to a folder that `here` lies in: what is there was not asked for.
+  static bool leads_upwards(const fs::directory_entry& entry, const fs::path& here) {
+    std::error_code error;
+    if (!entry.is_symlink(error)) return false;
+    const auto target = fs::canonical(entry.path(), error);
+    return error || std::mismatch(target.begin(), target.end(), here.begin(), here.end()).first == target.end();
+  }
+
+  void add_sweep(const fs::path& directory, std::string* name) {
     const auto plan = load_plan(directory);
-    if (collection_.title.empty()) collection_.title = plan.name;
+    if (name) *name = plan.name;
     for (const auto& trial : plan.trials) add_run(plan.store / trial.id, &plan, &trial);
   }
 
@@ -99,7 +104,7 @@ class Collector {
       read = RunDirectory{directory}.config();
       record.config = find_config(directory, plan, trial);
       read = RunDirectory{directory}.result();
-      read_result(record);
+      read_outcome(record);
       collection_.runs.push_back(std::move(record));
     } catch (const std::exception& problem) {
       log::warning("{}: left out of the report: {}", read.string(), problem.what());
@@ -117,11 +122,16 @@ class Collector {
     return trial_config(*plan, *trial);
   }
 
-  static void read_result(RunRecord& record) {
+  static void read_outcome(RunRecord& record) {
     const RunDirectory run{record.directory};
-    if (!is_there(run.result())) return read_state(record);
-    record.result = nlohmann::json::parse(read_text(run.result()));
-    require_figures(record.result);
+    if (!is_there(run.result())) {
+      read_state(record);
+      read_progress(record);
+      return;
+    }
+    record.result = read_result(run.result(), record.config);
+    require_facts(record.result);
+    record.result["verdict"] = to_json(judge_access(record.result));
     record.status = RunStatus::done;
     record.hash = record.result.at("config_hash").get<std::string>();
     record.data_digest = find_data_digest(run, record.result);
@@ -143,26 +153,36 @@ class Collector {
     }
   }
 
+  // Lines that cannot be understood are passed over.
+  static void read_progress(RunRecord& record) {
+    const auto metrics = RunDirectory{record.directory}.metrics();
+    std::ifstream file(metrics);
+    for (std::string text; std::getline(file, text);)
+      if (const auto step = figure(nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false), "global_step"))
+        record.steps_done = static_cast<std::int64_t>(*step);
+    record.last_evaluation = last_evaluation(metrics, record.config);
+    if (const auto epoch = figure(record.last_evaluation, "epoch"))
+      record.epochs_done = static_cast<std::int64_t>(*epoch) + 1;
+  }
+
   RunCollection& collection_;
-  std::set<fs::path> known_;
+  std::set<fs::path> known_, visited_;
 };
 
-// wrong_key and every family of wrong keys.
-std::vector<const nlohmann::json*> wrong_keys(const nlohmann::json& result) {
-  std::vector<const nlohmann::json*> all{&result.at("wrong_key")};
-  if (const auto families = result.find("families"); families != result.end())
-    for (const auto& family : *families) all.push_back(&family);
-  return all;
+// "a, b, c and 3 more"; each once.
+std::string joined_names(const std::vector<std::string>& all) {
+  constexpr std::size_t most_names = 3;
+  std::vector<std::string> names;
+  for (const auto& name : all)
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  const auto shown = std::min(names.size(), most_names);
+  const auto text =
+      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
+  return names.size() > shown ? fmt::format("{} and {} more", text, names.size() - shown) : text;
 }
 
-// Largest of these accuracies: of a single key where keys were tried on all samples.
-double best_of(const RunRecord& run, const nlohmann::json& figures, const std::vector<std::string>& names) {
-  double best = 0.0;
-  for (const auto& name : names) {
-    best = std::max(best, figure(figures, name).value_or(0.0));
-    if (run.config.eval.keys > 0) best = std::max(best, figure(figures, name + ".max").value_or(0.0));
-  }
-  return best;
+std::string folder_name(const fs::path& directory) {
+  return fs::absolute(directory / "").lexically_normal().parent_path().filename().string();
 }
 
 }  // namespace
@@ -196,47 +216,22 @@ std::optional<double> RunRecord::core_hours() const {
 RunCollection collect_runs(const std::vector<fs::path>& directories) {
   RunCollection collection;
   Collector collector(collection);
-  std::string names;
+  std::string asked;
+  std::vector<std::string> names;
   for (const auto& directory : directories) {
     std::error_code error;
     if (!fs::is_directory(directory, error))
       fail_input("{}: no such directory: accepted: a run directory, the --dir of a sweep, or a folder that holds such",
                  directory.string());
-    names += (names.empty() ? "" : ", ") + directory.string();
-    collector.visit(directory);
+    asked += (asked.empty() ? "" : ", ") + directory.string();
+    names.push_back(folder_name(directory));
+    collector.visit(directory, &names.back());
   }
   if (collection.runs.empty())
-    fail_input("{}: no run found{}: accepted: folders that hold run directories (config.toml and result.json)", names,
+    fail_input("{}: no run found{}: accepted: folders that hold run directories (config.toml and result.json)", asked,
                collection.damaged.empty() ? "" : fmt::format(" but {} damaged", collection.damaged.size()));
-  if (collection.title.empty())
-    collection.title = fs::absolute(directories.front() / "").lexically_normal().parent_path().filename().string();
+  collection.title = joined_names(names);
   return collection;
-}
-
-std::optional<double> figure(const nlohmann::json& result, std::string_view path) {
-  const auto* node = &result;
-  while (!path.empty()) {
-    const auto dot = path.find('.');
-    const std::string name(path.substr(0, dot));
-    if (!node->is_object() || !node->contains(name)) return std::nullopt;
-    node = &node->at(name);
-    path = dot == std::string_view::npos ? std::string_view() : path.substr(dot + 1);
-  }
-  if (node->is_object()) return figure(*node, "mean");
-  return node->is_number() ? std::optional(node->get<double>()) : std::nullopt;
-}
-
-double worst_case(const RunRecord& run) {
-  double worst = best_of(run, run.result.at("no_key"), {"accuracy", "strip_accuracy"});
-  for (const auto* figures : wrong_keys(run.result))
-    worst = std::max(worst, best_of(run, *figures, {"accuracy", "strip_accuracy"}));
-  return worst;
-}
-
-double best_wrong_key(const RunRecord& run) {
-  double best = 0.0;
-  for (const auto* figures : wrong_keys(run.result)) best = std::max(best, best_of(run, *figures, {"accuracy"}));
-  return best;
 }
 
 }  // namespace spankey

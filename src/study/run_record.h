@@ -3,12 +3,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "config/config.h"
+#include "train/access_report.h"
 
 namespace spankey {
 
@@ -23,7 +25,10 @@ struct RunRecord {
   Config config;
   std::string hash;         // config_hash; empty where nothing tells it
   std::string data_digest;  // empty where nothing tells it
-  nlohmann::json result;    // result.json; null unless done
+  nlohmann::json result;    // result.json with the verdict of this version; null unless done
+  // How far a run came that is not done, from its metrics.jsonl: 0 and null where that tells nothing.
+  std::int64_t steps_done = 0, epochs_done = 0;
+  nlohmann::json last_evaluation;  // as result.json
 
   // Of training; 0 unless done.
   double seconds() const;
@@ -39,27 +44,15 @@ struct DamagedRun {
 };
 
 struct RunCollection {
-  std::string title;  // the sweep's name, or that of the first directory
+  std::string title;  // the names of the sweeps or directories that were asked for
   std::vector<RunRecord> runs;
   std::vector<DamagedRun> damaged;  // left out, each named in a warning
 };
 
 // A directory is a run directory, a sweep directory (`spankey sweep run`, whose trials may lie in a shared store) or
-// any folder that has such directories below it; a run that is reached twice counts once. Error(bad_input) where a
-// directory does not exist, or where none of them holds a run.
+// any folder that has such directories, or links to such, below it. What is reached twice counts once; a link to a
+// folder that it lies in is passed over. Error(bad_input) where a directory does not exist, or where none of them holds
+// a run.
 RunCollection collect_runs(const std::vector<std::filesystem::path>& directories);
-
-// "no_key.accuracy", "train.wrong_key.accuracy.max": the number there, `mean` of an object of figures; nothing where
-// it is null or missing.
-std::optional<double> figure(const nlohmann::json& result, std::string_view path);
-
-// Largest accuracy that was reached without a valid key on the test split: no key, every wrong key and every family
-// tried, as shipped and with the rejection ignored. What was not tried is not in it.
-// Where every batch had a key of its own (eval.keys = 0), means over keys stand in for single keys, whose figures would
-// be those of one batch.
-double worst_case(const RunRecord& run);
-
-// Largest accuracy of a single wrong key, of any family, as shipped; likewise.
-double best_wrong_key(const RunRecord& run);
 
 }  // namespace spankey

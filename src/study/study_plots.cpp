@@ -99,7 +99,7 @@ double level_of(const Group& group, const std::string& key) {
 
 // What the loss does not control varies wildly, and the worst is no average: every seed is a point.
 bool is_averaged(const Series& series) {
-  return series.path != "no_key.accuracy" && series.path != "worst_case";
+  return series.path != "no_key.accuracy" && series.path != worst_case_series().path;
 }
 
 void plot_axis_panel(Plot& plot, const Slice& slice, const std::string& key) {
@@ -144,13 +144,16 @@ std::optional<Figure> draw_axis(const DataStudy& study, const std::string& key, 
   const auto panels = arrange_panels(shown.size());
   Plot plot(panels);
   plot.command("unset key\nset yrange [-0.02:1.02]\nset xlabel " + plot_text(key));
+  std::vector<std::string> titles;
+  for (const auto& slice : shown) titles.push_back(slice.fixed);
+  titles = shortened(titles, panels.title_length());
   for (std::size_t i = 0; i < shown.size(); ++i) {
     std::vector<double> levels;
     for (const auto* group : shown[i].groups) levels.push_back(level_of(*group, key));
     std::sort(levels.begin(), levels.end());
     plot.command(axis_range(levels));
-    plot.command(fmt::format("{}\nset title {}\nset ylabel '{}'", panels.place(i),
-                             plot_text(shown[i].fixed, panels.title_length()), panels.leftmost(i) ? "accuracy" : ""));
+    plot.command(fmt::format("{}\nset title {}\nset ylabel '{}'", panels.place(i), plot_text(titles[i]),
+                             panels.leftmost(i) ? "accuracy" : ""));
     plot_axis_panel(plot, shown[i], key);
   }
   Legend legend;
@@ -179,7 +182,7 @@ bool is_full_grid(const Slice& slice, const std::string& a, const std::string& b
 }
 
 double heat_value(const Group& group, const std::string& path) {
-  return path == "worst_case" ? group.spread(path)->summary.max : group.mean(path);
+  return path == worst_case_series().path ? group.spread(path)->summary.max : group.mean(path);
 }
 
 std::vector<std::string> levels_in(const DataStudy& study, const Slice& slice, const std::string& key) {
@@ -243,7 +246,8 @@ std::vector<Slice> alike(const DataStudy& study, const std::vector<Slice>& all, 
 std::optional<Figure> draw_heat_map(const DataStudy& study, const std::vector<Slice>& all, const std::string& a,
                                     const std::string& b, const std::string& prefix, PlotFolder& folder) {
   constexpr std::array figures{std::pair("correct_key.accuracy", "correct key"), std::pair("no_key.accuracy", "no key"),
-                               std::pair("wrong_key.accuracy", "wrong key"), std::pair("worst_case", "worst case")};
+                               std::pair("wrong_key.accuracy", "wrong key"),
+                               std::pair("verdict.worst.accuracy", "worst case")};
   const auto shown = evenly_chosen(alike(study, all, a, b), most_heat_rows, wrong_key_accuracy);
   const HeatMap map{a, b, levels_in(study, shown.front(), a), levels_in(study, shown.front(), b)};
   Panels panels;
@@ -300,7 +304,7 @@ std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix,
         parts > 1 ? fmt::format("Every run, part {} of {}", part + 1, parts) : "Every run",
         "Each point is one seed; nothing is averaged over seeds. A wrong key's figure is the mean "
         "over the keys tried; strip ignores the rejection; worst case: the most that no key or any key tried "
-        "gave. Dash-dotted: always the commonest class.");
+        "gave, but for keys made of a valid one. Dash-dotted: always the commonest class.");
     if (figure) figures.push_back(std::move(*figure));
   }
   return figures;

@@ -52,6 +52,7 @@ std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
     auto object = counts_json(counts);
     object["estimated_seconds_left"] = left;
     object["estimate"] = plan.cost_source;
+    object["notes"] = plan.notes;
     auto& trials = object["plan"] = nlohmann::json::array();
     for (const auto& trial : plan.trials)
       trials.push_back({{"id", trial.id}, {"settings", trial.label}, {"estimated_seconds", trial.seconds}});
@@ -66,6 +67,7 @@ std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
   text +=
       fmt::format("{}: {} trials, {} of them done; about {} on one process for the rest ({})\nstore: {}\n", plan.name,
                   counts.trials, counts.done, duration_text(left), plan.cost_source, plan.store.string());
+  for (const auto& note : plan.notes) text += fmt::format("note: {}\n", note);
   return text;
 }
 

@@ -4,10 +4,13 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "config/config.h"
 #include "spankey/key_maker.h"
 
 namespace spankey {
@@ -45,8 +48,10 @@ struct SplitAccess {
 struct AccessReport {
   SplitAccess test;
   std::optional<SplitAccess> train;
-  double majority_rate = 0.0;  // of always answering the commonest class of the test split
+  double majority_rate = 0.0,
+         minority_rate = 0.0;  // of always answering the commonest or rarest class of the test split
   std::int64_t test_samples = 0;
+  bool key_for_each_batch = false;  // a key was tried on one batch, not on all samples
   // Of the multiplier under the evaluation's correct keys and its wrong ones; empty where nothing is cut off.
   std::optional<Saturation> correct_saturation, wrong_saturation;
 };
@@ -54,13 +59,25 @@ struct AccessReport {
 // {"no_key": …, "correct_key": …, "wrong_key": …, "wrong_family": NAME, "families": {NAME: …}} and, where measured,
 // "norm_sweep": [{"norm", "correct_key", "wrong_key"}]. Of no key plain numbers, of keys for each figure
 // {mean, sd, min, max, keys, quantiles: {q05, q25, q50, q75, q95}, ci95: [low, high]}: mean over samples, the rest over
-// keys; ci95 is the t-interval of the mean key, null for a single one.
+// keys; ci95 is that of the mean key, mean_share_interval() of the accuracies of the keys, null for a single one.
 nlohmann::json to_json(const SplitAccess& access);
-// The test split's, with "majority_rate", "test_samples", "train" and "multiplier_saturation":
-// {"correct_key": {low, high}, "wrong_key": {low, high}} or null.
+// The test split's, with "majority_rate", "minority_rate", "test_samples", "key_for_each_batch", "train",
+// "multiplier_saturation": {"correct_key": {low, high}, "wrong_key": {low, high}} or null, and "verdict", see
+// verdict.h.
 nlohmann::json to_json(const AccessReport& report);
 
-// From the JSON form, so that a finished run can show its result again.
+// "no_key.accuracy", "train.wrong_key.accuracy.max": the number there, `mean` of an object of figures; nothing where
+// it is null or missing.
+std::optional<double> figure(const nlohmann::json& result, std::string_view path);
+
+// A result.json of this version or an earlier one, whose run has this configuration, with "key_for_each_batch".
+// Error(bad_input) names the file and the first figure that a result of any version has and this one lacks.
+nlohmann::json read_result(const std::filesystem::path& file, const Config& config);
+// The last evaluation in a metrics.jsonl, as far as a run came, in the same form; null where there is none, or none
+// that can be understood.
+nlohmann::json last_evaluation(const std::filesystem::path& metrics, const Config& config);
+
+// From the JSON form, so that a finished run can show its result again: figures by key, and the verdict.
 std::string access_table(const nlohmann::json& report);
 
 }  // namespace spankey

@@ -214,7 +214,11 @@ std::string separation_text(const Figures& figures) {
         table.row({fmt::format("{}, {}", name, title), num(row.at("auroc")), num(row.at("eer")),
                    num(row.at("far_at_frr_0.01"))});
       }
-  text += table.text() + "\n";
+  text += table.text() +
+          "\nAUROC: how often a valid key scores above a wrong one (0.5: a coin, 1: always). EER: the share of errors "
+          "where "
+          "as many wrong keys are let in as valid ones are turned away. FAR at FRR 1 %: the share of wrong keys let in "
+          "(false acceptance rate) when 1 % of the valid ones may be turned away (false rejection rate).\n\n";
   const auto& bias = figures.at("reject_bias");
   if (bias.is_null()) return text;
   return text +

@@ -64,6 +64,22 @@ class EvaluationMode {
 
 }  // namespace
 
+AccessReport example_report(const EvaluationRequest& request, bool can_reject) {
+  const AccessFigures one{.accuracy = 0.5,
+                          .strip_accuracy = 0.5,
+                          .reject_fraction = can_reject ? std::optional(0.5) : std::nullopt,
+                          .samples = 1.0};
+  SplitAccess split{.no_key = one, .correct_key = {one, one}, .families = {}, .norm_sweep = {}};
+  for (const auto* family : request.families) split.families.push_back({std::string(family->name), {one, one}});
+  for (const double norm : request.norms) split.norm_sweep.push_back({norm, {one}, {one}});
+  AccessReport report;
+  report.test = split;
+  if (request.with_train_split) report.train = split;
+  report.test_samples = 1;
+  report.correct_saturation = report.wrong_saturation = Saturation{};
+  return report;
+}
+
 Evaluator::Evaluator(const Experiment& experiment, const KeyMaker& keys, Communicator& communicator)
     : experiment_(experiment), keys_(keys), communicator_(communicator) {}
 
@@ -78,6 +94,8 @@ AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
   AccessReport report;
   report.test_samples = dataset.test().size;
   report.majority_rate = dataset.majority_rate(dataset.test());
+  report.minority_rate = dataset.minority_rate(dataset.test());
+  report.key_for_each_batch = request.keys == 0;
   report.test = evaluate_split(dataset.test(), dataset.test().size, Augment::none, request);
   const auto augment = experiment_.config.eval.aug ? experiment_.config.data.augment : Augment::none;
   if (request.with_train_split)

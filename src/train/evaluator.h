@@ -22,6 +22,9 @@ struct EvaluationRequest {
   std::vector<double> norms;  // of valid and Gaussian keys, after the rescale, of a sweep beside the rest
 };
 
+// A report with all the places that the request will fill, and figures that mean nothing.
+AccessReport example_report(const EvaluationRequest& request, bool can_reject);
+
 class Evaluator {
  public:
   Evaluator(const Experiment& experiment, const KeyMaker& keys, Communicator& communicator);

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/origin.h"
 
 namespace spankey {
 namespace {
@@ -42,12 +43,6 @@ std::string process_start_time(long pid) {
   if (field == "Z" || field == "X") return "";
   for (int i = 4; i <= 22; ++i) fields >> field;
   return field;
-}
-
-std::string host_name() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
 }
 
 std::string boot_id() {

@@ -8,9 +8,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/origin.h"
+#include "base/version.h"
 #include "train/statistics.h"
 
 namespace spankey {
@@ -54,15 +57,32 @@ bool writes_to_terminal() {
 
 }  // namespace
 
-MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step) : path_(path) {
-  if (std::filesystem::exists(path)) write_durably(path, lines_up_to(read_text(path), global_step));
+MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step)
+    : path_(path), started_at_(utc_now()) {
+  if (std::filesystem::exists(path)) {
+    const auto kept = lines_up_to(read_text(path), global_step);
+    const auto first = nlohmann::json::parse(kept.substr(0, kept.find('\n')), nullptr, /*allow_exceptions=*/false);
+    if (first.is_object()) started_at_ = first.value("started_at", started_at_);
+    empty_ = kept.empty();
+    write_durably(path, kept);
+  }
   file_.open(path, std::ios::app);
   if (!file_) fail_input("{} cannot be opened for writing", path.string());
 }
 
-void MetricsLog::write(const nlohmann::json& line) {
+void MetricsLog::write(nlohmann::json line) {
+  line["time"] = utc_now();
+  if (std::exchange(empty_, false)) line["started_at"] = started_at_;
   file_ << line.dump() << '\n';
   if (!file_.flush()) fail_run("{} cannot be written (disk full?)", path_.string());
+}
+
+void add_origin(nlohmann::json& result, const std::string& started_at) {
+  result["started_at"] = started_at;
+  result["finished_at"] = utc_now();
+  result["host"] = host_name();
+  result["command"] = command_line();
+  result["program"] = program_version();
 }
 
 void StepClock::start() {

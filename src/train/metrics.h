@@ -17,12 +17,20 @@ class MetricsLog {
  public:
   // Cuts the file back to the lines whose "global_step" is at most `global_step`, then appends.
   MetricsLog(const std::filesystem::path& path, std::int64_t global_step);
-  void write(const nlohmann::json& line);
+  // With "time" (see utc_now()); the first line of a file also with "started_at".
+  void write(nlohmann::json line);
+  // When the first attempt was begun whose lines are in the file, or this one.
+  const std::string& started_at() const { return started_at_; }
 
  private:
   std::filesystem::path path_;
   std::ofstream file_;
+  std::string started_at_;
+  bool empty_ = true;
 };
+
+// Adds "started_at", "finished_at" (now), "host", "command" and "program" to a result.
+void add_origin(nlohmann::json& result, const std::string& started_at);
 
 // Step times of the last interval: rates and quantiles.
 class StepClock {

@@ -30,6 +30,22 @@ double integral(const std::function<double(double)>& f, double from, double to) 
   return math::quadrature::gauss_kronrod<double, 31>::integrate(f, from, to, /*max_depth=*/15, /*tol=*/1e-12);
 }
 
+// All p with (share - p)^2 <= width p (1 - p).
+Interval score_interval(double share, double width) {
+  const double centre = (share + width / 2) / (1 + width);
+  const double reach = std::sqrt(width * share * (1 - share) + width * width / 4) / (1 + width);
+  return {in_unit(centre - reach), in_unit(centre + reach)};
+}
+
+// `scale` times the variance between the shares is that of what the interval is for.
+Interval share_interval(std::span<const double> shares, double scale, double confidence) {
+  const auto summary = summarise(shares);
+  if (summary.count < 2 || summary.min < 0 || summary.max > 1) return {not_a_number, not_a_number};
+  if (summary.min == summary.max) return {summary.mean, summary.mean};
+  const double t = math::quantile(math::students_t(static_cast<double>(summary.count) - 1), (1 + confidence) / 2);
+  return score_interval(summary.mean, t * t * scale * summary.sd * summary.sd / (summary.mean * (1 - summary.mean)));
+}
+
 }  // namespace
 
 double beta_cdf(double a, double b, double x) {
@@ -94,6 +110,25 @@ Interval t_interval(std::span<const double> values, double confidence) {
   const auto n = static_cast<double>(summary.count);
   const double reach = math::quantile(math::students_t(n - 1), (1 + confidence) / 2) * summary.sd / std::sqrt(n);
   return {summary.mean - reach, summary.mean + reach};
+}
+
+Interval wilson(double share, double trials, double confidence) {
+  SPANKEY_CHECK_LT(0, trials);
+  const double z = normal_quantile((1 + confidence) / 2);
+  return score_interval(share, z * z / trials);
+}
+
+Interval difference_interval(double a, double b, double trials, double confidence) {
+  const auto of_a = wilson(a, trials, confidence), of_b = wilson(b, trials, confidence);
+  return {a - b - std::hypot(a - of_a.low, of_b.high - b), a - b + std::hypot(of_a.high - a, b - of_b.low)};
+}
+
+Interval mean_share_interval(std::span<const double> shares, double confidence) {
+  return share_interval(shares, 1.0 / static_cast<double>(shares.size()), confidence);
+}
+
+Interval next_share_interval(std::span<const double> shares, double confidence) {
+  return share_interval(shares, 1.0 + 1.0 / static_cast<double>(shares.size()), confidence);
 }
 
 double ks_statistic(std::vector<double> values, const std::function<double(double)>& cdf) {

@@ -31,8 +31,17 @@ struct Interval {
 
 // Of a probability after `successes` in `trials` > 0 (exact, two-sided).
 Interval clopper_pearson(std::int64_t successes, std::int64_t trials, double confidence = 0.95);
+// Of a probability of which the share `share` of `trials` > 0 came true (Wilson, JASA 22 (1927)): within [0, 1].
+Interval wilson(double share, double trials, double confidence = 0.95);
+// Of the difference a - b of two such probabilities (Newcombe, Statistics in Medicine 17 (1998), method 10).
+Interval difference_interval(double a, double b, double trials, double confidence = 0.95);
 // Of the mean of independent Gaussian values; NaN for fewer than two.
 Interval t_interval(std::span<const double> values, double confidence = 0.95);
+// Of the mean of independent shares, each within [0, 1], and of one more of them: Wilson's interval with the variance
+// between the values in place of the binomial one, and Student's t. Within [0, 1]; NaN for fewer than two and for
+// values that are no shares.
+Interval mean_share_interval(std::span<const double> shares, double confidence = 0.95);
+Interval next_share_interval(std::span<const double> shares, double confidence = 0.95);
 
 // Largest distance between the empirical distribution of `values` and `cdf`; and the probability of a larger one under
 // the null hypothesis of n independent draws (Kolmogorov's limit with Stephens' correction, JRSS B 32 (1970)).

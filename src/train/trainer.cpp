@@ -153,8 +153,10 @@ void Trainer::restore(const Checkpoint& checkpoint) {
 void Trainer::tell_saturation() const {
   const auto& keys = parts_->keys();
   if (const auto cut = keys.saturation(keys.evaluation_correct(0, 1)))
-    log::info("of the factors of a correct key, {:.1f} % are cut off at 0.1 and {:.1f} % at 2", 100 * cut->low,
-              100 * cut->high);
+    log::info(
+        "a correct key multiplies each activation by a factor; {:.1f} % of these lie at the lower bound (0.1), "
+        "{:.1f} % at the upper one (2), where a stronger key changes nothing",
+        100 * cut->low, 100 * cut->high);
 }
 
 ExitCode Trainer::run() {
@@ -378,12 +380,14 @@ void Trainer::write_result() {
     result["threads"] = at::get_num_threads();
     result["seconds_total"] = seconds;
     result["seconds_per_epoch"] = seconds / static_cast<double>(cursor_.epoch);
+    add_origin(result, metrics_->started_at());
     auto line = to_json(report);
     line["kind"] = "result";
     line["epoch"] = cursor_.epoch - 1;
     line["global_step"] = cursor_.global_step;
     metrics_->write(line);
-    write_durably(directory_.result(), result.dump(2) + "\n");
+    write_durably(directory_.result(),
+                  result.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n");
     progress_.finish_line();
     fmt::print("\n{}", access_table(result));
     fmt::print("run: {}\n", directory_.root.string());
@@ -418,7 +422,7 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   const auto resume = find_resume_point(request, experiment, directory, communicator);
   if (resume.finished) {
     if (communicator.rank() == 0) {
-      const auto result = nlohmann::json::parse(read_text(directory.result()));
+      const auto result = read_result(directory.result(), experiment.config);
       fmt::print("{} is finished; its result:\n\n{}", directory.root.string(), access_table(result));
     }
     return ExitCode::done;

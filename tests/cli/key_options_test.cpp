@@ -1,6 +1,9 @@
 // Key laws, families of wrong keys, twins and deny modes through the real program.
+#include <algorithm>
+#include <fstream>
 #include <string>
 
+#include "base/file.h"
 #include "small_run.h"
 #include "support/expect_error.h"
 
@@ -44,6 +47,93 @@ TEST_F(KeyOptions, EvalTriesFamiliesAndNorms) {
               AllOf(HasSubstr("\"one_hat\""), HasSubstr("did you mean 'one_hot'"), HasSubstr("near_miss")));
   EXPECT_EQ(eval({"--families", "negated,negated"}).exit_code, 2);
   EXPECT_EQ(eval({"--norm-sweep", "0"}).exit_code, 2);
+}
+
+// The table of train, eval, report and inspect ends with the same sentence.
+TEST_F(KeyOptions, OneVerdictStandsEverywhere) {
+  const auto trained_run = run(train(1, "run", {"train.epochs=2"}), folder.path());
+  ASSERT_EQ(trained_run.exit_code, 0) << trained_run.err;
+  const auto verdict = result("run")["verdict"];
+  const auto text = verdict["text"].get<std::string>();
+  EXPECT_THAT(text, HasSubstr("accuracy is"));
+  EXPECT_DOUBLE_EQ(verdict["withheld"].get<double>(),
+                   verdict["correct_key"].get<double>() - verdict["worst"]["accuracy"].get<double>());
+  const auto says = [&](const std::vector<std::string>& arguments) {
+    const auto outcome = run(on_ranks(1, arguments), folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  };
+  EXPECT_THAT(trained_run.out, HasSubstr(text));
+  EXPECT_THAT(says({"eval", "run"}), HasSubstr(text));
+  EXPECT_THAT(says({"inspect", "run"}), HasSubstr(text));
+  EXPECT_THAT(says({"train", "small.toml", "--run-dir", "run", "train.epochs=2"}), HasSubstr(text));  // is finished
+  EXPECT_THAT(says({"report", "run", "--out", "out"}), HasSubstr("1 run: "));
+  EXPECT_THAT(read_text(folder / "out/report.md"), HasSubstr(text));
+  EXPECT_THAT(read_text(folder / "out/index.html"), HasSubstr(text));
+}
+
+TEST_F(KeyOptions, EvalHoldsARunToWhatIsRequired) {
+  expect_success(train(1, "run", {"train.epochs=1"}));
+  const auto eval = [&](const std::vector<std::string>& required, int ranks = 1) {
+    std::vector<std::string> arguments{"eval", "run"};
+    for (const auto& one : required) arguments.insert(arguments.end(), {"--require", one});
+    return run(on_ranks(ranks, arguments), folder.path());
+  };
+  const double withheld = result("run")["verdict"]["withheld"];
+  const auto met = eval({fmt::format("withheld>={}", withheld - 0.01), "no_key.strip_accuracy <= 1"});
+  EXPECT_EQ(met.exit_code, 0) << met.err;
+  for (const int ranks : {1, 2}) {
+    const auto missed = eval({fmt::format("correct_key.accuracy.mean <= 1 and withheld > {}", withheld + 0.01)}, ranks);
+    EXPECT_EQ(missed.exit_code, 3) << missed.err;
+    EXPECT_THAT(missed.out, HasSubstr("always the commonest"));  // what was measured is shown all the same
+    const auto line = missed.err.find("required, and not met: withheld > ");
+    ASSERT_NE(line, std::string::npos) << missed.err;
+    EXPECT_THAT(missed.err, HasSubstr(fmt::format("measured {:.6g}", withheld)));
+    EXPECT_EQ(missed.err.find("required, and not met", line + 1), std::string::npos) << missed.err;  // from one rank
+  }
+  for (const auto& [expression, near] :
+       {std::pair("witheld>0", "did you mean 'withheld'"), std::pair("train.no_key.accuracy>0", "none of the numbers"),
+        std::pair("withheld=>0", "cannot be read")}) {
+    const auto refused = eval({expression});
+    EXPECT_EQ(refused.exit_code, 2) << refused.err;
+    EXPECT_EQ(refused.out, "");  // nothing was measured
+    EXPECT_THAT(refused.err, HasSubstr(near));
+    EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
+  }
+}
+
+TEST_F(KeyOptions, TwoNamesOfOneLawAreTold) {
+  const auto config = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{"config", "small.toml"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(on_ranks(1, arguments), folder.path()).out;
+  };
+  EXPECT_THAT(config({"key.alpha=sphere"}), HasSubstr("# key.alpha: under key.rescale = \"key\""));
+  EXPECT_THAT(config({"key.multiplier=sym"}), HasSubstr("# key.multiplier: for key.gamma <= 0.9"));
+  for (const auto& more : std::vector<std::vector<std::string>>{
+           {}, {"key.alpha=sphere", "key.rescale=batch"}, {"key.multiplier=sym", "key.gamma=1"}})
+    EXPECT_THAT(config(more), testing::Not(HasSubstr("#")));
+}
+
+TEST_F(KeyOptions, AResultTellsWhereItComesFrom) {
+  auto command = train(1, "run", {"train.epochs=1", "run.name=it's a run"});
+  expect_success(command);
+  const auto made = result("run");
+  EXPECT_LE(made["started_at"], made["finished_at"]);
+  EXPECT_THAT(made["finished_at"].get<std::string>(), testing::EndsWith("Z"));
+  EXPECT_FALSE(made["host"].get<std::string>().empty());
+  EXPECT_THAT(made["program"].get<std::string>(), HasSubstr("git"));
+  EXPECT_THAT(made["command"].get<std::string>(), AllOf(HasSubstr("train small.toml --run-dir run train.epochs=1"),
+                                                        HasSubstr(R"('run.name=it'\''s a run')")));
+  std::ifstream file(folder / "run/metrics.jsonl");
+  int lines = 0;
+  for (std::string text; std::getline(file, text); ++lines) {
+    const auto line = nlohmann::json::parse(text);
+    EXPECT_GE(line["time"], made["started_at"]);
+    EXPECT_LE(line["time"], made["finished_at"]);
+    EXPECT_EQ(line.contains("started_at"), lines == 0);
+  }
+  EXPECT_GT(lines, 0);
 }
 
 TEST_F(KeyOptions, FamiliesOfTheConfigurationAreInTheResult) {

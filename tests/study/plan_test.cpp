@@ -55,6 +55,25 @@ TEST_F(PlanTest, TrialsThatComeOutTheSameAreOne) {
   EXPECT_EQ(made.trials.size(), 2u);
 }
 
+TEST_F(PlanTest, TrialsThatAreEqualInLawAreTold) {
+  const auto made = plan(
+      "[axes]\n\"key.alpha\" = [\"u01\", \"sphere\", \"gauss\"]\n\"key.multiplier\" = [\"clamp\", \"sym\", \"exp\"]\n");
+  EXPECT_EQ(made.trials.size(), 9u);
+  // u01 with clamp and sym; four of gauss and sphere with clamp and sym; gauss and sphere with exp.
+  ASSERT_EQ(made.notes.size(), 3u);
+  std::size_t four = 0;
+  for (const auto& note : made.notes) {
+    EXPECT_THAT(note, HasSubstr("equal in law"));
+    const bool both =
+        note.find("key.alpha: under") != std::string::npos && note.find("key.multiplier: for") != std::string::npos;
+    if (both) ++four;
+  }
+  EXPECT_EQ(four, 1u);
+  EXPECT_TRUE(
+      plan("[set]\n\"key.rescale\" = \"batch\"\n[axes]\n\"key.alpha\" = [\"sphere\", \"gauss\"]\n").notes.empty());
+  EXPECT_TRUE(plan("[set]\n\"key.gamma\" = 1.0\n[axes]\n\"key.multiplier\" = [\"clamp\", \"sym\"]\n").notes.empty());
+}
+
 TEST_F(PlanTest, IsTheSameAfterItWasWrittenAndRead) {
   const auto made =
       plan("seeds = [1, 2]\nstore = \"shared\"\n[axes]\n\"key.layers\" = [[0], [0, 1]]\n[budget]\nmax_hours = 3\n");

@@ -12,9 +12,11 @@
 #include "study/groups.h"
 #include "study/inline_svg.h"
 #include "study/panels.h"
+#include "study/plot.h"
 #include "study/run_record.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
+#include "train/verdict.h"
 
 namespace spankey::test::report_test {
 namespace {
@@ -67,30 +69,23 @@ class Report : public testing::Test {
   TemporaryFolder folder;
 };
 
-// 0.90, 0.92, 0.97: mean 0.93, sd sqrt(13e-4) = 0.0360555; t(0.975, 2) = 4.302653 (tables);
-// 4.302653 * 0.0360555 / sqrt 3 = 0.0895668, times sqrt 4 = 0.1791335.
+// 0.90, 0.92, 0.97: mean 0.93, variance 13e-4; t(0.975, 2) = 4.302653 (tables). At both ends e of the mean's interval
+// (.93 - e)^2 = t^2 13e-4 / 3 times e (1 - e) / (.93 .07), of that of one more seed with 13e-4 (1 + 1/3).
 TEST(SeedSpread, IntervalsByHand) {
   const auto spread = spread_over_seeds({0.90, 0.92, 0.97});
   EXPECT_NEAR(spread.summary.mean, 0.93, 1e-12);
   EXPECT_NEAR(spread.summary.sd, std::sqrt(13e-4), 1e-12);
-  EXPECT_NEAR(spread.mean_interval.low, 0.93 - 0.0895668, 1e-6);
-  EXPECT_NEAR(spread.mean_interval.high, 0.93 + 0.0895668, 1e-6);
-  EXPECT_NEAR(spread.prediction.low, 0.93 - 0.1791335, 1e-6);
-  EXPECT_NEAR(spread.prediction.high, 0.93 + 0.1791335, 1e-6);
+  const auto is_end = [](double end, double variance) {
+    EXPECT_NEAR(std::pow(0.93 - end, 2), std::pow(4.302653, 2) * variance * end * (1 - end) / 0.0651, 1e-6) << end;
+  };
+  for (const double end : {spread.mean_interval.low, spread.mean_interval.high}) is_end(end, 13e-4 / 3);
+  for (const double end : {spread.prediction.low, spread.prediction.high}) is_end(end, 13e-4 * 4 / 3);
+  EXPECT_NEAR(spread.mean_interval.low, 0.7860, 1e-4);
+  EXPECT_NEAR(spread.mean_interval.high, 0.9796, 1e-4);
   EXPECT_TRUE(std::isnan(spread_over_seeds({0.5}).prediction.low));
-}
-
-TEST(WorstCase, IsTheMostAnybodyWithoutAKeyGets) {
-  RunRecord run;
-  run.result = made_result({.none = 0.2, .wrong = 0.1, .strip = 0.6, .worst_key = 0.3});
-  EXPECT_DOUBLE_EQ(worst_case(run), 0.6);
-  EXPECT_DOUBLE_EQ(best_wrong_key(run), 0.3);
-  run.result["families"]["scaled"] = made_key(0.4, 0.75, 0.4);
-  EXPECT_DOUBLE_EQ(worst_case(run), 0.75);
-  EXPECT_DOUBLE_EQ(best_wrong_key(run), 0.75);
-  run.config.eval.keys = 0;  // a key for each batch: the largest figure is that of a lucky batch
-  EXPECT_DOUBLE_EQ(worst_case(run), 0.6);
-  EXPECT_DOUBLE_EQ(best_wrong_key(run), 0.4);
+  const auto differences = spread_over_seeds({0.001, -0.002, 0.0}, /*differences=*/true);
+  EXPECT_LT(differences.mean_interval.low, -0.0003);
+  EXPECT_GT(differences.mean_interval.high, -0.0003);
 }
 
 TEST_F(Report, SeedsMakeAGroupAndRepeatsDoNotCount) {
@@ -109,9 +104,9 @@ TEST_F(Report, SeedsMakeAGroupAndRepeatsDoNotCount) {
   EXPECT_EQ(field(rows, row, "n"), "3");
   EXPECT_EQ(field(rows, row, "seeds"), "1 2 3");
   EXPECT_NEAR(std::stod(field(rows, row, "mean")), 0.93, 1e-12);
-  EXPECT_NEAR(std::stod(field(rows, row, "t_low")), 0.93 - 0.0895668, 1e-6);
+  EXPECT_NEAR(std::stod(field(rows, row, "ci95_low")), 0.7860, 1e-4);
   EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "n"), "1");
-  EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "t_low"), "");
+  EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "ci95_low"), "");
   // Seed 3 was run twice: 0.97 and 0.10.
   EXPECT_THAT(text("report.md"), HasSubstr("Noise floor, the largest difference between runs of one seed: 0.8700"));
   EXPECT_THAT(text("report.md"),
@@ -123,6 +118,140 @@ TEST_F(Report, TheHeadlineTakesTheWorstOfAllSeeds) {
   add("b", {.config = seed_config(2), .correct = 0.9, .strip = 0.4});
   write();
   EXPECT_THAT(text("report.md"), HasSubstr("In the worst case tried here, a withholds most: 0.500 of accuracy."));
+}
+
+// The same sentence and the same figures wherever they stand.
+TEST_F(Report, TheVerdictStandsInEveryForm) {
+  auto result = made_result({.correct = 0.93, .none = 0.93, .wrong = 0.93, .strip = 0.93, .worst_key = 0.93});
+  const auto text_of = judge_access(result).text();
+  EXPECT_THAT(text_of, HasSubstr("The key does not decide"));
+  write_file(folder / "runs/a/config.toml", seed_config(1));
+  write_file(folder / "runs/a/result.json", result.dump());
+  write();
+  for (const char* name : {"report.md", "index.html"}) EXPECT_THAT(text(name), HasSubstr(text_of)) << name;
+  add("b", {.config = seed_config(2)});
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("| 0.0000 | does not decide |"));  // the worse seed
+  const auto rows = parse_csv(text("trials.csv"));
+  EXPECT_EQ(field(rows, 1, "verdict"), "does not decide");
+  EXPECT_EQ(std::stod(field(rows, 1, "verdict.withheld")), 0.0);
+  EXPECT_EQ(field(rows, 2, "verdict"), "decides little");  // .9 with a key, .8 stripped
+  const auto groups = parse_csv(text("groups.csv"));
+  EXPECT_EQ(field(groups, 1, "verdict"), "does not decide");
+}
+
+TEST_F(Report, IntervalsStayWithinWhatAShareCanBe) {
+  int seed = 0;
+  for (const double value : {0.995, 1.0, 0.98}) {
+    const auto name = fmt::format("r{}", ++seed);
+    add(name, {.config = seed_config(seed), .correct = value, .none = 0.0, .wrong = 0.002 * seed});
+  }
+  write();
+  const auto rows = parse_csv(text("groups.csv"));
+  int intervals = 0;
+  for (std::size_t i = 1; i < rows.size(); ++i)
+    for (const char* end : {"ci95_low", "ci95_high", "prediction_low", "prediction_high"}) {
+      const auto value = field(rows, i, end);
+      if (value.empty()) continue;
+      ++intervals;
+      EXPECT_LE(std::stod(value), 1.0) << field(rows, i, "figure");
+      EXPECT_GE(std::stod(value), field(rows, i, "figure").starts_with("verdict.withheld") ? -1.0 : 0.0);
+    }
+  EXPECT_GT(intervals, 20);
+  EXPECT_THAT(text("report.md"), HasSubstr("Wilson's score interval"));
+}
+
+// What gnuplot reads as a format, as markup or as the end of a text.
+TEST_F(Report, NamesAreDrawnAsTyped) {
+  const std::string odd = R"(50% _a_ ^b {c} @d &e ~f "g" 'h' \i %s $1 #j `k`)";
+  for (const auto& [name, run_name] : {std::pair("a", odd), std::pair("b", std::string("lr 100%"))}) {
+    std::string quoted;
+    for (const char c : run_name) quoted += c == '\\' || c == '"' ? std::string("\\") + c : std::string(1, c);
+    const MadeRun run{.config = fmt::format("[run]\nname = \"{}\"\n[key]\nm = {}\n", quoted, 4 + name[0] % 2)};
+    add(name, run);
+    auto evaluation = made_result(run);
+    evaluation["kind"] = "eval";
+    evaluation["epoch"] = 0;
+    write_file(folder / "runs" / name / "metrics.jsonl",
+               "{\"kind\": \"step\", \"epoch\": 0, \"step\": 1, \"loss\": 1, \"ce\": 1, \"deny\": 2}\n" +
+                   evaluation.dump() + "\n");
+  }
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  const std::string drawn = R"(50% _a_ ^b {c} @d &amp;e ~f "g" 'h' \i %s $1 #j `k`)";
+  EXPECT_THAT(text("plots/runs_1.svg"), HasSubstr(drawn));
+  EXPECT_THAT(text("plots/runs_1.svg"), HasSubstr("lr 100%<"));
+  EXPECT_THAT(text("plots/runs_1.svg"), Not(HasSubstr("%%")));
+}
+
+TEST_F(Report, LinkedRunsAreFollowedOnceAndLoopsEnd) {
+  add("a", {.config = seed_config(1)});
+  write_run(folder / "store/b", {.config = seed_config(2)});
+  write_run(folder / "more/deep/c", {.config = seed_config(3)});
+  write_run(folder / "d", {.config = seed_config(4)});  // beside the folder that is asked for
+  const auto link = [&](const std::string& to, const std::string& name) {
+    std::filesystem::create_directory_symlink(to, folder / "runs" / name);
+  };
+  link("../store/b", "b");
+  link("../store/b", "b_again");
+  link("a", "a_again");
+  link("../more", "more");
+  link("..", "upwards");
+  link("/", "root");
+  link("nowhere", "broken");
+  std::filesystem::create_directory_symlink("../more", folder / "more/itself");
+  EXPECT_EQ(write().runs, 3U);
+}
+
+TEST_F(Report, UnfinishedRunsAreShownAsFarAsTheyCame) {
+  auto evaluation = made_result({.correct = 0.625, .none = 0.25});
+  evaluation["kind"] = "eval";
+  evaluation["epoch"] = 1;
+  evaluation["global_step"] = 20;
+  write_file(folder / "runs/young/config.toml", seed_config(4, "[train]\nepochs = 7\n"));
+  write_file(
+      folder / "runs/young/metrics.jsonl",
+      "{\"kind\": \"step\", \"epoch\": 0, \"step\": 10, \"global_step\": 10, \"loss\": 2, \"ce\": 1, \"deny\": 2}\n" +
+          evaluation.dump() +
+          "\n{\"kind\": \"step\", \"epoch\": 2, \"step\": 3, \"global_step\": 23, \"loss\": 1, \"ce\": 1, \"deny\": "
+          "2}\n{\"torn");
+  const auto written = write();
+  EXPECT_EQ(written.runs, 1U);
+  EXPECT_THAT(text("report.md"), HasSubstr("1 run, none of which has come to its end: 0 failed, 1 unfinished"));
+  EXPECT_THAT(text("report.md"),
+              HasSubstr("| unfinished | 4 | [young](../runs/young) | 23 | 2 of 7 | 0.6250 | 0.2500 | 0.8000 |"));
+  const auto rows = parse_csv(text("trials.csv"));
+  EXPECT_EQ(field(rows, 1, "steps_done"), "23");
+  EXPECT_EQ(std::stod(field(rows, 1, "correct_key.accuracy.mean")), 0.625);
+  EXPECT_EQ(field(rows, 1, "verdict"), "");
+  if (!written.gnuplot_missing) EXPECT_THAT(text("report.md"), HasSubstr("Learning curves of young"));
+}
+
+TEST_F(Report, TheTitleNamesWhatWasAskedFor) {
+  std::vector<std::filesystem::path> asked;
+  for (const char* name : {"a", "b", "c", "d", "e"}) {
+    write_run(folder / name, {.config = seed_config(1, fmt::format("[key]\nm = {}\n", name[0]))});
+    asked.push_back(folder / name);
+  }
+  const auto title = [&](std::size_t count) {
+    return collect_runs({asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(count)}).title;
+  };
+  EXPECT_EQ(title(1), "a");
+  EXPECT_EQ(title(3), "a, b, c");
+  EXPECT_EQ(title(5), "a, b, c and 2 more");
+}
+
+TEST(ShortenedLabels, StayApart) {
+  EXPECT_THAT(shortened({"short", "other"}, 10), testing::ElementsAre("short", "other"));
+  const std::string same(40, 's');
+  EXPECT_THAT(shortened({"optimiser adam, rate 0.1, m 4", "optimiser adam, rate 0.1, m 8"}, 12),
+              testing::ElementsAre("...4", "...8"));
+  const auto ends = shortened({same + "_one", same + "_two_" + same}, 12);
+  EXPECT_THAT(ends, testing::ElementsAre("...one", "...tw...ssss"));
+  EXPECT_EQ(shortened({same + "end"}, 13).front(), "sssss...ssend");
+  // Characters are not cut in two.
+  EXPECT_EQ(shortened({"\u00e4\u00f6\u00fc\u00e4\u00f6\u00fc\u00e4\u00f6"}, 7).front(), "\u00e4\u00f6...\u00e4\u00f6");
+  const auto equal = shortened({same + "x" + same, same + "y" + same}, 9);
+  EXPECT_NE(equal[0], equal[1]);
 }
 
 TEST_F(Report, TrialsReadBackWithTheirFigures) {
@@ -225,7 +354,7 @@ TEST_F(Report, PublishedFiguresAreJudged) {
   write_file(folder / "paper/row.toml", "[key]\ngamma = 2.0\n");
   write_file(folder / "paper/published.toml",
              "source = \"paper\"\n[row]\nrow = \"r\"\ntest_samples = 1000\nmajority_rate = 0.1\n"
-             "correct_key.accuracy = [0.95, 1.05, 1.2]\naccept.correct_key.accuracy = 0.2\n");
+             "correct_key.accuracy = [0.95, 0.65, 0.5]\naccept.correct_key.accuracy = 0.2\n");
   int seed = 0;
   for (const double value : {0.90, 0.92, 0.97})
     add(fmt::format("r{}", value), {.config = seed_config(++seed, "[key]\ngamma = 2.0\n"), .correct = value});
@@ -238,9 +367,11 @@ TEST_F(Report, PublishedFiguresAreJudged) {
     ++judged;
     EXPECT_EQ(field(rows, i, "group"), "gamma 2.0");
     EXPECT_EQ(field(rows, i, "inside_range"), "yes no no");
-    EXPECT_EQ(field(rows, i, "inside_prediction"), "yes yes no");  // 0.93 +- 0.179
+    EXPECT_EQ(field(rows, i, "inside_prediction"), "yes yes no");  // .584 to .992
   }
   EXPECT_EQ(judged, 1);
+  for (const char* row : {"| r, value 1 of 3 | correct key |", "| r, value 2 of 3 |", "| r, value 3 of 3 |"})
+    EXPECT_THAT(text("report.md"), HasSubstr(row));
 }
 
 TEST(PublishedRows, AreComparedWithTheSameMeasurementOnly) {

@@ -69,7 +69,7 @@ TEST(Evaluator, ReferenceProtocolDrawsAKeyForEachBatch) {
   EXPECT_EQ(one["wrong_key"]["accuracy"]["keys"], 1024 / 128);
 }
 
-// Means, quantiles (linear between order statistics) and the t-interval (t_3 = 3.182446 at 97.5 %) by hand.
+// Means, quantiles (linear between order statistics) and the interval (t_3 = 3.182446 at 97.5 %) by hand.
 TEST(AccessReport, MeanIsOverSamplesAndSpreadOverKeys) {
   const auto key = [](double accuracy, double samples) {
     return AccessFigures{.accuracy = accuracy, .reject_fraction = {}, .samples = samples};
@@ -90,9 +90,15 @@ TEST(AccessReport, MeanIsOverSamplesAndSpreadOverKeys) {
   EXPECT_DOUBLE_EQ(wrong["quantiles"]["q50"], 0.3);
   EXPECT_DOUBLE_EQ(wrong["quantiles"]["q25"], 0.175);
   EXPECT_NEAR(wrong["quantiles"]["q95"], 0.825, 1e-12);
-  const double half = 3.182446 * std::sqrt((0.09 + 0.04 + 0.25 + 0.0) / 3) / 2;
-  EXPECT_NEAR(wrong["ci95"][0], 0.4 - half, 1e-6);
-  EXPECT_NEAR(wrong["ci95"][1], 0.4 + half, 1e-6);
+  // At both ends e: (.4 - e)^2 = t^2 s^2 / 4 times e (1 - e) / (.4 .6).
+  const double variance = (0.09 + 0.04 + 0.25 + 0.0) / 3 / 4;
+  for (const double end : {wrong["ci95"][0].get<double>(), wrong["ci95"][1].get<double>()})
+    EXPECT_NEAR(std::pow(0.4 - end, 2), std::pow(3.182446, 2) * variance * end * (1 - end) / 0.24, 1e-6);
+  EXPECT_LT(wrong["ci95"][0], 0.4);
+  EXPECT_GT(wrong["ci95"][1], 0.4);
+  const auto& high = correct["ci95"];  // 1 and .5: Student's interval of the mean would reach from -2.4 to 3.9
+  EXPECT_GE(high[0], 0.0);
+  EXPECT_LE(high[1], 1.0);
   EXPECT_TRUE(json["families"]["gaussian"]["accuracy"]["ci95"].is_null());
 }
 

@@ -52,6 +52,30 @@ TEST(Statistics, IntervalOfTheMean) {
   EXPECT_TRUE(std::isnan(t_interval(std::vector<double>{1.0}).low));
 }
 
+// Wilson's limits of 81 of 263 and of 0 of 20: Newcombe, Statistics in Medicine 17 (1998) 857, table I.
+TEST(Statistics, IntervalsOfSharesStayShares) {
+  const auto many = wilson(81.0 / 263, 263), none = wilson(0, 20);
+  EXPECT_NEAR(many.low, 0.2553, 5e-5);
+  EXPECT_NEAR(many.high, 0.3662, 5e-5);
+  EXPECT_EQ(none.low, 0.0);
+  EXPECT_NEAR(none.high, 0.1611, 5e-5);
+  const std::vector<double> low{0.0, 0.001, 0.0}, high{0.97, 1.0, 0.99, 1.0}, middle{0.50, 0.51, 0.49, 0.50};
+  for (const auto& shares : {low, high, middle})
+    for (const auto& interval : {mean_share_interval(shares), next_share_interval(shares)}) {
+      EXPECT_GE(interval.low, 0.0);
+      EXPECT_LE(interval.high, 1.0);
+      EXPECT_LT(interval.low, summarise(shares).mean);
+      EXPECT_GT(interval.high, summarise(shares).mean);
+    }
+  EXPECT_LT(t_interval(low).low, 0.0);  // what this is for
+  EXPECT_GT(t_interval(high).high, 1.0);
+  EXPECT_NEAR(mean_share_interval(middle).low, t_interval(middle).low, 1e-4);  // in the middle both say the same
+  EXPECT_NEAR(mean_share_interval(middle).high, t_interval(middle).high, 1e-4);
+  EXPECT_EQ(mean_share_interval(std::vector<double>{1, 1}).low, 1.0);
+  EXPECT_TRUE(std::isnan(mean_share_interval(std::vector<double>{0.5}).low));
+  EXPECT_TRUE(std::isnan(mean_share_interval(std::vector<double>{0.5, 1.5}).low));
+}
+
 TEST(Statistics, KolmogorovSmirnovKnowsItsLawFromAnother) {
   // Uniform order statistics in the middle of their cells have the smallest possible distance, 1/(2n).
   std::vector<double> even;

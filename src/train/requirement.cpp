@@ -1,0 +1,119 @@
+#include "train/requirement.h"
+
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
+#include <regex>
+#include <string_view>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "train/access_report.h"
+
+namespace spankey {
+namespace {
+
+constexpr std::array<std::string_view, 5> comparisons = {">=", "<=", "==", ">", "<"};  // the longer ones first
+
+std::string trimmed(const std::string& text) {
+  const auto begin = text.find_first_not_of(" \t");
+  return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \t") + 1 - begin);
+}
+
+std::optional<double> number_of(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  const bool whole = !text.empty() && *end == '\0' && std::isfinite(value);
+  return whole ? std::optional(value) : std::nullopt;
+}
+
+Requirement parse_term(const std::string& term, const std::string& expression) {
+  for (const auto comparison : comparisons) {
+    const auto at = term.find(comparison);
+    if (at == std::string::npos) continue;
+    const auto quantity = trimmed(term.substr(0, at));
+    const auto number = number_of(trimmed(term.substr(at + comparison.size())));
+    if (quantity.empty() || quantity.find_first_of(" \t<>=!") != std::string::npos || !number) break;
+    return {quantity, std::string(comparison), *number};
+  }
+  fail_input(
+      "--require \"{}\": \"{}\" cannot be read; accepted: QUANTITY OP NUMBER with OP one of >= > <= < ==, joined by "
+      "and, for example \"withheld >= 0.2 and no_key.strip_accuracy < 0.15\"",
+      expression, trimmed(term));
+}
+
+std::optional<double> value_of(const nlohmann::json& evaluation, const std::string& quantity) {
+  const auto direct = figure(evaluation, quantity);
+  return direct ? direct : figure(evaluation, "verdict." + quantity);
+}
+
+void add_names(const nlohmann::json& node, const std::string& path, std::vector<std::string>& names) {
+  if (node.is_number()) names.push_back(path);
+  if (!node.is_object()) return;
+  for (const auto& [name, child] : node.items()) add_names(child, path.empty() ? name : path + "." + name, names);
+}
+
+std::vector<std::string> quantity_names(const nlohmann::json& evaluation) {
+  std::vector<std::string> names;
+  add_names(evaluation, "", names);
+  if (const auto verdict = evaluation.find("verdict"); verdict != evaluation.end()) add_names(*verdict, "", names);
+  return names;
+}
+
+// A difference of two shares that is 0.2 on paper is 0.2 here.
+double rounded(double value) {
+  constexpr double last_digit = 1e12;
+  return std::round(value * last_digit) / last_digit;
+}
+
+bool holds(double value, const std::string& comparison, double number) {
+  if (comparison == ">=") return value >= number;
+  if (comparison == "<=") return value <= number;
+  if (comparison == "==") return value == number;
+  return comparison == ">" ? value > number : value < number;
+}
+
+}  // namespace
+
+std::vector<Requirement> parse_requirements(const std::vector<std::string>& expressions) {
+  static const std::regex conjunction(R"(\s+and\s+)", std::regex::icase);
+  std::vector<Requirement> requirements;
+  for (auto expression : expressions) {
+    std::replace_if(
+        expression.begin(), expression.end(), [](unsigned char c) { return c < ' '; }, ' ');
+    if (trimmed(expression).empty()) parse_term("", expression);
+    for (std::sregex_token_iterator term(expression.begin(), expression.end(), conjunction, -1), end; term != end;
+         ++term)
+      requirements.push_back(parse_term(term->str(), expression));
+  }
+  return requirements;
+}
+
+void require_known(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation) {
+  for (const auto& one : requirements) {
+    if (value_of(evaluation, one.quantity)) continue;
+    const auto near = nearest(one.quantity, quantity_names(evaluation));
+    fail_input(
+        "--require: \"{}\" is none of the numbers that this evaluation measures{}; accepted: withheld, "
+        "withheld_as_shipped, correct_key.accuracy.mean, no_key.strip_accuracy and every other number of eval --json",
+        one.quantity, near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+  }
+}
+
+std::string unmet(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation) {
+  std::vector<std::string> missed;
+  for (const auto& [quantity, comparison, number] : requirements) {
+    const auto value = value_of(evaluation, quantity);
+    SPANKEY_CHECK(value.has_value());
+    if (!holds(rounded(*value), comparison, rounded(number)))
+      missed.push_back(fmt::format("{} {} {}, measured {:.6g}", quantity, comparison, number, *value));
+  }
+  return missed.empty() ? "" : fmt::format("required, and not met: {}", fmt::join(missed, "; "));
+}
+
+}  // namespace spankey
