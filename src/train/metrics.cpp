@@ -5,12 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/system_error.h"
 #include "train/statistics.h"
 
 namespace spankey {
@@ -57,7 +59,7 @@ bool writes_to_terminal() {
 MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step) : path_(path) {
   if (std::filesystem::exists(path)) write_durably(path, lines_up_to(read_text(path), global_step));
   file_.open(path, std::ios::app);
-  if (!file_) fail_input("{} cannot be opened for writing", path.string());
+  if (!file_) fail_system(errno, "{} cannot be opened for writing", path.string());
 }
 
 void MetricsLog::write(const nlohmann::json& line) {
