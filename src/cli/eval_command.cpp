@@ -87,7 +87,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_flag("--json", arguments->json, "print JSON");
   command->callback([arguments, &action] {
     action = [arguments] {
-      const auto config = load_config(RunDirectory{arguments->run}.config(), arguments->overrides);
+      const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);
       wrong_families(*arguments, config.eval);  // before anything is loaded
       return with_communicator(config.dist,
                                [&](Communicator& communicator) { return evaluate(*arguments, config, communicator); });
