@@ -6,19 +6,18 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/system_error.h"
 
 namespace spankey {
 
 namespace {
-
-std::string reason(int error) {
-  return std::generic_category().message(error);
-}
 
 // Owns a file descriptor; `close()` reports what the destructor would have to swallow.
 class Descriptor {
@@ -49,20 +48,78 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
   return true;
 }
 
-bool sync_folder(const std::filesystem::path& folder) {
-  const Descriptor fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  return fd.valid() && ::fsync(fd.get()) == 0;
+// Some file systems (FUSE, SMB, vendors' own) have no fsync for folders or for anything. What was written is there;
+// only after a loss of power it may not be, and that is no reason to do without it.
+bool has_no_fsync(int error) {
+  return error == EINVAL || error == ENOTSUP || error == ENOSYS || error == EBADF || error == ENOTTY;
 }
 
+void tell_of_no_fsync(const std::filesystem::path& path, const char* what, int error) {
+  static std::atomic<bool> told{false};
+  if (told.exchange(true)) return;
+  log::warning(
+      "{}: the file system has no fsync for {} ({}): after a loss of power what was written last may be missing",
+      path.string(), what, system_reason(error));
+}
+
+// False with errno where the file system failed.
+bool sync_file(int fd, const std::filesystem::path& path) {
+  if (::fsync(fd) == 0) return true;
+  if (!has_no_fsync(errno)) return false;
+  tell_of_no_fsync(path, "files", errno);
+  return true;
+}
+
+bool sync_folder(const std::filesystem::path& folder) {
+  const std::filesystem::path name = folder.empty() ? "." : folder;
+  const Descriptor fd(::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.valid() && ::fsync(fd.get()) == 0) return true;
+  // A folder may let its files be written and itself not be read.
+  if (!has_no_fsync(errno) && (fd.valid() || errno != EACCES)) return false;
+  tell_of_no_fsync(name, "folders", errno);
+  return true;
+}
+
+const char* kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a FIFO or pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+constexpr const char* accepted_target = "accepted: the name of a regular file, or of none";
+
+// The file that gets the content: where `path` is a symbolic link, what it names in the end, there or not.
+std::filesystem::path file_named_by(const std::filesystem::path& path) {
+  constexpr int most_links = 40;  // as the kernel follows
+  auto target = path;
+  for (int links = 0; links <= most_links; ++links) {
+    struct stat status {};
+    if (::lstat(target.c_str(), &status) != 0) {
+      if (errno == ENOENT) return target;
+      fail_system(errno, "cannot write {}", path.string());
+    }
+    if (S_ISREG(status.st_mode)) return target;
+    if (!S_ISLNK(status.st_mode))
+      fail_input("cannot write {}: it is {}; {}", path.string(), kind_of(status.st_mode), accepted_target);
+    // A link of /proc stands for something open, whose name may be anybody's.
+    if (target.string().starts_with("/proc/"))
+      fail_input("cannot write {}: it is a stream of this process; {}", path.string(), accepted_target);
+    target = target.parent_path() / std::filesystem::read_symlink(target);
+  }
+  fail_system(ELOOP, "cannot write {}", path.string());
+}
+
+// O_NONBLOCK: a FIFO is refused by whoever looks at it, without a wait for its writer.
 Descriptor open_to_read(const std::filesystem::path& path) {
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) fail_input("cannot read {}: {}", path.string(), reason(errno));
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd.valid()) fail_system(errno, "cannot read {}", path.string());
   return fd;
 }
 
 std::size_t file_size(const Descriptor& fd, const std::filesystem::path& path) {
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) fail_input("cannot read {}: {}", path.string(), reason(errno));
+  if (::fstat(fd.get(), &status) != 0) fail_system(errno, "cannot read {}", path.string());
   if (!S_ISREG(status.st_mode)) fail_input("cannot read {}: not a regular file", path.string());
   return static_cast<std::size_t>(status.st_size);
 }
@@ -71,7 +128,7 @@ void read_all(const Descriptor& fd, std::span<std::byte> out, const std::filesys
   while (!out.empty()) {
     const ssize_t count = ::read(fd.get(), out.data(), out.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_input("cannot read {}: {}", path.string(), reason(errno));
+    if (count < 0) fail_system(errno, "cannot read {}", path.string());
     if (count == 0) fail_input("cannot read {}: it became shorter while being read", path.string());
     out = out.subspan(static_cast<std::size_t>(count));
   }
@@ -81,19 +138,20 @@ void read_all(const Descriptor& fd, std::span<std::byte> out, const std::filesys
 
 void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes, unsigned mode,
                    const std::function<void()>& before_commit) {
-  std::filesystem::path temporary = path;
+  const auto target = file_named_by(path);
+  std::filesystem::path temporary = target;
   temporary += ".tmp";
   const auto give_up = [&](const char* what) {
     const int error = errno;
     ::unlink(temporary.c_str());
-    fail_run("cannot write {}: {}: {}", path.string(), what, reason(error));
+    fail_system(error, "cannot write {}: {}", path.string(), what);
   };
   // A temporary left by a crash may have another mode; a fresh one has the mode asked for.
   ::unlink(temporary.c_str());
   Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, static_cast<mode_t>(mode)));
   if (!fd.valid()) give_up("create");
   if (!write_all(fd.get(), bytes)) give_up("write");
-  if (::fsync(fd.get()) != 0) give_up("fsync");
+  if (!sync_file(fd.get(), temporary)) give_up("fsync");
   if (!fd.close()) give_up("close");
   try {
     if (before_commit) before_commit();
@@ -101,8 +159,8 @@ void write_durably(const std::filesystem::path& path, std::span<const std::byte>
     ::unlink(temporary.c_str());
     throw;
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) give_up("rename");
-  if (!sync_folder(path.parent_path())) give_up("fsync of the folder");
+  if (::rename(temporary.c_str(), target.c_str()) != 0) give_up("rename");
+  if (!sync_folder(target.parent_path())) give_up("fsync of the folder");
 }
 
 void write_durably(const std::filesystem::path& path, std::string_view text, unsigned mode) {
@@ -126,21 +184,17 @@ std::string read_text(const std::filesystem::path& path) {
 void make_writable_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) fail_input("cannot create folder {}: {}", folder.string(), error.message());
-  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
-    fail_input("cannot write to folder {}: {}", folder.string(), reason(errno));
-  }
+  if (error) fail_system(error, "cannot create folder {}", folder.string());
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) fail_system(errno, "cannot write to folder {}", folder.string());
 }
 
-std::uint64_t free_bytes(const std::filesystem::path& path) {
+std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::path existing = std::filesystem::absolute(path);
   while (!std::filesystem::exists(existing, error) && existing.has_relative_path()) existing = existing.parent_path();
   struct statvfs status {};
-  if (::statvfs(existing.c_str(), &status) != 0) {
-    fail_run("cannot ask for the free space of {}: {}", existing.string(), reason(errno));
-  }
-  return static_cast<std::uint64_t>(status.f_bavail) * status.f_frsize;
+  if (::statvfs(existing.c_str(), &status) != 0 || status.f_blocks == 0) return std::nullopt;
+  return static_cast<std::uint64_t>(status.f_bavail) * (status.f_frsize != 0 ? status.f_frsize : status.f_bsize);
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
@@ -148,7 +202,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   size_ = file_size(fd, path);
   if (size_ == 0) return;  // mmap refuses an empty range
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd.get(), 0);
-  if (address == MAP_FAILED) fail_input("cannot map {}: {}", path.string(), reason(errno));
+  if (address == MAP_FAILED) fail_system(errno, "cannot map {}", path.string());
   data_ = static_cast<const std::byte*>(address);
 }
 

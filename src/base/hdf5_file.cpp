@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/system_error.h"
 
 namespace spankey::h5 {
 
@@ -166,10 +167,13 @@ void check_superblock(std::span<const std::byte> head, std::uint64_t file_bytes,
 
 std::vector<std::byte> file_head(const std::filesystem::path& path, std::uint64_t& file_bytes) {
   std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    fail_input("cannot open {}: not a regular file", path.string());
   file_bytes = std::filesystem::file_size(path, error);
-  if (error) fail_input("cannot open {}: {}", path.string(), error.message());
+  if (error) fail_system(error, "cannot open {}", path.string());
   std::ifstream in(path, std::ios::binary);
-  if (!in) fail_input("cannot open {}: {}", path.string(), std::generic_category().message(errno));
+  if (!in) fail_system(errno, "cannot open {}", path.string());
   std::vector<std::byte> head(std::min<std::uint64_t>(file_bytes, superblock_bytes));
   in.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
   return head;

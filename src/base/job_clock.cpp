@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "base/log.h"
 #include "base/run_program.h"
 
 namespace spankey {
@@ -24,10 +25,12 @@ std::optional<double> number(std::string_view text) {
 }
 
 // squeue waits long for a controller that is down; the ranks wait for this one.
-std::string ask_squeue(const std::string& id) {
+std::optional<std::string> ask_squeue(const std::string& id) {
   constexpr std::chrono::seconds patience{10};
   const auto squeue = run_program({"squeue", "-h", "-j", id, "-o", "%L"}, patience);
-  return squeue.exit_code == 0 ? squeue.out.substr(0, squeue.out.find('\n')) : std::string();
+  if (squeue.exit_code == 0) return squeue.out.substr(0, squeue.out.find('\n'));
+  if (squeue.err.find("Invalid job id") != std::string::npos) return std::string();
+  return std::nullopt;
 }
 
 }  // namespace
@@ -61,13 +64,22 @@ JobClock::JobClock(Variable variable, Squeue squeue) : variable_(std::move(varia
   const char* text = variable_("SLURM_JOB_END_TIME");
   const auto end = text ? number(text) : std::nullopt;
   const std::chrono::duration<double> since_1970 = std::chrono::system_clock::now().time_since_epoch();
-  if (end)
+  if (end && *end > since_1970.count()) {
     count_down(*end - since_1970.count());
-  else
-    update();
+    return;
+  }
+  if (end) log::warning("SLURM_JOB_END_TIME = {}: it has passed, and is not believed", text);
+  update();
+}
+
+std::optional<std::string> JobClock::job_id() const {
+  const char* id = variable_("SLURM_JOB_ID");
+  return id && is_number(id) ? std::optional<std::string>(id) : std::nullopt;
 }
 
 void JobClock::count_down(double seconds) {
+  constexpr double longest = 10.0 * 365 * 86400;  // no job; the sum below must not overflow
+  if (seconds > longest) return end_.reset();
   end_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
@@ -77,9 +89,14 @@ double JobClock::seconds_left() const {
 }
 
 void JobClock::update() {
-  const char* id = variable_("SLURM_JOB_ID");
-  if (!id || !is_number(id)) return;
-  if (const auto left = parse_time_left(squeue_(id))) count_down(*left);
+  const auto id = job_id();
+  const auto answer = id ? squeue_(*id) : std::nullopt;
+  if (!answer) return;
+  const auto left = parse_time_left(*answer);
+  if (left) return count_down(*left);
+  if (end_ && answer->empty())
+    log::warning("SLURM_JOB_END_TIME is of job {}, which has ended: it is not believed", *id);
+  end_.reset();
 }
 
 }  // namespace spankey

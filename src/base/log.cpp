@@ -1,14 +1,17 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <mutex>
 
-#include "base/error.h"
+#include "base/system_error.h"
 
 namespace spankey::log {
 
@@ -74,7 +77,11 @@ void add_file(const std::filesystem::path& folder) {
     logger->flush_on(spdlog::level::info);
     state().logger = std::move(logger);
   } catch (const spdlog::spdlog_ex& error) {
-    fail_input("cannot write the log {}: {}", path.string(), error.what());
+    // The library does not say why: the system is asked again.
+    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
+    if (file < 0) fail_system(errno, "cannot write the log {}", path.string());
+    ::close(file);
+    fail_run("cannot write the log {}: {}", path.string(), error.what());
   }
 }
 

@@ -11,11 +11,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdint>
-#include <cstring>
 #include <thread>
 #include <utility>
 
-#include "base/error.h"
+#include "base/shutdown.h"
+#include "base/system_error.h"
 
 namespace spankey {
 namespace {
@@ -46,7 +46,7 @@ struct Pipe {
 
 Pipe make_pipe() {
   std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) fail_run("no pipe to a program: {}", std::strerror(errno));
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) fail_system(errno, "no pipe to a program");
   return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
@@ -76,7 +76,7 @@ int wait_for(pid_t child, ProgramOutcome& outcome, Clock::time_point deadline) {
   while (true) {
     const auto ended = waitpid(child, &status, WNOHANG);
     if (ended == child) return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (ended < 0 && errno != EINTR) fail_run("waiting for a program: {}", std::strerror(errno));
+    if (ended < 0 && errno != EINTR) fail_system(errno, "waiting for a program");
     if (Clock::now() >= deadline && !std::exchange(outcome.timed_out, true)) kill(child, SIGKILL);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -96,13 +96,19 @@ ProgramOutcome run_program(const std::vector<std::string>& command, std::chrono:
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, out.write.number(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, err.write.number(), STDERR_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  const auto back_to_default = shutdown::ignored_signals();
+  posix_spawnattr_setsigdefault(&attributes, &back_to_default);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
   const auto arguments = pointers_to(command);
   pid_t child = -1;
-  const int refused = posix_spawnp(&child, arguments[0], &actions, nullptr, arguments.data(), environ);
+  const int refused = posix_spawnp(&child, arguments[0], &actions, &attributes, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
   ProgramOutcome outcome;
   if (refused == ENOENT) return outcome;
-  if (refused != 0) fail_run("{} cannot be started: {}", command.front(), std::strerror(refused));
+  if (refused != 0) fail_system(refused, "{} cannot be started", command.front());
   out.write.reset();
   err.write.reset();
   read_both(out.read, err.read, outcome, deadline);

@@ -18,7 +18,7 @@ struct ProgramOutcome {
 };
 
 // The first word is looked up in PATH, no shell sees the others; standard input is empty. After `limit` the program is
-// killed. Error(run_failed) where the system cannot start it although it is there.
+// killed. An Error where the system cannot start it although it is there.
 ProgramOutcome run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit);
 
 // The words as exec and posix_spawn want them: closed by a null pointer, good for as long as `words` stays as it is.

@@ -26,14 +26,12 @@ void add_report(CLI::App& app, Action& action);
 
 std::string version_text();
 
-// The rank that the launcher gave this process, 0 without one: known before MPI is started.
-int launcher_rank();
-
 // Starts communicator, log and signal handlers, runs `work`, and turns errors into one line and an exit code. An error
-// that not all ranks share ends the whole job.
+// that not all ranks share ends the whole job. Before anything is done, the launcher must have started as many ranks as
+// MPI knows, and all of them with the same command line: Error(bad_input).
 ExitCode with_communicator(const DistConfig& config, const std::function<ExitCode(Communicator&)>& work);
 
-// Runs `action` and turns its error into one line (from rank 0 first) and an exit code.
+// Runs `action` and turns its error into one line (from rank 0 of the launcher first) and an exit code.
 ExitCode report_errors(const Action& action);
 
 }  // namespace spankey::cli

@@ -54,7 +54,7 @@ void add_diagnose(CLI::App& app, Action& action) {
   command->footer("Every figure is explained in docs/diagnostics.md.");
   command->callback([arguments, &action] {
     action = [arguments] {
-      const auto config = load_config(RunDirectory{arguments->run}.config(), arguments->overrides);
+      const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);
       return with_communicator(config.dist,
                                [&](Communicator& communicator) { return run_diagnose(*arguments, communicator); });
     };

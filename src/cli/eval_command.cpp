@@ -117,7 +117,7 @@ void add_eval(CLI::App& app, Action& action) {
   command->add_flag("--json", arguments->json, "print JSON");
   command->callback([arguments, &action] {
     action = [arguments] {
-      const auto config = load_config(RunDirectory{arguments->run}.config(), arguments->overrides);
+      const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);
       const auto requirements = requirements_of(*arguments, config);
       return with_communicator(config.dist, [&](Communicator& communicator) {
         return evaluate(*arguments, config, requirements, communicator);

@@ -119,6 +119,7 @@ void add_inspect(CLI::App& app, Action& action) {
   command->callback([arguments, &action] {
     action = [arguments] {
       const std::filesystem::path path = arguments->path;
+      if (!std::filesystem::exists(path)) fail_input("{}: no such file or run directory", path.string());
       const auto description =
           std::filesystem::is_directory(path) ? describe_run(RunDirectory{path}) : describe_file(path);
       if (arguments->json)

@@ -3,9 +3,17 @@
 
 #include <algorithm>
 #include <climits>
+#include <sstream>
 
+#include "base/command_line.h"
 #include "base/secret.h"
+#include "base/shutdown.h"
+#include "base/standard_streams.h"
+#include "base/system_error.h"
 #include "cli/command.h"
+#include "cli/failure.h"
+#include "dist/launch.h"
+#include "dist/launcher.h"
 
 namespace {
 
@@ -27,12 +35,29 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
                      near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
 }
 
-}  // namespace
+// Every other command is the work of one process: under a launcher it is left to rank 0.
+bool works_on_all_ranks(const CLI::App& app) {
+  for (const char* name : {"train", "eval", "diagnose"})
+    if (app.got_subcommand(name)) return true;
+  if (!app.got_subcommand("sweep")) return false;
+  const auto* sweep = app.get_subcommand("sweep");
+  return sweep->got_subcommand("run") || sweep->got_subcommand("resume") || sweep->got_subcommand("work");
+}
 
-int main(int argc, char** argv) {
+// A launcher that is none of the ancestors of this process has left its variables in a shell, or is one unknown here:
+// whoever waits for work from this process must learn why there is none.
+spankey::ExitCode leave_to_rank_0(const spankey::Launch& launch) {
+  if (spankey::Launcher().name().empty())
+    spankey::standard_streams::complain(
+        fmt::format("spankey: {}: this is rank {} of a launch, and the command is left to rank 0 (outside of a launch: "
+                    "unset the variable)",
+                    launch.origin, launch.rank));
+  return spankey::ExitCode::done;
+}
+
+spankey::ExitCode run(int argc, char** argv) {
   using namespace spankey;
-  keep_freed_memory();
-  forbid_core_dumps();
+  command_line::remember(argc, argv);
   CLI::App app{"Trains networks that work only for holders of a key, and measures how well the lock holds."};
   app.name("spankey");
   app.option_defaults()->always_capture_default();
@@ -51,12 +76,35 @@ int main(int argc, char** argv) {
   cli::add_devices(app, action);
   cli::add_sweep(app, action);
   cli::add_report(app, action);
+  const auto launch = read_launch();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    if (cli::launcher_rank() == 0) fmt::print(stderr, "spankey: {}\n", explain(app, error, argc, argv));
-    return static_cast<int>(ExitCode::bad_input);
+    if (error.get_exit_code() != 0) fail_input("{}", explain(app, error, argc, argv));
+    if (launch.rank != 0) return leave_to_rank_0(launch);
+    std::ostringstream text;  // of --help or --version
+    app.exit(error, text);
+    fmt::print("{}", text.str());
+    return ExitCode::done;
   }
-  return static_cast<int>(cli::report_errors(action));
+  if (launch.rank != 0 && !works_on_all_ranks(app)) return leave_to_rank_0(launch);
+  return action();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace spankey;
+  standard_streams::take_over();
+  shutdown::ignore_failed_writes();
+  cli::install_end_handlers();
+  keep_freed_memory();
+  forbid_core_dumps();
+  auto code = cli::report_errors([&] { return run(argc, argv); });
+  if (const int failure = standard_streams::flush_output()) {
+    standard_streams::complain("spankey: error: standard output could not be written: " + system_reason(failure));
+    if (code == ExitCode::done) code = ExitCode::run_failed;
+  }
+  cli::announce_return();
+  return static_cast<int>(code);
 }

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/shutdown.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "study/attempt.h"
 #include "study/local_executor.h"
@@ -30,7 +31,9 @@ std::filesystem::path directory_of(const SweepArguments& arguments) {
     fail_input("which sweep? accepted: SWEEP.toml, or --dir with its folder");
   const auto directory = arguments.directory.empty() ? "runs" / std::filesystem::path(arguments.file).stem()
                                                      : std::filesystem::path(arguments.directory);
-  return std::filesystem::absolute(directory).lexically_normal();
+  auto absolute = std::filesystem::absolute(directory).lexically_normal();
+  require_utf8(absolute.string(), "the folder of the sweep");  // plan and ledger hold it as JSON
+  return absolute;
 }
 
 // Works the sweep out and gets D ready for workers: the plan is written, failed trials are opened again as asked.

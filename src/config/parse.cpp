@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/system_error.h"
 #include "config/config.h"
 #include "config/entries.h"
 #include "config/toml_file.h"
@@ -289,7 +290,11 @@ Config parse_config(std::string_view toml, const std::string& name, const std::v
 Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   std::error_code error;
   const auto status = std::filesystem::status(file, error);
-  if (!std::filesystem::exists(status)) fail_input("{}: no such file: accepted: a TOML configuration", file.string());
+  if (!std::filesystem::exists(status)) {
+    // A folder that may not be searched or a mount that is gone is another thing than a name mistyped.
+    if (!std::filesystem::status_known(status)) fail_system(error, "cannot read {}", file.string());
+    fail_input("{}: no such file: accepted: a TOML configuration", file.string());
+  }
   if (std::filesystem::is_directory(status)) {
     fail_input("{}: a folder: accepted: a TOML configuration", file.string());
   }

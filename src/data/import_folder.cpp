@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/system_error.h"
 #include "data/dataset.h"
 #include "data/import.h"
 #include "data/picture.h"
@@ -23,7 +24,7 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, Keep keep) {
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     if (keep(*it)) entries.push_back(it->path());
   }
-  if (error) fail_input("cannot read folder {}: {}", folder.string(), error.message());
+  if (error) fail_system(error, "cannot read folder {}", folder.string());
   std::sort(entries.begin(), entries.end());
   return entries;
 }

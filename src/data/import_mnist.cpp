@@ -5,10 +5,10 @@
 #include <cerrno>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "base/error.h"
+#include "base/system_error.h"
 #include "data/dataset.h"
 #include "data/import.h"
 
@@ -26,7 +26,7 @@ struct Source {
 // The plain or the compressed file; zlib reads both.
 Source read_maybe_gz(const std::filesystem::path& path) {
   const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
-  if (file == nullptr) fail_input("cannot read {}: {}", path.string(), std::generic_category().message(errno));
+  if (file == nullptr) fail_system(errno, "cannot read {}", path.string());
   Source source{path.string(), {}};
   constexpr std::size_t piece = std::size_t{1} << 20;
   for (;;) {
@@ -37,7 +37,7 @@ Source read_maybe_gz(const std::filesystem::path& path) {
     if (count > 0) continue;
     int error = Z_OK;
     const char* message = gzerror(file.get(), &error);
-    if (error == Z_ERRNO) message = "cannot be read";
+    if (error == Z_ERRNO) fail_system(errno, "cannot read {}", path.string());
     if (error != Z_OK) {
       fail_input("{}: offset {}: expected intact gzip data: {}", source.name, source.bytes.size(), message);
     }

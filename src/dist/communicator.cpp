@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "dist/launch.h"
 #include "dist/mpi_communicator.h"
 #include "dist/self_communicator.h"
 
@@ -154,12 +155,7 @@ std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_
 
 Backend resolve_backend(Backend backend, const std::function<const char*(const char*)>& variable) {
   if (backend != Backend::auto_) return backend;
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
-    if (variable(name)) return Backend::mpi;
-  // A batch script itself carries SLURM_PROCID = 0; a single task needs no MPI either way.
-  const char* tasks = variable("SLURM_NTASKS");
-  if (variable("SLURM_PROCID") && tasks && std::atoi(tasks) > 1) return Backend::mpi;
-  return Backend::self;
+  return read_launch(variable).origin.empty() ? Backend::self : Backend::mpi;
 }
 
 }  // namespace spankey

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include "base/error.h"
@@ -29,7 +30,10 @@ using Clock = std::chrono::steady_clock;
 // A non-blocking communicator answers "in progress" to anything; settle() waits for the real answer.
 void check_nccl(ncclResult_t code, const char* expression, int rank, int line) {
   if (code == ncclSuccess || code == ncclInProgress) return;
-  fail_run("rank {}: {} failed at {}:{}: {}", rank, expression, __FILE__, line, ncclGetErrorString(code));
+  // The last error says what the code only classes: which peer, which interface.
+  const std::string cause = ncclGetLastError(nullptr);
+  fail_run("rank {}: {} failed at {}:{}: {}{}{}", rank, expression, __FILE__, line, ncclGetErrorString(code),
+           cause.empty() ? "" : ": ", cause);
 }
 
 #define SPANKEY_NCCL(rank, expression) check_nccl((expression), #expression, (rank), __LINE__)

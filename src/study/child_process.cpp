@@ -10,12 +10,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
-#include <cstring>
 #include <sstream>
 
-#include "base/error.h"
 #include "base/file.h"
 #include "base/run_program.h"
+#include "base/shutdown.h"
+#include "base/system_error.h"
 
 namespace spankey {
 namespace {
@@ -74,6 +74,7 @@ struct ChildImage {
   bool pinned;
   int nice, output;
   pid_t parent;
+  sigset_t back_to_default;
 };
 
 // After the fork: nothing but system calls.
@@ -85,6 +86,8 @@ struct ChildImage {
   if (getppid() != image.parent) _exit(cannot_start);  // the worker died before it could have killed us
   if (image.pinned) sched_setaffinity(0, sizeof image.cores, &image.cores);
   if (image.nice != 0) setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + image.nice);
+  for (int signal = 1; signal < NSIG; ++signal)
+    if (sigismember(&image.back_to_default, signal) == 1) ::signal(signal, SIG_DFL);
   dup2(image.output, STDOUT_FILENO);
   dup2(image.output, STDERR_FILENO);
   execvpe(image.arguments[0], image.arguments.data(), image.variables.data());
@@ -114,7 +117,7 @@ std::vector<Slot> make_slots(int count, int ranks) {
 ChildProcess::ChildProcess(const ChildOptions& options) {
   make_writable_folder(options.log.parent_path());
   const int output = open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (output < 0) fail_run("{} cannot be written: {}", options.log.string(), std::strerror(errno));
+  if (output < 0) fail_system(errno, "{} cannot be written", options.log.string());
   ChildImage image{child_environment(options.slot),
                    pointers_to(options.command),
                    {},
@@ -122,13 +125,14 @@ ChildProcess::ChildProcess(const ChildOptions& options) {
                    !options.slot.cores.empty(),
                    options.nice,
                    output,
-                   getpid()};
+                   getpid(),
+                   shutdown::ignored_signals()};
   image.variables = pointers_to(image.environment);
   pid_ = fork();
   const int reason = errno;
   if (pid_ == 0) become(image);
   close(output);
-  if (pid_ < 0) fail_run("{} cannot be started: {}", options.command.front(), std::strerror(reason));
+  if (pid_ < 0) fail_system(reason, "{} cannot be started", options.command.front());
 }
 
 ChildProcess::~ChildProcess() {

@@ -8,13 +8,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <optional>
 #include <thread>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/shutdown.h"
+#include "base/system_error.h"
 #include "study/attempt.h"
 #include "study/sweep_progress.h"
 #include "study/trial_queue.h"
@@ -34,7 +34,7 @@ class OutputInFile {
  public:
   explicit OutputInFile(const std::filesystem::path& path) {
     const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (file < 0) fail_run("{} cannot be written: {}", path.string(), std::strerror(errno));
+    if (file < 0) fail_system(errno, "{} cannot be written", path.string());
     std::fflush(nullptr);
     output_ = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
     error_ = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);

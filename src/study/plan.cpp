@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "config/law.h"
 #include "data/dataset.h"
 #include "study/cost.h"
@@ -28,8 +29,9 @@ std::vector<std::string> overrides_of(const Settings& settings) {
 }
 
 void make_data_path_absolute(Config& config) {
-  if (!config.data.file.starts_with("builtin:"))
-    config.data.file = std::filesystem::absolute(config.data.file).lexically_normal().string();
+  if (config.data.file.starts_with("builtin:")) return;
+  config.data.file = std::filesystem::absolute(config.data.file).lexically_normal().string();
+  require_utf8(config.data.file, "data.file");  // the folder that it is relative to may be anything
 }
 
 // The configuration layer knows overrides from the command line; ours come from a line of the sweep file.
@@ -191,6 +193,7 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   plan.base_text = read_text(file.base);
   plan.store =
       std::filesystem::absolute(file.store.empty() ? options.directory / "trials" : file.store).lexically_normal();
+  require_utf8(plan.store.string(), "the folder of the trials");
   plan.max_hours = file.max_hours;
   auto rows = expand(file.grid);
   if (rows.empty())

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/stream.h"
+#include "base/system_error.h"
 #include "config/config.h"
 #include "config/toml_file.h"  // before anything else includes toml++
 #include "config/value.h"
@@ -344,7 +345,9 @@ class SweepReader {
 
 SweepFile load_sweep_file(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error))
+  const auto status = std::filesystem::status(path, error);
+  if (!std::filesystem::status_known(status)) fail_system(error, "cannot read {}", path.string());
+  if (!std::filesystem::is_regular_file(status))
     fail_input("{}: no such file: accepted: a sweep (TOML with a table [sweep])", path.string());
   const auto root = parse_toml(read_text(path), path.string());
   return SweepReader(path, root).read();

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/hdf5_file.h"
 #include "base/log.h"
+#include "base/system_error.h"
 
 namespace spankey {
 namespace {
@@ -170,8 +171,7 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
   // A folder that cannot be read is not an empty one: a run would start again from nothing.
   for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
     if (std::regex_match(entry->path().filename().string(), name_form)) found.push_back(entry->path());
-  if (error && error != std::errc::no_such_file_or_directory)
-    fail_input("{} cannot be read: {}", folder.string(), error.message());
+  if (error && error != std::errc::no_such_file_or_directory) fail_system(error, "{} cannot be read", folder.string());
   // Longer names hold larger steps; names of one length sort as their numbers do.
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     const auto x = a.filename().string(), y = b.filename().string();

@@ -87,9 +87,9 @@ void require_room(const std::filesystem::path& folder, std::initializer_list<std
   for (const auto& group : tensors)
     for (const auto& tensor : group) bytes += tensor.value.nbytes() + bytes_a_tensor;
   const auto free = free_bytes(folder);
-  if (free < 2 * bytes)
+  if (free && *free < 2 * bytes)
     fail_run("{}: {} bytes are free, two checkpoints take {}: free some space, or choose another --run-dir",
-             folder.string(), free, 2 * bytes);
+             folder.string(), *free, 2 * bytes);
 }
 
 }  // namespace spankey

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstring>
 #include <fstream>
 #include <sstream>
 
@@ -17,6 +16,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/origin.h"
+#include "base/system_error.h"
 
 namespace spankey {
 namespace {
@@ -114,14 +114,13 @@ bool create_exclusively(const std::filesystem::path& path, const std::string& co
   {
     std::ofstream file(aside, std::ios::trunc);
     file << content;
-    if (!file.flush()) fail_input("{} cannot be written: {}", aside, std::strerror(errno));
+    if (!file.flush()) fail_system(errno, "{} cannot be written", aside);
   }
   const bool created = link(aside.c_str(), path.c_str()) == 0;
   const int reason = errno;
   unlink(aside.c_str());
   // ENOENT: the owner has cleaned up.
-  if (!created && reason != EEXIST && reason != ENOENT)
-    fail_input("{} cannot be created: {}", path.string(), std::strerror(reason));
+  if (!created && reason != EEXIST && reason != ENOENT) fail_system(reason, "{} cannot be created", path.string());
   return created;
 }
 
@@ -143,7 +142,7 @@ void write_attempt(const std::filesystem::path& run_directory, std::int64_t atte
   if (rename(aside.c_str(), path.c_str()) == 0) return;
   const int reason = errno;
   unlink(aside.c_str());
-  fail_run("cannot write {}: {}", path.string(), std::strerror(reason));
+  fail_system(reason, "cannot write {}", path.string());
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "train/loaded_run.h"
 
+#include <filesystem>
+
 #include "base/error.h"
 #include "train/checkpoint.h"
 #include "train/coordinator.h"
@@ -8,13 +10,19 @@
 
 namespace spankey {
 
+Config run_config(const RunDirectory& directory, const std::vector<std::string>& overrides) {
+  if (!std::filesystem::exists(directory.root))
+    fail_input("{}: no such run; accepted: the directory of a run", directory.root.string());
+  if (!std::filesystem::exists(directory.config()))
+    fail_input("{} is not a run directory: {} is missing", directory.root.string(), directory.config().string());
+  return load_config(directory.config(), overrides);
+}
+
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
                    const Placement& placement) {
   // One rank chooses: a run that still trains adds and removes checkpoints, and folders on a network have caches.
   FoundCheckpoint found;
   together(communicator, [&] {
-    if (!std::filesystem::exists(directory.config()))
-      fail_input("{} is not a run directory: {} is missing", directory.root.string(), directory.config().string());
     if (communicator.rank() != 0) return;
     auto newest = newest_valid_checkpoint(directory.checkpoints());
     if (!newest) fail_input("{} holds no valid checkpoint", directory.checkpoints().string());
@@ -23,7 +31,7 @@ LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>
   found.bytes = communicator.broadcast_bytes(found.bytes, 0);
   found.path = communicator.broadcast_string(found.path.string(), 0);
   return together(communicator, [&] {
-    auto experiment = make_experiment(load_config(directory.config(), overrides), placement);
+    auto experiment = make_experiment(run_config(directory, overrides), placement);
     const auto checkpoint = decode_checkpoint(found.bytes, found.path.string());
     if (checkpoint.data_digest != experiment.dataset->info().digest)
       fail_input("{} was trained on other data than {}", directory.root.string(), experiment.config.data.file);

@@ -18,6 +18,9 @@ struct LoadedRun {
   Cursor cursor;
 };
 
+// The configuration of a run, with `overrides`. Error(bad_input) where there is no such run.
+Config run_config(const RunDirectory& directory, const std::vector<std::string>& overrides);
+
 // Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5"; the data must have the digest
 // that the run was trained on. Error(bad_input) where the directory holds no run, no valid checkpoint or no basis.
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,

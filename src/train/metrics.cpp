@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/origin.h"
+#include "base/system_error.h"
 #include "base/version.h"
 #include "train/statistics.h"
 
@@ -67,7 +69,7 @@ MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_st
     write_durably(path, kept);
   }
   file_.open(path, std::ios::app);
-  if (!file_) fail_input("{} cannot be opened for writing", path.string());
+  if (!file_) fail_system(errno, "{} cannot be opened for writing", path.string());
 }
 
 void MetricsLog::write(nlohmann::json line) {

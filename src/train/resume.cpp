@@ -23,13 +23,16 @@ std::vector<std::string> config_changes(const Experiment& experiment, const std:
   return config_diff(parse_config(stored_toml, place), experiment.config, /*hashed_only=*/true);
 }
 
-void refuse_changes(const TrainRequest& request, const std::vector<std::string>& changes, const std::string& place) {
-  if (changes.empty()) return;
+// Returns what it has warned of. config.toml and the checkpoint mostly differ in the same: that is told once.
+std::string refuse_changes(const TrainRequest& request, const std::vector<std::string>& changes,
+                           const std::string& place, const std::string& told = {}) {
+  if (changes.empty()) return {};
   const auto text = fmt::format("{}", fmt::join(changes, "; "));
   if (!request.allow_change)
     fail_input("{}: this run was started differently: {} (--allow-change goes on with it; --run-dir starts another)",
                place, text);
-  log::warning("going on with a changed configuration: {}", text);
+  if (text != told) log::warning("going on with a changed configuration: {}", text);
+  return text;
 }
 
 bool holds_result_of(const Experiment& experiment, const RunDirectory& directory) {
@@ -55,8 +58,10 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
   if (request.resume == Resume::require && !found)
     fail_input("--resume require: {} holds no valid checkpoint", directory.checkpoints().string());
   const auto config_place = directory.config().string();
+  std::string told;
   if (has_config)
-    refuse_changes(request, config_changes(experiment, read_text(directory.config()), config_place), config_place);
+    told =
+        refuse_changes(request, config_changes(experiment, read_text(directory.config()), config_place), config_place);
   finished = holds_result_of(experiment, directory);
   if (!found) return {};
   const auto place = found->path.string();
@@ -67,7 +72,7 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
   // A finished run may be looked at with any program; going on with another one would mix two trainings.
   if (!finished && checkpoint.program != program_version())
     changes.push_back(fmt::format("program: {} -> {}", checkpoint.program, program_version()));
-  refuse_changes(request, changes, place);
+  refuse_changes(request, changes, place, told);
   if (!finished) {
     log::info("resuming from {}: epoch {}, step {}", found->path.string(), checkpoint.cursor.epoch + 1,
               checkpoint.cursor.step);

@@ -2,9 +2,9 @@
 
 #include <vector>
 
-#include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/system_error.h"
 
 namespace spankey {
 
@@ -15,7 +15,7 @@ void RunDirectory::create() const {
   make_writable_folder(secret());
   std::error_code failed;
   std::filesystem::permissions(secret(), std::filesystem::perms::owner_all, failed);
-  if (failed) fail_input("{}: mode 0700 cannot be set: {}", secret().string(), failed.message());
+  if (failed) fail_system(failed, "{}: mode 0700 cannot be set", secret().string());
 }
 
 void RunDirectory::remove_litter() const {

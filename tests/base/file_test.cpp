@@ -9,7 +9,9 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <optional>
 #include <thread>
+#include <utility>
 
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
@@ -82,13 +84,51 @@ TEST(WriteDurably, FailedWriteKeepsTheOldFileAndLeavesNoLitter) {
   EXPECT_EQ(entries(folder.path()), 1u);
 }
 
-TEST(WriteDurably, FailedRenameAndMissingFolder) {
+TEST(WriteDurably, MissingFolder) {
   const test::TemporaryFolder folder;
-  std::filesystem::create_directories(folder / "target/inside");
-  EXPECT_ERROR(write_durably(folder / "target", std::string_view("x")), ExitCode::run_failed, HasSubstr("rename"));
-  EXPECT_EQ(entries(folder.path()), 1u);
-  EXPECT_ERROR(write_durably(folder / "none/file", std::string_view("x")), ExitCode::run_failed,
+  EXPECT_ERROR(write_durably(folder / "none/file", std::string_view("x")), ExitCode::bad_input,
                HasSubstr("No such file or directory"));
+}
+
+// The negative control: what rename alone makes of a link.
+TEST(WriteDurably, ALinkStaysAndWhatItNamesIsWritten) {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "disk");
+  write_durably(folder / "disk/file", std::string_view("old"));
+  std::filesystem::create_symlink("disk/file", folder / "relative");
+  std::filesystem::create_symlink(folder / "relative", folder / "chain");
+  std::filesystem::create_symlink("disk/new", folder / "dangling");
+  for (const auto& [link, target] : {std::pair{"relative", "file"}, {"chain", "file"}, {"dangling", "new"}}) {
+    write_durably(folder / link, std::string_view(link));
+    EXPECT_TRUE(std::filesystem::is_symlink(folder / link)) << link;
+    EXPECT_EQ(read_text(folder / "disk" / target), link);
+  }
+  EXPECT_EQ(entries(folder / "disk"), 2u);
+
+  std::ofstream(folder / "other") << "x";
+  std::filesystem::rename(folder / "other", folder / "chain");
+  EXPECT_FALSE(std::filesystem::is_symlink(folder / "chain"));
+}
+
+TEST(WriteDurably, WhatIsNoRegularFileIsRefusedAndStays) {
+  const test::TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "folder/inside");
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  std::filesystem::create_symlink("/dev/null", folder / "device");
+  std::filesystem::create_symlink("loop", folder / "loop");
+  std::filesystem::create_symlink("none/file", folder / "nowhere");
+  for (const auto& [name, reason] : {std::pair{"folder", "it is a folder; accepted: the name of a regular file"},
+                                     {"fifo", "it is a FIFO"},
+                                     {"device", "it is a device"},
+                                     {"loop", "Too many levels of symbolic links"},
+                                     {"nowhere", "No such file"}}) {
+    const auto path = folder / name;
+    EXPECT_ERROR(write_durably(path, std::string_view("x")), ExitCode::bad_input,
+                 AllOf(StartsWith("cannot write " + path.string()), HasSubstr(reason)));
+  }
+  EXPECT_EQ(entries(folder.path()), 5u);
+  // A link of /proc: it would be replaced, or a file of that name made.
+  EXPECT_ERROR(write_durably("/dev/stdout", std::string_view("x")), ExitCode::bad_input, StartsWith("cannot write"));
 }
 
 void write_in_place(const std::filesystem::path& path, std::string_view text) {
@@ -134,6 +174,13 @@ TEST(ReadFile, NamesPathAndReason) {
   EXPECT_ERROR(MappedFile{missing}, ExitCode::bad_input, StartsWith("cannot read " + missing));
 }
 
+// Nobody writes to it: whoever opened it as any file is would wait for ever.
+TEST(ReadFile, AFifoIsRefusedAtOnce) {
+  const test::TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder / "fifo").c_str(), 0600), 0);
+  EXPECT_ERROR(read_text(folder / "fifo"), ExitCode::bad_input, HasSubstr("not a regular file"));
+}
+
 TEST(MakeWritableFolder, CreatesParentsAndRefusesAFile) {
   const test::TemporaryFolder folder;
   make_writable_folder(folder / "a/b/c");
@@ -146,8 +193,11 @@ TEST(MakeWritableFolder, CreatesParentsAndRefusesAFile) {
 
 TEST(FreeBytes, OfAPathThatDoesNotExistYet) {
   const test::TemporaryFolder folder;
-  EXPECT_GT(free_bytes(folder / "not/yet"), 0u);
-  EXPECT_EQ(free_bytes("/proc"), 0u);
+  EXPECT_GT(free_bytes(folder / "not/yet").value_or(0), 0u);
+}
+
+TEST(FreeBytes, AFileSystemThatTellsNoSizeIsNotFull) {
+  EXPECT_EQ(free_bytes("/proc"), std::nullopt);  // 0 blocks of 0
 }
 
 TEST(MappedFile, ShowsTheBytesAndMoves) {

@@ -5,6 +5,9 @@
 #include <cmath>
 #include <ctime>
 #include <map>
+#include <optional>
+#include <string>
+#include <string_view>
 
 namespace spankey::job_clock_test {
 namespace {
@@ -45,6 +48,39 @@ TEST(JobClock, ARaisedLimitIsSeen) {
   answer = "1:00:00\n";
   clock.update();
   EXPECT_NEAR(clock.seconds_left(), 3600, 3);
+}
+
+// In a shell or terminal that has outlived its job.
+TEST(JobClock, AnEndThatHasPassedIsNotBelieved) {
+  const auto an_hour_ago = std::to_string(std::time(nullptr) - 3600);
+  for (const auto& end : {std::string("0"), std::string("1"), an_hour_ago}) {
+    EXPECT_TRUE(std::isinf(clock_with({{"SLURM_JOB_END_TIME", end}}, "").seconds_left())) << end;
+    EXPECT_TRUE(std::isinf(clock_with({{"SLURM_JOB_ID", "18"}, {"SLURM_JOB_END_TIME", end}}, "").seconds_left()));
+    EXPECT_NEAR(clock_with({{"SLURM_JOB_ID", "17"}, {"SLURM_JOB_END_TIME", end}}, "9:00").seconds_left(), 540, 3);
+  }
+}
+
+TEST(JobClock, NumbersBeyondAllTimeNeverEnd) {
+  for (const char* end : {"18446744073709551615", "99999999999999999999999999", "4294967296000"})
+    EXPECT_TRUE(std::isinf(clock_with({{"SLURM_JOB_END_TIME", end}}, "").seconds_left())) << end;
+}
+
+TEST(JobClock, SqueueKnowsBetter) {
+  const auto soon = std::to_string(std::time(nullptr) + 10);
+  std::optional<std::string> answer;
+  JobClock clock([&](const char* name) { return std::string_view(name) == "SLURM_JOB_ID" ? "17" : soon.c_str(); },
+                 [&](const std::string&) { return answer; });
+  clock.update();  // cannot be asked
+  EXPECT_NEAR(clock.seconds_left(), 10, 3);
+  answer = "UNLIMITED\n";
+  clock.update();
+  EXPECT_TRUE(std::isinf(clock.seconds_left()));
+  answer = "0:05";
+  clock.update();
+  EXPECT_NEAR(clock.seconds_left(), 5, 3);
+  answer = "";  // no such job any more
+  clock.update();
+  EXPECT_TRUE(std::isinf(clock.seconds_left()));
 }
 
 TEST(JobClock, NothingButANumberReachesTheShell) {

@@ -2,6 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <csignal>
+#include <string>
+
+#include "base/shutdown.h"
+
 namespace spankey::run_program_test {
 namespace {
 
@@ -31,6 +36,15 @@ TEST(RunProgram, AnAbsentProgramIsMissing) {
 
 TEST(RunProgram, ASignalIs128AndItsNumber) {
   EXPECT_EQ(shell("kill -15 $$").exit_code, 143);
+}
+
+// What this program ignores is nothing that another one may rely on: `yes | head` ends by SIGPIPE.
+TEST(RunProgram, AProgramDiesOfABrokenPipeAgain) {
+  shutdown::ignore_failed_writes();
+  const auto outcome = shell("grep -E '^SigIgn' /proc/self/status");
+  const auto ignored = std::stoull(outcome.out.substr(outcome.out.find(':') + 1), nullptr, 16);
+  EXPECT_EQ(ignored & (1ULL << (SIGPIPE - 1)), 0U) << outcome.out;
+  EXPECT_EQ(ignored & (1ULL << (SIGXFSZ - 1)), 0U) << outcome.out;
 }
 
 TEST(RunProgram, StandardInputIsEmpty) {

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <thread>
@@ -35,7 +36,7 @@ void send_from_outside(int signal) {
 }
 
 TEST_F(Shutdown, EachSignalSetsTheFlag) {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR2}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR2, SIGUSR1, SIGXCPU}) {
     shutdown::clear();
     ASSERT_FALSE(shutdown::requested());
     send_from_outside(signal);
@@ -63,6 +64,18 @@ TEST_F(Shutdown, InstallingAgainWinsOverAnotherHandler) {
   shutdown::install_handlers();
   raise(SIGTERM);
   EXPECT_TRUE(shutdown::requested());
+}
+
+TEST_F(Shutdown, AWriteThatCannotSucceedReturns) {
+  std::signal(SIGPIPE, SIG_DFL);
+  shutdown::install_handlers();
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  close(ends[0]);
+  EXPECT_EQ(write(ends[1], "x", 1), -1);
+  EXPECT_EQ(errno, EPIPE);
+  close(ends[1]);
+  EXPECT_FALSE(shutdown::requested());
 }
 
 }  // namespace

@@ -120,7 +120,11 @@ TEST(Backend, AutomaticFollowsTheLauncher) {
   EXPECT_EQ(resolved({{"OMPI_COMM_WORLD_SIZE", "1"}}), Backend::mpi);
   EXPECT_EQ(resolved({{"PMIX_RANK", "0"}}), Backend::mpi);
   EXPECT_EQ(resolved({{"PMI_RANK", "3"}}), Backend::mpi);
-  EXPECT_EQ(resolved({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}}), Backend::mpi);
+  const std::map<std::string, std::string> step{
+      {"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}, {"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}};
+  EXPECT_EQ(resolved(step), Backend::mpi);
+  // A batch script, and the shell of salloc, are one process whatever the job asks for.
+  EXPECT_EQ(resolved({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}}), Backend::self);
   EXPECT_EQ(resolved({{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "1"}}), Backend::self);
   EXPECT_EQ(resolved({{"SLURM_NTASKS", "4"}}), Backend::self);
   EXPECT_EQ(resolved({{"OMPI_COMM_WORLD_SIZE", "2"}}, Backend::self), Backend::self);
