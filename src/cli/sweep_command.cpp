@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "cli/command.h"
 #include "study/attempt.h"
+#include "study/job_end.h"
 #include "study/local_executor.h"
 #include "study/mpi_executor.h"
 #include "study/slurm_executor.h"
@@ -37,14 +38,18 @@ std::filesystem::path directory_of(const SweepArguments& arguments) {
 }
 
 // Works the sweep out and gets D ready for workers: the plan is written, failed trials are opened again as asked.
+// Without a file it is the plan that D holds.
 SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
   const auto directory = directory_of(arguments);
-  auto plan = make_plan(load_sweep_file(arguments.file), {.directory = directory, .many_trials = arguments.yes});
-  save_plan(plan, directory);
+  auto plan = arguments.file.empty()
+                  ? load_plan(directory)
+                  : make_plan(load_sweep_file(arguments.file), {.directory = directory, .many_trials = arguments.yes});
+  if (!arguments.file.empty()) save_plan(plan, directory);
   std::filesystem::remove(cancel_marker(directory));
   Ledger ledger(plan.store);
   const auto reopened = reopen_failed(plan, ledger, arguments.retry_failed ? RetryFailed::all : retry);
-  if (reopened > 0) fmt::print("{} failed trials are tried again\n", reopened);
+  if (reopened > 0) fmt::print("{} failed {} tried again\n", reopened, reopened == 1 ? "trial is" : "trials are");
+  fmt::print("{}", merged_text(plan));
   const auto counts = count_trials(plan, ledger);
   fmt::print("{}: {} trials, {} done before, {} failed before; in {}\n", plan.name, counts.trials, counts.done,
              counts.failed, plan.store.string());
@@ -55,6 +60,7 @@ SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
 ExitCode work_locally(const SweepArguments& arguments, const SweepPlan& plan, bool wait_for_others) {
   Ledger ledger(plan.store);
   shutdown::install_handlers();
+  share_job_end();
   return run_local(plan, ledger, train_command(plan, ledger, arguments.ranks_per_trial),
                    {.directory = directory_of(arguments),
                     .jobs = arguments.jobs,
@@ -63,14 +69,31 @@ ExitCode work_locally(const SweepArguments& arguments, const SweepPlan& plan, bo
                     .wait_for_others = wait_for_others});
 }
 
+// What the base and [set] say of it; no axis may vary it.
+DistConfig communication_of(const SweepArguments& arguments) {
+  DistConfig config;
+  if (arguments.file.empty()) {
+    const auto plan = load_plan(directory_of(arguments));
+    config.timeout_seconds = trial_config(plan, plan.trials.front()).dist.timeout_seconds;
+    return config;
+  }
+  const auto file = load_sweep_file(arguments.file);
+  std::vector<std::string> overrides;
+  for (const auto& [key, value] : file.grid.fixed)
+    if (key == "dist.timeout_seconds") overrides.push_back(key + "=" + value);
+  config.timeout_seconds = load_config(file.base, overrides).dist.timeout_seconds;
+  return config;
+}
+
 ExitCode run_in_mpi(const SweepArguments& arguments, RetryFailed retry) {
-  return with_communicator(DistConfig{}, [&](Communicator& world) {
+  return with_communicator(communication_of(arguments), [&](Communicator& world) {
     std::string text;
     together(world, [&] {
       if (world.rank() == 0) text = plan_json(prepare(arguments, retry));
     });
     const auto plan = parse_plan(world.broadcast_string(text, 0), "plan sent by rank 0");
     Ledger ledger(plan.store);
+    share_job_end(world);
     return run_mpi(plan, ledger, {.directory = directory_of(arguments), .ranks_per_trial = arguments.ranks_per_trial},
                    world);
   });
@@ -85,8 +108,12 @@ ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
                                     .ranks_per_trial = arguments.ranks_per_trial,
                                     .nice = arguments.nice,
                                     .max_running = arguments.max_running});
-  fmt::print("{} waiting trials; submitted: {}; `spankey sweep status --dir {}` tells how far they are\n", waiting,
-             ids.empty() ? "nothing" : fmt::format("{}", fmt::join(ids, " ")), directory_of(arguments).string());
+  const auto submitted = ids.empty()
+                             ? std::string("nothing is submitted")
+                             : fmt::format("submitted as job array{} with the id{} {}", ids.size() == 1 ? "" : "s",
+                                           ids.size() == 1 ? "" : "s", fmt::join(ids, ", "));
+  fmt::print("{} waiting trial{}, {}; `spankey sweep status --dir {}` tells how far they are\n", waiting,
+             waiting == 1 ? "" : "s", submitted, directory_of(arguments).string());
   return ExitCode::done;
 }
 
@@ -136,8 +163,10 @@ constexpr std::array steps{
     StepEntry{"plan", "Print the trials and their estimated cost; runs nothing", show_plan, true},
     StepEntry{"run", "Run the trials that are not done",
               [](const SweepArguments& a) { return run_sweep(a, RetryFailed::none); }, true},
-    StepEntry{"resume", "Go on after a kill: as run, and trials that a signal ended are tried again",
-              [](const SweepArguments& a) { return run_sweep(a, RetryFailed::crashed); }, true},
+    StepEntry{"resume",
+              "Go on after a kill: as run, and trials that a signal ended are tried again; without SWEEP with the plan "
+              "that --dir holds",
+              [](const SweepArguments& a) { return run_sweep(a, RetryFailed::crashed); }, false},
     StepEntry{"status", "Count what is done, from files alone", show_status, false},
     StepEntry{"cancel", "Ask all workers to stop with checkpoints", cancel, false},
     StepEntry{"work", "Help with a sweep that `run` has started: take trials until none is free",

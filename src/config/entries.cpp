@@ -29,6 +29,15 @@ struct ToEntries {
   }
 };
 
+struct ToHashedValues {
+  std::vector<std::string>& out;
+
+  template <class T>
+  void operator()(const T& value, const FieldInfo<T>& field) const {
+    if (field.hashed) out.push_back(field.any_case ? lower_case(value_text(value)) : value_text(value));
+  }
+};
+
 struct ToReference {
   template <class T>
   void operator()(T& value, const FieldInfo<T>& field) const {
@@ -42,6 +51,14 @@ std::vector<Entry> entries(const Config& config) {
   std::vector<Entry> out;
   Config::tables(config, [&out]<class Table>(const Table& table, std::string_view name, std::string_view) {
     Table::fields(table, ToEntries{std::string(name), out});
+  });
+  return out;
+}
+
+std::vector<std::string> hashed_values(const Config& config) {
+  std::vector<std::string> out;
+  Config::tables(config, [&out]<class Table>(const Table& table, std::string_view, std::string_view) {
+    Table::fields(table, ToHashedValues{out});
   });
   return out;
 }

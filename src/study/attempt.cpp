@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 #include <string_view>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/run_program.h"
@@ -13,7 +15,21 @@ namespace {
 
 constexpr std::int64_t most_idle_requeues = 3;
 
-// The last line of a log, without the time and the level that logging puts in front.
+// Without what mpirun says about every program that ends badly, between two lines of dashes.
+std::string without_launcher_notes(const std::string& text) {
+  constexpr std::size_t shortest_rule = 20;
+  std::string kept;
+  std::istringstream lines(text);
+  bool inside = false;
+  for (std::string line; std::getline(lines, line);) {
+    const bool rule = line.size() >= shortest_rule && line.find_first_not_of('-') == std::string::npos;
+    if (rule) inside = !inside;
+    if (!rule && !inside) kept += line + "\n";
+  }
+  return kept;
+}
+
+// The last line of a log, without the time and the level that logging puts in front, or the name of the program.
 std::string last_complaint(const std::filesystem::path& log) {
   constexpr std::streamoff most_read = 16'384;
   constexpr std::size_t longest = 400;
@@ -23,9 +39,10 @@ std::string last_complaint(const std::filesystem::path& log) {
   std::string end(static_cast<std::size_t>(std::min(size, most_read)), '\0');
   file.seekg(-static_cast<std::streamoff>(end.size()), std::ios::end);
   file.read(end.data(), static_cast<std::streamsize>(end.size()));
-  auto line = last_line_of(end);
-  constexpr std::string_view level = "] error: ";
+  auto line = last_line_of(without_launcher_notes(end));
+  constexpr std::string_view level = "] error: ", program = "spankey: ";
   if (const auto at = line.find(level); at != std::string::npos) line.erase(0, at + level.size());
+  if (line.starts_with(program)) line.erase(0, program.size());
   return line.substr(0, longest);
 }
 
@@ -33,6 +50,11 @@ std::string last_complaint(const std::filesystem::path& log) {
 
 std::filesystem::path cancel_marker(const std::filesystem::path& directory) {
   return directory / "CANCEL";
+}
+
+bool is_cancelled(const std::filesystem::path& directory) {
+  std::error_code error;
+  return std::filesystem::exists(cancel_marker(directory), error);
 }
 
 TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool result, std::int64_t step,

@@ -24,7 +24,8 @@ struct AttemptEnd {
 TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool result, std::int64_t step,
                          const std::function<std::string()>& complaint);
 
-// The same, with what the run directory shows; the complaint is the last line of the trial's log.
+// The same, with what the run directory shows; the complaint is the last line of the trial's log that is not mpirun's.
+// Error where the run directory cannot be read.
 TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before,
                               const AttemptEnd& end);
 
@@ -33,5 +34,7 @@ void link_trial(const SweepPlan& plan, const std::filesystem::path& directory, c
 
 // The file that asks every worker of a sweep to stop.
 std::filesystem::path cancel_marker(const std::filesystem::path& directory);
+// Whether it is there. Where that cannot be told now, it is asked again the next time.
+bool is_cancelled(const std::filesystem::path& directory);
 
 }  // namespace spankey

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -45,17 +46,22 @@ std::vector<std::string> visible_gpus() {
   return gpus;
 }
 
-// The environment of a child: ours, with the GPUs of its slot and as many OpenMP threads as it has cores.
-std::vector<std::string> child_environment(const Slot& slot) {
+// The environment of a child: ours, with the GPUs of its slot and the cores that its ranks share. The affinity alone
+// does not tell a rank whether the cores that it may use are its own (train/experiment.h, cores_of_rank).
+std::vector<std::string> child_environment(const ChildOptions& options) {
+  const auto& slot = options.slot;
   std::vector<std::string> variables;
   for (char** variable = environ; *variable; ++variable) {
     const std::string_view text(*variable);
     if (!slot.gpus.empty() && text.starts_with("CUDA_VISIBLE_DEVICES=")) continue;
+    if (!slot.cores.empty() && text.starts_with("SPANKEY_CORES=")) continue;
     variables.emplace_back(text);
   }
   if (!slot.gpus.empty()) variables.push_back("CUDA_VISIBLE_DEVICES=" + slot.gpus);
-  if (!slot.cores.empty() && !std::getenv("OMP_NUM_THREADS"))
-    variables.push_back(fmt::format("OMP_NUM_THREADS={}", slot.cores.size()));
+  if (slot.cores.empty()) return variables;
+  variables.push_back(fmt::format("SPANKEY_CORES={}", slot.cores.size()));
+  const auto threads = std::max<std::size_t>(1, slot.cores.size() / static_cast<std::size_t>(options.ranks));
+  if (!std::getenv("OMP_NUM_THREADS")) variables.push_back(fmt::format("OMP_NUM_THREADS={}", threads));
   return variables;
 }
 
@@ -118,7 +124,7 @@ ChildProcess::ChildProcess(const ChildOptions& options) {
   make_writable_folder(options.log.parent_path());
   const int output = open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (output < 0) fail_system(errno, "{} cannot be written", options.log.string());
-  ChildImage image{child_environment(options.slot),
+  ChildImage image{child_environment(options),
                    pointers_to(options.command),
                    {},
                    core_set(options.slot),

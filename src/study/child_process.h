@@ -23,6 +23,7 @@ struct ChildOptions {
   std::vector<std::string> command;  // the first word is the program
   std::filesystem::path log;         // standard output and error, appended
   Slot slot;
+  int ranks = 1;  // of the program: they share the cores of the slot
   int nice = 0;
 };
 

@@ -1,31 +1,67 @@
 // What a trial will cost, from trials that have been run, or from a rule of thumb.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "config/config.h"
 
 namespace spankey {
 
-// A finished trial of the store.
-struct MeasuredTrial {
-  Config config;
+// A finished trial of a store, as its result.json tells it.
+struct FinishedTrial {
+  std::filesystem::path run;       // its run directory
+  std::string hash;                // of its configuration
   double seconds_per_epoch = 0.0;  // of training
 };
 
-// Run directories below `store` that hold a readable configuration and result.
-std::vector<MeasuredTrial> measured_trials(const std::filesystem::path& store);
+// Run directories below `store` with a readable result, by name.
+std::vector<FinishedTrial> finished_trials(const std::filesystem::path& store);
 
 struct CostEstimate {
   double seconds = 0.0;
   bool measured = false;  // false: by the rule of thumb
 };
 
-// Seconds per epoch of the finished trial with the fewest other settings, among those of the same network and data;
-// otherwise a rule: microseconds a sample by network, times passes of the deny loss. `train_samples`: in one epoch.
-CostEstimate estimate_cost(const Config& config, std::int64_t train_samples,
-                           const std::vector<MeasuredTrial>& measured);
+// Estimates from the finished trial with the fewest other settings, among those of the same network and data (of
+// several the one that was added first); otherwise from a rule: microseconds a sample by network, times passes of the
+// deny loss.
+class CostModel {
+ public:
+  // A configuration as far as its cost goes.
+  struct Subject {
+    std::uint32_t kind = 0;             // network and data, by number
+    std::vector<std::uint32_t> values;  // of the hashed keys, by number
+    double rule_seconds = 0.0;          // an epoch by the rule of thumb
+    std::int64_t epochs = 0;
+  };
+
+  // `train_samples`: in one epoch.
+  Subject describe(const Config& config, std::int64_t train_samples);
+  void add_finished(const Subject& trial, double seconds_per_epoch);
+  CostEstimate estimate(const Subject& subject) const;
+
+ private:
+  // Finished trials of one network and data. A column holds the values of one key, in the order of the trials, so that
+  // a subject is compared with many trials at a time.
+  struct Kind {
+    std::vector<std::vector<std::uint32_t>> columns;
+    std::vector<bool> varies;  // by column: not all trials have the same value
+    std::vector<double> seconds_per_epoch;
+    std::map<std::vector<std::uint32_t>, std::size_t> same;  // the first trial with these values
+  };
+
+  static std::size_t nearest(const Kind& kind, const std::vector<std::uint32_t>& values);
+
+  std::unordered_map<std::string, std::uint32_t> kind_numbers_;
+  std::vector<std::unordered_map<std::string, std::uint32_t>> value_numbers_;  // by key
+  std::vector<Kind> kinds_;
+};
 
 }  // namespace spankey

@@ -1,6 +1,7 @@
 // The settings that a sweep tries: the product of its dimensions, less what it excludes.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -12,7 +13,7 @@ namespace spankey {
 struct Setting {
   std::string key;
   std::string value;
-  bool operator==(const Setting&) const = default;
+  auto operator<=>(const Setting&) const = default;
 };
 using Settings = std::vector<Setting>;
 

@@ -1,10 +1,17 @@
 #include "study/ledger.h"
 
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <cstring>
+#include <system_error>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -64,20 +71,43 @@ std::filesystem::path state_path(const std::filesystem::path& folder) {
   return folder / "state.json";
 }
 
-// The entry of a folder; `damaged` where the file is there and cannot be understood.
-TrialEntry read_entry(const std::filesystem::path& folder, bool& damaged) {
-  damaged = false;
+// Nothing where there is no file. Error(run_failed) where it cannot be read, which a moment later may be otherwise:
+// that is no damage.
+std::optional<std::string> read_state(const std::filesystem::path& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
   std::string text;
-  try {
-    text = read_text(state_path(folder));
-  } catch (const Error&) {
-    std::error_code error;
-    damaged = std::filesystem::exists(state_path(folder), error);
-    return {};
+  char part[2048];
+  ssize_t count = file < 0 ? -1 : 1;
+  while (count > 0) {
+    count = ::read(file, part, sizeof part);
+    if (count < 0 && errno == EINTR)
+      count = 1;
+    else if (count > 0)
+      text.append(part, static_cast<std::size_t>(count));
   }
-  const auto entry = parse_entry(text);
-  damaged = !entry;
+  const int reason = errno;
+  if (file >= 0) close(file);
+  if (count < 0 && reason != EISDIR) fail_run("{} cannot be read: {}", path.string(), std::strerror(reason));
+  return text;
+}
+
+// The entry of a folder; `damaged` where the file is there and cannot be understood. Error as of read_state.
+TrialEntry read_entry(const std::filesystem::path& folder, bool& damaged) {
+  const auto text = read_state(state_path(folder));
+  const auto entry = text ? parse_entry(*text) : std::nullopt;
+  damaged = text && !entry;
   return entry.value_or(TrialEntry{});
+}
+
+// The folders in `store`; nothing where it cannot be listed.
+std::optional<std::unordered_set<std::string>> folders_of(const std::filesystem::path& store) {
+  std::unordered_set<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(store, error), end; !error && entry != end; entry.increment(error))
+    names.insert(entry->path().filename().string());
+  if (error && error != std::errc::no_such_file_or_directory) return std::nullopt;
+  return names;
 }
 
 void set_aside(const std::filesystem::path& path) {
@@ -132,25 +162,52 @@ std::filesystem::path Ledger::config_file(const std::string& id) const {
 }
 
 TrialEntry Ledger::read(const std::string& id) const {
-  bool damaged = false;
-  auto entry = read_entry(folder(id), damaged);
+  TrialEntry entry;
+  try {
+    bool damaged = false;
+    entry = read_entry(folder(id), damaged);
+  } catch (const Error&) {
+    return entry;
+  }
   if (entry.state == TrialState::waiting && Lease::held(folder(id))) entry.state = TrialState::running;
   return entry;
 }
 
-std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial) {
-  const auto before = read(trial.id);
-  if (before.state == TrialState::done || before.state == TrialState::failed) return std::nullopt;
-  auto claim = claim_any(trial.id);
-  // Between the look and the claim somebody else may have finished it.
-  if (!claim || claim->entry().state == TrialState::done || claim->entry().state == TrialState::failed)
+std::vector<TrialEntry> Ledger::read_all(const SweepPlan& plan) const {
+  const auto begun = folders_of(store_);
+  std::vector<TrialEntry> entries(plan.trials.size());
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    if (!begun || begun->contains(plan.trials[i].id)) entries[i] = read(plan.trials[i].id);
+  return entries;
+}
+
+std::vector<TrialState> Ledger::read_states(const SweepPlan& plan) const {
+  std::vector<TrialState> states;
+  for (const auto& entry : read_all(plan)) states.push_back(entry.state);
+  return states;
+}
+
+std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* seen) {
+  TrialState unused;
+  auto& state = seen ? *seen : unused;
+  state = read(trial.id).state;
+  // Without leases nothing tells that a trial is being run.
+  if (state != TrialState::waiting && (claims_ == Claims::exclusive || state != TrialState::running))
     return std::nullopt;
+  auto claim = claim_any(trial.id);
+  if (!claim) {
+    state = TrialState::running;
+    return std::nullopt;
+  }
+  // Between the look and the claim somebody else may have finished it.
+  state = claim->entry().state;
+  if (state != TrialState::waiting) return std::nullopt;
   if (!has_result(trial)) return claim;
   auto entry = claim->entry();
   entry.state = TrialState::done;
   entry.exit_code = 0;
   entry.step = checkpoint_step(trial.id);
-  claim->write(entry);
+  if (claim->write(entry)) state = TrialState::done;
   return std::nullopt;
 }
 
@@ -214,7 +271,7 @@ void SweepCounts::add(TrialState state) {
 
 SweepCounts count_trials(const SweepPlan& plan, const Ledger& ledger) {
   SweepCounts counts;
-  for (const auto& trial : plan.trials) counts.add(ledger.read(trial.id).state);
+  for (const auto state : ledger.read_states(plan)) counts.add(state);
   return counts;
 }
 

@@ -1,9 +1,11 @@
 // The state of the trials of a store, in files: nothing else has to be alive for it to be known or to go on.
 //
 // A trial is the run directory STORE/<id>. What the sweep knows of it lies in its folder `sweep`:
+//
 //   state.json    attempts, outcome, progress; absent: waiting, nobody has begun it. Written by the holder of the
 //   lease. lease         who runs it now (train/lease.h): created exclusively, renewed, taken over when its owner is
 //   dead config.toml   the resolved configuration that is trained
+//
 // and STORE/<id>/log/output.log holds what its attempts printed. Sweeps that share a store share all of this, so the
 // same trial is never run twice.
 #pragma once
@@ -63,13 +65,17 @@ class Ledger {
   std::filesystem::path output_log(const std::string& id) const;
   std::filesystem::path config_file(const std::string& id) const;
 
-  // From files alone, without changing any: a damaged entry reads as waiting.
+  // From files alone, without changing any: an entry that is damaged or cannot be read now reads as waiting.
   TrialEntry read(const std::string& id) const;
+  // The same of every trial, in order; one listing of the store stands for those that nobody has begun.
+  std::vector<TrialEntry> read_all(const SweepPlan& plan) const;
+  std::vector<TrialState> read_states(const SweepPlan& plan) const;
 
-  // Nothing where the trial is finished, has failed, or is being run by a process that may be alive. A damaged entry is
-  // kept aside as state.json.damaged (one line says so) and the trial begun anew. A run directory that holds the result
-  // of this trial makes it done without being run.
-  std::optional<TrialClaim> claim(const PlannedTrial& trial);
+  // Nothing where the trial is finished, has failed, or is being run by a process that may be alive; `seen` says which.
+  // A damaged entry is kept aside as state.json.damaged (one line says so) and the trial begun anew. A run directory
+  // that holds the result of this trial makes it done without being run. Error where the files cannot be read or
+  // written.
+  std::optional<TrialClaim> claim(const PlannedTrial& trial, TrialState* seen = nullptr);
 
   // The same, for a trial in any state: to try a failed one again.
   std::optional<TrialClaim> claim_any(const std::string& id);

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <optional>
 #include <thread>
 
 #include "base/file.h"
@@ -12,6 +15,7 @@
 #include "base/shutdown.h"
 #include "study/attempt.h"
 #include "study/child_process.h"
+#include "study/store_fault.h"
 #include "study/sweep_progress.h"
 #include "study/trial_queue.h"
 
@@ -22,7 +26,17 @@ using Clock = std::chrono::steady_clock;
 
 // Short trials are noticed within milliseconds, long ones cost next to nothing to watch.
 constexpr std::chrono::milliseconds shortest_nap{5}, longest_nap{100};
-constexpr std::chrono::milliseconds look_for_cancel{300}, look_at_others{500}, one_request{1000};
+constexpr std::chrono::milliseconds look_for_cancel{300}, with_nothing_to_do{500}, one_request{1000};
+
+// Elements of a Slurm array begin together; each is a worker.
+WorkerShare share_of_array() {
+  const char* element = std::getenv("SLURM_ARRAY_TASK_ID");
+  const char* elements = std::getenv("SLURM_ARRAY_TASK_COUNT");
+  const auto of = element && elements ? std::atoll(elements) : 0;
+  if (of < 1) return {};
+  return {.index = static_cast<std::size_t>(std::max(0LL, std::atoll(element)) % of),
+          .of = static_cast<std::size_t>(of)};
+}
 
 class LocalWorker {
  public:
@@ -31,7 +45,7 @@ class LocalWorker {
         ledger_(ledger),
         command_(command),
         options_(options),
-        queue_(plan, ledger),
+        queue_(plan, ledger, share_of_array()),
         slots_(make_slots(options.jobs, options.ranks_per_trial)),
         running_(slots_.size()) {}
 
@@ -39,11 +53,12 @@ class LocalWorker {
     while (true) {
       reap();
       look_for_stop();
-      if (!stopping_) fill();
-      if (running() == 0 && (stopping_ || nothing_to_wait_for())) break;
+      if (!stopping_ && !gives_up_ && !pauses_.pausing()) fill();
+      if (running() == 0 && (stopping_ || gives_up_ || nothing_to_wait_for())) break;
       std::this_thread::sleep_for(nap());
     }
     progress_.summary(queue_);
+    if (gives_up_) throw Error(*gives_up_);
     if (stopping_) return ExitCode::requeue;
     return queue_.failed() > 0 ? ExitCode::run_failed : ExitCode::done;
   }
@@ -60,10 +75,12 @@ class LocalWorker {
         std::count_if(running_.begin(), running_.end(), [](const auto& r) { return r != nullptr; }));
   }
 
-  bool nothing_to_wait_for() const { return queue_.left() == 0 || (!options_.wait_for_others && !claimable_); }
+  bool nothing_to_wait_for() const {
+    return queue_.left() == 0 || (!options_.wait_for_others && !claimable_ && !pauses_.pausing());
+  }
 
   std::chrono::milliseconds nap() const {
-    if (running() == 0) return look_at_others;
+    if (running() == 0) return with_nothing_to_do;
     auto youngest = Clock::duration::max();
     for (const auto& trial : running_)
       if (trial) youngest = std::min(youngest, Clock::now() - trial->started);
@@ -73,26 +90,40 @@ class LocalWorker {
   void fill() {
     for (std::size_t slot = 0; slot < running_.size(); ++slot) {
       if (running_[slot]) continue;
-      // With every other trial in other hands there is no hurry to look again.
-      if (!claimable_ && Clock::now() - looked_ < look_at_others) return;
-      looked_ = Clock::now();
-      auto taken = queue_.next();
-      claimable_ = taken.has_value();
-      if (!taken) return;
-      start(slot, std::move(*taken));
+      try {
+        auto taken = queue_.next();
+        claimable_ = taken.has_value();
+        if (!taken) return;
+        start(slot, std::move(*taken));
+      } catch (const Error& error) {
+        return pause(error.what());
+      }
     }
   }
 
+  // Error where the files of the trial cannot be written; it is waiting as before then.
   void start(std::size_t slot, TakenTrial taken) {
+    const auto& planned = *taken.trial;
     auto entry = taken.claim.entry();
     ++entry.attempts;
     if (!taken.claim.write(entry)) return;
-    const auto& id = taken.trial->id;
-    link_trial(plan_, options_.directory, id);
-    auto process = std::make_unique<ChildProcess>(ChildOptions{
-        .command = command_(*taken.trial), .log = ledger_.output_log(id), .slot = slots_[slot], .nice = options_.nice});
+    link_trial(plan_, options_.directory, planned.id);
+    auto process = std::make_unique<ChildProcess>(ChildOptions{.command = command_(planned),
+                                                               .log = ledger_.output_log(planned.id),
+                                                               .slot = slots_[slot],
+                                                               .ranks = options_.ranks_per_trial,
+                                                               .nice = options_.nice});
     running_[slot] = std::make_unique<Running>(Running{std::move(taken), std::move(process), Clock::now()});
     progress_.show(queue_, running());
+  }
+
+  void pause(const std::string& reason) {
+    try {
+      claimable_ = true;  // nobody has looked
+      pauses_.met(reason);
+    } catch (const Error& error) {
+      gives_up_ = error;
+    }
   }
 
   void reap() {
@@ -110,21 +141,32 @@ class LocalWorker {
     const std::chrono::duration<double> seconds = Clock::now() - trial.started;
     // A signal to worker and trial alike may end the trial before the worker has seen it.
     const bool stopped = stopping_ || shutdown::requested();
-    const auto entry = outcome_of_attempt(ledger_, planned, trial.taken.claim.entry(),
-                                          {.exit_code = exit_code, .seconds = seconds.count(), .stopped = stopped});
-    if (!trial.taken.claim.write(entry)) {
-      log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", planned.id);
-      return;
+    try {
+      const auto& before = trial.taken.claim.entry();
+      auto entry = outcome_of_attempt(ledger_, planned, before,
+                                      {.exit_code = exit_code, .seconds = seconds.count(), .stopped = stopped});
+      const auto faultless = without_machine_fault(plan_.store, before, entry);
+      if (faultless) entry = *faultless;
+      queue_.give_back(planned, /*behind=*/faultless.has_value());
+      const bool ours = trial.taken.claim.write(entry);
+      if (faultless) return pause(fmt::format("trial {}: {}", planned.id, entry.reason));
+      if (entry.state == TrialState::done) pauses_.over();
+      if (ours)
+        progress_.ended(planned, entry, seconds.count(), ledger_.output_log(planned.id));
+      else
+        log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", planned.id);
+    } catch (const Error& error) {
+      // The ledger has what was written at the start: it is waiting, or done where its result is there.
+      queue_.give_back(planned, /*behind=*/true);
+      pause(fmt::format("trial {}: its outcome cannot be recorded: {}", planned.id, error.what()));
     }
-    looked_ = {};  // it may be the next one to be taken
-    progress_.ended(planned, entry, seconds.count(), ledger_.output_log(planned.id));
   }
 
   void look_for_stop() {
     const auto now = Clock::now();
     if (now - looked_for_cancel_ >= look_for_cancel) {
       looked_for_cancel_ = now;
-      cancelled_ = std::filesystem::exists(cancel_marker(options_.directory));
+      cancelled_ = is_cancelled(options_.directory);
     }
     const std::chrono::duration<double, std::ratio<3600>> hours = now - started_;
     const bool out_of_time = plan_.max_hours > 0 && hours.count() >= plan_.max_hours;
@@ -161,8 +203,10 @@ class LocalWorker {
   std::vector<Slot> slots_;
   std::vector<std::unique_ptr<Running>> running_;  // by slot
   SweepProgress progress_;
+  StorePauses pauses_;
+  std::optional<Error> gives_up_;
   bool stopping_ = false, cancelled_ = false, claimable_ = true;
-  Clock::time_point started_ = Clock::now(), looked_, looked_for_cancel_, asked_;
+  Clock::time_point started_ = Clock::now(), looked_for_cancel_, asked_;
 };
 
 }  // namespace

@@ -29,6 +29,8 @@ TrialCommand train_command(const SweepPlan& plan, const Ledger& ledger, int rank
 
 // Takes trials, longest first, until none is left. Prints a line for each one that ends. Stops with checkpoints on a
 // signal, on D/CANCEL and after plan.max_hours. Returns done, run_failed where trials failed, requeue after a stop.
+// Where the store cannot be written it pauses (study/store_fault.h); Error(run_failed) with the reason where that does
+// not pass, after the trials that run have ended.
 ExitCode run_local(const SweepPlan& plan, Ledger& ledger, const TrialCommand& command, const LocalOptions& options);
 
 }  // namespace spankey

@@ -4,16 +4,22 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/utf8.h"
+#include "config/entries.h"
 #include "config/law.h"
 #include "data/dataset.h"
 #include "study/cost.h"
 #include "train/experiment.h"
+#include "train/run_directory.h"
 
 namespace spankey {
 namespace {
@@ -49,9 +55,37 @@ struct DataFacts {
   std::int64_t train_samples = 0;
 };
 
+// The keys in which two lists of settings differ; a key that one of them leaves out counts.
+std::vector<std::string> differing_keys(const Settings& a, const Settings& b) {
+  std::vector<std::string> keys;
+  const auto add_missing = [&keys](const Settings& from, const Settings& in) {
+    for (const auto& setting : from)
+      if (std::find(in.begin(), in.end(), setting) == in.end() &&
+          std::find(keys.begin(), keys.end(), setting.key) == keys.end())
+        keys.push_back(setting.key);
+  };
+  add_missing(a, b);
+  add_missing(b, a);
+  return keys;
+}
+
+bool is_hashed(const std::string& key) {
+  static const auto others = [] {
+    std::set<std::string> found;
+    for (const auto& entry : entries(Config{}))
+      if (!entry.hashed) found.insert(entry.key);
+    return found;
+  }();
+  return !others.contains(key);
+}
+
+constexpr std::string_view data_key = "data.file";  // not hashed itself: the digest of the content stands in
+
 class Planner {
  public:
-  Planner(const SweepFile& file, SweepPlan& plan) : file_(file), plan_(plan), measured_(measured_trials(plan.store)) {}
+  Planner(const SweepFile& file, SweepPlan& plan) : file_(file), plan_(plan) {
+    for (const auto& dimension : file.grid.dimensions) require_difference(dimension);
+  }
 
   void add(const Settings& varied) {
     PlannedTrial trial;
@@ -59,15 +93,14 @@ class Planner {
     trial.settings.insert(trial.settings.end(), varied.begin(), varied.end());
     trial.label = settings_text(varied);
     const auto config = resolve(trial);
-    const auto& data = facts(config);
+    const auto& data = facts(config.data.file);
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
-    if (!known_.insert(trial.id).second) return;
+    const auto [known, fresh] = known_.emplace(trial.id, plan_.trials.size());
+    if (!fresh) return note_merged(plan_.trials[known->second], trial);
     note_law(config, trial, data.digest);
     const auto samples = config.data.limit > 0 ? std::min(config.data.limit, data.train_samples) : data.train_samples;
-    const auto cost = estimate_cost(config, samples, measured_);
-    trial.seconds = cost.seconds;
-    (cost.measured ? from_measurement_ : by_rule_) += 1;
+    subjects_.push_back(costs_.describe(config, samples));
     plan_.trials.push_back(std::move(trial));
   }
 
@@ -81,10 +114,18 @@ class Planner {
     return notes;
   }
 
-  std::string cost_source() const {
-    if (by_rule_ == 0) return "from finished trials of the store";
-    if (from_measurement_ == 0) return "a rule of thumb: no trial of this kind is finished in the store";
-    return fmt::format("{} trials from finished ones of the store, {} by a rule of thumb", from_measurement_, by_rule_);
+  // After the last trial: what each will cost, and why there are fewer trials than combinations.
+  void finish() {
+    learn_costs();
+    std::size_t measured = 0;
+    for (std::size_t i = 0; i < subjects_.size(); ++i) {
+      const auto cost = costs_.estimate(subjects_[i]);
+      plan_.trials[i].seconds = cost.seconds;
+      measured += cost.measured ? 1 : 0;
+    }
+    plan_.notes = notes();
+    plan_.cost_source = cost_source(measured, subjects_.size() - measured);
+    for (const auto& [why, count] : merged_) plan_.merged.push_back(fmt::format("{} ({} merged)", why, count));
   }
 
  private:
@@ -100,6 +141,77 @@ class Planner {
     for (const auto& reason : law_notes(config)) same.reasons.insert(reason);
   }
 
+  // A dimension that makes no trials of its own is a mistake: every combination would be there several times.
+  void require_difference(const Dimension& dimension) {
+    std::set<Settings> different;
+    std::vector<std::string> keys;
+    bool hashed = false, data = false;
+    for (const auto& row : dimension.rows) {
+      Settings identity;
+      for (const auto& setting : row) {
+        if (std::find(keys.begin(), keys.end(), setting.key) == keys.end()) keys.push_back(setting.key);
+        hashed = hashed || is_hashed(setting.key);
+        data = data || setting.key == data_key;
+        if (is_hashed(setting.key)) identity.push_back(setting);
+        if (setting.key == data_key) identity.push_back({setting.key, facts(data_file(setting)).digest});
+      }
+      different.insert(std::move(identity));
+      if (different.size() > 1) return;
+    }
+    if (dimension.rows.size() < 2) return;
+    const auto why = hashed ? std::string("its values are all the same")
+                     : data ? std::string("its files hold the same data")
+                            : fmt::format("{} not part of what a trial is: {} not change its result",
+                                          keys.size() == 1 ? "the key is" : "the keys are",
+                                          keys.size() == 1 ? "it does" : "they do");
+    fail_input("{}: axis {}: all {} values make one and the same trial, because {}; accepted: {}", dimension.place,
+               fmt::join(keys, ", "), dimension.rows.size(), why,
+               hashed || data ? "values that differ" : "one value for all trials, under [set]");
+  }
+
+  std::string data_file(const Setting& setting) const {
+    auto config = parse_config("", "default", {setting.key + "=" + setting.value});
+    make_data_path_absolute(config);
+    return config.data.file;
+  }
+
+  void note_merged(const PlannedTrial& first, const PlannedTrial& again) {
+    const auto keys = differing_keys(first.settings, again.settings);
+    if (keys.empty()) ++merged_["the same settings more than once"];
+    for (const auto& key : keys) {
+      if (key == data_key)
+        ++merged_["files of data.file with the same data"];
+      else if (!is_hashed(key))
+        ++merged_[key + " is not part of what a trial is: the first value is taken"];
+      else
+        ++merged_["settings of " + key + " that come to the same"];
+    }
+  }
+
+  void learn_costs() {
+    std::map<std::string, std::size_t> planned;
+    for (std::size_t i = 0; i < plan_.trials.size(); ++i) planned.emplace(plan_.trials[i].hash, i);
+    for (const auto& trial : finished_trials(plan_.store)) {
+      // Only of trials of other sweeps the configuration has to be read.
+      if (const auto ours = planned.find(trial.hash); ours != planned.end()) {
+        costs_.add_finished(subjects_[ours->second], trial.seconds_per_epoch);
+        continue;
+      }
+      try {
+        const auto path = RunDirectory{trial.run}.config();
+        costs_.add_finished(costs_.describe(parse_config(read_text(path), path.string()), 0), trial.seconds_per_epoch);
+      } catch (const Error&) {
+        continue;  // not readable: no help for an estimate, and no obstacle
+      }
+    }
+  }
+
+  static std::string cost_source(std::size_t measured, std::size_t by_rule) {
+    if (by_rule == 0) return "from finished trials of the store";
+    if (measured == 0) return "a rule of thumb: no trial of this kind is finished in the store";
+    return fmt::format("{} trials from finished ones of the store, {} by a rule of thumb", measured, by_rule);
+  }
+
   Config resolve(const PlannedTrial& trial) const {
     try {
       return trial_config(plan_, trial);
@@ -108,39 +220,23 @@ class Planner {
     }
   }
 
-  const DataFacts& facts(const Config& config) {
-    const auto known = data_.find(config.data.file);
+  const DataFacts& facts(const std::string& file) {
+    const auto known = data_.find(file);
     if (known != data_.end()) return known->second;
     // The digest alone is wanted; each trial checks the content when it starts.
-    const auto dataset = Dataset::open(config.data.file, Verify::never);
-    return data_.emplace(config.data.file, DataFacts{dataset->info().digest, dataset->train().size}).first->second;
+    const auto dataset = Dataset::open(file, Verify::never);
+    return data_.emplace(file, DataFacts{dataset->info().digest, dataset->train().size}).first->second;
   }
 
   const SweepFile& file_;
   SweepPlan& plan_;
-  std::vector<MeasuredTrial> measured_;
+  CostModel costs_;
+  std::vector<CostModel::Subject> subjects_;  // in step with the trials of the plan
   std::map<std::string, DataFacts> data_;
-  std::set<std::string> known_;
-  std::map<std::string, SameLaw> same_law_;  // by the hash of with_first_names()
-  std::size_t from_measurement_ = 0, by_rule_ = 0;
+  std::map<std::string, SameLaw> same_law_;             // by the hash of with_first_names()
+  std::unordered_map<std::string, std::size_t> known_;  // position by id
+  std::map<std::string, std::int64_t> merged_;          // combinations, by why they are no trials of their own
 };
-
-nlohmann::json to_json(const SweepPlan& plan) {
-  nlohmann::json json{{"name", plan.name},           {"base", plan.base_name},
-                      {"base_text", plan.base_text}, {"store", plan.store.string()},
-                      {"max_hours", plan.max_hours}, {"cost_source", plan.cost_source}};
-  auto& trials = json["trials"] = nlohmann::json::array();
-  for (const auto& trial : plan.trials) {
-    auto settings = nlohmann::json::array();
-    for (const auto& [key, value] : trial.settings) settings.push_back({key, value});
-    trials.push_back({{"id", trial.id},
-                      {"hash", trial.hash},
-                      {"settings", std::move(settings)},
-                      {"label", trial.label},
-                      {"seconds", trial.seconds}});
-  }
-  return json;
-}
 
 SweepPlan from_json(const nlohmann::json& json) {
   SweepPlan plan;
@@ -201,14 +297,32 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   if (file.max_trials > 0 && rows.size() > static_cast<std::size_t>(file.max_trials))
     rows.resize(static_cast<std::size_t>(file.max_trials));
   Planner planner(file, plan);
+  plan.combinations = rows.size();
   for (const auto& row : rows) planner.add(row);
-  plan.cost_source = planner.cost_source();
-  plan.notes = planner.notes();
+  planner.finish();
   return plan;
 }
 
+// One line a trial: a tenth of the text that indented lists would be.
 std::string plan_json(const SweepPlan& plan) {
-  return to_json(plan).dump(1) + "\n";
+  const nlohmann::json head{{"name", plan.name},           {"base", plan.base_name},
+                            {"base_text", plan.base_text}, {"store", plan.store.string()},
+                            {"max_hours", plan.max_hours}, {"cost_source", plan.cost_source}};
+  auto text = head.dump(1);
+  text.resize(text.rfind('\n'));  // without the bracket that closes it
+  text += ",\n \"trials\": [";
+  const char* separator = "\n";
+  for (const auto& trial : plan.trials) {
+    auto settings = nlohmann::json::array();
+    for (const auto& [key, value] : trial.settings) settings.push_back({key, value});
+    const nlohmann::json line{{"id", trial.id},
+                              {"hash", trial.hash},
+                              {"settings", std::move(settings)},
+                              {"label", trial.label},
+                              {"seconds", trial.seconds}};
+    text += std::exchange(separator, ",\n") + line.dump();
+  }
+  return text + "\n ]\n}\n";
 }
 
 SweepPlan parse_plan(const std::string& text, const std::string& name) {

@@ -1,9 +1,8 @@
 // A sweep that has been worked out: every trial with its identity and its estimated cost.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +28,9 @@ struct SweepPlan {
   std::string cost_source;      // where the estimates come from, for people
   std::vector<PlannedTrial> trials;
   std::vector<std::string> notes;  // for people, not kept: trials that are equal in law, see config/law.h
+  // Of make_plan alone, not kept: combinations of the sweep file, and why there are fewer trials, for people.
+  std::uint64_t combinations = 0;
+  std::vector<std::string> merged;
 };
 
 struct PlanOptions {
@@ -36,8 +38,9 @@ struct PlanOptions {
   bool many_trials = false;         // more than 100,000 are meant
 };
 
-// Every trial is resolved and checked before any of them runs; trials that come out the same are one. Error(bad_input)
-// names the place in the sweep file, the key and the value.
+// Every trial is resolved and checked before any of them runs. Combinations that come out the same are one trial, and
+// `merged` says why; an axis whose values all come out the same is refused. Error(bad_input) names the place in the
+// sweep file, the key and the value.
 SweepPlan make_plan(const SweepFile& file, const PlanOptions& options);
 
 // The resolved configuration of one trial; data.file is absolute, so that it can be run from anywhere.

@@ -1,5 +1,6 @@
 #include "study/sweep.h"
 
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -27,11 +28,19 @@ nlohmann::json counts_json(const SweepCounts& counts) {
 
 }  // namespace
 
+std::string merged_text(const SweepPlan& plan) {
+  if (plan.merged.empty()) return {};
+  return fmt::format("{} combinations, {} trials: {}\n", plan.combinations, plan.trials.size(),
+                     fmt::join(plan.merged, "; "));
+}
+
 std::int64_t reopen_failed(const SweepPlan& plan, Ledger& ledger, RetryFailed which) {
   std::int64_t reopened = 0;
   if (which == RetryFailed::none) return reopened;
-  for (const auto& trial : plan.trials) {
-    const auto before = ledger.read(trial.id);
+  const auto entries = ledger.read_all(plan);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto& trial = plan.trials[i];
+    const auto& before = entries[i];
     if (before.state != TrialState::failed || (which == RetryFailed::crashed && !before.crashed())) continue;
     auto claim = ledger.claim_any(trial.id);
     if (!claim || claim->entry().state != TrialState::failed) continue;
@@ -44,12 +53,17 @@ std::int64_t reopen_failed(const SweepPlan& plan, Ledger& ledger, RetryFailed wh
 }
 
 std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
-  const auto counts = count_trials(plan, ledger);
+  SweepCounts counts;
   double left = 0.0;
-  for (const auto& trial : plan.trials)
-    if (ledger.read(trial.id).state != TrialState::done) left += trial.seconds;
+  const auto states = ledger.read_states(plan);
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    counts.add(states[i]);
+    if (states[i] != TrialState::done) left += plan.trials[i].seconds;
+  }
   if (json) {
     auto object = counts_json(counts);
+    object["combinations"] = plan.combinations;
+    object["merged"] = plan.merged;
     object["estimated_seconds_left"] = left;
     object["estimate"] = plan.cost_source;
     object["notes"] = plan.notes;
@@ -64,6 +78,7 @@ std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
     text += fmt::format("{}  {:>10}  {}\n", trial.id, duration_text(trial.seconds), trial.label);
   }
   text += more_text(plan.trials.size());
+  text += merged_text(plan);
   text +=
       fmt::format("{}: {} trials, {} of them done; about {} on one process for the rest ({})\nstore: {}\n", plan.name,
                   counts.trials, counts.done, duration_text(left), plan.cost_source, plan.store.string());
@@ -74,8 +89,10 @@ std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
 std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
   SweepCounts counts;
   std::vector<std::string> running, failed;
-  for (const auto& trial : plan.trials) {
-    const auto entry = ledger.read(trial.id);
+  const auto entries = ledger.read_all(plan);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto& trial = plan.trials[i];
+    const auto& entry = entries[i];
     counts.add(entry.state);
     if (json) continue;
     if (entry.state == TrialState::running)
@@ -100,9 +117,10 @@ std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) 
 std::int64_t cancel_sweep(const SweepPlan& plan, const Ledger& ledger, const std::filesystem::path& directory) {
   write_durably(cancel_marker(directory), "stop\n");
   std::int64_t running = 0;
-  for (const auto& trial : plan.trials) {
-    if (ledger.read(trial.id).state != TrialState::running) continue;
-    write_durably(ledger.run_directory(trial.id).stop_marker(), "stop\n");
+  const auto states = ledger.read_states(plan);
+  for (std::size_t i = 0; i < states.size(); ++i) {
+    if (states[i] != TrialState::running) continue;
+    write_durably(ledger.run_directory(plan.trials[i].id).stop_marker(), "stop\n");
     ++running;
   }
   return running;

@@ -17,6 +17,9 @@ enum class RetryFailed { none, crashed, all };
 // Returns how many.
 std::int64_t reopen_failed(const SweepPlan& plan, Ledger& ledger, RetryFailed which);
 
+// "12 combinations, 6 trials: ..." with the reasons and a newline; nothing where every combination is a trial.
+std::string merged_text(const SweepPlan& plan);
+
 // The trials with their estimated cost, and the sum; `json`: one object instead of the table.
 std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json);
 

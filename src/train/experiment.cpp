@@ -159,8 +159,10 @@ std::int64_t resolve_shards(const Config& config, int world_size) {
 
 int cores_of_rank(int ranks_of_node) {
   int cores = cores_allowed(1);  // those of the first process are those of the machine, or of the container
-  if (const char* allotted = std::getenv("SLURM_CPUS_ON_NODE"))  // by a job that has a part of the machine
-    if (const int count = std::atoi(allotted); count > 0) cores = std::min(cores, count);
+  // Of a job that has a part of the machine, or of a trial beside which a sweep runs others.
+  for (const char* variable : {"SLURM_CPUS_ON_NODE", "SPANKEY_CORES"})
+    if (const char* allotted = std::getenv(variable))
+      if (const int count = std::atoi(allotted); count > 0) cores = std::min(cores, count);
   return std::max(1, std::min(cores_allowed(0), cores / ranks_of_node));
 }
 

@@ -40,8 +40,8 @@ std::int64_t resolve_shards(const Config& config, int world_size);
 // model.sync_batchnorm: every rank must have samples in every batch, or the others would wait for it in BatchNorm.
 void require_full_batches(const Experiment& experiment, int world_size);
 
-// The cores of this machine, container or part of a machine in a Slurm job over the ranks there, or those this process
-// is bound to where they are fewer; at least 1.
+// The cores of this machine, container, part of a machine in a Slurm job or of a sweep's trial (SPANKEY_CORES) over the
+// ranks there, or those this process is bound to where they are fewer; at least 1.
 int cores_of_rank(int ranks_of_node);
 
 // dist.threads with 0 resolved: 1 under elastic, cores_of_rank() under fast.

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <thread>
 
@@ -161,6 +163,70 @@ TEST_F(Sweep, OnSlurmItGivesTheSameWeights) {
   }
 }
 
+// Six combinations of which three are the others once more are told, not run; an axis that makes none is refused.
+TEST_F(Sweep, CombinationsThatAreNoTrialsOfTheirOwnAreTold) {
+  write("sweep.toml", R"([sweep]
+base = "small.toml"
+[axes]
+"key.m" = [2, 4, 8]
+"checkpoint.keep" = [1, 2]
+)");
+  expect_refused(sweep("plan", "d"), AllOf(HasSubstr("sweep.toml:5"), HasSubstr("axis checkpoint.keep"),
+                                           HasSubstr("not part of what a trial is")));
+  write("sweep.toml", R"([sweep]
+base = "small.toml"
+[axes]
+"key.m" = [2, 4, 4]
+)");
+  const auto outcome = run(sweep("plan", "d"), folder.path());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("3 combinations, 2 trials: the same settings more than once"));
+  const auto json = nlohmann::json::parse(run(sweep("plan", "d", {"--json"}), folder.path()).out);
+  EXPECT_EQ(json["combinations"], 3);
+  EXPECT_EQ(json["merged"].size(), 1u);
+}
+
+TEST_F(Sweep, ResumeGoesOnWithThePlanOfItsFolder) {
+  write("sweep.toml",
+        "[sweep]\nbase = \"small.toml\"\n[set]\n\"train.epochs\" = 1\n[axes]\n\"key.m\" = [2, 4]\n"
+        "[budget]\nmax_hours = 1e-9\n");
+  EXPECT_EQ(run(sweep("run", "d"), folder.path()).exit_code, 75);
+  // max_hours is of the plan; the files it came from are no longer needed.
+  auto plan = nlohmann::json::parse(std::ifstream(folder / "d/sweep.json"));
+  plan["max_hours"] = 0;
+  write("d/sweep.json", plan.dump());
+  for (const char* name : {"sweep.toml", "small.toml"}) std::filesystem::remove(folder / name);
+  expect_success({program(), "sweep", "resume", "--dir", "d"});
+  expect_finished("d", 2);
+  expect_refused({program(), "sweep", "resume", "--dir", "nowhere"}, HasSubstr("no sweep was started here"));
+}
+
+// A worker asks once when its job ends, and tells its trials.
+TEST_F(Sweep, SqueueIsAskedOnceForAllTrials) {
+  std::filesystem::create_directory(folder / "bin");
+  write("bin/squeue", "#!/bin/sh\necho asked >> " + (folder / "asked").string() + "\necho 10:00:00\n");
+  std::filesystem::permissions(folder / "bin/squeue", std::filesystem::perms::owner_all);
+  write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[set]\n\"train.epochs\" = 1\n[axes]\n\"key.m\" = [2, 4]\n");
+  auto command = sweep("run", "d");
+  const auto path = fmt::format("PATH={}:{}", (folder / "bin").string(), std::getenv("PATH"));
+  for (const std::string word : {path.c_str(), "SLURM_JOB_ID=7", "SLURM_JOB_END_TIME", "-u", "/usr/bin/env"})
+    command.insert(command.begin(), word);
+  expect_success(command);
+  expect_finished("d", 2);
+  std::ifstream asked(folder / "asked");
+  EXPECT_EQ(std::count(std::istreambuf_iterator<char>(asked), {}, '\n'), 1);
+}
+
+// So short a time-out that the ranks take each other for lost at once.
+TEST_F(Sweep, UnderMpiTheTimeoutIsThatOfTheBase) {
+  write("sweep.toml",
+        "[sweep]\nbase = \"small.toml\"\n[set]\n\"train.epochs\" = 1\n\"dist.timeout_seconds\" = 0.001\n"
+        "[axes]\n\"key.m\" = [2, 4]\n");
+  const auto outcome = run(on_ranks(2, {"sweep", "run", "sweep.toml", "--dir", "d"}), folder.path());
+  EXPECT_NE(outcome.exit_code, 0);
+  EXPECT_FALSE(outcome.timed_out);
+}
+
 TEST_F(Sweep, CancelAndCtrlCStopWithCheckpoints) {
   Child driver(sweep("run", "d"), folder.path());
   while (driver.running() && !std::filesystem::exists(folder / "d/sweep.json"))
@@ -224,6 +290,7 @@ TEST_F(Sweep, ADamagedLedgerEntryIsRedoneAndKeptAside) {
 TEST_F(Sweep, MistakesAreOneLine) {
   expect_refused({program(), "sweep", "run", "absent.toml"}, HasSubstr("absent.toml"));
   expect_refused({program(), "sweep", "status"}, HasSubstr("--dir"));
+  expect_refused({program(), "sweep", "resume"}, HasSubstr("--dir"));
   expect_refused({program(), "sweep", "status", "--dir", "nowhere"}, HasSubstr("nowhere"));
   write("sweep.toml", "[sweep]\nbase = \"small.toml\"\n[axes]\n\"key.gama\" = [1.0]\n");
   expect_refused(sweep("run", "d"), AllOf(HasSubstr("sweep.toml:4"), HasSubstr("'key.gamma'")));

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <set>
 
 #include "base/file.h"
 #include "dummy_sweep.h"
@@ -123,6 +124,91 @@ TEST_F(LedgerTest, TheQueueHandsOutTheLongestFirstAndEndsWhenAllHaveEnded) {
   EXPECT_EQ(queue.left(), 0u);
   EXPECT_EQ(queue.done(), 3);
   EXPECT_EQ(queue.failed(), 1);
+}
+
+// A hiccup of the file system is no damage: the entry is there again a moment later.
+TEST_F(LedgerTest, AnEntryThatCannotBeReadNowIsLeftAlone) {
+  const auto& trial = plan_.trials[0];
+  auto entry = ledger_.claim(trial)->entry();
+  entry.state = TrialState::done;
+  ledger_.claim(trial)->write(entry);
+  const auto aside = state(0).parent_path() / "aside";
+  std::filesystem::rename(state(0), aside);
+  std::filesystem::create_symlink(state(0), state(0));  // too many levels of links, also for root
+  EXPECT_EQ(ledger_.read(trial.id).state, TrialState::waiting);
+  EXPECT_THROW(ledger_.claim(trial), Error);
+  std::filesystem::rename(aside, state(0));
+  EXPECT_FALSE(ledger_.claim(trial));
+  EXPECT_EQ(ledger_.read(trial.id).state, TrialState::done);
+}
+
+TEST_F(LedgerTest, AnErrorLosesNoTrialOfTheQueue) {
+  TrialQueue queue(plan_, ledger_);
+  std::filesystem::create_directories(state(1).parent_path());
+  std::filesystem::create_symlink(state(1), state(1));
+  auto claim = ledger_.claim(plan_.trials[0]);
+  auto entry = claim->entry();
+  entry.state = TrialState::done;
+  claim->write(entry);
+  EXPECT_THROW(queue.next(), Error);
+  std::filesystem::remove(state(1));
+  const auto later = TrialQueue::Clock::now() + TrialQueue::longest_pause;
+  std::set<const PlannedTrial*> taken;
+  std::vector<TrialClaim> held;
+  for (auto next = queue.next(later); next; next = queue.next(later)) {
+    taken.insert(next->trial);
+    held.push_back(std::move(next->claim));
+  }
+  EXPECT_EQ(taken.size(), 3u);
+  EXPECT_EQ(queue.done(), 1);
+}
+
+TEST_F(LedgerTest, WorkersThatBeginTogetherBeginWithOtherTrials) {
+  std::set<const PlannedTrial*> first;
+  for (std::size_t worker = 0; worker < 4; ++worker) {
+    TrialQueue queue(plan_, ledger_, {.index = worker, .of = 4});
+    const auto taken = queue.next();
+    ASSERT_TRUE(taken);
+    first.insert(taken->trial);
+    EXPECT_EQ(queue.looks(), 1);
+  }
+  EXPECT_EQ(first.size(), 4u);
+  // What is left of the others' share is taken as well.
+  TrialQueue alone(plan_, ledger_, {.index = 2, .of = 4});
+  std::vector<TrialClaim> held;
+  for (auto next = alone.next(); next; next = alone.next()) held.push_back(std::move(next->claim));
+  EXPECT_EQ(held.size(), 4u);
+}
+
+// Asked five times a second for ten minutes, as an idle group of ranks does.
+TEST_F(LedgerTest, ATrialThatAnotherWorkerRunsIsLookedAtLessAndLess) {
+  std::vector<TrialClaim> others;
+  for (const auto& trial : plan_.trials) others.push_back(*ledger_.claim(trial));
+  TrialQueue queue(plan_, ledger_);
+  const auto begin = TrialQueue::Clock::now();
+  const auto ask = [&](int from_second, int to_second) {
+    const auto before = queue.looks();
+    for (int i = 5 * from_second; i < 5 * to_second; ++i)
+      EXPECT_FALSE(queue.next(begin + std::chrono::milliseconds(200 * i)));
+    return queue.looks() - before;
+  };
+  EXPECT_LE(ask(0, 60), 4 * 15);
+  EXPECT_LE(ask(60, 600), 4 * 20);
+  auto entry = others[2].entry();
+  entry.state = TrialState::done;
+  others[2].write(entry);
+  others.clear();  // the other three are waiting again
+  const auto later = begin + std::chrono::seconds(630);
+  std::set<const PlannedTrial*> taken;
+  for (auto next = queue.next(later); next; next = queue.next(later)) {
+    taken.insert(next->trial);
+    others.push_back(std::move(next->claim));
+  }
+  EXPECT_EQ(taken.size(), 3u);
+  EXPECT_EQ(queue.done(), 1);
+  queue.give_back(plan_.trials[0]);
+  others.clear();
+  EXPECT_TRUE(queue.next(later)) << "what was given back is seen at once";
 }
 
 TEST_F(LedgerTest, StatusOfTenThousandTrialsFromFilesAloneTakesLessThanASecond) {

@@ -3,9 +3,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <set>
@@ -18,6 +22,7 @@
 #include "faults/budget.h"
 #include "study/attempt.h"
 #include "study/sweep.h"
+#include "support/expect_error.h"
 #include "support/program.h"
 #include "support/temporary_folder.h"
 
@@ -168,6 +173,14 @@ TEST(LocalExecutor, TheReasonOfAFailureIsTheLastLineOfItsLog) {
   };
   EXPECT_EQ(reason(plan.trials[0], std::string(100'000, 'x') + "\n12:00:00 [0/1] error: loss is not finite\n\n"),
             "loss is not finite");
+  EXPECT_EQ(reason(plan.trials[0], "spankey: optim.lr = 0: accepted: a number > 0\n"),
+            "optim.lr = 0: accepted: a number > 0");
+  const std::string rule(74, '-');
+  EXPECT_EQ(reason(plan.trials[0],
+                   "12:00:00 [1/2] error: loss is not finite\n" + rule +
+                       "\nPrimary job  terminated normally, but 1 process returned\na non-zero exit code.\n" + rule +
+                       "\n" + rule + "\nmpirun detected that one or more processes exited\n" + rule + "\n"),
+            "loss is not finite");
   EXPECT_EQ(reason(plan.trials[0], ""), "ended with 3");
   EXPECT_EQ(outcome_of_attempt(ledger, plan.trials[1], {}, {3, 1.0}).reason, "ended with 3");  // there is no log
 }
@@ -224,6 +237,142 @@ TEST(LocalExecutor, RunningTrialsHaveGpusOfTheirOwn) {
   EXPECT_GT(two_each.at_once, 1);
   // The control: three trials at a time on two GPUs have to share.
   EXPECT_GT(run_on_gpus("0,1", 1).shared, 0);
+}
+
+// As many threads as a trial's ranks have cores is for the trial to find out; it is told which cores are its own.
+TEST(LocalExecutor, ATrialIsToldTheCoresOfItsSlot) {
+  cpu_set_t before, two;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  if (CPU_COUNT(&before) < 2) GTEST_SKIP() << "SKIPPED: one core";
+  CPU_ZERO(&two);
+  for (int core = 0; core < CPU_SETSIZE && CPU_COUNT(&two) < 2; ++core)
+    if (CPU_ISSET(core, &before)) CPU_SET(core, &two);
+  const auto told = [](int jobs, int ranks) {
+    const test::TemporaryFolder folder;
+    const auto plan = test::dummy_plan(folder / "trials", 1);
+    Ledger ledger(plan.store);
+    const auto command = [&](const PlannedTrial& trial) -> std::vector<std::string> {
+      const std::string script = R"(echo $SPANKEY_CORES $OMP_NUM_THREADS > "$0"
+echo "{\"config_hash\": \"$2\"}" > "$1/result.json")";
+      return {"sh", "-c", script, (folder / "told").string(), ledger.run_directory(trial.id).root.string(), trial.hash};
+    };
+    EXPECT_EQ(run_local(plan, ledger, command, {.directory = folder.path(), .jobs = jobs, .ranks_per_trial = ranks}),
+              ExitCode::done);
+    return read_text(folder / "told");
+  };
+  const char* threads = std::getenv("OMP_NUM_THREADS");
+  const std::string kept = threads ? threads : "";
+  ::unsetenv("OMP_NUM_THREADS");
+  sched_setaffinity(0, sizeof two, &two);
+  EXPECT_EQ(told(1, 1), "2 2\n");
+  EXPECT_EQ(told(1, 2), "2 1\n");
+  EXPECT_EQ(told(2, 2), "1 1\n");
+  EXPECT_EQ(told(3, 1), "\n") << "more trials than cores: none has any of its own";
+  sched_setaffinity(0, sizeof before, &before);
+  if (threads) ::setenv("OMP_NUM_THREADS", kept.c_str(), 1);
+}
+
+// A sweep on a file system that the trials find full: each says so and ends with 3, as long as the file `full` is
+// there.
+class FullDisk : public testing::Test {
+ protected:
+  void SetUp() override { ::setenv("SPANKEY_PAUSE_SECONDS", "0.02", 1); }
+  void TearDown() override { ::unsetenv("SPANKEY_PAUSE_SECONDS"); }
+
+  ExitCode run(const std::string& last_words) {
+    const auto command = [this, last_words](const PlannedTrial& trial) -> std::vector<std::string> {
+      const std::string script = R"(echo begun >> "$0.attempts"
+if [ -e "$0" ]; then echo "$3"; exit 3; fi
+echo "{\"config_hash\": \"$2\"}" > "$1/result.json")";
+      return {"sh",       "-c",      script, full_.string(), ledger_.run_directory(trial.id).root.string(),
+              trial.hash, last_words};
+    };
+    return run_local(plan_, ledger_, command, {.directory = folder_.path()});
+  }
+  int attempts() const {
+    std::ifstream file(folder_ / "full.attempts");
+    return static_cast<int>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
+  }
+
+  test::TemporaryFolder folder_;
+  std::filesystem::path full_ = folder_ / "full";
+  SweepPlan plan_ = test::dummy_plan(folder_ / "trials", 12);
+  Ledger ledger_{plan_.store};
+};
+
+constexpr const char* no_space = "12:00:00 [0/1] error: cannot write /x/step_1.h5: write: No space left on device";
+
+TEST_F(FullDisk, ThatPassesFailsNoTrial) {
+  std::ofstream(full_) << "x";
+  const std::jthread person([&](const std::stop_token& over) {
+    while (attempts() < 2 && !over.stop_requested()) std::this_thread::sleep_for(milliseconds(5));
+    std::filesystem::remove(full_);
+  });
+  EXPECT_EQ(run(no_space), ExitCode::done);
+  const auto counts = count_trials(plan_, ledger_);
+  EXPECT_EQ(counts.done, 12);
+  EXPECT_EQ(counts.failed, 0);
+  EXPECT_GE(attempts(), 14);
+}
+
+TEST_F(FullDisk, ThatDoesNotPassEndsTheWorkerWithTheReason) {
+  std::ofstream(full_) << "x";
+  EXPECT_ERROR(
+      run(no_space), ExitCode::run_failed,
+      testing::AllOf(testing::HasSubstr("No space left on device"), testing::HasSubstr("no trial has failed")));
+  EXPECT_EQ(attempts(), 6);  // and not one for each trial
+  EXPECT_EQ(count_trials(plan_, ledger_).waiting, 12);
+  std::filesystem::remove(full_);
+  EXPECT_EQ(run(no_space), ExitCode::done);
+}
+
+// The control: other last words are the trial's own.
+TEST_F(FullDisk, OtherFailuresAreTheTrialsOwn) {
+  std::ofstream(full_) << "x";
+  EXPECT_EQ(run("12:00:00 [0/1] error: loss is not finite"), ExitCode::run_failed);
+  EXPECT_EQ(count_trials(plan_, ledger_).failed, 12);
+  EXPECT_EQ(attempts(), 12);
+}
+
+TEST_F(FullDisk, ATrialThatAlwaysMeetsABrokenDiskFailsAloneInTheEnd) {
+  const auto& bad = plan_.trials[0];
+  const auto command = [&](const PlannedTrial& trial) -> std::vector<std::string> {
+    if (trial.id == bad.id) return {"sh", "-c", "echo cannot read d.h5: Input/output error; exit 3"};
+    return {"sh", "-c", R"(echo "{\"config_hash\": \"$1\"}" > "$0/result.json")",
+            ledger_.run_directory(trial.id).root.string(), trial.hash};
+  };
+  EXPECT_EQ(run_local(plan_, ledger_, command, {.directory = folder_.path()}), ExitCode::run_failed);
+  EXPECT_EQ(count_trials(plan_, ledger_).done, 11);
+  EXPECT_EQ(ledger_.read(bad.id).reason, "cannot read d.h5: Input/output error");
+  EXPECT_EQ(ledger_.read(bad.id).attempts, 3);
+}
+
+// The store itself: its ledger cannot be written either, and what was lost is known again from the results.
+TEST_F(FullDisk, AStoreThatTakesNothingFailsNoTrial) {
+  if (test::run({"mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder_.path().string()}, "/").exit_code != 0)
+    GTEST_SKIP() << "SKIPPED: mounting is not allowed here";
+  const auto unmount = [this] { test::run({"umount", folder_.path().string()}, "/"); };
+  std::filesystem::create_directories(plan_.store);
+  const auto ballast = folder_ / "ballast";
+  std::ofstream(ballast) << std::string(1 << 20, 'x');  // until it is full
+  EXPECT_ERROR(run("not written"), ExitCode::run_failed, testing::HasSubstr("No space left on device"));
+  std::filesystem::remove(ballast);
+  EXPECT_EQ(count_trials(plan_, ledger_).failed, 0);
+  EXPECT_EQ(run("not written"), ExitCode::done);
+  unmount();
+}
+
+// A look at a file that fails once is no request to stop, and no end of the sweep.
+TEST(LocalExecutor, AMarkerThatCannotBeLookedAtEndsNothing) {
+  const test::TemporaryFolder folder;
+  const auto plan = test::dummy_plan(folder / "trials", 2);
+  Ledger ledger(plan.store);
+  std::filesystem::create_symlink(cancel_marker(folder.path()), cancel_marker(folder.path()));
+  const auto command = [&](const PlannedTrial& trial) -> std::vector<std::string> {
+    return {SPANKEY_DUMMY_TRIAL, (folder / "completions").string(), ledger.run_directory(trial.id).root.string(),
+            trial.hash};
+  };
+  EXPECT_EQ(run_local(plan, ledger, command, {.directory = folder.path()}), ExitCode::done);
 }
 
 TEST(LocalExecutor, WhatFollowsFromAnExitCode) {

@@ -92,13 +92,16 @@ TEST(Experiment, TheCoresOfANodeAreSharedByItsRanks) {
 }
 
 // A Slurm job of four ranks on four of 64 cores: none of the ranks is bound, and four threads each would be too many.
-TEST(Experiment, AJobOnAPartOfAMachineSharesThatPart) {
+// The same for the ranks of one of several trials that a sweep runs at a time.
+TEST(Experiment, AJobOrATrialOnAPartOfAMachineSharesThatPart) {
   const auto whole = cores_of_rank(1);
-  for (const auto& [allotted, cores] : {std::pair{"1", 1}, {"100000", whole}, {"many", whole}, {"-3", whole}}) {
-    setenv("SLURM_CPUS_ON_NODE", allotted, 1);
-    EXPECT_EQ(cores_of_rank(1), cores) << allotted;
+  for (const char* variable : {"SLURM_CPUS_ON_NODE", "SPANKEY_CORES"}) {
+    for (const auto& [allotted, cores] : {std::pair{"1", 1}, {"100000", whole}, {"many", whole}, {"-3", whole}}) {
+      setenv(variable, allotted, 1);
+      EXPECT_EQ(cores_of_rank(1), cores) << variable << "=" << allotted;
+    }
+    unsetenv(variable);
   }
-  unsetenv("SLURM_CPUS_ON_NODE");
 }
 
 TEST(Experiment, ThreadsAreThoseAskedForOrTheCoresOfTheRank) {
