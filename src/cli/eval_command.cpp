@@ -9,6 +9,7 @@
 #include "config/value.h"
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
+#include "train/metrics.h"
 #include "train/named_tensor.h"
 
 namespace spankey::cli {
@@ -43,11 +44,16 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, Communic
   at::set_num_threads(resolve_threads(config, communicator.node_size()));
   const KeyMaker keys(config, loaded.basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
-  const auto report = evaluator.evaluate({.keys = arguments.keys >= 0 ? arguments.keys : config.eval.keys,
-                                          .with_train_split = config.eval.train,
-                                          .families = wrong_families(arguments, config.eval),
-                                          .norms = arguments.norms});
+  EvaluationRequest request{.keys = arguments.keys >= 0 ? arguments.keys : config.eval.keys,
+                            .with_train_split = config.eval.train,
+                            .families = wrong_families(arguments, config.eval),
+                            .norms = arguments.norms};
+  ProgressBar progress;
+  if (communicator.rank() == 0) request.progress = [&](double share) { progress.show_share("evaluation", share); };
+  communicator.set_place("evaluation");
+  const auto report = evaluator.evaluate(request);
   if (communicator.rank() != 0) return ExitCode::done;
+  progress.finish_line();
   auto json = to_json(report);
   json["global_step"] = loaded.cursor.global_step;
   json["config_hash"] = loaded.experiment.hash;
