@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <string_view>
 
 #include "base/system_error.h"
 
@@ -33,6 +35,11 @@ spdlog::level::level_enum to_spdlog(Level level) {
 
 std::shared_ptr<spdlog::logger> make_logger(const std::string& pattern, spdlog::level::level_enum console_level) {
   auto console = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  // https://no-color.org; the library knows neither this nor that a dumb terminal has no colours.
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* terminal = std::getenv("TERM");
+  if ((no_color != nullptr && *no_color != '\0') || (terminal != nullptr && std::string_view(terminal) == "dumb"))
+    console->set_color_mode(spdlog::color_mode::never);
   console->set_level(console_level);
   console->set_pattern(pattern);
   auto logger = std::make_shared<spdlog::logger>("spankey", std::move(console));

@@ -10,6 +10,7 @@
 #include "config/value.h"
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
+#include "train/metrics.h"
 #include "train/named_tensor.h"
 #include "train/requirement.h"
 #include "train/together.h"
@@ -66,7 +67,12 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const st
   at::set_num_threads(resolve_threads(config, communicator.node_size()));
   const KeyMaker keys(config, loaded.basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
-  auto json = to_json(evaluator.evaluate(request_of(arguments, config.eval)));
+  auto request = request_of(arguments, config.eval);
+  ProgressBar progress;
+  if (communicator.rank() == 0) request.progress = [&](double share) { progress.show_share("evaluation", share); };
+  communicator.set_place("evaluation");
+  auto json = to_json(evaluator.evaluate(request));
+  if (communicator.rank() == 0) progress.finish_line();
   json["global_step"] = loaded.cursor.global_step;
   json["config_hash"] = loaded.experiment.hash;
   // The figures are the same on every rank, and so is what becomes of them.

@@ -114,7 +114,7 @@ void Reducer::begin_shard(bool last) {
   arrived_.assign(flat_.entries().size(), 0);
   missing_.clear();
   for (const auto& bucket : buckets_) missing_.push_back(bucket.last - bucket.first);
-  released_ = reduced_ = 0;
+  released_ = reduced_ = gradients_wanted_ ? 0 : buckets_.size();
   last_shard_ = last;
   phase_ = Phase::in_shard;
 }
@@ -155,7 +155,7 @@ void Reducer::end_shard() {
   }
   if (elastic_) {
     auto gradients = flat_.gradients();
-    gradient_tree_->add(gradients);
+    if (gradients_wanted_) gradient_tree_->add(gradients);
     extras_tree_->add(extras_);
   } else {
     extras_sum_.add_(extras_);
@@ -166,9 +166,9 @@ void Reducer::end_shard() {
 void Reducer::finish() {
   std::unique_lock lock(mutex_);
   SPANKEY_CHECK(phase_ == Phase::complete);
-  changed_.wait(lock, [this] { return reduced_ == early_buckets_ || error_; });
+  changed_.wait(lock, [this] { return reduced_ >= early_buckets_ || error_; });
   if (error_) std::rethrow_exception(error_);
-  for (std::size_t bucket = early_buckets_; bucket < buckets_.size(); ++bucket) reduce_bucket(bucket);
+  for (auto bucket = std::max(reduced_, early_buckets_); bucket < buckets_.size(); ++bucket) reduce_bucket(bucket);
   reduce_extras();
   communicator_->join();
   if (elastic_) {

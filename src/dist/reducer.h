@@ -63,6 +63,9 @@ class Reducer {
   void end_shard();
   void finish();
 
+  // Between steps, the same on every rank: whether from now on gradients are summed, or the extras alone.
+  void sum_gradients(bool wanted) { gradients_wanted_ = wanted; }
+
   const std::vector<Bucket>& buckets() const { return buckets_; }
 
  private:
@@ -94,6 +97,7 @@ class Reducer {
 
   Phase phase_ = Phase::idle;
   bool last_shard_ = false;
+  bool gradients_wanted_ = true;
   std::int64_t shard_ = 0;
   std::vector<char> arrived_;          // entry -> has its gradient in this shard
   std::vector<std::int64_t> missing_;  // bucket -> gradients to come

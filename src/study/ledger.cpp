@@ -123,12 +123,12 @@ void set_aside(const std::filesystem::path& path) {
 }
 
 // Nothing where another worker was faster; what keeps everybody from taking leases (a full disk) is an error.
-std::unique_ptr<Lease> try_lease(const std::filesystem::path& folder) {
+std::unique_ptr<Lease> try_lease(const std::filesystem::path& folder, LeaseObserver& leases) {
   for (int left = 2;; --left) {
     try {
-      return std::make_unique<Lease>(folder, std::chrono::milliseconds(0));
+      return std::make_unique<Lease>(folder, leases);
     } catch (const Error&) {
-      if (Lease::held(folder)) return nullptr;
+      if (leases.held(folder)) return nullptr;
       if (left == 0) throw;
     }
   }
@@ -169,7 +169,7 @@ TrialEntry Ledger::read(const std::string& id) const {
   } catch (const Error&) {
     return entry;
   }
-  if (entry.state == TrialState::waiting && Lease::held(folder(id))) entry.state = TrialState::running;
+  if (entry.state == TrialState::waiting && leases_->held(folder(id))) entry.state = TrialState::running;
   return entry;
 }
 
@@ -213,13 +213,13 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
 
 std::optional<TrialClaim> Ledger::claim_any(const std::string& id) {
   // The ranks of an attempt may outlive their launcher by seconds: the lease of the run itself counts as well.
-  if (claims_ == Claims::exclusive && (Lease::held(folder(id)) || Lease::held(run_directory(id).root)))
+  if (claims_ == Claims::exclusive && (leases_->held(folder(id)) || leases_->held(run_directory(id).root)))
     return std::nullopt;
   make_writable_folder(folder(id));
   TrialClaim claim;
   claim.folder_ = folder(id);
   if (claims_ == Claims::exclusive) {
-    claim.lease_ = try_lease(folder(id));
+    claim.lease_ = try_lease(folder(id), *leases_);
     if (!claim.lease_) return std::nullopt;
   }
   bool damaged = false;

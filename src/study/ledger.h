@@ -91,6 +91,7 @@ class Ledger {
 
   std::filesystem::path store_;
   Claims claims_;
+  std::shared_ptr<LeaseObserver> leases_ = std::make_shared<LeaseObserver>();  // remembers what it saw of them
 };
 
 struct SweepCounts {

@@ -68,6 +68,7 @@ AccessTables measure_access(DiagnoseRun& run) {
     record(tables, run, batch, 0, plain.output);
     Output chosen;
     for (std::int64_t i = 0; i < keys; ++i) {
+      run.leave_if_asked();
       const auto output = run.model().forward(batch.x, run.space().injection(run.valid(i)));
       if (i == mine) chosen = output;
       record(tables, run, batch, 1 + i, output);
@@ -78,6 +79,7 @@ AccessTables measure_access(DiagnoseRun& run) {
     };
     drift(0, plain.output);
     for (std::int64_t i = 0; i < keys; ++i) {
+      run.leave_if_asked();
       const auto seen = observe(run.model(), batch.x, run.space().injection(run.wrong(i)));
       record(tables, run, batch, 1 + keys + i, seen.output);
       if (i != mine) continue;

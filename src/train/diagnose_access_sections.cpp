@@ -272,6 +272,7 @@ nlohmann::json diagnose_acceptance(DiagnoseRun& run, DiagnosePlots& plots) {
   run.each_batch("acceptance profile", [&](const DiagnoseRun::Batch& batch) {
     for (std::int64_t level = 0; level < cosine_levels; ++level)
       for (std::int64_t i = 0; i < keys; ++i) {
+        run.leave_if_asked();
         std::vector<at::Tensor> mixed;
         for (std::size_t s = 0; s < run.valid(i).size(); ++s)
           mixed.push_back(key_at_cosine(run, run.valid(i)[s], cosine(level), level * keys + i, s));

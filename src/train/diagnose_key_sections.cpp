@@ -22,10 +22,10 @@ std::vector<at::Tensor> over_law_keys(DiagnoseRun& run, const std::function<Inje
                                       const std::function<std::int64_t(const KeySlot&)>& columns) {
   std::vector<at::Tensor> tables;
   for (const auto& slot : run.space().slots()) tables.push_back(at::zeros({law_keys, columns(slot)}, at::kDouble));
-  for (std::int64_t i = run.communicator().rank(); i < law_keys; i += run.communicator().size()) {
+  run.each(law_keys, [&](std::int64_t i) {
     const auto keys = run.space().keys_of(draw(run.key_count() + i));
     for (std::size_t s = 0; s < keys.size(); ++s) tables[s][i].copy_(measure(keys[s], run.space().slots()[s]));
-  }
+  });
   for (auto& table : tables) run.share(table);
   return tables;
 }

@@ -52,13 +52,15 @@ DiagnoseRun::DiagnoseRun(LoadedRun& run, const DiagnoseOptions& options, Communi
       keys_(with_keys(run.experiment).config, run.basis),
       space_(run.experiment.config.key, run.basis),
       samples_(spread_samples(options.samples, run.experiment.dataset->test().size)),
-      batch_(diagnose_batch(space_, run.experiment.dataset->info().classes + 1)) {
+      batch_(diagnose_batch(space_, run.experiment.dataset->info().classes + 1)),
+      stop_(communicator) {
   require_room_beside_keys(space_, config());
   model().eval();
   for (const auto& parameter : model().parameters()) parameter.requires_grad_(false);
   for (std::int64_t i = 0; i < options.keys; ++i) {
     valid_.push_back(space_.keys_of(keys_.evaluation_correct(i, config().train.global_batch)));
     wrong_.push_back(space_.keys_of(keys_.evaluation_wrong(i, config().train.global_batch)));
+    stop_.next();
   }
   for (const auto& slot : all_wrong())
     wrong_std_.push_back(std::sqrt(slot.to(at::kDouble).square().mean().item<double>()));
@@ -83,15 +85,33 @@ void DiagnoseRun::each_batch(const std::string& what, const std::function<void(c
   const auto& dataset = *experiment().dataset;
   const Assembler assemble(dataset, dataset.test(), Augment::none, seed(), Purpose::eval_augment);
   const std::int64_t batches = (samples() + batch_ - 1) / batch_;
-  for (std::int64_t b = communicator_.rank(); b < batches; b += communicator_.size()) {
+  each(batches, [&](std::int64_t b) {
     Batch batch{b, b * batch_, std::min(samples(), (b + 1) * batch_), {}, {}};
     assemble(std::span(samples_).subspan(static_cast<std::size_t>(batch.begin), static_cast<std::size_t>(batch.size())),
              /*epoch=*/0, batch.x, batch.labels);
     work(batch);
-    if (std::chrono::steady_clock::now() - told_ < silence) continue;
+    if (std::chrono::steady_clock::now() - told_ < silence) return;
     told_ = std::chrono::steady_clock::now();
     log::info("{}: batch {} of {}", what, b + 1, batches);
+  });
+}
+
+// What a rank has left half done is never put together: it is the rank that wants to stop.
+void DiagnoseRun::each(std::int64_t count, const std::function<void(std::int64_t)>& work) {
+  const std::int64_t ranks = communicator_.size(), rounds = (count + ranks - 1) / ranks;
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    const auto mine = round * ranks + communicator_.rank();
+    try {
+      if (mine < count && stop_.wish() == 0) work(mine);
+    } catch (const Left&) {
+    }
+    stop_.next();
   }
+  stop_.settle();
+}
+
+void DiagnoseRun::leave_if_asked() const {
+  if (stop_.wish() != 0) throw Left();
 }
 
 std::vector<double> to_doubles(const at::Tensor& values) {

@@ -17,6 +17,7 @@
 #include "train/diagnose_space.h"
 #include "train/gnuplot.h"
 #include "train/loaded_run.h"
+#include "train/stop_rounds.h"
 
 namespace spankey {
 
@@ -73,13 +74,18 @@ class DiagnoseRun {
     at::Tensor x, labels;
     std::int64_t size() const { return end - begin; }
   };
-  // Calls `work` with this rank's share of the batches, which are the same for every number of ranks, and tells how far
-  // it has come. `what`: for the progress line.
+  // Collective. Calls `work` with this rank's share of the batches, which are the same for every number of ranks, and
+  // tells how far it has come. `what`: for the progress line. Throws Interrupted where a rank has been asked to stop.
   void each_batch(const std::string& what, const std::function<void(const Batch&)>& work);
+  // Collective. The same with the numbers 0 .. count-1 instead of batches.
+  void each(std::int64_t count, const std::function<void(std::int64_t)>& work);
+  // Within the work of a batch that takes long, at any moment: leaves it where this rank has been asked to stop.
+  void leave_if_asked() const;
   // Each entry of `table` has been written by one rank and is zero on the others; after it every rank has all of them.
   void share(at::Tensor& table) const { communicator_.all_reduce(table); }
 
  private:
+  struct Left {};  // the work of a batch
   static std::vector<at::Tensor> stacked(const std::vector<std::vector<at::Tensor>>& keys);
 
   LoadedRun& run_;
@@ -91,6 +97,7 @@ class DiagnoseRun {
   std::vector<std::vector<at::Tensor>> valid_, wrong_;
   std::vector<double> wrong_std_;
   std::vector<View> views_;
+  StopRounds stop_;
   std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
 };
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "base/error.h"
 #include "data/assembler.h"
 #include "spankey/access.h"
 
@@ -20,6 +21,9 @@ constexpr std::int64_t evaluation_batch = 256;
 
 enum Count : std::int64_t { count_samples, count_correct, count_strip_correct, count_rejected, counts };
 constexpr std::int64_t saturation_keys = 16;
+
+// Figures of all keys are held at once, on every rank: half a GiB of them.
+constexpr std::int64_t most_figures = std::int64_t{1} << 24;
 
 void add(const at::Tensor& row, const AccessCounts& found) {
   auto* values = row.mutable_data_ptr<std::int64_t>();
@@ -83,25 +87,123 @@ AccessReport example_report(const EvaluationRequest& request, bool can_reject) {
 Evaluator::Evaluator(const Experiment& experiment, const KeyMaker& keys, Communicator& communicator)
     : experiment_(experiment), keys_(keys), communicator_(communicator) {}
 
-AccessReport Evaluator::evaluate(std::int64_t keys, bool with_train_split) const {
+EvaluationRequest Evaluator::request(std::int64_t keys, bool with_train_split) const {
   EvaluationRequest request{.keys = keys, .with_train_split = with_train_split, .families = {}, .norms = {}};
   for (const auto& name : experiment_.config.eval.families) request.families.push_back(&find_key_family(name));
-  return evaluate(request);
+  return request;
+}
+
+std::vector<Evaluator::SplitWork> Evaluator::splits(bool with_train_split) const {
+  const auto& dataset = *experiment_.dataset;
+  std::vector<SplitWork> all{{dataset.test(), dataset.test().size, Augment::none}};
+  const auto augment = experiment_.config.eval.aug ? experiment_.config.data.augment : Augment::none;
+  if (with_train_split) all.push_back({dataset.train(), experiment_.train_samples(), augment});
+  return all;
+}
+
+// What each rank measures of a split: a part of the pieces, which are rows under one key each, in the order of the
+// rows, so that a rank puts few batches together and every rank has some as long as there are as many pieces as ranks.
+class Evaluator::Plan {
+ public:
+  // Rows that are fed to the network at once, and the batch whose keys they get.
+  struct Rows {
+    std::int64_t begin, end, batch, batch_rows;
+  };
+  struct Piece {
+    std::size_t rows, series;
+    std::int64_t key;
+  };
+
+  Plan(const Config& config, std::int64_t samples, const EvaluationRequest& request, std::int64_t correct_keys)
+      : fresh_keys_(request.keys == 0),
+        rows_(cut(samples, fresh_keys_ ? config.train.global_batch : evaluation_batch)),
+        key_count_(fresh_keys_ ? (rows_.empty() ? 0 : rows_.back().batch + 1) : request.keys) {
+    const auto keys = [&](std::int64_t count) { last_of_series_.push_back(pieces_a_row_ += fresh_keys_ ? 1 : count); };
+    keys(1);
+    keys(correct_keys);
+    for (std::size_t i = 0; i < request.families.size(); ++i) keys(request.keys);
+    for (std::size_t i = 0; i < request.norms.size(); ++i) {
+      keys(correct_keys);
+      keys(request.keys);
+    }
+  }
+
+  std::int64_t series() const { return static_cast<std::int64_t>(last_of_series_.size()); }
+  std::int64_t key_count() const { return key_count_; }
+  const Rows& rows(std::size_t i) const { return rows_[i]; }
+  std::int64_t pieces() const { return static_cast<std::int64_t>(rows_.size()) * pieces_a_row_; }
+  std::int64_t rounds(int ranks) const { return (pieces() + ranks - 1) / ranks; }
+  // Of the pieces; the end of the last rank is pieces().
+  std::int64_t begin(int rank, int ranks) const {
+    const auto most = pieces() % ranks;  // so many ranks have one more
+    return pieces() / ranks * rank + std::min<std::int64_t>(rank, most);
+  }
+
+  Piece piece(std::int64_t index) const {
+    const auto rows = static_cast<std::size_t>(index / pieces_a_row_);
+    const auto column = index % pieces_a_row_;
+    const auto found = std::upper_bound(last_of_series_.begin(), last_of_series_.end(), column);
+    const auto series = static_cast<std::size_t>(found - last_of_series_.begin());
+    if (fresh_keys_) return {rows, series, series == 0 ? 0 : rows_[rows].batch};
+    return {rows, series, series == 0 ? column : column - last_of_series_[series - 1]};
+  }
+
+ private:
+  // The same for every number of ranks: the bits of an answer may depend on the rows beside it.
+  static std::vector<Rows> cut(std::int64_t samples, std::int64_t batch) {
+    std::vector<Rows> all;
+    for (std::int64_t b = 0; b * batch < samples; ++b) {
+      const auto end = std::min(samples, (b + 1) * batch);
+      for (auto row = b * batch; row < end; row += evaluation_batch)
+        all.push_back({row, std::min(end, row + evaluation_batch), b, end - b * batch});
+    }
+    return all;
+  }
+
+  bool fresh_keys_;
+  std::vector<Rows> rows_;
+  std::int64_t key_count_;  // of the kind with the most
+  std::int64_t pieces_a_row_ = 0;
+  std::vector<std::int64_t> last_of_series_;  // the first column after those of each series
+};
+
+void Evaluator::require_possible(const EvaluationRequest& request) const {
+  const auto kinds = static_cast<std::int64_t>(2 + request.families.size() + 2 * request.norms.size());
+  if (request.keys > most_figures / kinds)
+    fail_input("eval.keys = {}: the figures of so many keys of {} kinds cannot be held; accepted: 0 to {}",
+               request.keys, kinds, most_figures / kinds);
+  for (const auto& work : splits(request.with_train_split))
+    if (work.samples == 0)
+      fail_key(experiment_.config, "data.file",
+               "a split without samples cannot be evaluated; accepted: data with some");
+  for (const auto& one : series(1, request)) one.make(0, evaluation_batch);
 }
 
 AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
+  together(communicator_, [&] { require_possible(request); });
   const auto& dataset = *experiment_.dataset;
+  const auto all = splits(request.with_train_split);
+  std::int64_t rounds = 0, done = 0;
+  for (const auto& work : all) rounds += plan(work, request).rounds(communicator_.size());
+  StopRounds stop(communicator_, request.stop_wish);
+  const auto after_each_piece = [&] {
+    if (request.progress) request.progress(static_cast<double>(++done) / static_cast<double>(rounds));
+    stop.next();
+  };
   AccessReport report;
   report.test_samples = dataset.test().size;
   report.majority_rate = dataset.majority_rate(dataset.test());
   report.minority_rate = dataset.minority_rate(dataset.test());
   report.key_for_each_batch = request.keys == 0;
-  report.test = evaluate_split(dataset.test(), dataset.test().size, Augment::none, request);
-  const auto augment = experiment_.config.eval.aug ? experiment_.config.data.augment : Augment::none;
-  if (request.with_train_split)
-    report.train = evaluate_split(dataset.train(), experiment_.train_samples(), augment, request);
+  report.test = evaluate_split(all[0], request, after_each_piece);
+  if (request.with_train_split) report.train = evaluate_split(all[1], request, after_each_piece);
+  stop.settle();
   add_saturation(report, request.keys);
   return report;
+}
+
+Evaluator::Plan Evaluator::plan(const SplitWork& work, const EvaluationRequest& request) const {
+  return {experiment_.config, work.samples, request, keys_.correct_keys(request.keys)};
 }
 
 std::vector<Evaluator::Series> Evaluator::series(std::int64_t keys, const EvaluationRequest& request) const {
@@ -124,34 +226,36 @@ std::vector<Evaluator::Series> Evaluator::series(std::int64_t keys, const Evalua
   return all;
 }
 
-SplitAccess Evaluator::evaluate_split(const Split& split, std::int64_t samples, Augment augment,
-                                      const EvaluationRequest& request) const {
+SplitAccess Evaluator::evaluate_split(const SplitWork& work, const EvaluationRequest& request,
+                                      const std::function<void()>& after_each_piece) const {
   const EvaluationMode mode(*experiment_.model);
   const auto& config = experiment_.config;
-  const bool fresh_keys = request.keys == 0;
-  const auto batch = fresh_keys ? config.train.global_batch : evaluation_batch;
-  const auto batches = (samples + batch - 1) / batch;
-  const auto key_count = fresh_keys ? batches : request.keys;
-  const Assembler assemble(*experiment_.dataset, split, augment, static_cast<std::uint64_t>(config.run.seed),
+  const auto plan = this->plan(work, request);
+  const Assembler assemble(*experiment_.dataset, work.split, work.augment, static_cast<std::uint64_t>(config.run.seed),
                            Purpose::eval_augment, config.data.rotation);
-  const auto all = series(key_count, request);
-  auto table = at::zeros({static_cast<std::int64_t>(all.size()), key_count, counts}, at::kLong);
+  const auto all = series(plan.key_count(), request);
+  auto table = at::zeros({plan.series(), plan.key_count(), counts}, at::kLong);
 
-  for (std::int64_t b = communicator_.rank(); b < batches; b += communicator_.size()) {
-    const auto begin = b * batch, end = std::min(samples, begin + batch);
-    std::vector<std::int64_t> indices(static_cast<std::size_t>(end - begin));
-    std::iota(indices.begin(), indices.end(), begin);
-    at::Tensor x, labels;
-    assemble(indices, /*epoch=*/0, x, labels);
-    x = to_device(x, experiment_.placement.device);
-    labels = to_device(labels, experiment_.placement.device);
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      const bool this_batch_only = fresh_keys && i > 0;
-      for (std::int64_t key = this_batch_only ? b : 0; key < (this_batch_only ? b + 1 : all[i].keys); ++key) {
-        const auto output = experiment_.model->forward(x, all[i].make(key, end - begin));
-        add(table[static_cast<std::int64_t>(i)][key], count_access(output, labels, experiment_.deny->reject));
-      }
+  const int rank = communicator_.rank(), ranks = communicator_.size();
+  const auto begin = plan.begin(rank, ranks), end = plan.begin(rank + 1, ranks);
+  std::optional<std::size_t> assembled;
+  at::Tensor x, labels;
+  for (std::int64_t round = 0; round < plan.rounds(ranks); ++round, after_each_piece()) {
+    if (begin + round >= end) continue;
+    const auto piece = plan.piece(begin + round);
+    const auto& rows = plan.rows(piece.rows);
+    if (assembled != piece.rows) {
+      std::vector<std::int64_t> indices(static_cast<std::size_t>(rows.end - rows.begin));
+      std::iota(indices.begin(), indices.end(), rows.begin);
+      at::Tensor on_host, labels_on_host;  // new ones: what was fed before may still be on its way to a device
+      assemble(indices, /*epoch=*/0, on_host, labels_on_host);
+      x = to_device(on_host, experiment_.placement.device);
+      labels = to_device(labels_on_host, experiment_.placement.device);
+      assembled = piece.rows;
     }
+    const auto output = experiment_.model->forward(x, all[piece.series].make(piece.key, rows.batch_rows));
+    add(table[static_cast<std::int64_t>(piece.series)][piece.key],
+        count_access(output, labels, experiment_.deny->reject));
   }
   communicator_.all_reduce(table);
 
@@ -167,6 +271,20 @@ SplitAccess Evaluator::evaluate_split(const Split& split, std::int64_t samples, 
     access.norm_sweep.push_back({norm, std::move(correct), next()});
   }
   return access;
+}
+
+double Evaluator::largest_logit() const {
+  constexpr std::int64_t most_samples = 16;
+  const EvaluationMode mode(*experiment_.model);
+  const auto& dataset = *experiment_.dataset;
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(std::min(most_samples, dataset.test().size)));
+  std::iota(indices.begin(), indices.end(), 0);
+  at::Tensor x, labels;
+  Assembler(dataset, dataset.test(), Augment::none, 0, Purpose::eval_augment)(indices, /*epoch=*/0, x, labels);
+  const auto rows = static_cast<std::int64_t>(indices.size());
+  const auto output =
+      experiment_.model->forward(to_device(x, experiment_.placement.device), keys_.evaluation_correct(0, rows));
+  return output.logits.to(at::kDouble).abs().max().item<double>();
 }
 
 // A property of the keys alone: the same on every rank.

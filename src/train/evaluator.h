@@ -10,6 +10,7 @@
 #include "spankey/key_maker.h"
 #include "train/access_report.h"
 #include "train/experiment.h"
+#include "train/stop_rounds.h"
 
 namespace spankey {
 
@@ -20,6 +21,8 @@ struct EvaluationRequest {
   bool with_train_split = false;
   std::vector<const KeyFamily*> families = {&gaussian_family()};  // the first one is wrong_key of the result
   std::vector<double> norms;  // of valid and Gaussian keys, after the rescale, of a sweep beside the rest
+  StopRounds::Wish stop_wish = shutdown::signal_number;
+  std::function<void(double share)> progress = nullptr;  // of this rank's work, after each piece of it
 };
 
 // A report with all the places that the request will fill, and figures that mean nothing.
@@ -29,14 +32,34 @@ class Evaluator {
  public:
   Evaluator(const Experiment& experiment, const KeyMaker& keys, Communicator& communicator);
 
+  // `keys` of each kind, with the families of eval.families.
+  EvaluationRequest request(std::int64_t keys, bool with_train_split) const;
+
+  // Error(bad_input) for what evaluate() could not do, known without any of its work: before a training that ends with
+  // it.
+  void require_possible(const EvaluationRequest& request) const;
+
   // Collective; counts are integers summed over ranks, so every rank returns the same figures for any number of ranks.
+  // Throws Interrupted where any rank has been asked to stop.
   AccessReport evaluate(const EvaluationRequest& request) const;
-  // With the families of eval.families.
-  AccessReport evaluate(std::int64_t keys, bool with_train_split) const;
+  AccessReport evaluate(std::int64_t keys, bool with_train_split) const {
+    return evaluate(request(keys, with_train_split));
+  }
+
+  // The largest absolute logit under a correct key, of some test samples; NaN where one is. Not collective.
+  double largest_logit() const;
 
  private:
-  SplitAccess evaluate_split(const Split& split, std::int64_t samples, Augment augment,
-                             const EvaluationRequest& request) const;
+  struct SplitWork {
+    const Split& split;
+    std::int64_t samples;
+    Augment augment;
+  };
+  std::vector<SplitWork> splits(bool with_train_split) const;
+  class Plan;
+  Plan plan(const SplitWork& work, const EvaluationRequest& request) const;
+  SplitAccess evaluate_split(const SplitWork& work, const EvaluationRequest& request,
+                             const std::function<void()>& after_each_piece) const;
 
   // Keys of one kind, by index, each serving all `rows` rows of a batch.
   struct Series {

@@ -1,7 +1,9 @@
 #include "train/metrics.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,10 +11,14 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/origin.h"
 #include "base/system_error.h"
 #include "base/version.h"
@@ -48,14 +54,62 @@ std::string group_thousands(long number) {
                        : fmt::format("{},{:03d}", group_thousands(number / 1000), number % 1000);
 }
 
-// mpirun gives its ranks a pseudo-terminal whatever its own output goes to: there, what counts is where it writes.
-bool writes_to_terminal() {
-  if (!isatty(STDOUT_FILENO) || !std::getenv("TERM")) return false;
-  if (!std::getenv("OMPI_COMM_WORLD_RANK")) return true;
+constexpr std::chrono::seconds retry_interval{1};
+
+// What mpirun's own output goes to: its ranks write into a pipe, or into a pseudo-terminal that has no width.
+std::string output_of_launcher() {
   std::error_code failed;
-  const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), failed).string();
-  return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty");
+  const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/2", getppid()), failed).string();
+  return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty") ? target : "";
 }
+
+// -1: standard error is no terminal, or one that cannot redraw a line. Never closed: it is as good as descriptor 2.
+int find_terminal() {
+  const char* kind = std::getenv("TERM");
+  if (kind == nullptr || *kind == '\0' || std::string_view(kind) == "dumb") return -1;
+  if (std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) return isatty(STDERR_FILENO) != 0 ? STDERR_FILENO : -1;
+  const auto target = output_of_launcher();
+  return target.empty() ? -1 : open(target.c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+}
+
+// One less than there are: some terminals begin a new line after the last one.
+std::size_t usable_columns(int terminal) {
+  winsize size{};
+  if (ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 1) return size.ws_col - 1U;
+  const char* columns = std::getenv("COLUMNS");
+  const long number = columns != nullptr ? std::strtol(columns, nullptr, 10) : 0;
+  return number > 1 && number < 10'000 ? static_cast<std::size_t>(number - 1) : 79;
+}
+
+// A part of a line; the ones with the highest rank are left out first, 0 never.
+struct LinePart {
+  int rank;
+  std::string text;
+};
+
+std::string fit(std::vector<LinePart> parts, std::size_t width) {
+  const auto length = [&] {
+    std::size_t sum = 0;
+    for (const auto& part : parts) sum += part.text.size();
+    return sum;
+  };
+  while (length() > width) {
+    const auto least = std::max_element(parts.begin(), parts.end(),
+                                        [](const LinePart& a, const LinePart& b) { return a.rank < b.rank; });
+    if (least->rank == 0) break;
+    parts.erase(least);
+  }
+  std::string line;
+  for (const auto& part : parts) line += part.text;
+  return line.substr(0, width);
+}
+
+std::string bar(double share, std::size_t width) {
+  const auto filled = static_cast<std::size_t>(static_cast<double>(width) * std::clamp(share, 0.0, 1.0));
+  return "  " + std::string(filled, '#') + std::string(width - filled, '-');
+}
+
+constexpr std::size_t long_bar = 32, short_bar = 10;
 
 }  // namespace
 
@@ -67,16 +121,88 @@ MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_st
     if (first.is_object()) started_at_ = first.value("started_at", started_at_);
     empty_ = kept.empty();
     write_durably(path, kept);
+    std::istringstream lines(kept);
+    for (std::string line; std::getline(lines, line);)
+      if (const auto json = nlohmann::json::parse(line); json.value("kind", "") == "eval")
+        evaluated_.insert(json.value("global_step", std::int64_t{-1}));
   }
-  file_.open(path, std::ios::app);
-  if (!file_) fail_system(errno, "{} cannot be opened for writing", path.string());
+  fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail_system(errno, "{} cannot be opened for writing", path.string());
+  writer_ = std::thread([this] { work(); });
+}
+
+MetricsLog::~MetricsLog() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  writer_.join();
+  const auto missing = std::count(pending_.begin(), pending_.end(), '\n');
+  if (missing > 0) log::error("{}: {} lines could not be written and are missing", path_.string(), missing);
+  if (fd_ >= 0) close(fd_);
 }
 
 void MetricsLog::write(nlohmann::json line) {
   line["time"] = utc_now();
   if (std::exchange(empty_, false)) line["started_at"] = started_at_;
-  file_ << line.dump() << '\n';
-  if (!file_.flush()) fail_run("{} cannot be written (disk full?)", path_.string());
+  {
+    const std::lock_guard lock(mutex_);
+    pending_ += line.dump() + "\n";
+  }
+  changed_.notify_all();
+}
+
+void MetricsLog::flush() {
+  std::unique_lock lock(mutex_);
+  if (pending_.empty() && !busy_) return;
+  hurry_ = true;
+  changed_.notify_all();
+  const auto next_try = tries_ + 1;  // one that is under way may have begun without the last lines
+  changed_.wait(lock, [&] { return (pending_.empty() || tries_ >= next_try) && !busy_; });
+}
+
+void MetricsLog::work() {
+  std::unique_lock lock(mutex_);
+  for (bool failed = false;;) {
+    if (failed)
+      changed_.wait_for(lock, retry_interval, [this] { return stop_ || hurry_; });
+    else
+      changed_.wait(lock, [this] { return stop_ || !pending_.empty(); });
+    const bool last = stop_;
+    if (!pending_.empty()) {
+      std::string lines = std::exchange(pending_, {});
+      ++tries_;
+      hurry_ = false;  // one that comes during this try asks for another
+      busy_ = true;
+      lock.unlock();
+      failed = !append(lines);
+      lock.lock();
+      pending_.insert(0, lines);  // the rest of them; others may have come
+      busy_ = false;
+    }
+    changed_.notify_all();
+    if (last) return;
+  }
+}
+
+// Takes off `lines` what is in the file. A part of a line is gone on with: nobody else appends.
+bool MetricsLog::append(std::string& lines) {
+  while (!lines.empty()) {
+    if (fd_ < 0) fd_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+    const ssize_t written = fd_ < 0 ? -1 : ::write(fd_, lines.data(), lines.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) {
+      if (!std::exchange(told_, true))
+        log::warning("{} cannot be written: {}; its lines are kept and tried again", path_.string(),
+                     system_reason(errno));
+      if (fd_ >= 0) close(std::exchange(fd_, -1));  // a stale handle stays stale
+      return false;
+    }
+    lines.erase(0, static_cast<std::size_t>(written));
+  }
+  if (std::exchange(told_, false)) log::info("{} is written again, without a gap", path_.string());
+  return true;
 }
 
 void add_origin(nlohmann::json& result, const std::string& started_at) {
@@ -108,31 +234,68 @@ StepClock::Figures StepClock::take() {
   return figures;
 }
 
-ProgressBar::ProgressBar() : terminal_(writes_to_terminal()), last_(std::chrono::steady_clock::now()) {}
+ProgressBar::ProgressBar()
+    : terminal_(find_terminal()), redraws_(terminal_ >= 0), last_(std::chrono::steady_clock::now()) {}
+
+bool ProgressBar::due(bool in_any_case) {
+  const auto now = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> since = now - last_;
+  if (!in_any_case && since.count() < (redraws_ ? 0.1 : 30.0)) return false;
+  last_ = now;
+  return true;
+}
+
+void ProgressBar::print(const std::string& line) {
+  fmt::print(stderr, "{}{}{}", redraws_ ? "\r\033[K" : "", line, redraws_ ? "" : "\n");
+  line_open_ = redraws_;
+  std::fflush(stderr);
+}
 
 void ProgressBar::show(const Progress& progress) {
-  const auto now = std::chrono::steady_clock::now();
-  const bool last_step = progress.step == progress.steps;
-  const std::chrono::duration<double> since = now - last_;
-  if (!last_step && since.count() < (terminal_ ? 0.1 : 30.0)) return;
-  last_ = now;
-  std::printf("%s%s", terminal_ ? "\r\033[K" : "", format_progress(progress).c_str());
-  line_open_ = terminal_;
-  if (!terminal_) std::printf("\n");
-  std::fflush(stdout);
+  if (!due(/*in_any_case=*/progress.step == progress.steps)) return;
+  print(redraws_ ? format_progress(progress, usable_columns(terminal_)) : format_progress(progress));
+}
+
+void ProgressBar::show_share(const std::string& what, double share) {
+  if (what != work_ || share <= 0.0) {
+    work_ = what;
+    work_began_ = std::chrono::steady_clock::now();
+  }
+  const bool ends = share >= 1.0 && line_open_;
+  if (!due(ends)) return;
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - work_began_;
+  const double left = share > 0.0 ? elapsed.count() * (1.0 - share) / share : 0.0;
+  print(redraws_ ? format_share(what, share, left, usable_columns(terminal_)) : format_share(what, share, left));
 }
 
 void ProgressBar::finish_line() {
-  if (line_open_) std::printf("\n");
+  if (line_open_) fmt::print(stderr, "\n");
   line_open_ = false;
 }
 
-std::string format_progress(const Progress& p) {
-  constexpr std::int64_t width = 32;
-  const auto filled = static_cast<std::size_t>(p.steps > 0 ? width * p.step / p.steps : width);
-  return fmt::format("epoch {}/{}  {:-<{}}  {}/{}   loss {:.3f}  ce {:.3f}  deny {:.3f}   {} samples/s   {} left",
-                     p.epoch + 1, p.epochs, std::string(filled, '#'), width, p.step, p.steps, p.loss, p.ce, p.deny,
-                     group_thousands(std::lround(p.samples_per_second)), format_seconds(p.seconds_left));
+std::string format_progress(const Progress& p, std::size_t width) {
+  const double share = p.steps > 0 ? static_cast<double>(p.step) / static_cast<double>(p.steps) : 1.0;
+  const auto line = [&](std::size_t bar_width) {
+    return std::vector<LinePart>{
+        {0, fmt::format("epoch {}/{}", p.epoch + 1, p.epochs)},
+        {3, bar(share, bar_width)},
+        {2, fmt::format("  {}/{}", p.step, p.steps)},
+        {4, fmt::format("   loss {:.3f}", p.loss)},
+        {7, fmt::format("  ce {:.3f}", p.ce)},
+        {6, fmt::format("  deny {:.3f}", p.deny)},
+        {5, fmt::format("   {} samples/s", group_thousands(std::lround(p.samples_per_second)))},
+        {1, fmt::format("   {} left", format_seconds(p.seconds_left))}};
+  };
+  const auto whole = fit(line(long_bar), 1000);
+  return whole.size() <= width ? whole : fit(line(short_bar), width);
+}
+
+std::string format_share(const std::string& what, double share, double seconds, std::size_t width) {
+  return fit({{0, what},
+              {2, bar(share, width < 80 ? short_bar : long_bar)},
+              {1, fmt::format("  {:.0f} %", std::floor(100 * share))},
+              {3, fmt::format("   {} left", format_seconds(seconds))}},
+             width);
 }
 
 }  // namespace spankey

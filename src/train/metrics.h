@@ -4,29 +4,54 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
+#include <mutex>
+#include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace spankey {
 
-// Appends lines; opened by rank 0 only.
+// Appends lines, on a thread of its own; opened by rank 0 only. Training neither waits for the file nor ends for it:
+// what cannot be written is told once, kept, and tried again.
 class MetricsLog {
  public:
   // Cuts the file back to the lines whose "global_step" is at most `global_step`, then appends.
   MetricsLog(const std::filesystem::path& path, std::int64_t global_step);
+  ~MetricsLog();  // tries once more, and tells what is missing
+  MetricsLog(const MetricsLog&) = delete;
+  MetricsLog& operator=(const MetricsLog&) = delete;
+
   // With "time" (see utc_now()); the first line of a file also with "started_at".
   void write(nlohmann::json line);
+  // Returns once all lines so far are in the file, or one more try has failed.
+  void flush();
+
   // When the first attempt was begun whose lines are in the file, or this one.
   const std::string& started_at() const { return started_at_; }
+  // Whether the lines that were kept at the start have an evaluation after that step.
+  bool has_evaluation(std::int64_t global_step) const { return evaluated_.contains(global_step); }
 
  private:
+  void work();
+  bool append(std::string& lines);
+
   std::filesystem::path path_;
-  std::ofstream file_;
   std::string started_at_;
-  bool empty_ = true;
+  bool empty_ = true;  // no line so far
+  std::set<std::int64_t> evaluated_;
+  int fd_ = -1;
+  bool told_ = false;
+
+  std::mutex mutex_;  // of what follows
+  std::condition_variable changed_;
+  std::string pending_;
+  std::int64_t tries_ = 0;  // begun
+  bool busy_ = false, hurry_ = false, stop_ = false;
+  std::thread writer_;
 };
 
 // Adds "started_at", "finished_at" (now), "host", "command" and "program" to a result.
@@ -59,19 +84,30 @@ struct Progress {
   double seconds_left;
 };
 
-// A bar that redraws itself on a terminal; one plain line at the end of an epoch (and every 30 s) elsewhere.
+// On standard error, where results are not: a line that redraws itself on a terminal; one plain line at the end of an
+// epoch (and every 30 s) elsewhere, and where TERM is "dumb".
 class ProgressBar {
  public:
   ProgressBar();
   void show(const Progress& progress);
+  // Of other work than training: "evaluation after epoch 2", and how much of it is done, from 0 to 1.
+  void show_share(const std::string& what, double share);
   void finish_line();  // before other output
 
  private:
-  bool terminal_;
+  bool due(bool in_any_case);
+  void print(const std::string& line);
+
+  int terminal_;  // descriptor that knows the width; -1: there is none
+  bool redraws_;
   bool line_open_ = false;
   std::chrono::steady_clock::time_point last_;
+  std::string work_;  // of show_share
+  std::chrono::steady_clock::time_point work_began_;
 };
 
-std::string format_progress(const Progress& progress);
+// At most `width` columns: what matters least is left out first.
+std::string format_progress(const Progress& progress, std::size_t width = 1000);
+std::string format_share(const std::string& what, double share, double seconds, std::size_t width = 1000);
 
 }  // namespace spankey

@@ -35,6 +35,19 @@ std::string refuse_changes(const TrainRequest& request, const std::vector<std::s
   return text;
 }
 
+// Beginning anew would cut the metrics and, in time, remove what a person may still rescue.
+[[noreturn]] void refuse_damaged(const std::vector<std::filesystem::path>& files, const RunDirectory& directory) {
+  constexpr std::size_t most_named = 5;
+  std::vector<std::string> names;
+  for (const auto& file : files)
+    if (names.size() < most_named) names.push_back(file.filename().string());
+  if (files.size() > most_named) names.push_back(fmt::format("{} more", files.size() - most_named));
+  fail_run(
+      "{}: none of the checkpoints can be read ({}), and nothing is begun anew over them; to begin anew on purpose, "
+      "remove them or choose another --run-dir",
+      directory.checkpoints().string(), fmt::join(names, ", "));
+}
+
 bool holds_result_of(const Experiment& experiment, const RunDirectory& directory) {
   if (!std::filesystem::exists(directory.result())) return false;
   const auto result = nlohmann::json::parse(read_text(directory.result()), nullptr, /*allow_exceptions=*/false);
@@ -47,16 +60,26 @@ void warn_of_other_bits(const Checkpoint& checkpoint, const std::string& here) {
                checkpoint.computed_on, here);
 }
 
+void require_epochs(const Cursor& cursor, const Config& config) {
+  const auto begun = cursor.epoch + (cursor.step > 0 ? 1 : 0);
+  if (config.train.epochs >= begun) return;
+  fail_key(config, "train.epochs",
+           fmt::format("the run has done {} epochs{}; accepted: {} or more", cursor.epoch,
+                       cursor.step > 0 ? fmt::format(" and {} steps of the next", cursor.step) : "", begun));
+}
+
 // Rank 0's part: looks, checks, and returns the bytes of the checkpoint to start from (empty: none).
 std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Experiment& experiment,
                                            const RunDirectory& directory, int ranks, bool& finished) {
   const bool has_config = std::filesystem::exists(directory.config());
+  const auto files = list_checkpoints(directory.checkpoints());
   auto found = newest_valid_checkpoint(directory.checkpoints());
-  if (request.resume == Resume::never && (found || std::filesystem::exists(directory.result())))
+  if (request.resume == Resume::never && (!files.empty() || std::filesystem::exists(directory.result())))
     fail_input("{} already holds a run; with --resume never choose another --run-dir, or remove it",
                directory.root.string());
   if (request.resume == Resume::require && !found)
     fail_input("--resume require: {} holds no valid checkpoint", directory.checkpoints().string());
+  if (!found && !files.empty()) refuse_damaged(files, directory);
   const auto config_place = directory.config().string();
   std::string told;
   if (has_config)
@@ -73,6 +96,7 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
   if (!finished && checkpoint.program != program_version())
     changes.push_back(fmt::format("program: {} -> {}", checkpoint.program, program_version()));
   refuse_changes(request, changes, place, told);
+  require_epochs(checkpoint.cursor, experiment.config);
   if (!finished) {
     log::info("resuming from {}: epoch {}, step {}", found->path.string(), checkpoint.cursor.epoch + 1,
               checkpoint.cursor.step);
@@ -81,7 +105,31 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
   return std::move(found->bytes);
 }
 
+// Which samples an epoch takes, and in which order.
+bool same_order(const Checkpoint& checkpoint, const Config& before, const Experiment& experiment) {
+  return checkpoint.data_digest == experiment.dataset->info().digest && before.run.seed == experiment.config.run.seed &&
+         before.data.limit == experiment.config.data.limit;
+}
+
 }  // namespace
+
+Continuation continuation_of(const Checkpoint& checkpoint, const Experiment& experiment, std::int64_t steps_per_epoch) {
+  const auto& at = checkpoint.cursor;
+  if (at.step == 0) return {at, {}};
+  const auto& config = experiment.config;
+  const auto before = parse_config(checkpoint.config_toml, "the checkpoint");
+  const auto taken = at.step * before.train.global_batch;
+  const bool same = same_order(checkpoint, before, experiment);
+  if (!same || taken % config.train.global_batch != 0)
+    return {{at.epoch, 0, at.global_step},
+            fmt::format("epoch {} is begun anew: the {} samples of its first {} steps were {}, and are taken again",
+                        at.epoch + 1, taken, at.step,
+                        same ? fmt::format("no whole number of batches of {}", config.train.global_batch)
+                             : "taken in another order or of other data")};
+  const auto step = taken / config.train.global_batch;
+  // What is left may be too little for a batch: then the epoch has but to be ended.
+  return {{at.epoch, std::min(step, steps_per_epoch), at.global_step}, {}};
+}
 
 ResumePoint find_resume_point(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
                               Communicator& communicator) {

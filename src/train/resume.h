@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "train/checkpoint.h"
 #include "train/run_directory.h"
@@ -21,6 +22,16 @@ struct ResumePoint {
 // Other ranks, threads or devices than before are told in a warning.
 ResumePoint find_resume_point(const TrainRequest& request, const Experiment& experiment, const RunDirectory& directory,
                               Communicator& communicator);
+
+// Where training goes on from a checkpoint. Where an epoch takes other samples, or in another order, than the
+// checkpoint's run did, or by batches of which no number ends at the same sample, it is begun anew: its first samples
+// are taken twice, and `told` says so. A cursor behind the last step of an epoch: what comes at its end is still to be
+// done.
+struct Continuation {
+  Cursor cursor;
+  std::string told;
+};
+Continuation continuation_of(const Checkpoint& checkpoint, const Experiment& experiment, std::int64_t steps_per_epoch);
 
 // What the bits of the weights depend on beside the configuration: "2 ranks of 1 thread, cpu"; under elastic no ranks.
 std::string computed_on(const Experiment& experiment, int ranks);

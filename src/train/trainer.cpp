@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <optional>
 
@@ -24,6 +26,7 @@
 #include "train/resident_source.h"
 #include "train/resident_step.h"
 #include "train/resume.h"
+#include "train/stop_rounds.h"
 #include "train/together.h"
 #include "train/training_parts.h"
 
@@ -32,7 +35,6 @@ namespace {
 
 constexpr std::int64_t metrics_every_steps = 10;
 constexpr std::int64_t progress_keys = 1;  // keys of the evaluations before the last one
-constexpr std::chrono::milliseconds stop_file_poll{500};
 // Before the end of the job a stop leaves time for that many saves as long as the last one, and at least so much.
 constexpr double saves_before_job_end = 3.0, seconds_before_job_end = 20.0;
 
@@ -54,11 +56,17 @@ class Trainer {
   bool agree_to_stop();
   void report_step(const StepFigures& figures, double lr);
   void finish_epoch();
-  AccessReport evaluate(std::int64_t keys, bool with_train_split);
+  bool owes_evaluation();
+  void evaluate_epoch();
+  AccessReport evaluate(const EvaluationRequest& request);
+  EvaluationRequest progress_request() const;
   void save_checkpoint();
+  void require_sane();
+  std::string newest_checkpoint() const;
   void write_result();
-  ExitCode stop();
+  ExitCode stop(const std::string& where);
   bool should_stop();
+  bool asked_to_stop();
   bool job_ends_soon(std::chrono::steady_clock::time_point now);
   double seconds_left() const;
   bool is_root() const { return communicator_.rank() == 0; }
@@ -75,7 +83,6 @@ class Trainer {
   std::int64_t steps_before_ = 0;  // taken by attempts before this one
   bool stop_agreed_ = false;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point polled_ = started_;
   std::chrono::steady_clock::time_point clock_read_ = started_;
   std::chrono::duration<double> longest_gap_{0};  // between two looks at the job clock: steps, evaluations, saves
 
@@ -108,6 +115,7 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
   if (checkpoint) together(communicator, [&] { restore(*checkpoint); });
   coordinator_.audit(basis_, cursor_);
   together(communicator, [&] {
+    evaluator_->require_possible(evaluator_->request(config_.eval.keys, config_.eval.train));
     if (!is_root()) return;
     require_room(directory_.checkpoints(),
                  {named_parameters(*experiment_.model), named_buffers(*experiment_.model), parts_->optimizer_state()});
@@ -116,8 +124,10 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
     write_durably(directory_.config(), to_toml(config_));
     std::filesystem::remove(directory_.result());
     metrics_.emplace(directory_.metrics(), cursor_.global_step);
-    checkpoints_.emplace(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.async,
-                         [this] { lease_->require(); });
+    checkpoints_.emplace(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.async, [this] {
+      metrics_->flush();  // or a run that goes on from here would lack the lines before it
+      lease_->require();
+    });
   });
 }
 
@@ -144,8 +154,9 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   restore_tensors(checkpoint.buffers, named_buffers(*experiment_.model), "buffers");
   restore_tensors(checkpoint.optimizer, parts_->optimizer_state(), "optimizer");
   parts_->optimizer().set_steps(checkpoint.cursor.global_step);
-  cursor_ = checkpoint.cursor;
-  if (cursor_.step >= parts_->steps_per_epoch()) cursor_ = {cursor_.epoch + 1, 0, cursor_.global_step};
+  const auto [cursor, told] = continuation_of(checkpoint, experiment_, parts_->steps_per_epoch());
+  if (is_root() && !told.empty()) log::warning("{}", told);
+  cursor_ = cursor;
   saved_at_ = steps_before_ = cursor_.global_step;
   earlier_seconds_ = checkpoint.train_seconds;
 }
@@ -162,17 +173,29 @@ void Trainer::tell_saturation() const {
 ExitCode Trainer::run() {
   if (is_root()) tell_saturation();
   experiment_.model->train();
-  while (cursor_.epoch < config_.train.epochs) {
-    resident_ ? take_resident_step() : take_step();
-    // Before anything is saved: ranks that have come apart leave no checkpoint of it.
-    const auto audit = config_.dist.audit_every_steps;
-    if (audit > 0 && cursor_.global_step % audit == 0) coordinator_.audit(basis_, cursor_);
-    if (cursor_.step == parts_->steps_per_epoch()) finish_epoch();
-    const auto every = config_.checkpoint.every_steps;
-    if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
-    if (stop_agreed_ && cursor_.epoch < config_.train.epochs) return stop();
+  try {
+    if (cursor_.step == parts_->steps_per_epoch()) {
+      saved_at_ = -1;  // what is saved now is more than the checkpoint had
+      finish_epoch();
+    } else if (owes_evaluation()) {
+      evaluate_epoch();
+    }
+    while (cursor_.epoch < config_.train.epochs) {
+      resident_ ? take_resident_step() : take_step();
+      // Before anything is saved: ranks that have come apart leave no checkpoint of it.
+      const auto audit = config_.dist.audit_every_steps;
+      if (audit > 0 && cursor_.global_step % audit == 0) coordinator_.audit(basis_, cursor_);
+      if (cursor_.step == parts_->steps_per_epoch()) finish_epoch();
+      const auto every = config_.checkpoint.every_steps;
+      if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
+      if (stop_agreed_ && cursor_.epoch < config_.train.epochs)
+        return stop(fmt::format("after epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
+    }
+    write_result();
+  } catch (const Interrupted&) {
+    return stop(cursor_.step == 0 ? fmt::format("in the evaluation after epoch {}", cursor_.epoch)
+                                  : std::string("in the recalibration of BatchNorm"));
   }
-  write_result();
   return ExitCode::done;
 }
 
@@ -225,11 +248,13 @@ void Trainer::fail_not_finite(const StepFigures& figures, std::int64_t step) {
       is_root()
           ? fmt::format("epoch {}, step {}: loss or gradient is not finite (loss {}); {}; a smaller optim.lr or an "
                         "optim.clip_norm may help",
-                        cursor_.epoch + 1, step, figures.loss,
-                        saved_at_ < 0 ? "there is no checkpoint yet"
-                                      : fmt::format("the last checkpoint in {} is from before it",
-                                                    directory_.checkpoints().string()))
+                        cursor_.epoch + 1, step, figures.loss, newest_checkpoint())
           : std::string());
+}
+
+std::string Trainer::newest_checkpoint() const {
+  if (saved_at_ < 0) return "there is no checkpoint yet";
+  return fmt::format("the last checkpoint in {} is from before it", directory_.checkpoints().string());
 }
 
 bool Trainer::agree_to_stop() {
@@ -267,43 +292,93 @@ void Trainer::report_step(const StepFigures& figures, double lr) {
 double Trainer::seconds_left() const {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
   const auto done = cursor_.global_step - steps_before_;
-  const auto left = config_.train.epochs * parts_->steps_per_epoch() - cursor_.global_step;
+  const auto left = (config_.train.epochs - cursor_.epoch) * parts_->steps_per_epoch() - cursor_.step;
   return done > 0 ? elapsed.count() / static_cast<double>(done) * static_cast<double>(left) : 0.0;
 }
 
-// The evaluation comes before the checkpoint: a run that is killed between the two evaluates again, so that
-// metrics.jsonl never lacks a line.
+// The checkpoint comes before the evaluation, which may be long: a stop or a kill in it costs no training. A run that
+// goes on from that checkpoint makes the evaluation up for, so that metrics.jsonl never lacks a line.
 void Trainer::finish_epoch() {
-  cursor_.step = 0;
-  ++cursor_.epoch;
-  if (cursor_.epoch == config_.train.epochs && config_.model.batchnorm == BatchNorm::recalibrate_ok) {
+  // Where this is left, the checkpoint is one of all steps of the epoch, from which it is begun again.
+  if (cursor_.epoch + 1 == config_.train.epochs && config_.model.batchnorm == BatchNorm::recalibrate_ok) {
     communicator_.set_place("recalibration of BatchNorm");
-    parts_->recalibrate(cursor_.epoch);
+    StopRounds stop(communicator_, [this] { return asked_to_stop() ? SIGUSR2 : 0; });
+    parts_->recalibrate(cursor_.epoch + 1, [&] { stop.next(); });
   }
-  const auto every = config_.eval.every_epochs;
-  if (every > 0 && cursor_.epoch % every == 0 && cursor_.epoch < config_.train.epochs) {
-    const auto keys = config_.eval.keys == 0 ? 0 : progress_keys;
-    const auto report = evaluate(keys, /*with_train_split=*/false);
-    if (is_root()) {
-      auto line = to_json(report);
-      line["kind"] = "eval";
-      line["epoch"] = cursor_.epoch - 1;
-      line["global_step"] = cursor_.global_step;
-      metrics_->write(line);
-    }
-  }
+  cursor_ = {cursor_.epoch + 1, 0, cursor_.global_step};
   save_checkpoint();
+  const auto every = config_.eval.every_epochs;
+  if (every > 0 && cursor_.epoch % every == 0 && cursor_.epoch < config_.train.epochs && !stop_agreed_)
+    evaluate_epoch();
 }
 
-AccessReport Trainer::evaluate(std::int64_t keys, bool with_train_split) {
-  communicator_.set_place(fmt::format("evaluation after epoch {}", cursor_.epoch));
-  return evaluator_->evaluate(keys, with_train_split);
+// Collective: whether an attempt before this one has ended between the checkpoint of an epoch and its evaluation.
+bool Trainer::owes_evaluation() {
+  const auto every = config_.eval.every_epochs;
+  if (every <= 0 || cursor_.step != 0 || cursor_.epoch == 0 || cursor_.epoch % every != 0 ||
+      cursor_.epoch >= config_.train.epochs)
+    return false;
+  auto owes = at::full({1}, is_root() && !metrics_->has_evaluation(cursor_.global_step) ? 1 : 0, at::kLong);
+  communicator_.broadcast(owes, 0);
+  return owes.item<std::int64_t>() != 0;
+}
+
+EvaluationRequest Trainer::progress_request() const {
+  return evaluator_->request(config_.eval.keys == 0 ? 0 : progress_keys, /*with_train_split=*/false);
+}
+
+void Trainer::evaluate_epoch() {
+  const auto report = evaluate(progress_request());
+  if (!is_root()) return;
+  auto line = to_json(report);
+  line["kind"] = "eval";
+  line["epoch"] = cursor_.epoch - 1;
+  line["global_step"] = cursor_.global_step;
+  metrics_->write(line);
+}
+
+// All of training is saved by then: whoever asks for a stop gets it between two batches. Not for train.max_seconds,
+// within which an evaluation that is begun again each time might never fit.
+AccessReport Trainer::evaluate(const EvaluationRequest& wanted) {
+  const auto where = fmt::format("evaluation after epoch {}", cursor_.epoch);
+  communicator_.set_place(where);
+  auto request = wanted;
+  request.stop_wish = [this] { return asked_to_stop() ? SIGUSR2 : 0; };
+  if (is_root()) request.progress = [&](double share) { progress_.show_share(where, share); };
+  return evaluator_->evaluate(request);
+}
+
+// Collective. Figures that no training comes from are no checkpoint: every restart would fail as this run does.
+void Trainer::require_sane() {
+  // Of a trained network they are below a hundred; at the edge of what float32 holds they are squared.
+  constexpr double absurd_logit = 1e8;
+  together(communicator_, [&] {
+    if (!is_root()) return;
+    const auto finite = [](const std::vector<NamedTensor>& tensors) {
+      return std::all_of(tensors.begin(), tensors.end(), [](const NamedTensor& tensor) {
+        return !at::isFloatingType(tensor.value.scalar_type()) || tensor.value.numel() == 0 ||
+               std::isfinite(tensor.value.detach().abs().max().item<double>());
+      });
+    };
+    const bool all_finite = finite(named_parameters(*experiment_.model)) && finite(named_buffers(*experiment_.model)) &&
+                            finite(parts_->optimizer_state());
+    const double logit = all_finite ? evaluator_->largest_logit() : 0.0;
+    if (all_finite && logit <= absurd_logit) return;
+    fail_run(
+        "epoch {}, step {}: the weights have exploded ({}) and are not saved; {}; a smaller optim.lr or an "
+        "optim.clip_norm may help",
+        cursor_.epoch + 1, cursor_.step,
+        all_finite ? fmt::format("logits of {:.0e}", logit) : "they or the optimiser's state are not finite",
+        newest_checkpoint());
+  });
 }
 
 void Trainer::save_checkpoint() {
-  if (!is_root() || saved_at_ == cursor_.global_step) return;
-  saved_at_ = cursor_.global_step;
+  if (saved_at_ == cursor_.global_step) return;
   communicator_.set_place(fmt::format("the checkpoint of epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
+  require_sane();
+  saved_at_ = cursor_.global_step;
+  if (!is_root()) return;
   checkpoints_->save(snapshot({.cursor = cursor_,
                                .config_toml = to_toml(config_),
                                .config_hash = experiment_.hash,
@@ -318,16 +393,17 @@ void Trainer::save_checkpoint() {
 }
 
 bool Trainer::should_stop() {
+  if (asked_to_stop()) return true;
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+  return is_root() && config_.train.max_seconds > 0.0 && elapsed.count() >= config_.train.max_seconds;
+}
+
+// In the middle of steps: what the lease's thread has seen is asked for, no file.
+bool Trainer::asked_to_stop() {
   if (shutdown::requested()) return true;
   if (!is_root()) return false;
-  const auto now = std::chrono::steady_clock::now();
-  const std::chrono::duration<double> elapsed = now - started_;
-  if (config_.train.max_seconds > 0.0 && elapsed.count() >= config_.train.max_seconds) return true;
-  if (job_ends_soon(now)) return true;
-  if (now - polled_ < stop_file_poll) return false;
-  polled_ = now;
-  lease_->require();
-  return std::filesystem::exists(directory_.stop_marker());
+  lease_->check();
+  return lease_->marked() || job_ends_soon(std::chrono::steady_clock::now());
 }
 
 // The limit may have been raised since the clock was set: it is asked again before the run gives up.
@@ -345,15 +421,19 @@ bool Trainer::job_ends_soon(std::chrono::steady_clock::time_point now) {
 
 // The marker goes only once the checkpoint is committed; the barrier keeps a rank from ending first and taking the
 // others with it.
-ExitCode Trainer::stop() {
+ExitCode Trainer::stop(const std::string& where) {
   save_checkpoint();
   together(communicator_, [&] {
     if (!is_root()) return;
     checkpoints_->finish();
-    std::filesystem::remove(directory_.stop_marker());
+    metrics_->flush();
+    std::error_code failed;
+    std::filesystem::remove(directory_.stop_marker(), failed);
     progress_.finish_line();
-    log::info("stopped as asked after epoch {}, step {}: the checkpoint is committed, start again to go on",
-              cursor_.epoch + 1, cursor_.step);
+    if (failed)
+      log::warning("{} could not be removed ({}): the next attempt would stop at once",
+                   directory_.stop_marker().string(), failed.message());
+    log::info("stopped as asked {}: the checkpoint is committed, start again to go on", where);
   });
   return ExitCode::requeue;
 }
@@ -362,7 +442,7 @@ void Trainer::write_result() {
   together(communicator_, [&] {
     if (is_root()) checkpoints_->finish();
   });
-  const auto report = evaluate(config_.eval.keys, config_.eval.train);
+  const auto report = evaluate(evaluator_->request(config_.eval.keys, config_.eval.train));
   coordinator_.audit(basis_, cursor_);
   together(communicator_, [&] {
     if (!is_root()) return;
@@ -386,12 +466,24 @@ void Trainer::write_result() {
     line["epoch"] = cursor_.epoch - 1;
     line["global_step"] = cursor_.global_step;
     metrics_->write(line);
+    metrics_->flush();
     write_durably(directory_.result(),
                   result.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n");
     progress_.finish_line();
     fmt::print("\n{}", access_table(result));
     fmt::print("run: {}\n", directory_.root.string());
   });
+}
+
+// Collective: a request that came in while data were read and looked at.
+bool stop_before_training(Communicator& communicator) {
+  try {
+    StopRounds(communicator).settle();
+    return false;
+  } catch (const Interrupted&) {
+    log::info("stopped as asked before the first step of this attempt: nothing is lost, start again to go on");
+    return true;
+  }
 }
 
 }  // namespace
@@ -415,6 +507,7 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
     if (communicator.rank() != 0) return;
     directory.create();
     lease.emplace(directory.root);
+    lease->watch(directory.stop_marker());
     directory.remove_litter();
   });
   log::add_file(directory.log());
@@ -427,6 +520,7 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
     }
     return ExitCode::done;
   }
+  if (stop_before_training(communicator)) return ExitCode::requeue;
   log::info("model {} on {}, {} ranks, {} shards, {} threads a rank, run directory {}", experiment.config.model.name,
             placement.name, communicator.size(), shards, threads, directory.root.string());
   return Trainer(request, experiment, directory, shards, resume.checkpoint, lease ? &*lease : nullptr, communicator)

@@ -67,14 +67,17 @@ Batch TrainingParts::load(std::int64_t epoch, std::int64_t step) {
   return batch;
 }
 
-void TrainingParts::recalibrate(std::int64_t epoch) {
+void TrainingParts::recalibrate(std::int64_t epoch, const std::function<void()>& after_each_batch) {
   if (statistics_.slots() == 0) return;
   at::Tensor sums;
+  reducer_.sum_gradients(false);  // there are none
   for (std::int64_t i = 0; i < recalibration_batches; ++i) {
     const Cursor place{.epoch = epoch + i / steps_per_epoch_, .step = i % steps_per_epoch_, .global_step = 0};
     const auto measured = measure_statistics(step_parts_, load(place.epoch, place.step), place);
     sums = sums.defined() ? sums.add_(measured) : measured;
+    after_each_batch();
   }
+  reducer_.sum_gradients(true);
   statistics_.replace(sums);
 }
 

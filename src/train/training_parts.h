@@ -1,6 +1,7 @@
 // Everything a training step works with, built from an experiment: shared by the trainer and the benchmarks.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -38,7 +39,8 @@ class TrainingParts {
 
   // model.batchnorm = "recalibrate_ok": running statistics become the plain average over `recalibration_batches`
   // batches with correct keys, in the order that the epoch `epoch` and those after it would take them. Collective.
-  void recalibrate(std::int64_t epoch);
+  // `after_each_batch` may throw: then nothing has changed, but this object takes no more steps.
+  void recalibrate(std::int64_t epoch, const std::function<void()>& after_each_batch);
   static constexpr std::int64_t recalibration_batches = 100;
 
   // "<state>/<parameter>": views of the flat optimiser state, shaped as the parameters.

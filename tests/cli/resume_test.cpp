@@ -1,5 +1,7 @@
 // Killed at any moment, a run ends as if nothing had happened.
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iomanip>
 #include <random>
@@ -194,6 +196,99 @@ TEST_F(Resume, ADamagedCheckpointIsNamedAndThePreviousOneUsed) {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
     EXPECT_NE((outcome.out + outcome.err).find(name.str()), std::string::npos);
     EXPECT_EQ(tensors("damaged"), tensors("undisturbed"));
+  }
+}
+
+void damage_checkpoints(const std::filesystem::path& run) {
+  for (const auto& file : std::filesystem::directory_iterator(run / "checkpoints"))
+    std::ofstream(file.path()) << "nothing of a checkpoint";
+}
+
+TEST_F(Resume, NothingIsBegunAnewOverDamagedCheckpoints) {
+  const std::vector<std::string> few{"train.epochs=2"};
+  expect_success(train(1, "run", few));
+  std::filesystem::remove(folder / "run/result.json");
+  damage_checkpoints(folder / "run");
+  const auto before = metrics("run");
+  const auto outcome = run(train(1, "run", few), folder.path());
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+  for (const char* said : {"step_00000008.h5", "step_00000016.h5", "to begin anew on purpose"})
+    EXPECT_NE(outcome.err.find(said), std::string::npos) << outcome.err;
+  EXPECT_EQ(metrics("run"), before);
+  EXPECT_EQ(run(train(1, "run", {few[0], "--resume", "never"}), folder.path()).exit_code, 2);
+  std::filesystem::remove_all(folder / "run/checkpoints");
+  expect_success(train(1, "run", few));
+  EXPECT_EQ(metrics("run"), before);
+}
+
+TEST_F(Resume, FewerEpochsThanAreDoneAreRefused) {
+  expect_success(train(1, "run", {"train.epochs=3"}));
+  const auto before = result("run");
+  const auto outcome = run(train(1, "run", {"train.epochs=2", "--allow-change"}), folder.path());
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  for (const char* said : {"train.epochs = 2", "has done 3 epochs", "accepted: 3 or more"})
+    EXPECT_NE(outcome.err.find(said), std::string::npos) << outcome.err;
+  EXPECT_EQ(result("run"), before);
+  expect_success(train(1, "run", {"train.epochs=4", "--allow-change"}));
+  EXPECT_EQ(result("run")["epochs"], 4);
+}
+
+// Weights that no step can be taken from are in no checkpoint; the last one is good. The control: nothing explodes.
+TEST_F(Resume, ExplodedWeightsAreNotSaved) {
+  const std::vector<std::string> words{"train.epochs=2", "checkpoint.every_steps=1", "checkpoint.keep=100"};
+  expect_success(train(1, "sane", words));
+  EXPECT_EQ(newest_step("sane"), 16);
+  for (const int ranks : {1, 2})
+    for (const std::string lr : {"1e30", "1e20"}) {
+      const auto name = lr + "-" + std::to_string(ranks);
+      auto more = words;
+      more.push_back("optim.lr=" + lr);
+      const auto outcome = run(train(ranks, name, more), folder.path());
+      EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+      EXPECT_NE(outcome.err.find("exploded"), std::string::npos) << outcome.err;
+      EXPECT_NE(outcome.err.find("there is no checkpoint yet"), std::string::npos) << outcome.err;
+      EXPECT_EQ(newest_step(name), 0);
+    }
+  // From a good checkpoint on.
+  std::filesystem::remove(folder / "sane/result.json");
+  for (int step = 9; step <= 16; ++step)
+    std::filesystem::remove(
+        folder / ("sane/checkpoints/step_000000" + std::string(step < 10 ? "0" : "") + std::to_string(step) + ".h5"));
+  auto wild = words;
+  wild.insert(wild.end(), {"optim.lr=1e30", "--allow-change"});
+  const auto outcome = run(train(1, "sane", wild), folder.path());
+  EXPECT_EQ(outcome.exit_code, 3) << outcome.err;
+  EXPECT_NE(outcome.err.find("is from before it"), std::string::npos) << outcome.err;
+  EXPECT_EQ(newest_step("sane"), 8);
+  auto tame = words;
+  tame.emplace_back("--allow-change");
+  expect_success(train(1, "sane", tame));
+}
+
+TEST_F(Resume, WhatTheEndCannotDoIsRefusedAtTheStart) {
+  const auto outcome = run(train(1, "run", {"eval.keys=100000000000"}), folder.path());
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_NE(outcome.err.find("eval.keys = 100000000000"), std::string::npos) << outcome.err;
+  EXPECT_EQ(newest_step("run"), 0);
+}
+
+// Changed in the middle of an epoch, and told where that begins the epoch anew.
+TEST_F(Resume, AnotherBatchIsToldWhereItBeginsTheEpochAnew) {
+  for (const auto& [batch, anew] : {std::pair{"64", false}, std::pair{"100", true}}) {
+    const auto name = std::string("batch") + batch;
+    Child child(train(1, name, {"train.epochs=3", "checkpoint.keep=100"}), folder.path());
+    wait_for_step(child, name, 3);
+    child.kill_tree();
+    child.wait();
+    for (const auto& file : std::filesystem::directory_iterator(folder / (name + "/checkpoints")))
+      if (file.path().filename() != "step_00000003.h5") std::filesystem::remove(file.path());
+    const auto outcome =
+        run(train(1, name, {"train.epochs=3", std::string("train.global_batch=") + batch, "--allow-change"}),
+            folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.err.find("is begun anew") != std::string::npos, anew) << outcome.err;
+    // 3 steps of 128, the rest of the epoch in the new batch, and two epochs.
+    EXPECT_EQ(result(name)["steps"], anew ? 3 + 3 * 10 : 3 + (1024 - 384) / 64 + 2 * 16);
   }
 }
 

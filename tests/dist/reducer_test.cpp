@@ -105,6 +105,32 @@ TEST(Reducer, EmptyShardsCountAsZero) {
   expect_close(step_on(4, fast(4), 3), toy_reference(3));
 }
 
+// Where only the extras are asked for, gradients stay what this rank has, and a step with them is like any other later.
+TEST(Reducer, GradientsTravelOnlyWhereTheyAreAskedFor) {
+  for (const auto reduction : {Reduction::fast, Reduction::elastic})
+    run_ranks(2, [&](Communicator& world) {
+      auto weight = at::ones({600}).requires_grad_(true);
+      auto other = at::ones({600}).requires_grad_(true);
+      FlatParameters flat({{"weight", weight}, {"other", other}});
+      Reducer reducer(flat, world, {.reduction = reduction, .shards = 4, .bucket_bytes = 1024, .extra = 1});
+      const auto step = [&] {
+        for (int shard = 0; shard < 2; ++shard) {
+          reducer.begin_shard(shard == 1);
+          if (shard == 1) ((weight.sum() + other.sum()) * (world.rank() + 1)).backward();
+          reducer.extras()[0] = 10 * world.rank() + 1;
+          reducer.end_shard();
+        }
+        reducer.finish();
+        return std::pair{weight.grad()[0].item<float>(), reducer.extras()[0].item<double>()};
+      };
+      reducer.sum_gradients(false);
+      EXPECT_EQ(step(), std::pair(static_cast<float>(world.rank() + 1), 24.0));
+      EXPECT_EQ(step(), std::pair(static_cast<float>(world.rank() + 1), 24.0));
+      reducer.sum_gradients(true);
+      EXPECT_EQ(step(), std::pair(3.0F, 24.0));
+    });
+}
+
 TEST(Reducer, StepsDoNotLeakIntoOneAnother) {
   EXPECT_EQ(step_on(2, elastic(4), 32, 3).sha256, step_on(2, elastic(4), 32).sha256);
   EXPECT_EQ(step_on(2, fast(2), 32, 3).sha256, step_on(2, fast(2), 32).sha256);

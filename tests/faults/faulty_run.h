@@ -19,7 +19,8 @@ namespace spankey::test {
 struct Fault {
   std::string prefix, action, calls;
   int at = 0;
-  std::string log;
+  std::string log = {};
+  int seconds = 0;  // of a stall
 };
 
 // A small run of the real program, and what is known of it from outside.
@@ -34,6 +35,7 @@ class FaultyRun : public SmallRun {
                                          "SPANKEY_FAULT_PREFIX=" + fault.prefix,
                                          "SPANKEY_FAULT_AT=" + std::to_string(fault.at),
                                          "SPANKEY_FAULT_ACTION=" + fault.action,
+                                         "SPANKEY_FAULT_SECONDS=" + std::to_string(fault.seconds),
                                          "SPANKEY_FAULT_CALLS=" + fault.calls};
     if (place != command.begin()) environment.emplace_back("SPANKEY_FAULT_RANK=0");
     if (!fault.log.empty()) environment.push_back("SPANKEY_FAULT_LOG=" + fault.log);

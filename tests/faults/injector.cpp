@@ -28,6 +28,7 @@ struct State {
   std::atomic<std::int64_t> count, at;
   std::atomic<Action> action;
   std::atomic<unsigned> calls;
+  std::atomic<int> stall_seconds;
   int log;
 };
 State state{};
@@ -77,7 +78,8 @@ bool under_prefix(const Path& path) {
   for (;;) pause();
 }
 
-constexpr const char* call_names[] = {"open", "write", "fsync", "close", "rename", "unlink", "ftruncate", "link"};
+constexpr const char* call_names[] = {"open",   "write",     "fsync", "close", "rename",
+                                      "unlink", "ftruncate", "link",  "stat"};
 
 void write_log(std::int64_t number, Call call, const Path& path) {
   if (state.log <= 0) return;
@@ -121,6 +123,9 @@ Fate decide(Call call, const Path& path, bool takes_space) {
       break;
     case Action::io_error_for_ever:
       fate.error = EIO;
+      break;
+    case Action::stall:
+      if (first) sleep(static_cast<unsigned>(state.stall_seconds));
       break;
   }
   return fate;
@@ -253,6 +258,7 @@ Action action_named(std::string_view name) {
   if (name == "enospc") return Action::no_space;
   if (name == "eio") return Action::io_error_once;
   if (name == "eio-forever") return Action::io_error_for_ever;
+  if (name == "stall") return Action::stall;
   return Action::none;
 }
 
@@ -275,7 +281,8 @@ unsigned calls_named(std::string_view names) {
   arm({.prefix = std::string(prefix),
        .at = at != nullptr ? std::atoll(at) : 0,
        .action = action_named(environment("SPANKEY_FAULT_ACTION")),
-       .calls = calls_named(environment("SPANKEY_FAULT_CALLS"))});
+       .calls = calls_named(environment("SPANKEY_FAULT_CALLS")),
+       .stall_seconds = std::atoi(std::string(environment("SPANKEY_FAULT_SECONDS")).c_str())});
 }
 
 }  // namespace
@@ -286,6 +293,7 @@ void arm(const Plan& plan) {
   state.at = plan.at;
   state.action = plan.action;
   state.calls = plan.calls;
+  state.stall_seconds = plan.stall_seconds;
   state.armed = true;
 }
 
@@ -411,6 +419,12 @@ int ftruncate(int fd, off_t length) noexcept {
 
 int ftruncate64(int fd, off64_t length) noexcept {
   return faults::truncate_file(fd, length);
+}
+
+int stat(const char* path, struct stat* status) noexcept {
+  const auto fate = faults::decide(faults::Call::stat, faults::absolute(AT_FDCWD, path), false);
+  if (fate.error != 0) return faults::failed(fate.error);
+  return faults::end(fate, static_cast<int>(syscall(SYS_newfstatat, AT_FDCWD, path, status, 0)));
 }
 
 int link(const char* old_name, const char* new_name) noexcept {

@@ -24,6 +24,7 @@ namespace {
 
 constexpr int racers = 4;
 constexpr const char* of_a_dead_run = R"({"attempt":7,"host":"elsewhere","boot_id":"x","pid":1,"start_time":"1"})";
+constexpr std::chrono::milliseconds silence{20};
 
 // Asks for the folder, calls `hold` where it goes on (which returns once all go on or have given up), and then writes
 // into the folder where it thinks that it may.
@@ -37,7 +38,7 @@ void write_line(const std::filesystem::path& folder) {
 
 void with_our_lease(const std::filesystem::path& folder, const std::function<void()>& hold) {
   try {
-    const Lease lease(folder, std::chrono::milliseconds(0));
+    const Lease lease(folder, std::chrono::milliseconds(0), silence);
     hold();
     lease.require();
     write_line(folder);
@@ -58,7 +59,7 @@ void looked_before_taken(const std::filesystem::path& folder, const std::functio
 void blind(const std::filesystem::path& folder, const std::function<void()>& hold) {
   std::optional<Lease> lease;
   try {
-    lease.emplace(folder, std::chrono::milliseconds(0));
+    lease.emplace(folder, std::chrono::milliseconds(0), silence);
   } catch (const Error&) {
   }
   hold();
@@ -84,8 +85,6 @@ void blind(const std::filesystem::path& folder, const std::function<void()>& hol
 int writers(const Attempt& attempt) {
   const TemporaryFolder folder;
   std::ofstream(folder / "lease") << of_a_dead_run;
-  timespec long_ago[2] = {};  // 1970
-  utimensat(AT_FDCWD, (folder / "lease").c_str(), long_ago, 0);
   int start[2], held[2], release[2];
   if (pipe(start) != 0 || pipe(held) != 0 || pipe(release) != 0) return -1;
   std::vector<pid_t> children;

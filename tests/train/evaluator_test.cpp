@@ -5,7 +5,12 @@
 #include <nlohmann/json.hpp>
 #include <torch/utils.h>
 
+#include <atomic>
+#include <csignal>
+#include <memory>
+#include <numeric>
 #include <thread>
+#include <vector>
 
 #include "data/assembler.h"
 #include "support/expect_error.h"
@@ -67,6 +72,104 @@ TEST(Evaluator, ReferenceProtocolDrawsAKeyForEachBatch) {
   const auto one = evaluate_on(1, 0), three = evaluate_on(3, 0);
   EXPECT_EQ(one, three);
   EXPECT_EQ(one["wrong_key"]["accuracy"]["keys"], 1024 / 128);
+}
+
+// What a rank has measured before the ranks add up.
+class Watched : public Communicator {
+ public:
+  explicit Watched(Communicator& inner) : Communicator(inner.topology()), inner_(inner) {}
+  std::int64_t measured() const { return measured_; }
+  std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
+  [[noreturn]] void abort(int exit_code) override { inner_.abort(exit_code); }
+  void set_place(const std::string& place) override { inner_.set_place(place); }
+  void begin_step(const std::string& place) override { inner_.begin_step(place); }
+
+ private:
+  void do_broadcast(at::Tensor& tensor, int root) override { inner_.broadcast(tensor, root); }
+  void do_all_reduce(at::Tensor& tensor, ReduceOp op) override {
+    if (tensor.dim() == 3) measured_ += tensor.select(2, 0).sum().item<std::int64_t>();
+    inner_.all_reduce(tensor, op);
+  }
+  void do_all_gather(const at::Tensor& tensor, at::Tensor& gathered) override { gathered = inner_.all_gather(tensor); }
+  void do_exchange(const at::Tensor& send, at::Tensor& receive, int peer) override {
+    inner_.exchange(send, receive, peer);
+  }
+  void do_barrier() override { inner_.barrier(); }
+
+  Communicator& inner_;
+  std::int64_t measured_ = 0;
+};
+
+// Also where one batch holds the whole split, as with the protocol of a fresh key for each batch.
+TEST(Evaluator, EveryRankHasAShareOfTheWork) {
+  for (const std::int64_t keys : {0, 3}) {
+    const auto made = make_experiment(parse_config("[train]\nglobal_batch=4096\n", "test"));
+    const auto maker = key_maker(made);
+    constexpr std::size_t ranks = 5;
+    auto communicators = make_thread_communicators(ranks);
+    std::vector<std::int64_t> measured(ranks);
+    std::vector<nlohmann::json> reports(ranks);
+    std::vector<std::thread> threads;
+    for (std::size_t r = 0; r < ranks; ++r)
+      threads.emplace_back([&, r] {
+        Watched watched(*communicators[r]);
+        reports[r] = to_json(Evaluator(made, maker, watched).evaluate(keys, false));
+        measured[r] = watched.measured();
+      });
+    for (auto& thread : threads) thread.join();
+    const auto columns = keys == 0 ? 3 : 1 + 2 * keys;
+    const auto all = columns * made.dataset->test().size;
+    EXPECT_EQ(std::accumulate(measured.begin(), measured.end(), std::int64_t{0}), all);
+    for (const auto share : measured) {
+      EXPECT_GT(share, 0) << keys;
+      EXPECT_LE(share, all / static_cast<std::int64_t>(ranks) + 256) << keys;
+    }
+    const auto self = std::move(make_thread_communicators(1)[0]);
+    EXPECT_EQ(reports[1], to_json(Evaluator(made, maker, *self).evaluate(keys, false)));
+    if (keys == 0) {
+      EXPECT_EQ(reports[0]["correct_key"]["accuracy"]["keys"], 1);
+    }
+  }
+}
+
+// A rank that is asked leaves with all others, which are in the middle of their work; in the control nobody is asked.
+TEST(Evaluator, AStopOfAnyRankEndsItOnAllOfThem) {
+  const auto maker = key_maker(experiment());
+  for (const int asked : {-1, 0, 2}) {
+    auto communicators = make_thread_communicators(3);
+    std::vector<std::thread> threads;
+    std::atomic<int> left = 0, rounds = 0;
+    for (int r = 0; r < 3; ++r)
+      threads.emplace_back([&, r] {
+        const Evaluator evaluator(experiment(), maker, *communicators[static_cast<std::size_t>(r)]);
+        auto request = evaluator.request(8, false);
+        int done = 0;
+        request.stop_wish = [&] { return r == asked && done >= 4 ? SIGTERM : 0; };
+        request.progress = [&](double) { ++done, ++rounds; };
+        try {
+          evaluator.evaluate(request);
+        } catch (const Interrupted& stop) {
+          EXPECT_EQ(static_cast<int>(stop.code()), 128 + SIGTERM);
+          ++left;
+        }
+      });
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(left, asked < 0 ? 0 : 3);
+    if (asked < 0) {
+      EXPECT_EQ(rounds, 3 * ((4 * 17 + 2) / 3));
+    } else {
+      EXPECT_LT(rounds, 3 * ((4 * 17 + 2) / 3));
+    }
+  }
+}
+
+TEST(Evaluator, WhatCannotBeMeasuredIsRefusedBeforehand) {
+  const auto maker = key_maker(experiment());
+  const auto self = std::move(make_thread_communicators(1)[0]);
+  const Evaluator evaluator(experiment(), maker, *self);
+  EXPECT_ERROR(evaluator.require_possible(evaluator.request(100'000'000'000, false)), ExitCode::bad_input,
+               testing::AllOf(testing::HasSubstr("eval.keys = 100000000000"), testing::HasSubstr("accepted: 0 to ")));
+  EXPECT_NO_THROW(evaluator.require_possible(evaluator.request(1'000'000, false)));
 }
 
 // Means, quantiles (linear between order statistics) and the interval (t_3 = 3.182446 at 97.5 %) by hand.
