@@ -41,6 +41,7 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, Communic
   auto loaded = load_run(directory, arguments.overrides, communicator, place(wanted, communicator));
   const auto& config = loaded.experiment.config;
   at::set_num_threads(resolve_threads(config, communicator.node_size()));
+  if (communicator.rank() == 0) tell_classes(loaded.experiment);
   const KeyMaker keys(config, loaded.basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
   const auto report = evaluator.evaluate({.keys = arguments.keys >= 0 ? arguments.keys : config.eval.keys,

@@ -41,7 +41,7 @@ std::string at_place_of_sweep(const std::string& message, const SweepFile& file)
 }
 
 struct DataFacts {
-  std::string digest;
+  std::string digest;  // of the data and of what data.limit chooses
   std::int64_t train_samples = 0;
 };
 
@@ -82,17 +82,19 @@ class Planner {
   }
 
   const DataFacts& facts(const Config& config) {
-    const auto known = data_.find(config.data.file);
+    const std::pair key(config.data.file, config.data.limit);
+    const auto known = data_.find(key);
     if (known != data_.end()) return known->second;
     // The digest alone is wanted; each trial checks the content when it starts.
     const auto dataset = Dataset::open(config.data.file, Verify::never);
-    return data_.emplace(config.data.file, DataFacts{dataset->info().digest, dataset->train().size}).first->second;
+    return data_.emplace(key, DataFacts{digest_with_limit(*dataset, config.data.limit), dataset->train().size})
+        .first->second;
   }
 
   const SweepFile& file_;
   SweepPlan& plan_;
   std::vector<MeasuredTrial> measured_;
-  std::map<std::string, DataFacts> data_;
+  std::map<std::pair<std::string, std::int64_t>, DataFacts> data_;  // by file and data.limit
   std::set<std::string> known_;
   std::size_t from_measurement_ = 0, by_rule_ = 0;
 };

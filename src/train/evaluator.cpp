@@ -11,6 +11,7 @@
 
 #include "data/assembler.h"
 #include "spankey/access.h"
+#include "train/together.h"
 
 namespace spankey {
 namespace {
@@ -78,11 +79,14 @@ AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
   AccessReport report;
   report.test_samples = dataset.test().size;
   report.majority_rate = dataset.majority_rate(dataset.test());
-  report.test = evaluate_split(dataset.test(), dataset.test().size, Augment::none, request);
+  report.test = evaluate_split(dataset.test(), {}, Augment::none, request);
   const auto augment = experiment_.config.eval.aug ? experiment_.config.data.augment : Augment::none;
   if (request.with_train_split)
-    report.train = evaluate_split(dataset.train(), experiment_.train_samples(), augment, request);
+    report.train = evaluate_split(dataset.train(), experiment_.train_subset, augment, request);
   add_saturation(report, request.keys);
+  together(communicator_, [&] {
+    if (communicator_.local_rank() == 0) dataset.require_unchanged();
+  });
   return report;
 }
 
@@ -106,8 +110,9 @@ std::vector<Evaluator::Series> Evaluator::series(std::int64_t keys, const Evalua
   return all;
 }
 
-SplitAccess Evaluator::evaluate_split(const Split& split, std::int64_t samples, Augment augment,
+SplitAccess Evaluator::evaluate_split(const Split& split, std::span<const std::int64_t> subset, Augment augment,
                                       const EvaluationRequest& request) const {
+  const auto samples = subset.empty() ? split.size : static_cast<std::int64_t>(subset.size());
   const EvaluationMode mode(*experiment_.model);
   const auto& config = experiment_.config;
   const bool fresh_keys = request.keys == 0;
@@ -123,6 +128,8 @@ SplitAccess Evaluator::evaluate_split(const Split& split, std::int64_t samples, 
     const auto begin = b * batch, end = std::min(samples, begin + batch);
     std::vector<std::int64_t> indices(static_cast<std::size_t>(end - begin));
     std::iota(indices.begin(), indices.end(), begin);
+    if (!subset.empty())
+      for (std::int64_t& index : indices) index = subset[static_cast<std::size_t>(index)];
     at::Tensor x, labels;
     assemble(indices, /*epoch=*/0, x, labels);
     x = to_device(x, experiment_.placement.device);

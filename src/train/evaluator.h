@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "dist/communicator.h"
@@ -32,7 +33,8 @@ class Evaluator {
   AccessReport evaluate(std::int64_t keys, bool with_train_split) const;
 
  private:
-  SplitAccess evaluate_split(const Split& split, std::int64_t samples, Augment augment,
+  // `subset`: the samples of the split; empty: all.
+  SplitAccess evaluate_split(const Split& split, std::span<const std::int64_t> subset, Augment augment,
                              const EvaluationRequest& request) const;
 
   // Keys of one kind, by index, each serving all `rows` rows of a batch.

@@ -22,8 +22,10 @@ LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>
   });
   found.bytes = communicator.broadcast_bytes(found.bytes, 0);
   found.path = communicator.broadcast_string(found.path.string(), 0);
+  const auto config = together(communicator, [&] { return load_config(directory.config(), overrides); });
+  const auto dataset = open_data(config.data, communicator);
   return together(communicator, [&] {
-    auto experiment = make_experiment(load_config(directory.config(), overrides), placement);
+    auto experiment = make_experiment(config, placement, dataset);
     const auto checkpoint = decode_checkpoint(found.bytes, found.path.string());
     if (checkpoint.data_digest != experiment.dataset->info().digest)
       fail_input("{} was trained on other data than {}", directory.root.string(), experiment.config.data.file);
