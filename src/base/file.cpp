@@ -1,7 +1,6 @@
 #include "base/file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -195,28 +194,6 @@ std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path) {
   struct statvfs status {};
   if (::statvfs(existing.c_str(), &status) != 0 || status.f_blocks == 0) return std::nullopt;
   return static_cast<std::uint64_t>(status.f_bavail) * (status.f_frsize != 0 ? status.f_frsize : status.f_bsize);
-}
-
-MappedFile::MappedFile(const std::filesystem::path& path) {
-  const Descriptor fd = open_to_read(path);
-  size_ = file_size(fd, path);
-  if (size_ == 0) return;  // mmap refuses an empty range
-  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd.get(), 0);
-  if (address == MAP_FAILED) fail_system(errno, "cannot map {}", path.string());
-  data_ = static_cast<const std::byte*>(address);
-}
-
-MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
-}
-
-MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
 }
 
 }  // namespace spankey

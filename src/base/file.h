@@ -1,4 +1,4 @@
-// Files that survive a crash, and read-only mapped files.
+// Files that survive a crash.
 #pragma once
 
 #include <cstddef>
@@ -35,20 +35,5 @@ void make_writable_folder(const std::filesystem::path& folder);
 // Free bytes on the file system that holds `path` (or its nearest existing parent); none where the file system does not
 // tell: some say 0 of 0, some nothing.
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path);
-
-// A read-only shared mapping of a whole file.
-class MappedFile {
- public:
-  MappedFile() = default;
-  explicit MappedFile(const std::filesystem::path& path);
-  ~MappedFile();
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
-  std::span<const std::byte> bytes() const { return {data_, size_}; }
-
- private:
-  const std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
-};
 
 }  // namespace spankey

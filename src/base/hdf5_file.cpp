@@ -259,6 +259,13 @@ Handle string_type(std::size_t length) {
   return type;
 }
 
+Handle text_type() {
+  Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+  SPANKEY_CHECK_GE(H5Tset_size(type, H5T_VARIABLE), 0);
+  SPANKEY_CHECK_GE(H5Tset_cset(type, H5T_CSET_UTF8), 0);
+  return type;
+}
+
 std::string trimmed(const char* text, std::size_t length) {
   return {text, strnlen(text, length)};
 }
@@ -375,6 +382,27 @@ std::vector<std::string> members(hid_t file, const std::string& path, H5O_type_t
   });
   std::sort(names.begin(), names.end());
   return names;
+}
+
+// Strings of fixed length, in a list (rank 1) or a single one (rank 0).
+std::vector<std::string> strings_of(hid_t file, const std::string& dataset, std::size_t rank, const std::string& name) {
+  const Handle handle = open_dataset(file, dataset, name);
+  const Handle type(H5Dget_type(handle), H5Tclose);
+  const Handle space(H5Dget_space(handle), H5Sclose);
+  const auto shape = shape_of(space);
+  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) > 0 || shape.size() != rank ||
+      H5Sget_simple_extent_type(space) == H5S_NULL)
+    fail_input("{}: data set '{}': expected {} of fixed length", name, dataset,
+               rank == 0 ? "one string" : "a list of strings");
+  const Info info{Type::uint8, {rank == 0 ? 1 : shape[0], static_cast<std::int64_t>(H5Tget_size(type))}};
+  check_place(handle, bytes_of(info, dataset, name), dataset, name);
+  const auto length = static_cast<std::size_t>(info.shape[1]), count = static_cast<std::size_t>(info.shape[0]);
+  std::vector<char> characters(length * count);
+  if (count != 0 && H5Dread(handle, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, characters.data()) < 0)
+    fail_input("{}: data set '{}' cannot be read: damaged", name, dataset);
+  std::vector<std::string> strings;
+  for (std::size_t i = 0; i < count; ++i) strings.push_back(trimmed(characters.data() + i * length, length));
+  return strings;
 }
 
 // H5Lexists wants every parent to exist.
@@ -532,23 +560,12 @@ void File::read_raw(const std::string& dataset, std::span<std::byte> out) const 
 
 std::vector<std::string> File::read_strings(const std::string& dataset) const {
   const Lock lock;
-  const Handle handle = open_dataset(id_, dataset, name_);
-  const Handle type(H5Dget_type(handle), H5Tclose);
-  const Handle space(H5Dget_space(handle), H5Sclose);
-  const auto shape = shape_of(space);
-  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) > 0 || shape.size() != 1) {
-    fail_input("{}: data set '{}': expected a list of strings of fixed length", name_, dataset);
-  }
-  const std::size_t length = H5Tget_size(type), count = static_cast<std::size_t>(shape[0]);
-  check_place(handle, bytes_of({Type::uint8, {shape[0], static_cast<std::int64_t>(length)}}, dataset, name_), dataset,
-              name_);
-  std::vector<char> characters(length * count);
-  if (count != 0 && H5Dread(handle, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, characters.data()) < 0) {
-    fail_input("{}: data set '{}' cannot be read: damaged", name_, dataset);
-  }
-  std::vector<std::string> strings;
-  for (std::size_t i = 0; i < count; ++i) strings.push_back(trimmed(characters.data() + i * length, length));
-  return strings;
+  return strings_of(id_, dataset, /*rank=*/1, name_);
+}
+
+std::string File::read_string(const std::string& dataset) const {
+  const Lock lock;
+  return strings_of(id_, dataset, /*rank=*/0, name_).front();
 }
 
 template <class T>
@@ -575,6 +592,12 @@ void File::write_strings(const std::string& dataset, const std::vector<std::stri
   const Handle type = string_type(length);
   const auto count = static_cast<std::int64_t>(strings.size());
   create_and_write(id_, dataset, type, type, make_space(std::span(&count, 1)), characters.data());
+}
+
+void File::write_string(const std::string& dataset, const std::string& text) {
+  const Lock lock;
+  const Handle type = string_type(text.size());
+  create_and_write(id_, dataset, type, type, make_space({}), text.c_str());  // an empty one is a single zero
 }
 
 void File::create_group(const std::string& path) {
@@ -646,10 +669,12 @@ std::vector<double> File::doubles_attribute(const std::string& object, const std
 }
 
 void File::set_attribute(const std::string& object, const std::string& name, const std::string& value) {
+  if (value.size() > most_attribute_bytes)
+    fail_run("cannot create the attribute '{}' of '{}' (64 kB is the limit)", name, object);
   const Lock lock;
-  const Handle type = string_type(value.size());
-  // One byte longer than nothing: an empty string is stored as a single zero.
-  write_attribute(id_, object, name, type, type, make_space({}), value.c_str());
+  const Handle type = text_type();
+  const char* text = value.c_str();
+  write_attribute(id_, object, name, type, type, make_space({}), &text);
 }
 
 void File::set_attribute(const std::string& object, const std::string& name, std::int64_t value) {

@@ -59,15 +59,18 @@ class File {
   std::vector<T> read(const std::string& dataset) const;
   // In the stored type; `out` has exactly the size of the data set.
   void read_raw(const std::string& dataset, std::span<std::byte> out) const;
-  // One-dimensional, strings of fixed length.
+  // Strings of fixed length: a list of them, or a single one.
   std::vector<std::string> read_strings(const std::string& dataset) const;
+  std::string read_string(const std::string& dataset) const;
 
   // Contiguous; missing parent groups are made, an existing name is a programmer's mistake.
   template <class T>
   void write(const std::string& dataset, std::span<const std::int64_t> shape, std::span<const T> values);
   void write_raw(const std::string& dataset, Type type, std::span<const std::int64_t> shape,
                  std::span<const std::byte> bytes);
+  // UTF-8, and said to be; of fixed length, so that they lie in the file in one piece like all other values.
   void write_strings(const std::string& dataset, const std::vector<std::string>& strings);
+  void write_string(const std::string& dataset, const std::string& text);
   void create_group(const std::string& path);
 
   // `object`: a group or a data set, "/" for the file itself.
@@ -80,7 +83,8 @@ class File {
   std::vector<std::int64_t> ints_attribute(const std::string& object, const std::string& name) const;
   std::vector<double> doubles_attribute(const std::string& object, const std::string& name) const;
 
-  // Replaces an attribute of that name. HDF5 refuses attributes over 64 kB: long texts are data sets.
+  // Replaces an attribute of that name. HDF5 refuses attributes over 64 kB: long texts are data sets. A text is UTF-8,
+  // and said to be; of variable length, which is what h5py takes for text (of fixed length it would show bytes).
   void set_attribute(const std::string& object, const std::string& name, const std::string& value);
   void set_attribute(const std::string& object, const std::string& name, std::int64_t value);
   void set_attribute(const std::string& object, const std::string& name, double value);

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <system_error>
 
 #include "base/error.h"
 #include "cli/command.h"
@@ -15,10 +16,18 @@
 namespace spankey::cli {
 namespace {
 
-// A mistyped folder is the caller's mistake, and is told before any work.
-void require_folder_of(const std::string& file, const std::string& flag) {
+// A mistyped name is the caller's mistake, and is told before any work.
+void require_name(const std::string& name, const std::string& flag, const std::string& accepted) {
+  if (name.empty()) fail_input("{} is empty; accepted: {}", flag, accepted);
+}
+
+void require_writable(const std::string& file, const std::string& flag) {
+  require_name(file, flag, "the file to write");
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error))
+    fail_input("{} {}: this is a folder; accepted: a file in a folder that exists", flag, file);
   const auto folder = std::filesystem::absolute(file).parent_path();
-  if (!std::filesystem::is_directory(folder))
+  if (!std::filesystem::is_directory(folder, error))
     fail_input("{} {}: there is no folder {}; accepted: a file in a folder that exists", flag, file, folder.string());
 }
 
@@ -66,7 +75,8 @@ void add_import(CLI::App& group, const char* name, const char* description, Impo
   command->add_option("--out", *out, "HDF5 file to write")->required();
   command->callback([from, out, import, &action] {
     action = [from, out, import] {
-      require_folder_of(*out, "--out");
+      require_name(*from, "--from", "the folder to read");
+      require_writable(*out, "--out");
       import(*from, *out);
       print_info(*out, *Dataset::open(*out, Verify::never));
       return ExitCode::done;
@@ -87,7 +97,7 @@ void add_render(CLI::App& data, Action& action) {
   glyphs->add_option("--out", arguments->out, "HDF5 file to write")->required();
   glyphs->callback([arguments, &action] {
     action = [arguments] {
-      require_folder_of(arguments->out, "--out");
+      require_writable(arguments->out, "--out");
       render_glyphs(arguments->train, arguments->test, arguments->out);
       print_info(arguments->out, *Dataset::open(arguments->out, Verify::never));
       return ExitCode::done;
@@ -97,7 +107,7 @@ void add_render(CLI::App& data, Action& action) {
   argmax->add_option("--out", arguments->out, "HDF5 file to write")->required();
   argmax->callback([arguments, &action] {
     action = [arguments] {
-      require_folder_of(arguments->out, "--out");
+      require_writable(arguments->out, "--out");
       render_argmax(arguments->out);
       print_info(arguments->out, *Dataset::open(arguments->out, Verify::never));
       return ExitCode::done;
@@ -113,15 +123,17 @@ void add_info(CLI::App& data, Action& action) {
   const auto arguments = std::make_shared<Arguments>();
   auto* info = data.add_subcommand("info", "Show shape, classes, statistics and digest of a data set");
   info->add_option("FILE", arguments->file, "HDF5 file, or builtin:glyphs")->required();
-  info->add_option("--sheet", arguments->sheet, "write a contact sheet (PNG) of the first images of each class");
+  auto* sheet =
+      info->add_option("--sheet", arguments->sheet, "write a contact sheet (PNG) of the first images of each class");
   info->add_flag("--verify", arguments->verify, "compute the digest anew and compare");
-  info->callback([arguments, &action] {
-    action = [arguments] {
-      if (!arguments->sheet.empty()) require_folder_of(arguments->sheet, "--sheet");
+  info->callback([arguments, sheet, &action] {
+    action = [arguments, sheet] {
+      require_name(arguments->file, "FILE", "an HDF5 file, or builtin:glyphs");
+      if (sheet->count() > 0) require_writable(arguments->sheet, "--sheet");
       const auto dataset = Dataset::open(arguments->file, arguments->verify ? Verify::always : Verify::never);
       print_info(arguments->file, *dataset);
       if (arguments->verify) fmt::print("verified      the digest is that of the content\n");
-      if (!arguments->sheet.empty()) contact_sheet_png(*dataset, arguments->sheet);
+      if (sheet->count() > 0) contact_sheet_png(*dataset, arguments->sheet);
       return ExitCode::done;
     };
   });

@@ -65,6 +65,7 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const st
   auto loaded = load_run(directory, arguments.overrides, communicator, place(wanted, communicator));
   const auto& config = loaded.experiment.config;
   at::set_num_threads(resolve_threads(config, communicator.node_size()));
+  if (communicator.rank() == 0) tell_classes(loaded.experiment);
   const KeyMaker keys(config, loaded.basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
   auto request = request_of(arguments, config.eval);

@@ -50,7 +50,9 @@ struct DataConfig {
     visit(self.rotation,
           {.name = "rotation", .help = "largest angle of augment = \"affine\", in degrees", .bounds = from_to(0, 180)});
     visit(self.limit,
-          {.name = "limit", .help = "use the first N training samples only; 0: all", .bounds = at_least(0)});
+          {.name = "limit",
+           .help = "use N training samples only, spread evenly over the classes: of each the first ones; 0: all",
+           .bounds = at_least(0)});
     visit(self.verify, {.name = "verify", .help = "check the digest of the data at start; auto: up to 1 GiB"});
   }
   bool operator==(const DataConfig&) const = default;

@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hdf5_file.h"
+#include "base/log.h"
 #include "data/argmax.h"
 #include "data/glyphs.h"
 
@@ -78,8 +80,9 @@ void check_content(const SplitContent& split, std::int64_t sample_size, bool ima
 // Reads the parts of a file and checks each against the others.
 class FileReader {
  public:
-  FileReader(const std::filesystem::path& path, std::span<const std::byte> mapping)
-      : name_(path.string()), mapping_(mapping), file_(h5::File::open(path)) {}
+  // `bytes`: all of the file.
+  FileReader(std::string name, std::span<const std::byte> bytes, h5::File file)
+      : name_(std::move(name)), mapping_(bytes), file_(std::move(file)) {}
 
   DataInfo info() const {
     if (!file_.has_attribute("/", "format") || file_.string_attribute("/", "format") != format_name) {
@@ -238,17 +241,64 @@ std::shared_ptr<const Dataset> Dataset::in_memory(DatasetContent content) {
 
 void Dataset::open_file(const std::filesystem::path& path, Verify verify) {
   mapping_ = MappedFile(path);
-  const FileReader reader(path, mapping_.bytes());
+  const FileReader reader(path.string(), mapping_.bytes(), h5::File::open(path));
   info_ = reader.info();
   train_ = reader.split("train", info_);
   test_ = reader.split("test", info_);
   const auto bytes = static_cast<std::int64_t>(train_.images.size_bytes() + train_.features.size_bytes() +
                                                test_.images.size_bytes() + test_.features.size_bytes());
-  if (verify == Verify::never || (verify == Verify::auto_ && bytes > verify_up_to_bytes)) return;
+  path_ = path.string();
+  verified_ = verify == Verify::always || (verify == Verify::auto_ && bytes <= verify_up_to_bytes);
+  if (!verified_) return;
+  require_finite("train", train_);
+  require_finite("test", test_);
   if (const std::string found = to_hex(content_digest()); found != info_.digest) {
     fail_input("{}: offset 0 to {}: expected content with the SHA-256 {}, found {}: damaged or changed", path.string(),
                mapping_.bytes().size(), info_.digest, found);
   }
+}
+
+void Dataset::require_finite(const char* group, const Split& split) const {
+  const auto wrong =
+      std::find_if(split.features.begin(), split.features.end(), [](float value) { return !std::isfinite(value); });
+  if (wrong == split.features.end()) return;
+  const auto at = wrong - split.features.begin();
+  fail_input("{}: offset {}: expected finite features, found {} (sample {} of '{}/features')", path_,
+             reinterpret_cast<const std::byte*>(&*wrong) - mapping_.bytes().data(), *wrong, at / info_.sample_size(),
+             group);
+}
+
+void Dataset::require_unchanged() const {
+  switch (mapping_.state()) {
+    case MappedFile::State::as_mapped:
+      return;
+    case MappedFile::State::replaced:
+      if (!std::exchange(told_replaced_, true))
+        log::warning(
+            "{}: another file has taken this name, or the file was removed; this run keeps the data that it "
+            "began with, {}",
+            path_, info_.digest);
+      return;
+    case MappedFile::State::changed:
+      break;
+  }
+  if (!verified_ || to_hex(content_digest()) != info_.digest)
+    fail_run(
+        "{}: the data were changed while they were in use{}: what was computed since the last checkpoint is of data "
+        "that nobody knows; put the file back as it was and start again, to go on from the last checkpoint",
+        path_, verified_ ? ", and no longer have the SHA-256 " + info_.digest : "");
+  log::warning("{}: written to while in use; its content is still that of the SHA-256 {}", path_, info_.digest);
+  mapping_.accept();
+}
+
+std::optional<std::int64_t> Dataset::first_not_finite(const Split& split, std::span<const std::int64_t> samples) const {
+  if (is_images()) return std::nullopt;
+  const auto width = static_cast<std::size_t>(info_.sample_size());
+  const auto found = std::find_if(samples.begin(), samples.end(), [&](std::int64_t sample) {
+    const auto features = split.features.subspan(static_cast<std::size_t>(sample) * width, width);
+    return !std::all_of(features.begin(), features.end(), [](float value) { return std::isfinite(value); });
+  });
+  return found == samples.end() ? std::nullopt : std::optional(*found);
 }
 
 Digest Dataset::content_digest() const {
@@ -284,7 +334,22 @@ double Dataset::minority_rate(const Split& split) const {
   return static_cast<double>(*std::min_element(counts.begin(), counts.end())) / static_cast<double>(split.size);
 }
 
+std::shared_ptr<const Dataset> Dataset::from_image(std::vector<std::byte> image, const std::string& name) {
+  const std::shared_ptr<Dataset> dataset(new Dataset);
+  Dataset& d = *dataset;
+  d.image_ = std::move(image);
+  const FileReader reader(name, d.image_, h5::File::from_image(d.image_, name));
+  d.info_ = reader.info();
+  d.train_ = reader.split("train", d.info_);
+  d.test_ = reader.split("test", d.info_);
+  return dataset;
+}
+
 void Dataset::save(const std::filesystem::path& path) const {
+  write_durably(path, image());
+}
+
+std::vector<std::byte> Dataset::image() const {
   h5::File file = h5::File::create();
   file.set_attribute("/", "format", std::string(format_name));
   file.set_attribute("/", "format_version", format_version);
@@ -306,7 +371,7 @@ void Dataset::save(const std::filesystem::path& path) const {
     }
   }
   file.write_strings("class_names", info_.class_names);
-  write_durably(path, file.image());
+  return file.image();
 }
 
 }  // namespace spankey

@@ -10,12 +10,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/digest.h"
-#include "base/file.h"
+#include "base/mapped_file.h"
 #include "config/enums.h"
 
 namespace spankey {
@@ -54,9 +55,12 @@ struct DatasetContent {
 class Dataset {
  public:
   // A file, or "builtin:glyphs" (4096 train and 1024 test images) or "builtin:argmax". The digest is checked always,
-  // never, or (auto) when the samples take at most 1 GiB. Error(bad_input) names file, offset and what was expected.
+  // never, or (auto) when the samples take at most 1 GiB; so is whether all features are finite. Error(bad_input) names
+  // file, offset and what was expected.
   static std::shared_ptr<const Dataset> open(const std::string& file, Verify verify);
   static std::shared_ptr<const Dataset> in_memory(DatasetContent content);
+  // What image() gave on another rank, taken at its word. `name` appears in messages.
+  static std::shared_ptr<const Dataset> from_image(std::vector<std::byte> image, const std::string& name);
 
   Dataset(const Dataset&) = delete;
   Dataset& operator=(const Dataset&) = delete;
@@ -70,17 +74,33 @@ class Dataset {
   double majority_rate(const Split& split) const;
   double minority_rate(const Split& split) const;
 
+  // Error(run_failed) where the file was written to after it was opened and holds other content than its digest says:
+  // what was computed since the last look is of data that nobody knows. Of files too large to be verified any change is
+  // one. A file that has only been touched is told, as is one whose path leads elsewhere: the samples are those of
+  // before.
+  void require_unchanged() const;
+
+  // The first of `samples` that has a value which is not finite; images have none.
+  std::optional<std::int64_t> first_not_finite(const Split& split, std::span<const std::int64_t> samples) const;
+
   // Writes the file durably. It is built in memory first: making a set needs about three times its size.
   void save(const std::filesystem::path& path) const;
+  // The bytes of that file.
+  std::vector<std::byte> image() const;
 
  private:
   Dataset() = default;
   void open_file(const std::filesystem::path& path, Verify verify);
+  void require_finite(const char* group, const Split& split) const;
   Digest content_digest() const;
 
   DataInfo info_;
   Split train_, test_;
-  MappedFile mapping_;      // of a file
+  std::vector<std::byte> image_;  // of a set that came as one
+  std::string path_;              // of a file
+  bool verified_ = false;         // its content has been held to its digest
+  mutable MappedFile mapping_;
+  mutable bool told_replaced_ = false;
   DatasetContent content_;  // of a set in memory
 };
 

@@ -16,7 +16,10 @@ void import_mnist(const std::filesystem::path& folder, const std::filesystem::pa
 void import_cifar10(const std::filesystem::path& folder, const std::filesystem::path& out);
 
 // train/<class>/* and test/<class>/*, JPEG or PNG of one size and number of channels. Classes are the folders of train/
-// in alphabetical order; samples are ordered by class, then by file name.
+// in alphabetical order, and links to folders; samples are ordered by class, then by file name. Names that start with a
+// dot, other formats, folders inside of a class and links that lead nowhere are passed over; a warning for each of
+// these reasons, and for each kind of remark on pictures (picture.h), says how many. A class without pictures to train
+// on is refused.
 void import_folder(const std::filesystem::path& folder, const std::filesystem::path& out);
 
 }  // namespace spankey

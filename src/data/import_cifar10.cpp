@@ -2,7 +2,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/mapped_file.h"
 #include "data/dataset.h"
 #include "data/import.h"
 

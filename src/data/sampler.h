@@ -4,16 +4,25 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 namespace spankey {
 
-// Every epoch takes each of the samples 0 .. samples-1 once, in an order that is a function of (seed, epoch); with
-// drop_last the last samples % global_batch of that order are left out. Copies may be used on different threads, one
-// object may not (it remembers the order of the epoch it was last asked for).
+// The samples that data.limit chooses: `limit` of them spread evenly over the classes (a class with too few leaves its
+// part to the others), of each class the first ones, in the order of the data. No seed decides. Where the classes
+// alternate these are the first `limit` samples. `labels`: of all samples, 0 .. classes-1; 0 < limit <= all.
+std::vector<std::int64_t> balanced_subset(std::span<const std::int64_t> labels, std::int64_t classes,
+                                          std::int64_t limit);
+
+// Every epoch takes each of the samples 0 .. samples-1, or each of `chosen`, once, in an order that is a function of
+// (seed, epoch); with drop_last the last samples % global_batch of that order are left out. Copies may be used on
+// different threads, one object may not (it remembers the order of the epoch it was last asked for).
 class Sampler {
  public:
   Sampler(std::int64_t samples, std::int64_t global_batch, bool drop_last, std::uint64_t seed);
+  // `chosen`: indices into the data set.
+  Sampler(std::vector<std::int64_t> chosen, std::int64_t global_batch, bool drop_last, std::uint64_t seed);
 
   std::int64_t steps_per_epoch() const;
   // Data-set indices of the whole global batch; shorter only for the last step without drop_last.
@@ -23,6 +32,7 @@ class Sampler {
   const std::vector<std::int64_t>& order(std::int64_t epoch) const;
 
   std::int64_t samples_, global_batch_;
+  std::shared_ptr<const std::vector<std::int64_t>> chosen_;  // nullptr: all
   bool drop_last_;
   std::uint64_t seed_;
   mutable std::int64_t cached_epoch_ = -1;

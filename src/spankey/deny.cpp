@@ -18,7 +18,7 @@ constexpr std::array<DenyLoss, 9> registry = {{
     {"A_soft", RejectKind::none, deny_a_soft},
     {"B", RejectKind::reject_class, deny_b},
     {"B_aux", RejectKind::reject_head, deny_b_aux},
-    {"BS", RejectKind::reject_class, deny_bs},
+    {"BS", RejectKind::reject_class, deny_bs, /*draws_labels=*/true},
     {"C", RejectKind::none, deny_c},
     {"cplus", RejectKind::none, deny_cplus},
     {"AC", RejectKind::none, deny_ac},

@@ -20,6 +20,7 @@ struct DenyInputs {
   const Output* none;        // without a key; likewise
   const at::Tensor& labels;  // (n) int64
   const DenyConfig& config;
+  at::Tensor drawn_labels = {};  // (n) int64, of draw_deny_labels(); undefined where the loss does not ask for them
 };
 
 enum class RejectKind { none, reject_class, reject_head };
@@ -29,6 +30,7 @@ struct DenyLoss {
   RejectKind reject;  // what the network must have
   // (n), before deny.weight; nullptr for "none". Several denied passes: their mean. The loss is the mean over samples.
   at::Tensor (*per_sample)(const DenyInputs&);
+  bool draws_labels = false;  // asks for DenyInputs::drawn_labels
 };
 
 // Case does not matter. Error(bad_input) names the unknown mode and lists the known ones.
@@ -48,6 +50,12 @@ at::Tensor average_over_passes(const DenyInputs& inputs, Loss&& loss) {
   }
   return passes > 1 ? sum / passes : sum;
 }
+
+// Any of `classes` for each sample, all of them alike: (n) int64 on the device of `samples`. A function of the run's
+// seed, the epoch, the step and the sample's index in the data set, and of nothing else: not of the rank, the shard or
+// the place in it. `samples` (n) int64; `position` (2) int64: epoch, step within the epoch; both on one device.
+at::Tensor draw_deny_labels(const at::Tensor& samples, const at::Tensor& position, std::int64_t classes,
+                            std::uint64_t run_seed);
 
 // Entropy of the predicted distribution in nats, (n, C) -> (n), with log(max(p, 1e-12)) as the reference has it.
 at::Tensor prediction_entropy(const at::Tensor& logits);

@@ -72,6 +72,17 @@ SPANKEY_HOST_DEVICE inline void draw_normals(const Source& source, const std::in
   for (std::int64_t i = 0; i < 4 && 4 * block + i < d; ++i) out[4 * block + i] = four[i];
 }
 
+// 0 .. bound-1, the first integer of the sample's stream.
+SPANKEY_HOST_DEVICE inline std::int64_t draw_below(const Source& source, const std::int64_t* position,
+                                                   std::int64_t sample, std::uint32_t bound) {
+  const philox::Key key = philox::stream_key(source.seed, source.purpose, static_cast<std::uint32_t>(position[0]), 0);
+  const philox::Words words =
+      philox::block(key, 0, static_cast<std::uint32_t>(position[1]), static_cast<std::uint64_t>(sample));
+  // The high half of (64 random bits) x bound, in two steps that 64 bits hold.
+  const std::uint64_t low = (std::uint64_t{words.v[1]} * bound) >> 32;
+  return static_cast<std::int64_t>((std::uint64_t{words.v[0]} * bound + low) >> 32);
+}
+
 // Term i of alpha G alpha^T. g: row or column i of the symmetric G, whose elements lie `step` apart.
 template <class T>
 SPANKEY_HOST_DEVICE double gram_term(const double* g, std::int64_t step, const T* alpha, std::int64_t i,

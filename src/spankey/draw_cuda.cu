@@ -40,6 +40,12 @@ __global__ void normals_of(draw_body::Source source, const std::int64_t* positio
   if (4 * block < d) draw_body::draw_normals(source, position, slot, block, out, d);
 }
 
+__global__ void integers_of(draw_body::Source source, const std::int64_t* position, const std::int64_t* samples,
+                            std::int64_t n, std::uint32_t bound, std::int64_t* out) {
+  const std::int64_t i = item();
+  if (i < n) out[i] = draw_body::draw_below(source, position, samples[i], bound);
+}
+
 __global__ void gram_terms(const float* alphas, const double* products, std::int64_t n, std::int64_t m, double* terms) {
   const std::int64_t i = item() % m, row = item() / m;
   // The column for the row: neighbouring threads read neighbouring numbers.
@@ -132,6 +138,18 @@ at::Tensor draw_normals_cuda(const at::Tensor& position, std::int64_t d, std::in
   return key;
 }
 
+at::Tensor draw_below_cuda(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::int64_t seed,
+                           std::int64_t purpose) {
+  const c10::cuda::OptionalCUDAGuard guard(samples.device());
+  at::Tensor drawn = at::empty({samples.numel()}, samples.options());
+  if (drawn.numel() == 0) return drawn;
+  integers_of<<<blocks_for(drawn.numel()), threads, 0, c10::cuda::getCurrentCUDAStream()>>>(
+      source_of(seed, purpose), position.const_data_ptr<std::int64_t>(), samples.const_data_ptr<std::int64_t>(),
+      drawn.numel(), static_cast<std::uint32_t>(bound), drawn.mutable_data_ptr<std::int64_t>());
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return drawn;
+}
+
 at::Tensor alpha_std_cuda(const at::Tensor& alphas, const at::Tensor& products, const at::Tensor& sums,
                           std::int64_t width, bool each) {
   const c10::cuda::OptionalCUDAGuard guard(alphas.device());
@@ -188,6 +206,7 @@ at::Tensor rescale_key_cuda(const at::Tensor& key, const at::Tensor& target, std
 TORCH_LIBRARY_IMPL(spankey, CUDA, library) {
   library.impl("draw_alphas", draw_alphas_cuda);
   library.impl("draw_normals", draw_normals_cuda);
+  library.impl("draw_below", draw_below_cuda);
   library.impl("alpha_std", alpha_std_cuda);
   library.impl("scale_alphas", scale_alphas_cuda);
   library.impl("rescale_key", rescale_key_cuda);

@@ -34,6 +34,17 @@ at::Tensor draw_normals_cpu(const at::Tensor& position, std::int64_t d, std::int
   return key;
 }
 
+at::Tensor draw_below_cpu(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::int64_t seed,
+                          std::int64_t purpose) {
+  at::Tensor drawn = at::empty({samples.numel()}, at::kLong);
+  const draw_body::Source source{std::bit_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(purpose)};
+  for (std::int64_t i = 0; i < samples.numel(); ++i)
+    drawn.mutable_data_ptr<std::int64_t>()[i] =
+        draw_body::draw_below(source, position.const_data_ptr<std::int64_t>(),
+                              samples.const_data_ptr<std::int64_t>()[i], static_cast<std::uint32_t>(bound));
+  return drawn;
+}
+
 at::Tensor alpha_std_cpu(const at::Tensor& alphas, const at::Tensor& products, const at::Tensor& sums,
                          std::int64_t width, bool each) {
   const Gram gram{products, sums, width};
@@ -60,6 +71,7 @@ TORCH_LIBRARY_FRAGMENT(spankey, library) {
   library.def(
       "draw_alphas(Tensor samples, Tensor position, int law, int m, int slots, int seed, int purpose) -> Tensor");
   library.def("draw_normals(Tensor position, int d, int slot, int seed, int purpose) -> Tensor");
+  library.def("draw_below(Tensor samples, Tensor position, int bound, int seed, int purpose) -> Tensor");
   library.def("alpha_std(Tensor alphas, Tensor products, Tensor sums, int width, bool each) -> Tensor");
   library.def("scale_alphas(Tensor alphas, Tensor std, float target, int begin, int end) -> Tensor");
   library.def("rescale_key(Tensor key, Tensor target, int index, int repeats) -> Tensor");
@@ -68,6 +80,7 @@ TORCH_LIBRARY_FRAGMENT(spankey, library) {
 TORCH_LIBRARY_IMPL(spankey, CPU, library) {
   library.impl("draw_alphas", draw_alphas_cpu);
   library.impl("draw_normals", draw_normals_cpu);
+  library.impl("draw_below", draw_below_cpu);
   library.impl("alpha_std", alpha_std_cpu);
   library.impl("scale_alphas", scale_alphas_cpu);
   library.impl("rescale_key", rescale_key_cpu);
@@ -92,6 +105,13 @@ at::Tensor draw_normals(const at::Tensor& position, std::int64_t d, std::int64_t
                         Purpose purpose) {
   static const auto handle = operator_named<decltype(draw_normals_cpu)>("spankey::draw_normals");
   return handle.call(position, d, slot, std::bit_cast<std::int64_t>(seed), static_cast<std::int64_t>(purpose));
+}
+
+at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::uint64_t seed,
+                      Purpose purpose) {
+  SPANKEY_CHECK(0 < bound && bound < std::int64_t{1} << 32);
+  static const auto handle = operator_named<decltype(draw_below_cpu)>("spankey::draw_below");
+  return handle.call(samples, position, bound, std::bit_cast<std::int64_t>(seed), static_cast<std::int64_t>(purpose));
 }
 
 at::Tensor alpha_std(const at::Tensor& alphas, const Gram& gram, bool each) {

@@ -1,4 +1,5 @@
-// Operators that draw and rescale keys where the samples live. The numbers of KeyMaker, bit for bit, on every device.
+// Operators that draw and rescale keys where the samples live. The numbers of KeyMaker, bit for bit, on every device;
+// and integers for what else a step draws for each sample.
 // `samples` (n) int64; `position` (2) int64: epoch, step within the epoch.
 #pragma once
 
@@ -19,6 +20,10 @@ at::Tensor draw_alphas(const at::Tensor& samples, const at::Tensor& position, Al
 // Normals (d) float32 of the stream of sample 0 and `slot`.
 at::Tensor draw_normals(const at::Tensor& position, std::int64_t d, std::int64_t slot, std::uint64_t seed,
                         Purpose purpose);
+
+// Integers (n) int64 of 0 .. bound-1, one from the stream of each sample: Stream::below(0, bound). bound < 2^32.
+at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::uint64_t seed,
+                      Purpose purpose);
 
 // Standard deviation of the keys of `alphas` (n, m) float32: float64, (n) of each key on its own, or (1) of all
 // together. `gram` lies on their device.

@@ -51,7 +51,7 @@ std::string at_place_of_sweep(const std::string& message, const SweepFile& file)
 }
 
 struct DataFacts {
-  std::string digest;
+  std::string digest;  // of the data and of what data.limit chooses
   std::int64_t train_samples = 0;
 };
 
@@ -93,7 +93,7 @@ class Planner {
     trial.settings.insert(trial.settings.end(), varied.begin(), varied.end());
     trial.label = settings_text(varied);
     const auto config = resolve(trial);
-    const auto& data = facts(config.data.file);
+    const auto& data = facts(config.data.file, config.data.limit);
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
     const auto [known, fresh] = known_.emplace(trial.id, plan_.trials.size());
@@ -153,7 +153,7 @@ class Planner {
         hashed = hashed || is_hashed(setting.key);
         data = data || setting.key == data_key;
         if (is_hashed(setting.key)) identity.push_back(setting);
-        if (setting.key == data_key) identity.push_back({setting.key, facts(data_file(setting)).digest});
+        if (setting.key == data_key) identity.push_back({setting.key, facts(data_file(setting), 0).digest});
       }
       different.insert(std::move(identity));
       if (different.size() > 1) return;
@@ -220,19 +220,20 @@ class Planner {
     }
   }
 
-  const DataFacts& facts(const std::string& file) {
-    const auto known = data_.find(file);
+  const DataFacts& facts(const std::string& file, std::int64_t limit) {
+    const std::pair key(file, limit);
+    const auto known = data_.find(key);
     if (known != data_.end()) return known->second;
     // The digest alone is wanted; each trial checks the content when it starts.
     const auto dataset = Dataset::open(file, Verify::never);
-    return data_.emplace(file, DataFacts{dataset->info().digest, dataset->train().size}).first->second;
+    return data_.emplace(key, DataFacts{digest_with_limit(*dataset, limit), dataset->train().size}).first->second;
   }
 
   const SweepFile& file_;
   SweepPlan& plan_;
   CostModel costs_;
   std::vector<CostModel::Subject> subjects_;  // in step with the trials of the plan
-  std::map<std::string, DataFacts> data_;
+  std::map<std::pair<std::string, std::int64_t>, DataFacts> data_;  // by file and data.limit
   std::map<std::string, SameLaw> same_law_;             // by the hash of with_first_names()
   std::unordered_map<std::string, std::size_t> known_;  // position by id
   std::map<std::string, std::int64_t> merged_;          // combinations, by why they are no trials of their own

@@ -21,7 +21,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "the footer is little-endian");
 
 constexpr std::string_view footer_magic = "SPKYCRC1";
-constexpr std::int64_t format_version = 1;
+constexpr std::int64_t format_version = 2;
 
 at::ScalarType from_h5(h5::Type type) {
   switch (type) {
@@ -88,6 +88,11 @@ h5::File open_checkpoint(std::span<const std::byte> bytes, const std::string& na
   return file;
 }
 
+// Format 1 has the configuration as bytes.
+std::string text_of(const std::vector<std::uint8_t>& bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
 }  // namespace
 
 void append_footer(std::vector<std::byte>& image) {
@@ -128,8 +133,7 @@ std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint) {
   file.set_attribute("/", "program", checkpoint.program);
   file.set_attribute("/", "computed_on", checkpoint.computed_on);
   file.set_attribute("/", "train_seconds", checkpoint.train_seconds);
-  const std::int64_t length = static_cast<std::int64_t>(checkpoint.config_toml.size());
-  file.write_raw("config", h5::Type::uint8, {&length, 1}, std::as_bytes(std::span(checkpoint.config_toml)));
+  file.write_string("config", checkpoint.config_toml);
   write_tensors(file, "parameters", checkpoint.parameters);
   write_tensors(file, "buffers", checkpoint.buffers);
   write_tensors(file, "optimizer", checkpoint.optimizer);
@@ -140,8 +144,9 @@ std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint) {
 
 Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string& name) {
   const auto file = open_checkpoint(bytes, name);
-  if (const auto version = file.int_attribute("/", "format_version"); version != format_version)
-    fail_input("{}: checkpoint format {}, this program reads format {}", name, version, format_version);
+  const auto version = file.int_attribute("/", "format_version");
+  if (version < 1 || version > format_version)
+    fail_input("{}: checkpoint format {}, this program reads formats 1 to {}", name, version, format_version);
   Checkpoint checkpoint;
   checkpoint.cursor = {.epoch = file.int_attribute("/", "epoch"),
                        .step = file.int_attribute("/", "step"),
@@ -152,8 +157,7 @@ Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string
   checkpoint.program = file.string_attribute("/", "program");
   if (file.has_attribute("/", "computed_on")) checkpoint.computed_on = file.string_attribute("/", "computed_on");
   checkpoint.train_seconds = file.double_attribute("/", "train_seconds");
-  const auto config = file.read<std::uint8_t>("config");
-  checkpoint.config_toml.assign(config.begin(), config.end());
+  checkpoint.config_toml = version == 1 ? text_of(file.read<std::uint8_t>("config")) : file.read_string("config");
   checkpoint.parameters = read_tensors(file, "parameters");
   checkpoint.buffers = read_tensors(file, "buffers");
   checkpoint.optimizer = read_optimizer(file);

@@ -1,9 +1,9 @@
 // Checkpoints: one HDF5 file, the same for every number of ranks, with a footer that covers all of it.
 //
 // Layout: attributes of "/" (kind, format_version, epoch, step, global_step, config_hash, basis_digest, data_digest,
-// program, computed_on, train_seconds); "config" (the resolved TOML as bytes); groups "parameters", "buffers",
-// "optimizer/<state>" with one data set per tensor. After the HDF5 image: magic "SPKYCRC1", length of the image
-// (uint64, little-endian), CRC32C of everything before it. HDF5 tools open such a file.
+// program, computed_on, train_seconds); "config" (the resolved TOML, a string; bytes in format 1); groups "parameters",
+// "buffers", "optimizer/<state>" with one data set per tensor. After the HDF5 image: magic "SPKYCRC1", length of the
+// image (uint64, little-endian), CRC32C of everything before it. HDF5 tools open such a file.
 #pragma once
 
 #include <filesystem>

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "train/diagnose_sections.h"
+#include "train/together.h"
 
 namespace spankey {
 
@@ -38,6 +39,9 @@ Diagnosis diagnose(LoadedRun& loaded, const DiagnoseOptions& options, Communicat
   figures["gradients"] = diagnose_gradients(run, plots);
   figures["weights"] = diagnose_weights(run);
   figures["acceptance"] = diagnose_acceptance(run, plots);
+  together(communicator, [&] {
+    if (communicator.local_rank() == 0) run.experiment().dataset->require_unchanged();
+  });
   figures = nlohmann::json::parse(figures.dump());  // what does not exist becomes null: NaN equals nothing, not itself
   return diagnosis;
 }

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "data/assembler.h"
 #include "spankey/access.h"
+#include "train/together.h"
 
 namespace spankey {
 namespace {
@@ -95,9 +96,9 @@ EvaluationRequest Evaluator::request(std::int64_t keys, bool with_train_split) c
 
 std::vector<Evaluator::SplitWork> Evaluator::splits(bool with_train_split) const {
   const auto& dataset = *experiment_.dataset;
-  std::vector<SplitWork> all{{dataset.test(), dataset.test().size, Augment::none}};
+  std::vector<SplitWork> all{{dataset.test(), {}, Augment::none}};
   const auto augment = experiment_.config.eval.aug ? experiment_.config.data.augment : Augment::none;
-  if (with_train_split) all.push_back({dataset.train(), experiment_.train_samples(), augment});
+  if (with_train_split) all.push_back({dataset.train(), experiment_.train_subset, augment});
   return all;
 }
 
@@ -173,7 +174,7 @@ void Evaluator::require_possible(const EvaluationRequest& request) const {
     fail_input("eval.keys = {}: the figures of so many keys of {} kinds cannot be held; accepted: 0 to {}",
                request.keys, kinds, most_figures / kinds);
   for (const auto& work : splits(request.with_train_split))
-    if (work.samples == 0)
+    if (work.samples() == 0)
       fail_key(experiment_.config, "data.file",
                "a split without samples cannot be evaluated; accepted: data with some");
   for (const auto& one : series(1, request)) one.make(0, evaluation_batch);
@@ -199,11 +200,14 @@ AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
   if (request.with_train_split) report.train = evaluate_split(all[1], request, after_each_piece);
   stop.settle();
   add_saturation(report, request.keys);
+  together(communicator_, [&] {
+    if (communicator_.local_rank() == 0) dataset.require_unchanged();
+  });
   return report;
 }
 
 Evaluator::Plan Evaluator::plan(const SplitWork& work, const EvaluationRequest& request) const {
-  return {experiment_.config, work.samples, request, keys_.correct_keys(request.keys)};
+  return {experiment_.config, work.samples(), request, keys_.correct_keys(request.keys)};
 }
 
 std::vector<Evaluator::Series> Evaluator::series(std::int64_t keys, const EvaluationRequest& request) const {
@@ -247,6 +251,8 @@ SplitAccess Evaluator::evaluate_split(const SplitWork& work, const EvaluationReq
     if (assembled != piece.rows) {
       std::vector<std::int64_t> indices(static_cast<std::size_t>(rows.end - rows.begin));
       std::iota(indices.begin(), indices.end(), rows.begin);
+      if (!work.subset.empty())
+        for (std::int64_t& index : indices) index = work.subset[static_cast<std::size_t>(index)];
       at::Tensor on_host, labels_on_host;  // new ones: what was fed before may still be on its way to a device
       assemble(indices, /*epoch=*/0, on_host, labels_on_host);
       x = to_device(on_host, experiment_.placement.device);

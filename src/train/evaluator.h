@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "dist/communicator.h"
@@ -52,7 +53,8 @@ class Evaluator {
  private:
   struct SplitWork {
     const Split& split;
-    std::int64_t samples;
+    std::span<const std::int64_t> subset;  // the samples of the split; empty: all
+    std::int64_t samples() const { return subset.empty() ? split.size : static_cast<std::int64_t>(subset.size()); }
     Augment augment;
   };
   std::vector<SplitWork> splits(bool with_train_split) const;

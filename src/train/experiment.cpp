@@ -8,10 +8,14 @@
 #include <bit>
 #include <cstdlib>
 
+#include "base/digest.h"
 #include "base/error.h"
+#include "base/log.h"
+#include "data/sampler.h"
 #include "spankey/key_family.h"
 #include "spankey/precision.h"
 #include "train/optimizer.h"
+#include "train/together.h"
 
 namespace spankey {
 namespace {
@@ -74,11 +78,53 @@ int cores_allowed(pid_t process) {
   return sched_getaffinity(process, sizeof allowed, &allowed) == 0 ? std::min(CPU_COUNT(&allowed), online) : online;
 }
 
+// The samples that data.limit chooses; empty: all.
+std::vector<std::int64_t> limited(const Dataset& dataset, std::int64_t limit) {
+  if (limit == 0 || limit >= dataset.train().size) return {};
+  return balanced_subset(dataset.train().labels, dataset.info().classes, limit);
+}
+
+void warn_of_absent_classes(const char* split, const std::vector<std::int64_t>& counts,
+                            const std::vector<std::string>& names) {
+  constexpr std::size_t most_names = 8;
+  std::vector<std::string> absent;
+  for (std::size_t c = 0; c < counts.size(); ++c)
+    if (counts[c] == 0) absent.push_back(names[c]);
+  if (absent.empty()) return;
+  const std::size_t shown = std::min(absent.size(), most_names);
+  log::warning("the {} split has no sample of {} of {} classes: {}{}", split, absent.size(), counts.size(),
+               fmt::join(absent.begin(), absent.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+               shown < absent.size() ? ", ..." : "");
+}
+
 }  // namespace
 
 std::int64_t Experiment::train_samples() const {
-  const auto all = dataset->train().size;
-  return config.data.limit > 0 ? std::min(config.data.limit, all) : all;
+  return train_subset.empty() ? dataset->train().size : static_cast<std::int64_t>(train_subset.size());
+}
+
+std::string digest_with_limit(const Dataset& dataset, std::int64_t limit) {
+  const auto subset = limited(dataset, limit);
+  if (subset.empty() || subset.back() == limit - 1) return dataset.info().digest;
+  Sha256 hash;
+  hash.update(dataset.info().digest);
+  for (const std::int64_t sample : subset) hash.update_int64(sample);
+  return to_hex(hash.finish());
+}
+
+void tell_classes(const Experiment& experiment) {
+  const Dataset& data = *experiment.dataset;
+  auto train = data.class_counts(data.train());
+  if (const auto& subset = experiment.train_subset; !subset.empty()) {
+    train.assign(train.size(), 0);
+    for (const std::int64_t sample : subset)
+      ++train[static_cast<std::size_t>(data.train().labels[static_cast<std::size_t>(sample)])];
+    const auto [least, most] = std::minmax_element(train.begin(), train.end());
+    log::info("data.limit = {}: of {} training samples {}, {} to {} of each class", experiment.config.data.limit,
+              data.train().size, subset.size(), *least, *most);
+  }
+  warn_of_absent_classes("training", train, data.info().class_names);
+  warn_of_absent_classes("test", data.class_counts(data.test()), data.info().class_names);
 }
 
 Config canonical(Config config) {
@@ -93,14 +139,25 @@ Config canonical(Config config) {
   return config;
 }
 
-Experiment make_experiment(Config config, const Placement& placement) {
+std::shared_ptr<const Dataset> open_data(const DataConfig& config, Communicator& communicator) {
+  const bool rendered = config.file.starts_with("builtin:"), first = communicator.rank() == 0;
+  auto dataset = together(communicator, [&]() -> std::shared_ptr<const Dataset> {
+    if (rendered && !first) return nullptr;
+    return Dataset::open(config.file, communicator.local_rank() == 0 ? config.verify : Verify::never);
+  });
+  if (!rendered || communicator.size() == 1) return dataset;
+  auto bytes = communicator.broadcast_bytes(first ? dataset->image() : std::vector<std::byte>(), 0);
+  return first ? dataset : Dataset::from_image(std::move(bytes), config.file);
+}
+
+Experiment make_experiment(Config config, const Placement& placement, std::shared_ptr<const Dataset> dataset) {
   Experiment experiment;
   config = canonical(std::move(config));
   experiment.deny = &find_deny_loss(config.deny.mode);
   require_optimizer(config);
   require_precision(config, placement);
   require_batchnorm(config);
-  experiment.dataset = Dataset::open(config.data.file, config.data.verify);
+  experiment.dataset = dataset ? std::move(dataset) : Dataset::open(config.data.file, config.data.verify);
   const auto& info = experiment.dataset->info();
   if (info.classes < 2)
     fail_key(config, "data.file", fmt::format("{} class; accepted: data of 2 classes or more", info.classes));
@@ -117,7 +174,8 @@ Experiment make_experiment(Config config, const Placement& placement) {
   }
   initialise(*experiment.model, static_cast<std::uint64_t>(config.run.seed));
   experiment.key_dims = key_dimensions(config, *experiment.model);
-  experiment.hash = config_hash(config, info.digest);
+  experiment.train_subset = limited(*experiment.dataset, config.data.limit);
+  experiment.hash = config_hash(config, digest_with_limit(*experiment.dataset, config.data.limit));
   experiment.config = std::move(config);
   check_batch(experiment.config, experiment);
   experiment.model->to(placement.device);

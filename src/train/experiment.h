@@ -23,15 +23,29 @@ struct Experiment {
   std::string hash;                    // config_hash with the digest of the data
   Placement placement;
 
-  std::int64_t train_samples() const;  // data.limit observed
+  std::vector<std::int64_t> train_subset;  // the samples that data.limit chooses; empty: all
+  std::int64_t train_samples() const;      // data.limit observed
 };
+
+// What a hash says of the data: the digest of the set, and where data.limit chooses other samples than the first ones,
+// a digest of both.
+std::string digest_with_limit(const Dataset& dataset, std::int64_t limit);
+
+// Logs what data.limit has chosen, and warns of classes without samples in a split.
+void tell_classes(const Experiment& experiment);
 
 // Names of registry entries in their canonical spelling, and no deny loss for the vanilla twin: what is trained, and
 // what a hash is of. Errors as of make_experiment.
 Config canonical(Config config);
 
-// `placement`: of this rank, as place() found it. Error(bad_input) names the key, its place and what would be accepted.
-Experiment make_experiment(Config config, const Placement& placement = {});
+// `placement`: of this rank, as place() found it. `dataset`: what data.file names; nullptr: it is opened here.
+// Error(bad_input) names the key, its place and what would be accepted.
+Experiment make_experiment(Config config, const Placement& placement = {},
+                           std::shared_ptr<const Dataset> dataset = nullptr);
+
+// Collective. The data of a run: a file is held to its digest by one rank of each node, a built-in set is rendered by
+// one rank for all. Errors, on all ranks, as of Dataset::open.
+std::shared_ptr<const Dataset> open_data(const DataConfig& config, Communicator& communicator);
 
 // dist.shards with 0 resolved: one a rank (fast); under elastic the largest power of two up to 8 that divides
 // train.global_batch, whatever the number of ranks. Checked against the number of ranks.

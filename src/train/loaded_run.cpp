@@ -15,7 +15,7 @@ Config run_config(const RunDirectory& directory, const std::vector<std::string>&
     fail_input("{}: no such run; accepted: the directory of a run", directory.root.string());
   if (!std::filesystem::exists(directory.config()))
     fail_input("{} is not a run directory: {} is missing", directory.root.string(), directory.config().string());
-  return load_config(directory.config(), overrides);
+  return run_config(directory, overrides);
 }
 
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
@@ -30,8 +30,10 @@ LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>
   });
   found.bytes = communicator.broadcast_bytes(found.bytes, 0);
   found.path = communicator.broadcast_string(found.path.string(), 0);
+  const auto config = together(communicator, [&] { return run_config(directory, overrides); });
+  const auto dataset = open_data(config.data, communicator);
   return together(communicator, [&] {
-    auto experiment = make_experiment(run_config(directory, overrides), placement);
+    auto experiment = make_experiment(config, placement, dataset);
     const auto checkpoint = decode_checkpoint(found.bytes, found.path.string());
     if (checkpoint.data_digest != experiment.dataset->info().digest)
       fail_input("{} was trained on other data than {}", directory.root.string(), experiment.config.data.file);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "data/resident_data.h"
+#include "spankey/deny.h"
 #include "spankey/resident_keys.h"
 
 namespace spankey {
@@ -29,13 +30,17 @@ ResidentSource make_resident_source(const Experiment& experiment, const Basis& b
       *experiment.dataset, experiment.dataset->train(), config.data.augment,
       static_cast<std::uint64_t>(config.run.seed), Purpose::augment, config.data.rotation, device);
   const auto keys = std::make_shared<const ResidentKeys>(config, basis, device);
-  return {.assemble = [data, channels_last = !device.is_cpu()](
+  return {
+      .assemble = [data, channels_last = !device.is_cpu()](
+                      const at::Tensor& samples,
+                      const at::Tensor& position) { return data->assemble(samples, position, channels_last); },
+      .correct = [keys](const at::Tensor& samples, const at::Tensor& position, std::int64_t begin,
+                        std::int64_t end) { return keys->correct(samples, position, begin, end); },
+      .wrong = [keys](const at::Tensor& samples, const at::Tensor& position) { return keys->wrong(samples, position); },
+      .drawn_labels = [classes = experiment.dataset->info().classes,
+                       seed = static_cast<std::uint64_t>(config.run.seed)](
                           const at::Tensor& samples,
-                          const at::Tensor& position) { return data->assemble(samples, position, channels_last); },
-          .correct = [keys](const at::Tensor& samples, const at::Tensor& position, std::int64_t begin,
-                            std::int64_t end) { return keys->correct(samples, position, begin, end); },
-          .wrong = [keys](const at::Tensor& samples,
-                          const at::Tensor& position) { return keys->wrong(samples, position); }};
+                          const at::Tensor& position) { return draw_deny_labels(samples, position, classes, seed); }};
 }
 
 }  // namespace spankey

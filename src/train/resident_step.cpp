@@ -65,13 +65,15 @@ void ResidentStep::take(std::int64_t samples, double weight) {
   const auto batch = order_.index_select(0, place);
   for_each_shard(p, samples, [&](Range shard) {
     if (shard.end == shard.begin) return;
-    const auto [x, labels] = source_.assemble(batch.narrow(0, shard.begin, shard.end - shard.begin), position_);
+    const auto mine = batch.narrow(0, shard.begin, shard.end - shard.begin);
+    const auto [x, labels] = source_.assemble(mine, position_);
     train_shard(p, {.x = x,
                     .labels = labels,
                     .correct = source_.correct(batch, position_, shard.begin, shard.end),
                     .wrong = weight > 0.0 ? source_.wrong(batch, position_) : Injection::none(),
                     .global_batch = static_cast<double>(samples),
-                    .deny_weight = weight});
+                    .deny_weight = weight,
+                    .drawn_labels = draws_labels(p, weight) ? source_.drawn_labels(mine, position_) : at::Tensor()});
   });
 
   const auto check = clip_in_place(p.parameters.gradients(), p.config.optim.clip_norm);

@@ -32,6 +32,8 @@ struct ResidentSource {
   std::function<Injection(const at::Tensor& samples, const at::Tensor& position, std::int64_t begin, std::int64_t end)>
       correct;
   std::function<Injection(const at::Tensor& samples, const at::Tensor& position)> wrong;
+  // Of the rows `samples`, for a deny loss that asks (draw_deny_labels()).
+  std::function<at::Tensor(const at::Tensor& samples, const at::Tensor& position)> drawn_labels;
 };
 
 class ResidentStep {

@@ -71,7 +71,19 @@ void measure_shard(StepParts& p, std::int64_t n, double global_batch) {
   p.statistics.begin_shard(statistics_slots(p), static_cast<double>(n) / global_batch);
 }
 
+// Of the rows of a shard, where the network is.
+at::Tensor drawn_labels(const StepParts& p, const Batch& batch, const Cursor& cursor, Range shard) {
+  const std::vector<std::int64_t> samples(batch.samples.begin() + shard.begin, batch.samples.begin() + shard.end);
+  return draw_deny_labels(at::tensor(samples, at::kLong), at::tensor({cursor.epoch, cursor.step}, at::kLong), p.classes,
+                          static_cast<std::uint64_t>(p.config.run.seed))
+      .to(batch.labels.device());
+}
+
 }  // namespace
+
+bool draws_labels(const StepParts& p, double deny_weight) {
+  return deny_weight > 0.0 && p.deny.draws_labels;
+}
 
 double deny_weight(const StepParts& p, std::int64_t epoch) {
   return p.deny.per_sample != nullptr ? deny_weight(p.config.deny, epoch) : 0.0;
@@ -116,7 +128,8 @@ void train_shard(StepParts& p, const ShardInputs& in) {
                             .wrong = &passes[TrainPass::wrong],
                             .none = none.logits.defined() ? &none : nullptr,
                             .labels = in.labels,
-                            .config = p.config.deny})
+                            .config = p.config.deny,
+                            .drawn_labels = in.drawn_labels})
                .sum() /
            in.global_batch;
     loss = ce + in.deny_weight * deny;
@@ -139,7 +152,8 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
                     .correct = p.keys.correct(cursor.epoch, cursor.step, batch.samples, shard.begin, shard.end),
                     .wrong = weight > 0.0 ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none(),
                     .global_batch = static_cast<double>(samples),
-                    .deny_weight = weight});
+                    .deny_weight = weight,
+                    .drawn_labels = draws_labels(p, weight) ? drawn_labels(p, batch, cursor, shard) : at::Tensor()});
   });
 
   const auto slots = p.reducer.extras().to(at::kCPU).contiguous();

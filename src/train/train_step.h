@@ -28,6 +28,7 @@ struct StepParts {
   Reducer& reducer;
   Optimizer& optimizer;
   RunningStatistics& statistics;
+  std::int64_t classes;                 // of the data
   std::int64_t shards;                  // of the global batch
   std::int64_t first_shard, my_shards;  // this rank's block of them
   bool stack_passes;                    // all passes of a shard as one batch
@@ -46,16 +47,20 @@ struct StepFigures {
 
 // One shard of a step, all on the device of the model: what the maths below is a function of, whoever drew it.
 struct ShardInputs {
-  at::Tensor x;         // (n, C, H, W) or (n, D)
-  at::Tensor labels;    // (n) int64
-  Injection correct;    // one key a row
-  Injection wrong;      // one for all rows; not looked at where deny_weight is 0
-  double global_batch;  // samples of all shards
-  double deny_weight;   // 0: without a deny loss
+  at::Tensor x;                  // (n, C, H, W) or (n, D)
+  at::Tensor labels;             // (n) int64
+  Injection correct;             // one key a row
+  Injection wrong;               // one for all rows; not looked at where deny_weight is 0
+  double global_batch;           // samples of all shards
+  double deny_weight;            // 0: without a deny loss
+  at::Tensor drawn_labels = {};  // (n) int64, of draw_deny_labels(); undefined where draws_labels() is false
 };
 
 // Of the deny loss in this epoch; 0 where there is none.
 double deny_weight(const StepParts& parts, std::int64_t epoch);
+
+// Whether the deny loss of a step asks for drawn labels.
+bool draws_labels(const StepParts& parts, double deny_weight);
 
 // The passes that a step takes, in their order.
 std::vector<TrainPass> passes_taken(const StepParts& parts, double deny_weight);

@@ -171,7 +171,10 @@ void Trainer::tell_saturation() const {
 }
 
 ExitCode Trainer::run() {
-  if (is_root()) tell_saturation();
+  if (is_root()) {
+    tell_classes(experiment_);
+    tell_saturation();
+  }
   experiment_.model->train();
   try {
     if (cursor_.step == parts_->steps_per_epoch()) {
@@ -243,6 +246,14 @@ void Trainer::advance() {
 }
 
 void Trainer::fail_not_finite(const StepFigures& figures, std::int64_t step) {
+  const auto samples = parts_->sampler().global_batch(cursor_.epoch, step);
+  if (const auto sample = experiment_.dataset->first_not_finite(experiment_.dataset->train(), samples))
+    throw AgreedError(ExitCode::bad_input,
+                      is_root()
+                          ? fmt::format("epoch {}, step {}: the loss is not finite because the data are not: sample "
+                                        "{} of the training split of {}; accepted: finite features",
+                                        cursor_.epoch + 1, step, *sample, config_.data.file)
+                          : std::string());
   throw AgreedError(
       ExitCode::run_failed,
       is_root()
@@ -375,6 +386,7 @@ void Trainer::require_sane() {
 
 void Trainer::save_checkpoint() {
   if (saved_at_ == cursor_.global_step) return;
+  if (communicator_.local_rank() == 0) experiment_.dataset->require_unchanged();
   communicator_.set_place(fmt::format("the checkpoint of epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
   require_sane();
   saved_at_ = cursor_.global_step;
@@ -494,7 +506,8 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   const auto placement = place(request.config, host);
   const auto device_communicator = make_device_communicator(request.config, placement, host);
   auto& communicator = device_communicator ? *device_communicator : host;
-  const auto experiment = together(communicator, [&] { return make_experiment(request.config, placement); });
+  const auto dataset = open_data(request.config.data, communicator);
+  const auto experiment = together(communicator, [&] { return make_experiment(request.config, placement, dataset); });
   const auto shards = together(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     return resolve_shards(experiment.config, communicator.size());

@@ -19,6 +19,13 @@ bool worth_prefetching(const Experiment& experiment, const Communicator& communi
   return samples * experiment.dataset->info().sample_size() >= least_elements;
 }
 
+Sampler sampler_of(const Experiment& experiment) {
+  const auto& train = experiment.config.train;
+  const auto seed = static_cast<std::uint64_t>(experiment.config.run.seed);
+  if (experiment.train_subset.empty()) return {experiment.train_samples(), train.global_batch, train.drop_last, seed};
+  return {experiment.train_subset, train.global_batch, train.drop_last, seed};
+}
+
 }  // namespace
 
 TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, std::int64_t shards,
@@ -45,14 +52,14 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                   .reducer = reducer_,
                   .optimizer = *optimizer_,
                   .statistics = statistics_,
+                  .classes = experiment.dataset->info().classes,
                   .shards = shards,
                   .first_shard = shards / communicator.size() * communicator.rank(),
                   .my_shards = shards / communicator.size(),
                   // Where samples meet (BatchNorm), a CPU has as much to do with one batch as with several.
                   .stack_passes = !experiment.model->couples_samples() || !device_.is_cpu(),
                   .lr = rate_tensor(experiment.config.optim.lr, device_)},
-      sampler_(experiment.train_samples(), experiment.config.train.global_batch, experiment.config.train.drop_last,
-               static_cast<std::uint64_t>(experiment.config.run.seed)),
+      sampler_(sampler_of(experiment)),
       steps_per_epoch_(sampler_.steps_per_epoch()),
       loader_(experiment.dataset, sampler_,
               Assembler(*experiment.dataset, experiment.dataset->train(), experiment.config.data.augment,

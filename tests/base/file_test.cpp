@@ -171,7 +171,6 @@ TEST(ReadFile, NamesPathAndReason) {
   const auto missing = (folder / "none").string();
   EXPECT_ERROR(read_bytes(missing), ExitCode::bad_input, "cannot read " + missing + ": No such file or directory");
   EXPECT_ERROR(read_text(folder.path()), ExitCode::bad_input, HasSubstr("not a regular file"));
-  EXPECT_ERROR(MappedFile{missing}, ExitCode::bad_input, StartsWith("cannot read " + missing));
 }
 
 // Nobody writes to it: whoever opened it as any file is would wait for ever.
@@ -198,19 +197,6 @@ TEST(FreeBytes, OfAPathThatDoesNotExistYet) {
 
 TEST(FreeBytes, AFileSystemThatTellsNoSizeIsNotFull) {
   EXPECT_EQ(free_bytes("/proc"), std::nullopt);  // 0 blocks of 0
-}
-
-TEST(MappedFile, ShowsTheBytesAndMoves) {
-  const test::TemporaryFolder folder;
-  write_durably(folder / "file", std::string_view("bytes"));
-  write_durably(folder / "empty", std::string_view(""));
-  MappedFile first(folder / "file");
-  ASSERT_EQ(first.bytes().size(), 5u);
-  MappedFile second(std::move(first));
-  EXPECT_EQ(std::to_integer<char>(second.bytes()[1]), 'y');
-  first = std::move(second);
-  EXPECT_EQ(std::to_integer<char>(first.bytes()[4]), 's');
-  EXPECT_TRUE(MappedFile(folder / "empty").bytes().empty());
 }
 
 }  // namespace

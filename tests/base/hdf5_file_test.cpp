@@ -45,6 +45,49 @@ h5::File sample_file() {
   return file;
 }
 
+// As another program sees them, for instance h5py, which shows text of fixed length as bytes.
+TEST(Hdf5File, TextIsUtf8AndSaysSo) {
+  const test::TemporaryFolder folder;
+  h5::File file = sample_file();
+  file.write_string("text", "Größe = 3\n");
+  EXPECT_EQ(file.read_string("text"), "Größe = 3\n");
+  write_durably(folder / "a.h5", file.image());
+  const hid_t id = H5Fopen((folder / "a.h5").c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  ASSERT_GE(id, 0);
+  const auto expect_text = [](hid_t type, bool variable) {
+    EXPECT_EQ(H5Tget_class(type), H5T_STRING);
+    EXPECT_EQ(H5Tget_cset(type), H5T_CSET_UTF8);
+    EXPECT_EQ(H5Tis_variable_str(type) > 0, variable);
+    H5Tclose(type);
+  };
+  const hid_t attribute = H5Aopen(id, "kind", H5P_DEFAULT), names = H5Dopen2(id, "names", H5P_DEFAULT),
+              text = H5Dopen2(id, "text", H5P_DEFAULT);
+  expect_text(H5Aget_type(attribute), true);
+  expect_text(H5Dget_type(names), false);
+  expect_text(H5Dget_type(text), false);
+  H5Aclose(attribute);
+  H5Dclose(names);
+  H5Dclose(text);
+  H5Fclose(id);
+}
+
+// What files of earlier versions have: an attribute of fixed length.
+TEST(Hdf5File, ReadsTextOfFixedLength) {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "old.h5";
+  const hid_t id = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), type = H5Tcopy(H5T_C_S1),
+              space = H5Screate(H5S_SCALAR);
+  H5Tset_size(type, 6);
+  H5Tset_strpad(type, H5T_STR_NULLPAD);
+  const hid_t attribute = H5Acreate2(id, "kind", type, space, H5P_DEFAULT, H5P_DEFAULT);
+  EXPECT_GE(H5Awrite(attribute, type, "sample"), 0);
+  H5Aclose(attribute);
+  H5Sclose(space);
+  H5Tclose(type);
+  H5Fclose(id);
+  EXPECT_EQ(h5::File::open(path).string_attribute("/", "kind"), "sample");
+}
+
 void expect_sample(const h5::File& file) {
   EXPECT_EQ(file.read<std::uint8_t>("train/images"), (std::vector<std::uint8_t>{1, 2, 3, 4, 5, 255}));
   EXPECT_EQ(file.read<std::int32_t>("train/small")[1], std::numeric_limits<std::int32_t>::max());

@@ -1,8 +1,15 @@
 #include "data/dataset.h"
 
+#include <array>
+#include <chrono>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <limits>
+#include <optional>
 
+#include "base/file.h"
 #include "base/hdf5_file.h"
 #include "data/make_data.h"
 #include "support/expect_error.h"
@@ -241,6 +248,75 @@ TEST(DatasetErrors, FlippedBytesAreNeverOtherSamples) {
     }
   }
   EXPECT_GT(errors, 10);
+}
+
+// Byte `value` at the first of the training samples, in place.
+void change_first_sample(const std::filesystem::path& path, std::int64_t offset, char value) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(offset);
+  file.put(value);
+}
+
+class DatasetInUse : public testing::Test {
+ protected:
+  void SetUp() override {
+    test::make_image_data(7, 5, {1, 3, 5})->save(path_);
+    offset_ = *h5::File::open(path_).offset("train/images");
+    // Older than what follows by more than a tick of the file system's clock.
+    std::filesystem::last_write_time(path_, std::filesystem::last_write_time(path_) - std::chrono::seconds(10));
+  }
+  test::TemporaryFolder folder_;
+  std::filesystem::path path_ = folder_ / "a.h5";
+  std::int64_t offset_ = 0;
+};
+
+TEST_F(DatasetInUse, ContentThatChangesEndsTheRun) {
+  for (const Verify verify : {Verify::auto_, Verify::never}) {
+    const auto data = Dataset::open(path_, verify);
+    data->require_unchanged();
+    change_first_sample(path_, offset_, static_cast<char>(data->train().images[0] ^ 1));
+    EXPECT_ERROR(data->require_unchanged(), ExitCode::run_failed,
+                 AllOf(StartsWith(path_.string() + ": the data were changed while they were in use"),
+                       HasSubstr("start again, to go on from the last checkpoint")));
+    SetUp();
+  }
+}
+
+TEST_F(DatasetInUse, TouchedOrReplacedItIsToldOnce) {
+  const auto data = Dataset::open(path_, Verify::auto_);
+  testing::internal::CaptureStderr();
+  change_first_sample(path_, offset_, static_cast<char>(data->train().images[0]));  // the same byte again
+  data->require_unchanged();
+  data->require_unchanged();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            fmt::format("warning: {}: written to while in use; its content is still that of the SHA-256 {}\n",
+                        path_.string(), data->info().digest));
+  const auto first = data->train().images[0];
+  test::make_image_data(9, 5, {1, 3, 5})->save(path_);  // takes the name, by rename
+  testing::internal::CaptureStderr();
+  data->require_unchanged();
+  data->require_unchanged();
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::MatchesRegex("warning: .*/a.h5: another file has taken this name, or [^\n]*\n"));
+  EXPECT_EQ(data->train().images[0], first);
+  Dataset::open("builtin:argmax", Verify::auto_)->require_unchanged();
+}
+
+TEST(DatasetErrors, FeaturesThatAreNotFiniteAreRefused) {
+  const test::TemporaryFolder folder;
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+    auto content = test::make_feature_content(7, 3, 5);
+    content.train.features[5 * 4 + 2] = value;
+    Dataset::in_memory(std::move(content))->save(folder / "a.h5");
+    const auto offset = *h5::File::open(folder / "a.h5").offset("train/features") + (5 * 4 + 2) * 4;
+    EXPECT_ERROR(Dataset::open(folder / "a.h5", Verify::auto_), ExitCode::bad_input,
+                 fmt::format("{}: offset {}: expected finite features, found {} (sample 4 of 'train/features')",
+                             (folder / "a.h5").string(), offset, value));
+    // Unverified it is found by the samples of a step.
+    const auto data = Dataset::open(folder / "a.h5", Verify::never);
+    EXPECT_EQ(data->first_not_finite(data->train(), std::array<std::int64_t, 4>{6, 0, 4, 1}), 4);
+    EXPECT_EQ(data->first_not_finite(data->train(), std::array<std::int64_t, 3>{6, 0, 1}), std::nullopt);
+  }
 }
 
 }  // namespace

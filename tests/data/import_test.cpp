@@ -246,6 +246,66 @@ TEST_F(Folder, ClassesAndSamplesInAlphabeticalOrder) {
   EXPECT_NEAR(data->test().images[5], 40, 1);
 }
 
+// Each reason is told once, with a count; none of it reaches classes or samples.
+TEST_F(Folder, WhatIsPassedOverIsCountedAndTold) {
+  import_folder(folder_.path(), folder_ / "clean.h5");
+  const auto digest = Dataset::open(folder_ / "clean.h5", Verify::always)->info().digest;
+  write_picture("train/.ipynb_checkpoints/z.png", flat(1));
+  write_picture("test/.cache/z.png", flat(1));
+  write_picture("train/cat/inner/z.png", flat(1));
+  for (const char* path : {"train/.DS_Store", "train/dog/._a.PNG", "train/cat/1.bmp", "train/cat/2.bmp",
+                           "test/dog/3.gif", "train/README", "train/dog/LICENCE"})
+    write_durably(folder_ / path, std::string_view("GIF89a"));
+  std::filesystem::create_symlink("nowhere.png", folder_ / "train/cat/gone.png");
+  testing::internal::CaptureStderr();
+  import_folder(folder_.path(), folder_ / "out.h5");
+  const std::string told = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(Dataset::open(folder_ / "out.h5", Verify::always)->info().digest, digest);
+  for (const auto& [what, first] : {std::pair("names that start with a dot: 4", "train/.DS_Store"),
+                                    std::pair("beside the folders of the classes: 1", "train/README"),
+                                    std::pair("names other than .jpg, .jpeg or .png (.bmp): 2", "train/cat/1.bmp"),
+                                    std::pair("names other than .jpg, .jpeg or .png (.gif): 1", "test/dog/3.gif"),
+                                    std::pair("names other than .jpg, .jpeg or .png (.txt): 1", "train/dog/notes.txt"),
+                                    std::pair("(without any): 1", "train/dog/LICENCE"),
+                                    std::pair("folders inside of a class: 1", "train/cat/inner"),
+                                    std::pair("links that lead nowhere: 1", "train/cat/gone.png")})
+    EXPECT_THAT(told, HasSubstr(fmt::format("{}, the first {}\n", what, name(first)))) << told;
+}
+
+TEST_F(Folder, LinksToFoldersAndPicturesAreFollowed) {
+  write_picture("elsewhere/x.png", flat(5));
+  std::filesystem::create_directory_symlink("../elsewhere", folder_ / "train/bird");
+  std::filesystem::create_symlink("../../elsewhere/x.png", folder_ / "train/cat/link.png");
+  import_folder(folder_.path(), folder_ / "out.h5");
+  const auto data = Dataset::open(folder_ / "out.h5", Verify::always);
+  EXPECT_THAT(data->info().class_names, ElementsAre("bird", "cat", "dog"));
+  EXPECT_THAT(data->train().labels, ElementsAre(0, 1, 1, 2, 2));
+}
+
+TEST_F(Folder, AClassWithoutPicturesToTrainOnIsRefused) {
+  std::filesystem::create_directories(folder_ / "train/emu");
+  expect(name("train/emu") + ": expected .jpg, .jpeg or .png files to train the class on, found none");
+  write_durably(folder_ / "train/emu/a.bmp", std::string_view("BM"));
+  write_durably(folder_ / "train/emu/b.bmp", std::string_view("BM"));
+  expect(name("train/emu") +
+         ": expected .jpg, .jpeg or .png files to train the class on, found none; passed over, names other than .jpg, "
+         ".jpeg or .png (.bmp): 2, the first " +
+         name("train/emu/a.bmp"));
+  write_durably(folder_ / "train/emu/c.png", std::string_view());
+  expect(name("train/emu/c.png") +
+         ": offset 0: expected a JPEG (ff d8 ff) or PNG (89 50 4e 47) signature, the file is empty");
+}
+
+TEST_F(Folder, RemarksOnPicturesAreTold) {
+  const auto deep = test::make_png(3, 2, 16, 0, {0, 1, 2, 3, 4, 5, 6, 0, 7, 8, 9, 10, 11, 12});
+  write_durably(folder_ / "train/cat/a.png", deep);
+  write_durably(folder_ / "train/cat/b.png", deep);
+  testing::internal::CaptureStderr();
+  import_folder(folder_.path(), folder_ / "out.h5");
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("16 bits a sample, of which the high byte is taken: 2, the first " + name("train/cat/a.png")));
+}
+
 TEST_F(Folder, PicturesThatDoNotFit) {
   write_picture("train/dog/c.png", flat(1, 4));
   expect(name("train/dog/c.png") + ": offset 0: expected a picture of 3 x 2 pixels and 1 channels as " +

@@ -58,6 +58,32 @@ TEST(Sampler, BatchSizeOnlyCutsTheOrder) {
   EXPECT_EQ(whole_epoch(Sampler(96, 8, true, 1), 5), whole_epoch(Sampler(96, 32, true, 1), 5));
 }
 
+// Data sorted by class, as folders and many archives are: the first samples would be of one class.
+TEST(BalancedSubset, TakesTheFirstOfEachClassEvenly) {
+  std::vector<std::int64_t> sorted;
+  for (std::int64_t c = 0; c < 3; ++c) sorted.insert(sorted.end(), 10, c);
+  EXPECT_EQ(balanced_subset(sorted, 3, 6), (std::vector<std::int64_t>{0, 1, 10, 11, 20, 21}));
+  // What does not come out even goes to the first classes, and a subset holds the smaller ones.
+  EXPECT_EQ(balanced_subset(sorted, 3, 5), (std::vector<std::int64_t>{0, 1, 10, 11, 20}));
+  EXPECT_EQ(balanced_subset(sorted, 3, 2), (std::vector<std::int64_t>{0, 10}));
+  EXPECT_EQ(balanced_subset(sorted, 3, 30).size(), 30U);
+  // Classes that have few, or none, leave their part to the others.
+  EXPECT_EQ(balanced_subset(std::vector<std::int64_t>{0, 0, 0, 0, 0, 0, 1, 3, 3, 3}, 4, 7),
+            (std::vector<std::int64_t>{0, 1, 2, 6, 7, 8, 9}));
+  std::vector<std::int64_t> alternating, first;
+  for (std::int64_t i = 0; i < 40; ++i) alternating.push_back(i % 4);
+  for (std::int64_t i = 0; i < 13; ++i) first.push_back(i);
+  EXPECT_EQ(balanced_subset(alternating, 4, 13), first);
+}
+
+TEST(Sampler, TakesChosenSamplesInTheOrderOfAsMany) {
+  const std::vector<std::int64_t> chosen = {3, 5, 8, 13, 21, 34, 55};
+  const auto taken = whole_epoch(Sampler(chosen, 2, false, 9), 4);
+  const auto places = whole_epoch(Sampler(7, 2, false, 9), 4);
+  ASSERT_EQ(taken.size(), places.size());
+  for (std::size_t i = 0; i < taken.size(); ++i) EXPECT_EQ(taken[i], chosen[static_cast<std::size_t>(places[i])]);
+}
+
 // The position of sample 0 over many epochs is uniform over ten bins.
 TEST(Sampler, OrdersOfEpochsAreUnrelated) {
   const Sampler sampler(50, 50, true, 3);

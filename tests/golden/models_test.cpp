@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "golden/network.h"
 
@@ -72,7 +75,24 @@ Run run_case(const h5::File& file, const std::string& group, Model& model, const
   return run;
 }
 
-void check_double(const h5::File& file, const std::string& group, const std::string& name, Model& model) {
+std::vector<at::Tensor> gradients_of(const Model& model) {
+  std::vector<at::Tensor> gradients;
+  for (const at::Tensor& parameter : model.parameters())
+    gradients.push_back(parameter.grad().defined() ? parameter.grad().to(at::kDouble) : at::Tensor());
+  return gradients;
+}
+
+// Largest ||a - b|| / ||b|| over the parameters, as dev_f32_grad_rel has it.
+double distance(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+  double largest = 0;
+  for (std::size_t i = 0; i < b.size(); ++i)
+    if (b[i].defined()) largest = std::max(largest, ((a[i] - b[i]).norm() / b[i].norm()).item<double>());
+  return largest;
+}
+
+// Returns the gradients of the parameters, which are those of the file.
+std::vector<at::Tensor> check_double(const h5::File& file, const std::string& group, const std::string& name,
+                                     Model& model) {
   const std::string path = group + "/" + name;
   const Case c = read_case(file, path);
   const Run run = run_case(file, group, model, c, at::kDouble);
@@ -96,9 +116,12 @@ void check_double(const h5::File& file, const std::string& group, const std::str
     golden::expect_check(site.after, golden::tensor(file, path + "/site_" + layer + "_after_check"), values,
                          path + " after " + layer);
   }
+  return gradients_of(model);
 }
 
-void check_float(const h5::File& file, const std::string& network, const std::string& name, Model& model) {
+// Returns how far the gradients are from those in float64, and the reference's own are.
+std::pair<double, double> check_float(const h5::File& file, const std::string& network, const std::string& name,
+                                      Model& model, const std::vector<at::Tensor>& wide) {
   const std::string group = "/" + network, path = group + "/" + name;
   const Case c = read_case(file, path);
   const Run run = run_case(file, group, model, c, at::kFloat);
@@ -108,6 +131,21 @@ void check_float(const h5::File& file, const std::string& network, const std::st
   const double gradients =
       std::max(golden::float_gradient_tolerance(network), 2 * golden::number(file, path, "dev_f32_grad_rel", 0.0));
   golden::expect_parameter_checks(model, true, golden::tensor(file, path + "/grad_check"), gradients, path + " f32");
+  return {distance(gradients_of(model), wide), golden::number(file, path, "dev_f32_grad_rel", 0.0)};
+}
+
+// Which cases of a deep ReLU network meet a switched ReLU is a matter of the processor; that most do not is none.
+// `lost`: of its cases, by us and by the reference.
+void expect_few_switches(std::vector<std::pair<double, double>> lost, const std::string& network) {
+  const auto median = [&](auto member) {
+    std::vector<double> values;
+    for (const auto& one : lost) values.push_back(one.*member);
+    std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
+    return values[values.size() / 2];
+  };
+  using Pair = std::pair<double, double>;
+  golden::expect_close(median(&Pair::first), 0.0, 20 * median(&Pair::second),
+                       network + " gradients f32, the median case");
 }
 
 void check_network(const h5::File& file, const std::string& name, golden::Tally& tally) {
@@ -139,14 +177,16 @@ void check_network(const h5::File& file, const std::string& name, golden::Tally&
   golden::expect_parameter_checks(*model, false, golden::tensor(file, group + "/init_check"), 1e-12, group + " init");
   if (file.exists(group + "/buffer_init_check"))
     golden::expect_buffer_checks(*model, golden::tensor(file, group + "/buffer_init_check"), 1e-12, group + " init");
+  std::vector<std::pair<double, double>> lost;
   for (const std::string& entry : cases) {
     SCOPED_TRACE(group + "/" + entry);
     golden::fill_closed(*model, rule, seed, at::kDouble);
-    check_double(file, group, entry, *model);
+    const auto wide = check_double(file, group, entry, *model);
     golden::fill_closed(*model, rule, seed, at::kFloat);
-    check_float(file, name, entry, *model);
+    lost.push_back(check_float(file, name, entry, *model, wide));
     tally.run();
   }
+  if (lost.size() > 2) expect_few_switches(lost, group);
 }
 
 void check_closed_forms(const h5::File& file) {

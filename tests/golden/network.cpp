@@ -45,7 +45,10 @@ std::shared_ptr<Model> make_network(const h5::File& file, const std::string& gro
 }
 
 double float_gradient_tolerance(const std::string& reference_name) {
-  return reference_name.starts_with("resnet") ? 1e-2 : 1e-4;
+  // The reference's own float32 gradients of residual networks are up to 0.0093 (relative norm) from its float64 ones,
+  // where rounding has switched a ReLU, and 4e-6 elsewhere.
+  constexpr double switched = 0.0093, several = 4;
+  return reference_name.starts_with("resnet") ? several * switched : 1e-4;
 }
 
 void fill_closed(Model& model, const std::string& rule, std::uint64_t seed, at::ScalarType type) {

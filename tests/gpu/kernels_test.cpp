@@ -15,6 +15,7 @@
 #include "data/resident_data.h"
 #include "dist/cuda_module.h"
 #include "spankey/batch_norm_op.h"
+#include "spankey/deny.h"
 #include "spankey/inject_op.h"
 #include "spankey/resident_keys.h"
 #include "support/expect_error.h"
@@ -323,6 +324,17 @@ TEST_P(GpuKeysTest, AreThoseOfTheCpuBitForBit) {
     // The negative controls: another step draws other keys.
     EXPECT_FALSE(at::equal(other.keys_at(point).cpu(), keys.cpu()));
     EXPECT_FALSE(at::equal(gpu.wrong(samples.to(gpu_), next.to(gpu_)).keys_at(point), wrong.keys_at(point)));
+  }
+}
+
+TEST_F(GpuTest, DrawnLabelsAreThoseOfTheCpuBitForBit) {
+  const std::uint64_t seed = (std::uint64_t{1} << 40) + 43;
+  const at::Tensor samples = at::cat({at::arange(1000, at::kLong), at::arange(5, at::kLong) + (std::int64_t{1} << 40)});
+  const at::Tensor position = at::tensor({3, 5}, at::kLong), next = at::tensor({3, 6}, at::kLong);
+  for (const std::int64_t classes : {2, 10, 1000}) {
+    const at::Tensor expected = draw_deny_labels(samples, position, classes, seed);
+    EXPECT_TRUE(at::equal(draw_deny_labels(samples.to(gpu_), position.to(gpu_), classes, seed).cpu(), expected));
+    EXPECT_FALSE(at::equal(draw_deny_labels(samples.to(gpu_), next.to(gpu_), classes, seed).cpu(), expected));
   }
 }
 

@@ -48,6 +48,7 @@ TEST(Checkpoint, ComesBackAsItWas) {
   const auto after = decode_checkpoint(encode_checkpoint(before), "memory");
   EXPECT_EQ(after.cursor, before.cursor);
   EXPECT_EQ(after.config_toml, before.config_toml);
+  EXPECT_EQ(h5::File::from_image(encode_checkpoint(before), "memory").read_string("config"), before.config_toml);
   EXPECT_EQ(after.config_hash, before.config_hash);
   EXPECT_EQ(after.basis_digest, before.basis_digest);
   EXPECT_EQ(after.data_digest, before.data_digest);
