@@ -6,8 +6,12 @@
 #include <functional>
 
 #include "base/error.h"
+#include "cli/program.h"
 #include "config/config.h"
-#include "dist/communicator.h"
+
+namespace spankey {
+class Communicator;
+}
 
 namespace spankey::cli {
 
@@ -23,8 +27,6 @@ void add_devices(CLI::App& app, Action& action);
 void add_diagnose(CLI::App& app, Action& action);
 void add_sweep(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
-
-std::string version_text();
 
 // The rank that the launcher gave this process, 0 without one: known before MPI is started.
 int launcher_rank();

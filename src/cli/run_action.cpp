@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "cli/command.h"
+#include "dist/communicator.h"
 #include "train/together.h"
 
 namespace spankey::cli {

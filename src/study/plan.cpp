@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <type_traits>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -40,9 +41,9 @@ std::string at_place_of_sweep(const std::string& message, const SweepFile& file)
          message.substr(override_place.size());
 }
 
-struct DataFacts {
+struct KnownData {
   std::string digest;
-  std::int64_t train_samples = 0;
+  DataFacts facts;
 };
 
 class Planner {
@@ -54,12 +55,14 @@ class Planner {
     trial.settings = file_.grid.fixed;
     trial.settings.insert(trial.settings.end(), varied.begin(), varied.end());
     trial.label = settings_text(varied);
-    const auto config = resolve(trial);
-    const auto& data = facts(config);
+    const auto config = at_its_place([&] { return trial_config(plan_, trial); });
+    const auto& data = known_data(config);
+    at_its_place([&] { check_data(config, data.facts); });
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
     if (!known_.insert(trial.id).second) return;
-    const auto samples = config.data.limit > 0 ? std::min(config.data.limit, data.train_samples) : data.train_samples;
+    const auto samples =
+        config.data.limit > 0 ? std::min(config.data.limit, data.facts.train_samples) : data.facts.train_samples;
     const auto cost = estimate_cost(config, samples, measured_);
     trial.seconds = cost.seconds;
     (cost.measured ? from_measurement_ : by_rule_) += 1;
@@ -73,26 +76,29 @@ class Planner {
   }
 
  private:
-  Config resolve(const PlannedTrial& trial) const {
+  template <class Work>
+  std::invoke_result_t<Work> at_its_place(Work&& work) const {
     try {
-      return trial_config(plan_, trial);
+      return work();
     } catch (const Error& error) {
       throw Error(error.code(), at_place_of_sweep(error.what(), file_));
     }
   }
 
-  const DataFacts& facts(const Config& config) {
+  const KnownData& known_data(const Config& config) {
     const auto known = data_.find(config.data.file);
     if (known != data_.end()) return known->second;
     // The digest alone is wanted; each trial checks the content when it starts.
     const auto dataset = Dataset::open(config.data.file, Verify::never);
-    return data_.emplace(config.data.file, DataFacts{dataset->info().digest, dataset->train().size}).first->second;
+    const auto& info = dataset->info();
+    const DataFacts facts{info.sample_shape, info.classes, dataset->train().size};
+    return data_.emplace(config.data.file, KnownData{info.digest, facts}).first->second;
   }
 
   const SweepFile& file_;
   SweepPlan& plan_;
   std::vector<MeasuredTrial> measured_;
-  std::map<std::string, DataFacts> data_;
+  std::map<std::string, KnownData> data_;
   std::set<std::string> known_;
   std::size_t from_measurement_ = 0, by_rule_ = 0;
 };

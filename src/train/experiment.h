@@ -15,7 +15,7 @@
 namespace spankey {
 
 struct Experiment {
-  Config config;  // names of registry entries in their canonical spelling
+  Config config;
   std::shared_ptr<const Dataset> dataset;
   const DenyLoss* deny = nullptr;
   std::shared_ptr<Model> model;        // initial weights, float32, on the device of the placement
@@ -25,10 +25,6 @@ struct Experiment {
 
   std::int64_t train_samples() const;  // data.limit observed
 };
-
-// Names of registry entries in their canonical spelling, and no deny loss for the vanilla twin: what is trained, and
-// what a hash is of. Errors as of make_experiment.
-Config canonical(Config config);
 
 // `placement`: of this rank, as place() found it. Error(bad_input) names the key, its place and what would be accepted.
 Experiment make_experiment(Config config, const Placement& placement = {});
