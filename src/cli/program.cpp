@@ -3,7 +3,6 @@
 #include <H5public.h>
 #include <fmt/format.h>
 #include <mpi.h>
-#include <torch/version.h>
 
 #include <algorithm>
 
@@ -42,8 +41,8 @@ std::string version_text() {
   unsigned major = 0, minor = 0, release = 0;
   H5get_libversion(&major, &minor, &release);
   return fmt::format("spankey {}\nLibTorch {}\nMPI {}\nHDF5 {}.{}.{}\nCUDA {} (spankey devices: what works here)",
-                     program_version(), TORCH_VERSION, mpi_text.substr(0, mpi_text.find(',')), major, minor, release,
-                     SPANKEY_CUDA_VERSIONS);
+                     program_version(), SPANKEY_TORCH_VERSION, mpi_text.substr(0, mpi_text.find(',')), major, minor,
+                     release, SPANKEY_CUDA_VERSIONS);
 }
 
 }  // namespace spankey::cli
