@@ -62,8 +62,8 @@ std::optional<int> answer(int argc, char** argv) {
 
 [[noreturn]] void become_core(char** argv) {
   std::error_code none;
-  const auto beside = std::filesystem::read_symlink("/proc/self/exe", none).replace_filename("spankey_core");
-  execv(beside.c_str(), argv);
+  auto beside = std::filesystem::read_symlink("/proc/self/exe", none);
+  if (!beside.empty()) execv(beside.replace_filename("spankey_core").c_str(), argv);
   const int reason = errno;
   execv(SPANKEY_BUILT_CORE, argv);  // of a copy of the program alone
   fmt::print(stderr, "spankey: {} cannot be started: {}; the program is two files, spankey and spankey_core\n",
