@@ -6,8 +6,12 @@
 #include <functional>
 
 #include "base/error.h"
+#include "cli/program.h"
 #include "config/config.h"
-#include "dist/communicator.h"
+
+namespace spankey {
+class Communicator;
+}
 
 namespace spankey::cli {
 
@@ -23,8 +27,6 @@ void add_devices(CLI::App& app, Action& action);
 void add_diagnose(CLI::App& app, Action& action);
 void add_sweep(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
-
-std::string version_text();
 
 // Starts communicator, log and signal handlers, runs `work`, and turns errors into one line and an exit code. An error
 // that not all ranks share ends the whole job. Before anything is done, the launcher must have started as many ranks as

@@ -11,13 +11,13 @@ void add_config(CLI::App& app, Action& action) {
     std::vector<std::string> overrides;
     bool markdown = false;
   };
-  auto* command = app.add_subcommand("config", "Print the resolved configuration");
+  auto* command = add_command(app, "config");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("CONFIG", arguments->config, "configuration file (TOML)");
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example key.gamma=1.0");
   command->add_flag("--markdown", arguments->markdown,
                     "print the reference of all keys (docs/configuration.md) instead");
-  command->footer("Configuration:\n" + describe_fields());
+  end_help(*command, "config configs/demo.toml key.gamma=1.0", "Configuration:\n" + describe_fields());
   command->callback([arguments, &action] {
     action = [arguments] {
       if (arguments->markdown) {

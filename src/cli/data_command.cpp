@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/number_option.h"
 #include "data/argmax.h"
 #include "data/contact_sheet.h"
 #include "data/dataset.h"
@@ -73,6 +74,7 @@ void add_import(CLI::App& group, const char* name, const char* description, Impo
   const auto from = std::make_shared<std::string>(), out = std::make_shared<std::string>();
   command->add_option("--from", *from, "folder to read")->required();
   command->add_option("--out", *out, "HDF5 file to write")->required();
+  end_help(*command, fmt::format("data import {0} --from {0} --out {0}.h5", name));
   command->callback([from, out, import, &action] {
     action = [from, out, import] {
       require_name(*from, "--from", "the folder to read");
@@ -86,15 +88,17 @@ void add_import(CLI::App& group, const char* name, const char* description, Impo
 
 void add_render(CLI::App& data, Action& action) {
   auto* render = data.add_subcommand("render", "Make a synthetic data set")->require_subcommand(1);
+  end_help(*render, "data render glyphs --out glyphs.h5");
   struct Arguments {
     std::int64_t train = 4096, test = 1024;
     std::string out;
   };
   const auto arguments = std::make_shared<Arguments>();
   auto* glyphs = render->add_subcommand("glyphs", "The built-in digits, any number of them");
-  glyphs->add_option("--train", arguments->train, "training images")->check(CLI::Range(1, 100'000'000));
-  glyphs->add_option("--test", arguments->test, "test images")->check(CLI::Range(1, 100'000'000));
+  glyphs->add_option("--train", arguments->train, "training images")->transform(integer_between(1, 100'000'000));
+  glyphs->add_option("--test", arguments->test, "test images")->transform(integer_between(1, 100'000'000));
   glyphs->add_option("--out", arguments->out, "HDF5 file to write")->required();
+  end_help(*glyphs, "data render glyphs --train 10000 --test 2000 --out glyphs.h5");
   glyphs->callback([arguments, &action] {
     action = [arguments] {
       require_writable(arguments->out, "--out");
@@ -105,6 +109,7 @@ void add_render(CLI::App& data, Action& action) {
   });
   auto* argmax = render->add_subcommand("argmax", "Features labelled by a hidden linear map (the paper's example 01)");
   argmax->add_option("--out", arguments->out, "HDF5 file to write")->required();
+  end_help(*argmax, "data render argmax --out argmax.h5");
   argmax->callback([arguments, &action] {
     action = [arguments] {
       require_writable(arguments->out, "--out");
@@ -126,6 +131,7 @@ void add_info(CLI::App& data, Action& action) {
   auto* sheet =
       info->add_option("--sheet", arguments->sheet, "write a contact sheet (PNG) of the first images of each class");
   info->add_flag("--verify", arguments->verify, "compute the digest anew and compare");
+  end_help(*info, "data info mnist.h5 --sheet mnist.png");
   info->callback([arguments, sheet, &action] {
     action = [arguments, sheet] {
       require_name(arguments->file, "FILE", "an HDF5 file, or builtin:glyphs");
@@ -142,8 +148,10 @@ void add_info(CLI::App& data, Action& action) {
 }  // namespace
 
 void add_data(CLI::App& app, Action& action) {
-  auto* data = app.add_subcommand("data", "Import, render and inspect data sets")->require_subcommand(1);
+  auto* data = add_command(app, "data")->require_subcommand(1);
+  end_help(*data, "data info builtin:glyphs");
   auto* import = data->add_subcommand("import", "Make a data set from published files")->require_subcommand(1);
+  end_help(*import, "data import mnist --from mnist --out mnist.h5");
   add_import(*import, "mnist", "IDX files, plain or .gz (MNIST, Fashion-MNIST)", import_mnist, action);
   add_import(*import, "cifar10", "CIFAR-10 binary batches", import_cifar10, action);
   add_import(*import, "folder", "train/<class>/ and test/<class>/ of JPEG or PNG images", import_folder, action);

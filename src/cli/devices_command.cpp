@@ -1,22 +1,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
-#include <H5public.h>
-#include <mpi.h>
-#include <torch/version.h>
 #include <unistd.h>
 
-#include "base/version.h"
 #include "cli/command.h"
 #include "dist/cuda_module.h"
 
 namespace spankey::cli {
 namespace {
-
-std::string cuda_text() {
-  std::string why_not;
-  const auto* module = open_cuda_module(why_not);
-  return module ? module->version() : "CUDA not available: " + why_not;
-}
 
 // One line for each GPU, or one that says why there is none.
 void print_gpus() {
@@ -35,19 +25,9 @@ void print_gpus() {
 
 }  // namespace
 
-std::string version_text() {
-  char mpi[MPI_MAX_LIBRARY_VERSION_STRING] = {};
-  int length = 0;
-  MPI_Get_library_version(mpi, &length);
-  const std::string mpi_text(mpi, static_cast<std::size_t>(length));
-  unsigned major = 0, minor = 0, release = 0;
-  H5get_libversion(&major, &minor, &release);
-  return fmt::format("spankey {}\nLibTorch {}\nMPI {}\nHDF5 {}.{}.{}\n{}", program_version(), TORCH_VERSION,
-                     mpi_text.substr(0, mpi_text.find(',')), major, minor, release, cuda_text());
-}
-
 void add_devices(CLI::App& app, Action& action) {
-  auto* command = app.add_subcommand("devices", "List what networks can run on here");
+  auto* command = add_command(app, "devices");
+  end_help(*command, "devices");
   command->callback([&action] {
     action = [] {
       fmt::print("cpu   {} cores, {}\n", sysconf(_SC_NPROCESSORS_ONLN), at::get_cpu_capability());

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/number_option.h"
 #include "train/diagnose.h"
 
 namespace spankey::cli {
@@ -38,20 +39,19 @@ ExitCode run_diagnose(const DiagnoseArguments& arguments, Communicator& communic
 }  // namespace
 
 void add_diagnose(CLI::App& app, Action& action) {
-  auto* command =
-      app.add_subcommand("diagnose", "Set what the mathematics predicts for a trained run beside what is measured");
+  auto* command = add_command(app, "diagnose");
   const auto arguments = std::make_shared<DiagnoseArguments>();
   command->add_option("RUN", arguments->run, "run directory")->required();
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example data.file=mnist.h5");
   command->add_option("--samples", arguments->options.samples, "test samples, evenly spread; at most all")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
+      ->transform(integer_between(1, std::int64_t{1} << 30));
   command->add_option("--keys", arguments->options.keys, "valid and wrong keys")
-      ->check(CLI::Range(std::int64_t{2}, std::int64_t{1} << 20));
+      ->transform(integer_between(2, std::int64_t{1} << 20));
   command
       ->add_option("--out", arguments->out, "where diagnose.json, diagnose.md and the plots go; default: RUN/diagnose")
       ->default_str("");
   command->add_flag("--json", arguments->json, "print JSON");
-  command->footer("Every figure is explained in docs/diagnostics.md.");
+  end_help(*command, "diagnose runs/demo --keys 64", "Every figure is explained in docs/diagnostics.md.");
   command->callback([arguments, &action] {
     action = [arguments] {
       const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);

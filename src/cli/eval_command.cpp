@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/number_option.h"
 #include "config/value.h"
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
@@ -33,7 +34,7 @@ std::vector<const KeyFamily*> wrong_families(const EvalArguments& arguments, con
   if (names.size() == 1 && lower_case(names[0]) == "all") names = key_family_names();
   std::vector<const KeyFamily*> families;
   for (const auto& name : names) {
-    const auto* family = &find_key_family(name);
+    const auto* family = &find_key_family(name, "--families");
     if (std::find(families.begin(), families.end(), family) != families.end())
       fail_input("--families: {} is named twice", family->name);
     families.push_back(family);
@@ -90,7 +91,7 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const st
 }  // namespace
 
 void add_eval(CLI::App& app, Action& action) {
-  auto* command = app.add_subcommand("eval", "Measure what the keys of a trained run open");
+  auto* command = add_command(app, "eval");
   const auto arguments = std::make_shared<EvalArguments>();
   command->add_option("RUN", arguments->run, "run directory")->required();
   command->add_option("OVERRIDES", arguments->overrides,
@@ -99,7 +100,7 @@ void add_eval(CLI::App& app, Action& action) {
       ->add_option("--keys", arguments->keys,
                    "correct and wrong keys, each tried on every sample; 0: a fresh key for every batch; default: "
                    "eval.keys of the run")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 30))
+      ->transform(integer_between(0, most_eval_keys))
       ->default_str("");
   command
       ->add_option("--families", arguments->families,
@@ -114,7 +115,7 @@ void add_eval(CLI::App& app, Action& action) {
                    ".1,.25,.5,1,2,4")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(1e-3, 1e3));
+      ->transform(number_between(1e-3, 1e3));
   command
       ->add_option("--require", arguments->required,
                    "what must hold, or the exit code is 3: QUANTITY OP NUMBER joined by and, for example "
@@ -122,6 +123,7 @@ void add_eval(CLI::App& app, Action& action) {
                    "given several times")
       ->allow_extra_args(false);
   command->add_flag("--json", arguments->json, "print JSON");
+  end_help(*command, "eval runs/demo --keys 64 --families gaussian,near_miss");
   command->callback([arguments, &action] {
     action = [arguments] {
       const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);

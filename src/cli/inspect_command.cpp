@@ -112,10 +112,11 @@ void add_inspect(CLI::App& app, Action& action) {
     std::string path;
     bool json = false;
   };
-  auto* command = app.add_subcommand("inspect", "Show what a data set, checkpoint, basis or run directory holds");
+  auto* command = add_command(app, "inspect");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("PATH", arguments->path, "a file or run directory of spankey")->required();
   command->add_flag("--json", arguments->json, "print JSON");
+  end_help(*command, "inspect runs/demo");
   command->callback([arguments, &action] {
     action = [arguments] {
       const std::filesystem::path path = arguments->path;

@@ -58,14 +58,8 @@ spankey::ExitCode leave_to_rank_0(const spankey::Launch& launch) {
 spankey::ExitCode run(int argc, char** argv) {
   using namespace spankey;
   command_line::remember(argc, argv);
-  CLI::App app{"Trains networks that work only for holders of a key, and measures how well the lock holds."};
-  app.name("spankey");
-  app.option_defaults()->always_capture_default();
-  app.set_version_flag("--version", cli::version_text);
-  app.require_subcommand(1);
-  app.footer(
-      "Exit codes: 0 done, 2 bad configuration or input, 3 run failed, 75 checkpointed and wants to be started "
-      "again.\nspankey COMMAND --help tells more.");
+  CLI::App app;
+  cli::describe_program(app);
   cli::Action action;
   cli::add_train(app, action);
   cli::add_eval(app, action);

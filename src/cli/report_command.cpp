@@ -33,7 +33,7 @@ ExitCode report(const ReportArguments& arguments) {
 }  // namespace
 
 void add_report(CLI::App& app, Action& action) {
-  auto* command = app.add_subcommand("report", "Tables, plots and one page about a run, a sweep or a folder of runs");
+  auto* command = add_command(app, "report");
   const auto arguments = std::make_shared<ReportArguments>();
   command->add_option("DIR", arguments->directories, "run directories, sweep directories, or folders that hold them")
       ->required();
@@ -43,6 +43,7 @@ void add_report(CLI::App& app, Action& action) {
       ->add_option("--published", arguments->published,
                    "figures to set beside ours; default: configs/paper/published.toml")
       ->default_str("");
+  end_help(*command, "report runs/smoke --out runs/smoke/report");
   command->callback([arguments, &action] { action = [arguments] { return report(*arguments); }; });
 }
 

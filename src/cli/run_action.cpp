@@ -13,6 +13,7 @@
 #include "base/standard_streams.h"
 #include "cli/command.h"
 #include "cli/failure.h"
+#include "dist/communicator.h"
 #include "dist/launch.h"
 #include "train/together.h"
 

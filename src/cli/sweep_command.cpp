@@ -8,6 +8,7 @@
 #include "base/shutdown.h"
 #include "base/utf8.h"
 #include "cli/command.h"
+#include "cli/number_option.h"
 #include "study/attempt.h"
 #include "study/job_end.h"
 #include "study/local_executor.h"
@@ -179,10 +180,10 @@ void add_options(CLI::App& command, const std::string& name, SweepArguments& arg
   if (name == "plan" || name == "status") command.add_flag("--json", arguments.json, "print JSON");
   if (starts || name == "plan") command.add_flag("--yes", arguments.yes, "more than 100,000 trials are meant");
   if (starts || name == "work") {
-    command.add_option("--jobs", arguments.jobs, "local: trials at a time")->check(CLI::Range(1, 4096));
+    command.add_option("--jobs", arguments.jobs, "local: trials at a time")->transform(integer_between(1, 4096));
     command.add_option("--ranks-per-trial", arguments.ranks_per_trial, "ranks of each trial")
-        ->check(CLI::Range(1, 4096));
-    command.add_option("--nice", arguments.nice, "niceness of the trials")->check(CLI::Range(0, 19));
+        ->transform(integer_between(1, 4096));
+    command.add_option("--nice", arguments.nice, "niceness of the trials")->transform(integer_between(0, 19));
   }
   if (!starts) return;
   command.add_option("--executor", arguments.executor, "auto: mpi under mpirun, local otherwise")
@@ -190,7 +191,7 @@ void add_options(CLI::App& command, const std::string& name, SweepArguments& arg
   command
       .add_option("--max-running", arguments.max_running,
                   "slurm: workers that this call submits at most; 0: one for each waiting trial")
-      ->check(CLI::Range(0, 1'000'000));
+      ->transform(integer_between(0, 1'000'000));
   command.add_option("--sbatch", arguments.sbatch, "slurm: a script in place of launch/sweep.sbatch");
   command.add_flag("--retry-failed", arguments.retry_failed, "try every failed trial again");
 }
@@ -198,13 +199,16 @@ void add_options(CLI::App& command, const std::string& name, SweepArguments& arg
 }  // namespace
 
 void add_sweep(CLI::App& app, Action& action) {
-  auto* sweep = app.add_subcommand("sweep", "Run a grid of trials: plan, run, status, resume, cancel");
+  auto* sweep = add_command(app, "sweep");
   sweep->require_subcommand(1);
+  end_help(*sweep, "sweep run configs/sweeps/smoke.toml --jobs 2");
   const auto arguments = std::make_shared<SweepArguments>();
   for (const auto& entry : steps) {
     auto* command = sweep->add_subcommand(entry.name, entry.help);
     command->add_option("SWEEP", arguments->file, "sweep (TOML)")->required(entry.needs_file);
     add_options(*command, entry.name, *arguments);
+    end_help(*command, fmt::format("sweep {} {}", entry.name,
+                                   entry.needs_file ? "configs/sweeps/smoke.toml" : "--dir runs/smoke"));
     command->callback(
         [arguments, step = entry.step, &action] { action = [arguments, step] { return step(*arguments); }; });
   }

@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "train/dry_run.h"
 #include "train/trainer.h"
 
 namespace spankey::cli {
@@ -11,7 +12,7 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   std::string run_directory;
   std::string resume = "auto";
-  bool allow_change = false;
+  bool allow_change = false, dry_run = false;
 };
 
 Resume to_resume(const std::string& word) {
@@ -22,7 +23,7 @@ Resume to_resume(const std::string& word) {
 }  // namespace
 
 void add_train(CLI::App& app, Action& action) {
-  auto* command = app.add_subcommand("train", "Train a network, or go on where the run directory stands");
+  auto* command = add_command(app, "train");
   const auto arguments = std::make_shared<TrainArguments>();
   command->add_option("CONFIG", arguments->config, "configuration file (TOML)")->required();
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example key.gamma=1.0");
@@ -31,10 +32,12 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("--resume", arguments->resume, "auto: go on if there is a checkpoint")
       ->check(CLI::IsMember({"auto", "never", "require"}));
   command->add_flag("--allow-change", arguments->allow_change, "go on although the configuration has changed");
-  command->footer(
-      "Stop with SIGUSR2 (Ctrl-C without mpirun) or a file STOP in the run directory: the run commits a "
-      "checkpoint and exits with 75.\n\nConfiguration:\n" +
-      describe_fields());
+  command->add_flag("--dry-run", arguments->dry_run,
+                    "check configuration and data, print what would be done, and write nothing");
+  end_help(*command, "train configs/demo.toml key.gamma=1.0 --run-dir runs/strong",
+           "Stop with SIGUSR2 (Ctrl-C without mpirun) or a file STOP in the run directory: the run commits a "
+           "checkpoint and exits with 75.\n\nConfiguration:\n" +
+               describe_fields());
   command->callback([arguments, &action] {
     action = [arguments] {
       const TrainRequest request{.config = load_config(arguments->config, arguments->overrides),
@@ -43,7 +46,9 @@ void add_train(CLI::App& app, Action& action) {
                                  .resume = to_resume(arguments->resume),
                                  .allow_change = arguments->allow_change};
       return with_communicator(request.config.dist,
-                               [&](Communicator& communicator) { return train(request, communicator); });
+                               [&, work = arguments->dry_run ? dry_run : train](Communicator& communicator) {
+                                 return work(request, communicator);
+                               });
     };
   });
 }

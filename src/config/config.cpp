@@ -1,8 +1,6 @@
 #include "config/config.h"
 
 #include <algorithm>
-#include <bit>
-#include <initializer_list>
 
 #include "base/digest.h"
 #include "base/error.h"
@@ -11,40 +9,6 @@
 
 namespace spankey {
 namespace {
-
-// Of several keys that break a rule together, the first one that the user wrote.
-std::string_view written_first(const Config& config, std::initializer_list<std::string_view> keys) {
-  for (const std::string_view key : keys) {
-    if (config.origins.contains(key)) return key;
-  }
-  return *keys.begin();
-}
-
-void check_shards(const Config& config) {
-  const std::int64_t shards = config.dist.shards;
-  if (config.dist.reduction != Reduction::elastic || shards == 0) return;
-  if (!std::has_single_bit(static_cast<std::uint64_t>(shards))) {
-    fail_key(config, "dist.shards", "accepted under dist.reduction = \"elastic\": a power of two, or 0 for automatic");
-  }
-  if (config.train.global_batch % shards != 0) {
-    fail_key(config, written_first(config, {"train.global_batch", "dist.shards"}),
-             fmt::format("accepted under dist.reduction = \"elastic\": train.global_batch divisible by dist.shards; "
-                         "{} is not divisible by {}",
-                         config.train.global_batch, shards));
-  }
-}
-
-void check_schedule(const Config& config) {
-  const std::size_t count = config.optim.milestones.size();
-  const auto place = written_first(config, {"optim.milestones", "optim.schedule"});
-  if (config.optim.schedule == Schedule::multistep && count == 0) {
-    fail_key(config, place, "accepted under optim.schedule = \"multistep\": at least one value in optim.milestones");
-  }
-  if (config.optim.schedule == Schedule::step && count != 1) {
-    fail_key(config, place,
-             "accepted under optim.schedule = \"step\": exactly one value in optim.milestones, the period");
-  }
-}
 
 // Optimal string alignment distance: insertions, deletions, replacements and swaps of neighbours.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -74,15 +38,6 @@ std::string folded(std::string_view word) {
 }
 
 }  // namespace
-
-void check_rules(const Config& config) {
-  const auto& on = config.deny.on;
-  if (std::find(on.begin(), on.end(), Pass::wrong) == on.end()) {
-    fail_key(config, "deny.on", "accepted: [\"wrong\"] or [\"wrong\", \"none\"]");
-  }
-  check_shards(config);
-  check_schedule(config);
-}
 
 bool operator==(const Config& a, const Config& b) {
   const auto left = entries(a);

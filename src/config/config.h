@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "config/enums.h"
 #include "config/field.h"
+#include "config/names.h"
 
 namespace spankey {
 
@@ -65,7 +67,7 @@ struct ModelConfig {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.name, {.name = "name", .help = "the network", .length = {.min = 1}, .any_case = true});
+    visit(self.name, {.name = "name", .help = "the network", .names = registry_names::networks});
     visit(self.sync_batchnorm,
           {.name = "sync_batchnorm", .help = "BatchNorm over the global batch instead of each shard"});
     visit(
@@ -137,10 +139,7 @@ struct DenyConfig {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.mode, {.name = "mode",
-                      .help = "deny loss: none, A, A_soft, B, B_aux, BS, C, cplus, AC",
-                      .length = {.min = 1},
-                      .any_case = true});
+    visit(self.mode, {.name = "mode", .help = "the deny loss", .names = registry_names::deny_losses});
     visit(self.weight, {.name = "weight", .help = "lambda, the weight of the deny loss", .bounds = at_least(0)});
     visit(self.on, {.name = "on",
                     .help = "passes that are denied; always the one with a wrong key",
@@ -157,7 +156,7 @@ struct DenyConfig {
                           .help = "families of the wrong key in training; one is drawn for each step",
                           .length = {.min = 1},
                           .distinct = true,
-                          .any_case = true});
+                          .names = registry_names::key_families});
   }
   bool operator==(const DenyConfig&) const = default;
 };
@@ -176,7 +175,7 @@ struct OptimConfig {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    visit(self.name, {.name = "name", .help = "adam, adamw or sgd", .length = {.min = 1}, .any_case = true});
+    visit(self.name, {.name = "name", .help = "the optimiser", .names = registry_names::optimizers});
     visit(self.lr, {.name = "lr", .help = "learning rate", .bounds = above(0)});
     visit(self.momentum, {.name = "momentum", .help = "of sgd", .bounds = from_below(0, 1)});
     visit(self.nesterov, {.name = "nesterov", .help = "Nesterov's momentum, of sgd"});
@@ -304,6 +303,9 @@ struct CheckpointConfig {
   bool operator==(const CheckpointConfig&) const = default;
 };
 
+// An evaluation takes as many passes over the data; each key has a row of counts.
+inline constexpr std::int64_t most_eval_keys = 1'000'000;
+
 struct EvalConfig {
   std::int64_t keys = 16;
   std::int64_t every_epochs = 1;
@@ -316,7 +318,7 @@ struct EvalConfig {
     visit(self.keys, {.name = "keys",
                       .help = "correct and wrong keys that are each tried on every sample; 0: a fresh key for every "
                               "batch, the reference's protocol",
-                      .bounds = at_least(0),
+                      .bounds = from_to(0, most_eval_keys),
                       .reference = 0});
     visit(self.every_epochs,
           {.name = "every_epochs", .help = "epochs between evaluations; 0: only at the end", .bounds = at_least(0)});
@@ -324,7 +326,7 @@ struct EvalConfig {
                           .help = "families of wrong keys; the first one is wrong_key of the result",
                           .length = {.min = 1},
                           .distinct = true,
-                          .any_case = true});
+                          .names = registry_names::key_families});
     visit(self.aug, {.name = "aug", .help = "augment the training split when it is evaluated", .reference = true});
     visit(self.train, {.name = "train", .help = "evaluate the training split as well"});
   }
@@ -365,9 +367,10 @@ struct Config {
 };
 
 // Reads a configuration file, then overrides ("key.gamma=1.0": a TOML value, or a bare word taken as a string; the
-// last one of a key wins). Ranges and the rules between keys are checked; what needs a registry, the model or the data
-// is not. Error(bad_input): "FILE:LINE: table.key = VALUE: accepted: ...; did you mean 'x'?" in one line; the place is
-// "command line" for an override, and "default" where a default value breaks a rule.
+// last one of a key wins). Names, ranges and the rules between keys are checked, everything that needs neither data nor
+// machine; names of registries come out as they are written there. Error(bad_input): "FILE:LINE: table.key = VALUE:
+// accepted: ...; did you mean 'x'?" in one line; the place is "command line" for an override, and "default" where a
+// default value breaks a rule.
 Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
 
 // The same from text; `name` stands for the file in messages. Empty text means the defaults (as a file it is refused).
@@ -383,6 +386,23 @@ std::string config_hash(const Config& config, std::string_view data_digest);
 
 // "key.gamma: 0.5 -> 1.0", one entry for each key that differs. `hashed_only`: leaves out what config_hash leaves out.
 std::vector<std::string> config_diff(const Config& a, const Config& b, bool hashed_only);
+
+// What is trained, and what a hash is of: the vanilla twin has no keys to deny, and as the same experiment as one
+// without a deny loss it has the same hash.
+Config canonical(Config config);
+
+// What a configuration is held against once its data are known.
+struct DataFacts {
+  std::vector<std::int64_t> sample_shape;  // (C, H, W), or (D) of features
+  std::int64_t classes = 0;
+  std::int64_t train_samples = 0;  // data.limit not observed
+};
+
+// Error(bad_input) as from fail_key where network, key, batch or augmentation do not go with these data.
+void check_data(const Config& config, const DataFacts& data);
+
+// Why the keys of training cannot be drawn on a device (train.capture); nullopt where they can.
+std::optional<std::string> why_keys_on_host(const Config& config);
 
 // Every key with what it accepts, its default and its meaning: for --help, and as docs/configuration.md.
 std::string describe_fields();

@@ -58,6 +58,7 @@ std::string fields_markdown() {
   std::string text =
       "# Configuration\n\n"
       "A run is described by a TOML file; every key can be overridden on the command line as `key.gamma=1.0`.\n"
+      "Numbers are written as in TOML (`0.5`, `1e-3`, `1_000`); on the command line `.5` and `5.` are taken as well.\n"
       "This page is written by the program from its field lists.\n\n"
       "`run.compat = \"reference\"` changes the defaults that are given in brackets; explicit values always win.\n"
       "Keys marked \"no\" in the last column are left out of the configuration hash: they may change between a run\n"

@@ -20,7 +20,7 @@ struct ToEntries {
     entry.table = table;
     entry.key = table + "." + std::string(field.name);
     entry.value = value_text(value);
-    entry.canonical = field.any_case ? lower_case(entry.value) : entry.value;
+    entry.canonical = !field.names.empty() ? lower_case(entry.value) : entry.value;
     entry.accepted = accepted_text(field);
     if (field.reference) entry.reference = value_text(*field.reference);
     entry.help = field.help;

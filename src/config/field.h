@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <type_traits>
 
@@ -44,11 +45,11 @@ struct FieldInfo {
   std::string_view help = {};
   Bounds bounds = {};
   Length length = {};
-  bool ascending = false;           // list: strictly ascending, so without repetition
-  bool distinct = false;            // list: without repetition
-  bool any_case = false;            // string: names a registry entry, which is found in any case
-  bool hashed = true;               // part of config_hash
-  std::optional<T> reference = {};  // default under run.compat = "reference", where it differs
+  bool ascending = false;                        // list: strictly ascending, so without repetition
+  bool distinct = false;                         // list: without repetition
+  std::span<const std::string_view> names = {};  // string: one of these (config/names.h), in any case
+  bool hashed = true;                            // part of config_hash
+  std::optional<T> reference = {};               // default under run.compat = "reference", where it differs
 };
 
 // The second argument of a visitor: `visit(self.gamma, {.name = "gamma", ...})` takes its type from the first.

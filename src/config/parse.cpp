@@ -3,7 +3,7 @@
 #include <cmath>
 #include <deque>
 #include <optional>
-#include <stdexcept>
+#include <span>
 #include <system_error>
 #include <tuple>
 
@@ -12,6 +12,8 @@
 #include "base/system_error.h"
 #include "config/config.h"
 #include "config/entries.h"
+#include "config/names.h"
+#include "config/number.h"
 #include "config/toml_file.h"
 #include "config/value.h"
 
@@ -31,14 +33,10 @@ struct Written {
 
 // ---- One value ----
 
-bool inside(double value, const Bounds& bounds) {
-  return std::isfinite(value) && (bounds.low_open ? value > bounds.low : value >= bounds.low) &&
-         (bounds.high_open ? value < bounds.high : value <= bounds.high);
-}
-
-// False when the node has the wrong type or a value that is not accepted; `out` is then unspecified.
+// False when the node has the wrong type or a value that is not accepted; `out` is then unspecified. A name from a
+// registry is taken as it is written there.
 template <class T>
-bool read_one(const toml::node& node, const Bounds& bounds, T& out) {
+bool read_one(const toml::node& node, const Bounds& bounds, std::span<const std::string_view> names, T& out) {
   if constexpr (std::is_same_v<T, bool>) {
     const auto* value = node.as_boolean();
     if (value) out = value->get();
@@ -64,8 +62,12 @@ bool read_one(const toml::node& node, const Bounds& bounds, T& out) {
     return word != words.end();
   } else {
     const auto* value = node.as_string();
-    if (value) out = value->get();
-    return value != nullptr;
+    if (!value) return false;
+    out = value->get();
+    if (names.empty()) return true;
+    const auto name = std::find_if(names.begin(), names.end(), [&](auto known) { return same_name(known, out); });
+    if (name != names.end()) out = *name;
+    return name != names.end();
   }
 }
 
@@ -81,27 +83,61 @@ bool read(const toml::node& node, const FieldInfo<T>& field, T& out) {
     out.clear();
     for (const toml::node& element : *list) {
       typename T::value_type value{};
-      if (!read_one(element, field.bounds, value)) return false;
+      if (!read_one(element, field.bounds, field.names, value)) return false;
       if (field.ascending && !out.empty() && !(out.back() < value)) return false;
       if (field.distinct && std::find(out.begin(), out.end(), value) != out.end()) return false;
       out.push_back(value);
     }
     return true;
   } else {
-    if (!read_one(node, field.bounds, out)) return false;
+    if (!read_one(node, field.bounds, field.names, out)) return false;
     if constexpr (std::is_same_v<T, std::string>) return inside(out.size(), field.length);
     return true;
   }
 }
 
-// The nearest accepted word when a string was given for an enumeration.
 template <class T>
-std::string near_word(const toml::node& node) {
-  if constexpr (ConfigEnum<T>) {
-    constexpr auto words = enum_words(T{});
-    if (const auto* value = node.as_string()) {
-      return nearest(value->get(), std::vector<std::string>(words.begin(), words.end()));
+struct ElementOf {
+  using Type = T;
+};
+template <class T>
+struct ElementOf<std::vector<T>> {
+  using Type = T;
+};
+
+// "; did you mean 'x'?" about the first string that is none of the accepted words.
+template <class T>
+std::string near_word(const toml::node& node, std::span<const std::string_view> words) {
+  if constexpr (IsList<T>::value) {
+    if (const auto* list = node.as_array()) {
+      for (const toml::node& element : *list) {
+        const std::string near = near_word<typename T::value_type>(element, words);
+        if (!near.empty()) return near;
+      }
+      return "";
     }
+  }
+  const auto* value = node.as_string();
+  const auto is_it = [&](std::string_view word) { return same_name(word, value->get()); };
+  if (!value || std::any_of(words.begin(), words.end(), is_it)) return "";
+  return did_you_mean(nearest(value->get(), std::vector<std::string>(words.begin(), words.end())));
+}
+
+// What helps with a value that was refused: the nearest word, or how a number or a list is written.
+template <class T>
+std::string advice(const Written& written, const FieldInfo<T>& field) {
+  using Element = typename ElementOf<T>::Type;
+  if constexpr (ConfigEnum<Element>) {
+    constexpr auto words = enum_words(Element{});
+    return near_word<T>(*written.node, words);
+  } else if constexpr (std::is_same_v<Element, std::string>) {
+    return field.names.empty() ? "" : near_word<T>(*written.node, field.names);
+  } else if constexpr (!std::is_same_v<Element, bool>) {
+    const auto& node = *written.node;
+    if (IsList<T>::value && written.word && !node.is_array())
+      return fmt::format("; a list is written [{}]", *written.word);
+    if (IsList<T>::value || (node.is_string() && !written.word)) return "";
+    return number_advice(written.word ? *written.word : node_text(node), std::is_same_v<Element, std::int64_t>);
   }
   return "";
 }
@@ -124,7 +160,7 @@ struct Store {
     }
     if (!read(*written.node, field, value)) {
       fail_input("{}: {} = {}: accepted: {}{}", written.place, written.path(), shown(node_text(*written.node)),
-                 accepted_text(field), did_you_mean(near_word<T>(*written.node)));
+                 accepted_text(field), advice(written, field));
     }
   }
 };
@@ -228,17 +264,6 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(begin, text.find_last_not_of(" \t") - begin + 1));
 }
 
-// The value as TOML; what is not TOML is a bare word, which stands for the string.
-toml::table override_value(const std::string& word) {
-  try {
-    toml::table parsed = parse_toml("value = " + word, "command line");
-    if (parsed.size() == 1) return parsed;
-  } catch (const std::runtime_error&) {  // toml::parse_error or Error
-    return toml::table{{"value", word}};
-  }
-  return toml::table{{"value", word}};
-}
-
 Written override_written(const std::string& text, std::deque<toml::table>& storage) {
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos) {
@@ -246,7 +271,7 @@ Written override_written(const std::string& text, std::deque<toml::table>& stora
   }
   const std::string path = trimmed(std::string_view(text).substr(0, equals));
   const std::string word = trimmed(std::string_view(text).substr(equals + 1));
-  storage.push_back(override_value(word));
+  storage.push_back(typed_value(word));
   const toml::node* node = storage.back().get("value");
   const std::size_t dot = path.find('.');
   if (dot == std::string::npos) fail_unknown_table("command line", path, *node);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <sstream>
+#include <stdexcept>
 
 #include "base/error.h"
+#include "config/number.h"
 #include "config/value.h"
 
 namespace spankey {
@@ -53,6 +55,12 @@ void refuse_stray_characters(std::string_view text, const std::string& name) {
   }
 }
 
+// Line `number` of a text, counted from 1.
+std::string_view line_of(std::string_view text, std::size_t number) {
+  for (; number > 1; --number) text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+  return text.substr(0, text.find('\n'));
+}
+
 }  // namespace
 
 toml::table parse_toml(std::string_view text, const std::string& name) {
@@ -61,8 +69,19 @@ toml::table parse_toml(std::string_view text, const std::string& name) {
   try {
     return toml::parse(text, name);
   } catch (const toml::parse_error& error) {
-    fail_input("{}:{}: not valid TOML: {}", name, error.source().begin.line, shown(std::string(error.description())));
+    const auto line = error.source().begin.line;
+    fail_input("{}:{}: not valid TOML: {}{}", name, line, shown(std::string(error.description())),
+               line_advice(line_of(text, line)));
   }
+}
+
+toml::table typed_value(const std::string& word) {
+  try {
+    toml::table parsed = parse_toml("value = " + with_digits(word), "command line");
+    if (parsed.size() == 1) return parsed;
+  } catch (const std::runtime_error&) {  // toml::parse_error or Error
+  }
+  return toml::table{{"value", word}};
 }
 
 // On one line and not too long, whatever it is.
@@ -90,10 +109,6 @@ std::string node_text(const toml::node& node) {
     if constexpr (toml::is_chronological<decltype(value)>) out << value.get();
   });
   return out.str();
-}
-
-std::string did_you_mean(const std::string& near) {
-  return near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
 }
 
 }  // namespace spankey

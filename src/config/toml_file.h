@@ -16,13 +16,14 @@ namespace spankey {
 // Error(bad_input): "NAME:LINE: not valid TOML: ..." in one line.
 toml::table parse_toml(std::string_view text, const std::string& name);
 
+// A value of the command line, as "value": TOML where it is that, once with_digits() has seen to its numbers; anything
+// else is a bare word, which stands for the string.
+toml::table typed_value(const std::string& word);
+
 // A value as it would stand in a file, on one line; "{...}" for a table.
 std::string node_text(const toml::node& node);
 
 // For messages: `text` on one line and not too long, whatever it is.
 std::string shown(std::string text);
-
-// "; did you mean 'NEAR'?", or nothing where nothing is near.
-std::string did_you_mean(const std::string& near);
 
 }  // namespace spankey

@@ -66,6 +66,10 @@ std::string bounds_text(const Bounds& bounds) {
   return text;
 }
 
+std::string did_you_mean(const std::string& near) {
+  return near.empty() ? "" : fmt::format("; did you mean '{}'?", near);
+}
+
 std::string lower_case(std::string_view text) {
   std::string lower(text);
   std::transform(lower.begin(), lower.end(), lower.begin(),

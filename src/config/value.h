@@ -37,6 +37,8 @@ std::string value_text(const std::vector<T>& values) {
 std::string alternatives(std::span<const std::string_view> words);
 // ` from 1 to 8`, ` > 0 and <= 1`, or nothing
 std::string bounds_text(const Bounds& bounds);
+// "; did you mean 'NEAR'?", or nothing where nothing is near.
+std::string did_you_mean(const std::string& near);
 // The words of `text` in lower case, as registries and enumerations compare them.
 std::string lower_case(std::string_view text);
 
@@ -52,7 +54,7 @@ std::string accepted_text(const FieldInfo<T>& field);
 namespace detail {
 
 template <class T>
-std::string accepted_one(const Bounds& bounds, bool plural) {
+std::string accepted_one(const Bounds& bounds, std::span<const std::string_view> names, bool plural) {
   if constexpr (std::is_same_v<T, bool>) {
     return "true or false";
   } else if constexpr (std::is_same_v<T, std::int64_t>) {
@@ -63,6 +65,7 @@ std::string accepted_one(const Bounds& bounds, bool plural) {
     return alternatives(enum_words(T{}));
   } else {
     static_assert(std::is_same_v<T, std::string>);
+    if (!names.empty()) return alternatives(names);
     return plural ? "strings" : "a string";
   }
 }
@@ -74,14 +77,14 @@ std::string accepted_text(const FieldInfo<T>& field) {
   if constexpr (IsList<T>::value) {
     const bool fixed = field.length.min == field.length.max;
     std::string text = "a list of " + (fixed ? fmt::format("{} ", field.length.min) : std::string());
-    text += detail::accepted_one<typename T::value_type>(field.bounds, true);
+    text += detail::accepted_one<typename T::value_type>(field.bounds, field.names, true);
     if (field.ascending) text += ", strictly ascending";
     if (field.distinct) text += ", none twice";
     if (!fixed && field.length.min > 0) text += ", not empty";
     return text;
   } else {
-    const bool no_empty_string = std::is_same_v<T, std::string> && field.length.min > 0;
-    return detail::accepted_one<T>(field.bounds, false) + (no_empty_string ? " that is not empty" : "");
+    const bool no_empty_string = std::is_same_v<T, std::string> && field.length.min > 0 && field.names.empty();
+    return detail::accepted_one<T>(field.bounds, field.names, false) + (no_empty_string ? " that is not empty" : "");
   }
 }
 

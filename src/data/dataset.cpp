@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/hdf5_file.h"
 #include "base/log.h"
+#include "config/names.h"
 #include "data/argmax.h"
 #include "data/glyphs.h"
 
@@ -28,10 +29,11 @@ struct Builtin {
   DatasetContent (*make)();
 };
 
-constexpr std::array builtins = {
-    Builtin{"builtin:glyphs", [] { return make_glyphs(4096, 1024); }},
-    Builtin{"builtin:argmax", [] { return make_argmax(); }},
-};
+constexpr auto builtins = std::to_array<Builtin>({
+#define SPANKEY_BUILTIN_DATA(name, content) {name, [] { return content; }},
+#include "config/builtin_data.inc"
+#undef SPANKEY_BUILTIN_DATA
+});
 
 // Mean and standard deviation of pixel / 255 per channel, from exact integer sums: the same on every machine.
 void measure_channels(std::span<const std::uint8_t> images, DataInfo& info) {
@@ -204,14 +206,7 @@ std::int64_t DataInfo::sample_size() const {
 }
 
 std::shared_ptr<const Dataset> Dataset::open(const std::string& file, Verify verify) {
-  if (file.starts_with("builtin:")) {
-    std::string accepted;
-    for (const Builtin& builtin : builtins) {
-      if (builtin.name == file) return in_memory(builtin.make());
-      accepted += fmt::format("{}{}", accepted.empty() ? "" : ", ", builtin.name);
-    }
-    fail_input("{}: no such built-in data set; accepted: {}, or the path of a file", file, accepted);
-  }
+  if (file.starts_with("builtin:")) return in_memory(find_named(builtins, file, "data set").make());
   const std::shared_ptr<Dataset> dataset(new Dataset);
   dataset->open_file(file, verify);
   return dataset;

@@ -1,5 +1,5 @@
 // Deny losses: what teaches a network to be useless without a valid key. A loss is one file (deny_*.cpp) and one line
-// of the registry in deny.cpp.
+// of the registry, config/deny_losses.inc.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -61,13 +61,8 @@ at::Tensor draw_deny_labels(const at::Tensor& samples, const at::Tensor& positio
 at::Tensor prediction_entropy(const at::Tensor& logits);
 
 // The losses, (n) each.
-at::Tensor deny_a(const DenyInputs& inputs);
-at::Tensor deny_a_soft(const DenyInputs& inputs);
-at::Tensor deny_b(const DenyInputs& inputs);
-at::Tensor deny_b_aux(const DenyInputs& inputs);
-at::Tensor deny_bs(const DenyInputs& inputs);
-at::Tensor deny_c(const DenyInputs& inputs);
-at::Tensor deny_cplus(const DenyInputs& inputs);
-at::Tensor deny_ac(const DenyInputs& inputs);
+#define SPANKEY_DENY_LOSS(name, needs, draws_labels, loss) at::Tensor loss(const DenyInputs& inputs);
+#include "config/deny_losses.inc"
+#undef SPANKEY_DENY_LOSS
 
 }  // namespace spankey

@@ -1,7 +1,6 @@
 #include "spankey/key_family.h"
 
 #include <ATen/ATen.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -10,7 +9,7 @@
 #include "base/error.h"
 #include "base/portable_math.h"
 #include "config/config.h"
-#include "config/value.h"
+#include "config/names.h"
 #include "spankey/alpha_law.h"
 
 namespace spankey {
@@ -165,33 +164,16 @@ at::Tensor sparse(const FamilyInputs& in) {
   return key;
 }
 
-constexpr std::array<KeyFamily, 14> families = {{
-    {"gaussian", false, gaussian, nullptr},
-    {"orth_complement", false, orth_complement, nullptr},
-    {"other_basis", false, other_basis, nullptr},
-    {"negated", true, negated, nullptr},
-    {"permuted", true, permuted, nullptr},
-    {"one_hot", true, one_hot, nullptr},
-    {"alpha_normal", true, alpha_normal, nullptr},
-    {"alpha_u11", true, alpha_u11, nullptr},
-    {"scaled", true, valid_key, scaled_norm},
-    {"interpolated", true, interpolated, nullptr},
-    {"constant", false, constant, nullptr},
-    {"low_frequency", false, low_frequency, nullptr},
-    {"sparse", false, sparse, nullptr},
-    {"near_miss", true, near_miss, nullptr},
-}};
+constexpr auto families = std::to_array<KeyFamily>({
+#define SPANKEY_KEY_FAMILY(name, derived, draw, norm) {name, derived, draw, norm},
+#include "config/key_families.inc"
+#undef SPANKEY_KEY_FAMILY
+});
 
 }  // namespace
 
-const KeyFamily& find_key_family(const std::string& name) {
-  const std::string wanted = lower_case(name);
-  for (const KeyFamily& family : families)
-    if (family.name == wanted) return family;
-  const auto names = key_family_names();
-  const std::string near = nearest(name, names);
-  fail_input("\"{}\" is no family of wrong keys; accepted: {}{}", name, fmt::join(names, ", "),
-             near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+const KeyFamily& find_key_family(std::string_view name, std::string_view asked) {
+  return find_named(families, name, asked);
 }
 
 std::vector<std::string> key_family_names() {

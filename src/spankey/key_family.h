@@ -1,6 +1,7 @@
-// Families of wrong keys: ways to be wrong, from noise to near misses. A family is one function and one line of the
-// table in key_family.cpp. Each draws a key slot by slot (key_rules.h); where a key lies in the span or beside a valid
-// key is meant of the whole slot, of which a narrower layer sees a part. All are rescaled to the target afterwards.
+// Families of wrong keys: ways to be wrong, from noise to near misses. A family is one function of
+// key_family.cpp and one line of the registry, config/key_families.inc. Each draws a key slot by slot (key_rules.h);
+// where a key lies in the span or beside a valid key is meant of the whole slot, of which a narrower layer sees a part.
+// All are rescaled to the target afterwards.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -33,8 +34,8 @@ struct KeyFamily {
   double (*norm)(const FamilyInputs&);      // multiplies the key after the rescale; null: 1
 };
 
-// Case does not matter. Error(bad_input) lists the families and names the nearest.
-const KeyFamily& find_key_family(const std::string& name);
+// Case does not matter. `asked`: where the name was written, for the Error(bad_input) of find_named().
+const KeyFamily& find_key_family(std::string_view name, std::string_view asked = "family of wrong keys");
 std::vector<std::string> key_family_names();
 // False for a name that is no family's: results of other versions may hold such.
 bool is_derived_family(std::string_view name);

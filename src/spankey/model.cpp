@@ -5,20 +5,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 #include <span>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/stream.h"
+#include "config/names.h"
 #include "spankey/batch_norm.h"
-#include "spankey/mlp.h"
 #include "spankey/precision.h"
-#include "spankey/resnet18.h"
-#include "spankey/small_cnn.h"
-#include "spankey/small_resnet.h"
-#include "spankey/vit_tiny.h"
 
 namespace spankey {
 namespace {
@@ -28,13 +23,21 @@ struct Entry {
   std::shared_ptr<Model> (*make)(const ModelOptions&);
 };
 
-constexpr std::array<Entry, 5> registry = {{
-    {"mlp", make_mlp},
-    {"small_cnn", make_small_cnn},
-    {"small_resnet", make_small_resnet},
-    {"resnet18", make_resnet18},
-    {"vit_tiny", make_vit_tiny},
-}};
+constexpr auto registry = std::to_array<Entry>({
+#define SPANKEY_NETWORK(name, make, sample, widths) {name, make},
+#include "config/networks.inc"
+#undef SPANKEY_NETWORK
+});
+
+// What the registry says of a network and what the network says of itself must be one.
+void check_facts(const NetworkFacts& facts, const Model& model, std::int64_t sample_size) {
+  const auto points = model.injection_points();
+  SPANKEY_CHECK_EQ(facts.widths.count, points.size());
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const std::int64_t width = facts.widths.values[i];
+    SPANKEY_CHECK_EQ(width > 0 ? width : sample_size, points[i].size());
+  }
+}
 
 // Fan-in that the default initialisation of a parameter goes by; 0 for the parameters of normalisations.
 std::int64_t fan_in(const std::string& name, const Model::Parameters& parameters) {
@@ -87,13 +90,13 @@ InitialLaw Model::initial_law(const std::string& name, const Parameters& paramet
 }
 
 std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options) {
-  std::string lower = name;
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  const auto entry = std::find_if(registry.begin(), registry.end(), [&](const Entry& e) { return e.name == lower; });
-  if (entry == registry.end())
-    fail_input("there is no network \"{}\"; accepted: {}", name, fmt::join(model_names(), ", "));
-  auto model = entry->make(options);
+  const auto& facts = find_named(network_facts, name, "model.name =");
+  const auto& shape = options.sample_shape;
+  if (!takes(facts, shape))
+    fail_input("{} takes samples of shape ({}), the data have ({})", facts.name, shape_text(facts),
+               fmt::join(shape, ", "));
+  auto model = find_named(registry, name, "model.name =").make(options);
+  check_facts(facts, *model, c10::multiply_integers(shape));
   model->set_precision(options.precision);
   if (options.deny_statistics)
     for (const auto& layer : batch_norms(*model)) layer->keep_deny_statistics();
@@ -104,13 +107,6 @@ std::vector<std::string> model_names() {
   std::vector<std::string> names;
   for (const Entry& entry : registry) names.emplace_back(entry.name);
   return names;
-}
-
-void require_sample_shape(const std::string& model, const std::vector<std::int64_t>& shape,
-                          const ModelOptions& options) {
-  if (options.sample_shape != shape)
-    fail_input("\"{}\" takes images of shape ({}); the data have ({})", model, fmt::join(shape, ", "),
-               fmt::join(options.sample_shape, ", "));
 }
 
 void initialise(Model& model, std::uint64_t seed) {

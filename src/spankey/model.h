@@ -1,4 +1,4 @@
-// Networks that take keys. A network is one file and one line of the registry in model.cpp.
+// Networks that take keys. A network is one file and one line of the registry, config/networks.inc.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -67,9 +67,10 @@ class Model : public torch::nn::Module {
 std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options);
 std::vector<std::string> model_names();
 
-// Error(bad_input) unless the options ask for samples of this shape.
-void require_sample_shape(const std::string& model, const std::vector<std::int64_t>& shape,
-                          const ModelOptions& options);
+// The networks, each explained in its file. make_model() has looked at the shape of the samples.
+#define SPANKEY_NETWORK(name, make, sample, widths) std::shared_ptr<Model> make(const ModelOptions& options);
+#include "config/networks.inc"
+#undef SPANKEY_NETWORK
 
 // Draws each parameter from its initial_law by counter-based streams; layer = its index in registration order.
 void initialise(Model& model, std::uint64_t seed);

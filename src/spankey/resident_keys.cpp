@@ -7,22 +7,13 @@
 
 namespace spankey {
 
-std::optional<std::string> ResidentKeys::why_not(const Config& config) {
-  if (config.train.twin == Twin::noise) return "train.twin = \"noise\" draws a key for each sample on the host";
-  if (config.train.twin == Twin::fixed_key) return "train.twin = \"fixed_key\" takes its key from the evaluation's";
-  if (config.key.alpha == AlphaLaw::codebook) return "key.alpha = \"codebook\" is looked up on the host";
-  if (config.train.twin != Twin::vanilla && config.deny.families != std::vector<std::string>{"gaussian"})
-    return "deny.families other than \"gaussian\" are drawn on the host";
-  return std::nullopt;
-}
-
 ResidentKeys::ResidentKeys(const Config& config, const Basis& basis, at::Device device)
     : config_(config.key),
       rules_(config.key, config.run.compat, basis),
       kind_{config.key.inject, config.key.gamma, config.key.multiplier},
       seed_(static_cast<std::uint64_t>(config.run.seed)),
       twin_(config.train.twin) {
-  SPANKEY_CHECK(!why_not(config));
+  SPANKEY_CHECK(!why_keys_on_host(config));
   for (const at::Tensor& layer : basis.layers) bases_.emplace_back(layer.to(device));
   for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
     const Gram& gram = rules_.slot_gram(slot);

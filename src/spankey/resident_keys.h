@@ -19,10 +19,7 @@ namespace spankey {
 
 class ResidentKeys {
  public:
-  // The option that only the host can draw, in a few words, or nothing.
-  static std::optional<std::string> why_not(const Config& config);
-
-  // For a configuration without such an option. Copies the basis to the device.
+  // For a configuration whose keys a device can draw: why_keys_on_host() has nothing to say. Copies the basis there.
   ResidentKeys(const Config& config, const Basis& basis, at::Device device);
 
   // `samples` (n) int64: the whole global batch; `position` (2) int64: epoch, step within the epoch; both on the

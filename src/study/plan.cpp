@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 #include <string_view>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 
@@ -50,9 +51,9 @@ std::string at_place_of_sweep(const std::string& message, const SweepFile& file)
          message.substr(override_place.size());
 }
 
-struct DataFacts {
+struct KnownData {
   std::string digest;  // of the data and of what data.limit chooses
-  std::int64_t train_samples = 0;
+  DataFacts facts;
 };
 
 // The keys in which two lists of settings differ; a key that one of them leaves out counts.
@@ -92,14 +93,16 @@ class Planner {
     trial.settings = file_.grid.fixed;
     trial.settings.insert(trial.settings.end(), varied.begin(), varied.end());
     trial.label = settings_text(varied);
-    const auto config = resolve(trial);
-    const auto& data = facts(config.data.file, config.data.limit);
+    const auto config = at_its_place([&] { return trial_config(plan_, trial); });
+    const auto& data = known_data(config.data.file, config.data.limit);
+    at_its_place([&] { check_data(config, data.facts); });
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
     const auto [known, fresh] = known_.emplace(trial.id, plan_.trials.size());
     if (!fresh) return note_merged(plan_.trials[known->second], trial);
     note_law(config, trial, data.digest);
-    const auto samples = config.data.limit > 0 ? std::min(config.data.limit, data.train_samples) : data.train_samples;
+    const auto samples =
+        config.data.limit > 0 ? std::min(config.data.limit, data.facts.train_samples) : data.facts.train_samples;
     subjects_.push_back(costs_.describe(config, samples));
     plan_.trials.push_back(std::move(trial));
   }
@@ -153,7 +156,7 @@ class Planner {
         hashed = hashed || is_hashed(setting.key);
         data = data || setting.key == data_key;
         if (is_hashed(setting.key)) identity.push_back(setting);
-        if (setting.key == data_key) identity.push_back({setting.key, facts(data_file(setting), 0).digest});
+        if (setting.key == data_key) identity.push_back({setting.key, known_data(data_file(setting), 0).digest});
       }
       different.insert(std::move(identity));
       if (different.size() > 1) return;
@@ -212,28 +215,31 @@ class Planner {
     return fmt::format("{} trials from finished ones of the store, {} by a rule of thumb", measured, by_rule);
   }
 
-  Config resolve(const PlannedTrial& trial) const {
+  template <class Work>
+  std::invoke_result_t<Work> at_its_place(Work&& work) const {
     try {
-      return trial_config(plan_, trial);
+      return work();
     } catch (const Error& error) {
       throw Error(error.code(), at_place_of_sweep(error.what(), file_));
     }
   }
 
-  const DataFacts& facts(const std::string& file, std::int64_t limit) {
+  const KnownData& known_data(const std::string& file, std::int64_t limit) {
     const std::pair key(file, limit);
     const auto known = data_.find(key);
     if (known != data_.end()) return known->second;
     // The digest alone is wanted; each trial checks the content when it starts.
     const auto dataset = Dataset::open(file, Verify::never);
-    return data_.emplace(key, DataFacts{digest_with_limit(*dataset, limit), dataset->train().size}).first->second;
+    const auto& info = dataset->info();
+    const DataFacts facts{info.sample_shape, info.classes, dataset->train().size};
+    return data_.emplace(key, KnownData{digest_with_limit(*dataset, limit), facts}).first->second;
   }
 
   const SweepFile& file_;
   SweepPlan& plan_;
   CostModel costs_;
   std::vector<CostModel::Subject> subjects_;  // in step with the trials of the plan
-  std::map<std::pair<std::string, std::int64_t>, DataFacts> data_;  // by file and data.limit
+  std::map<std::pair<std::string, std::int64_t>, KnownData> data_;  // by file and data.limit
   std::map<std::string, SameLaw> same_law_;             // by the hash of with_first_names()
   std::unordered_map<std::string, std::size_t> known_;  // position by id
   std::map<std::string, std::int64_t> merged_;          // combinations, by why they are no trials of their own

@@ -1,6 +1,5 @@
 #include "train/experiment.h"
 
-#include <fmt/ranges.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -12,29 +11,16 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "data/sampler.h"
-#include "spankey/key_family.h"
 #include "spankey/precision.h"
-#include "train/optimizer.h"
 #include "train/together.h"
 
 namespace spankey {
 namespace {
 
-// Injection points of the configured layers, checked against the network.
 std::vector<std::int64_t> key_dimensions(const Config& config, const Model& model) {
   const auto points = model.injection_points();
   std::vector<std::int64_t> dims;
-  for (const auto layer : config.key.layers) {
-    if (layer >= static_cast<std::int64_t>(points.size()))
-      fail_key(config, "key.layers",
-               fmt::format("{} has injection points 0 to {}", config.model.name, points.size() - 1));
-    dims.push_back(points[static_cast<std::size_t>(layer)].size());
-  }
-  const auto narrowest = *std::min_element(dims.begin(), dims.end());
-  if (config.key.m > narrowest)
-    fail_key(config, "key.m",
-             fmt::format("accepted: 1 to {}, the width of the narrowest of the layers {}", narrowest,
-                         fmt::join(config.key.layers, ", ")));
+  for (const auto layer : config.key.layers) dims.push_back(points.at(static_cast<std::size_t>(layer)).size());
   return dims;
 }
 
@@ -42,32 +28,6 @@ void require_precision(const Config& config, const Placement& placement) {
   if (config.train.precision == Precision::bf16 && placement.device.is_cpu() && !cpu_has_bf16())
     fail_key(config, "train.precision",
              "this processor has no bfloat16 instructions (AVX512_BF16 or AMX_BF16); accepted: float32");
-}
-
-void require_batchnorm(const Config& config) {
-  if (config.model.sync_batchnorm && config.dist.reduction == Reduction::elastic)
-    fail_key(config, "model.sync_batchnorm",
-             "dist.reduction = \"elastic\" normalises each shard; accepted: false, or dist.reduction = \"fast\"");
-}
-
-void check_batch(const Config& config, const Experiment& experiment) {
-  const auto samples = experiment.train_samples();
-  if (config.train.drop_last && config.train.global_batch > samples)
-    fail_key(
-        config, "train.global_batch",
-        fmt::format("the training split has {} samples; accepted: at most that with train.drop_last = true", samples));
-  if (config.data.augment != Augment::none && !experiment.dataset->is_images())
-    fail_key(config, "data.augment", "the data set holds features, not images; accepted: none");
-}
-
-// In their canonical spelling.
-std::vector<std::string> known_families(const Config& config, std::string_view key, std::vector<std::string> names) {
-  try {
-    for (std::string& name : names) name = find_key_family(name).name;
-  } catch (const Error& error) {
-    fail_key(config, key, error.what());
-  }
-  return names;
 }
 
 // How many of the cores a process may run on; 0: this one.
@@ -127,18 +87,6 @@ void tell_classes(const Experiment& experiment) {
   warn_of_absent_classes("test", data.class_counts(data.test()), data.info().class_names);
 }
 
-Config canonical(Config config) {
-  try {
-    // The vanilla twin has no keys to deny; as the same experiment as one without a deny loss it has the same hash.
-    config.deny.mode = find_deny_loss(config.train.twin == Twin::vanilla ? "none" : config.deny.mode).name;
-  } catch (const Error& error) {
-    fail_key(config, "deny.mode", error.what());
-  }
-  config.deny.families = known_families(config, "deny.families", config.deny.families);
-  config.eval.families = known_families(config, "eval.families", config.eval.families);
-  return config;
-}
-
 std::shared_ptr<const Dataset> open_data(const DataConfig& config, Communicator& communicator) {
   const bool rendered = config.file.starts_with("builtin:"), first = communicator.rank() == 0;
   auto dataset = together(communicator, [&]() -> std::shared_ptr<const Dataset> {
@@ -154,30 +102,21 @@ Experiment make_experiment(Config config, const Placement& placement, std::share
   Experiment experiment;
   config = canonical(std::move(config));
   experiment.deny = &find_deny_loss(config.deny.mode);
-  require_optimizer(config);
   require_precision(config, placement);
-  require_batchnorm(config);
   experiment.dataset = dataset ? std::move(dataset) : Dataset::open(config.data.file, config.data.verify);
   const auto& info = experiment.dataset->info();
-  if (info.classes < 2)
-    fail_key(config, "data.file", fmt::format("{} class; accepted: data of 2 classes or more", info.classes));
-  try {
-    experiment.model =
-        make_model(config.model.name, {.sample_shape = info.sample_shape,
-                                       .classes = info.classes,
-                                       .reject_class = experiment.deny->reject == RejectKind::reject_class,
-                                       .reject_head = experiment.deny->reject == RejectKind::reject_head,
-                                       .deny_statistics = config.model.batchnorm == BatchNorm::split,
-                                       .precision = config.train.precision});
-  } catch (const Error& error) {
-    fail_key(config, "model.name", fmt::format("{} (data.file = {})", error.what(), config.data.file));
-  }
+  check_data(config, {info.sample_shape, info.classes, experiment.dataset->train().size});
+  experiment.model = make_model(config.model.name, {.sample_shape = info.sample_shape,
+                                                    .classes = info.classes,
+                                                    .reject_class = experiment.deny->reject == RejectKind::reject_class,
+                                                    .reject_head = experiment.deny->reject == RejectKind::reject_head,
+                                                    .deny_statistics = config.model.batchnorm == BatchNorm::split,
+                                                    .precision = config.train.precision});
   initialise(*experiment.model, static_cast<std::uint64_t>(config.run.seed));
   experiment.key_dims = key_dimensions(config, *experiment.model);
   experiment.train_subset = limited(*experiment.dataset, config.data.limit);
   experiment.hash = config_hash(config, digest_with_limit(*experiment.dataset, config.data.limit));
   experiment.config = std::move(config);
-  check_batch(experiment.config, experiment);
   experiment.model->to(placement.device);
   experiment.placement = placement;
   return experiment;

@@ -15,7 +15,7 @@
 namespace spankey {
 
 struct Experiment {
-  Config config;  // names of registry entries in their canonical spelling
+  Config config;
   std::shared_ptr<const Dataset> dataset;
   const DenyLoss* deny = nullptr;
   std::shared_ptr<Model> model;        // initial weights, float32, on the device of the placement
@@ -33,10 +33,6 @@ std::string digest_with_limit(const Dataset& dataset, std::int64_t limit);
 
 // Logs what data.limit has chosen, and warns of classes without samples in a split.
 void tell_classes(const Experiment& experiment);
-
-// Names of registry entries in their canonical spelling, and no deny loss for the vanilla twin: what is trained, and
-// what a hash is of. Errors as of make_experiment.
-Config canonical(Config config);
 
 // `placement`: of this rank, as place() found it. `dataset`: what data.file names; nullptr: it is opened here.
 // Error(bad_input) names the key, its place and what would be accepted.

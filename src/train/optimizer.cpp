@@ -1,13 +1,13 @@
 #include "train/optimizer.h"
 
 #include <ATen/ATen.h>
-#include <fmt/ranges.h>
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 
-#include "config/value.h"
+#include "config/names.h"
 
 namespace spankey {
 namespace {
@@ -70,31 +70,30 @@ class Sgd : public Optimizer {
   std::vector<at::Tensor> momentum_;  // one, or none without momentum: LibTorch takes no buffer then
 };
 
+std::unique_ptr<Optimizer> make_adam(const OptimConfig& config, const at::Tensor& weights,
+                                     const at::Tensor& gradients) {
+  return std::make_unique<Adam>(config, weights, gradients, /*decoupled_decay=*/false);
+}
+
+std::unique_ptr<Optimizer> make_adamw(const OptimConfig& config, const at::Tensor& weights,
+                                      const at::Tensor& gradients) {
+  return std::make_unique<Adam>(config, weights, gradients, /*decoupled_decay=*/true);
+}
+
+std::unique_ptr<Optimizer> make_sgd(const OptimConfig& config, const at::Tensor& weights, const at::Tensor& gradients) {
+  return std::make_unique<Sgd>(config, weights, gradients);
+}
+
 struct Entry {
   std::string_view name;
   std::unique_ptr<Optimizer> (*make)(const OptimConfig&, const at::Tensor&, const at::Tensor&);
 };
 
-constexpr Entry registry[] = {
-    {"adam",
-     [](const OptimConfig& c, const at::Tensor& w, const at::Tensor& g) -> std::unique_ptr<Optimizer> {
-       return std::make_unique<Adam>(c, w, g, false);
-     }},
-    {"adamw",
-     [](const OptimConfig& c, const at::Tensor& w, const at::Tensor& g) -> std::unique_ptr<Optimizer> {
-       return std::make_unique<Adam>(c, w, g, true);
-     }},
-    {"sgd",
-     [](const OptimConfig& c, const at::Tensor& w, const at::Tensor& g) -> std::unique_ptr<Optimizer> {
-       return std::make_unique<Sgd>(c, w, g);
-     }},
-};
-
-const Entry& find_entry(const Config& config) {
-  for (const auto& entry : registry)
-    if (entry.name == lower_case(config.optim.name)) return entry;
-  fail_key(config, "optim.name", fmt::format("no such optimiser; accepted: {}", fmt::join(optimizer_names(), ", ")));
-}
+constexpr auto registry = std::to_array<Entry>({
+#define SPANKEY_OPTIMIZER(name, make) {name, make},
+#include "config/optimizers.inc"
+#undef SPANKEY_OPTIMIZER
+});
 
 // On the CPU by their exponents, in a loop that compilers make vector code of.
 bool all_finite(const at::Tensor& gradients) {
@@ -110,19 +109,9 @@ bool all_finite(const at::Tensor& gradients) {
 
 }  // namespace
 
-void require_optimizer(const Config& config) {
-  find_entry(config);
-}
-
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const at::Tensor& weights,
                                           const at::Tensor& gradients) {
-  return find_entry(config).make(config.optim, weights, gradients);
-}
-
-std::vector<std::string> optimizer_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : registry) names.emplace_back(entry.name);
-  return names;
+  return find_named(registry, config.optim.name, "optim.name =").make(config.optim, weights, gradients);
 }
 
 at::Tensor rate_tensor(double lr, at::Device device) {

@@ -31,13 +31,8 @@ class Optimizer {
   virtual void set_steps(std::int64_t steps) = 0;
 };
 
-// Error(bad_input) lists the known names where optim.name is none of them.
-void require_optimizer(const Config& config);
-
 // `weights` and `gradients`: flat, same length.
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const at::Tensor& weights, const at::Tensor& gradients);
-
-std::vector<std::string> optimizer_names();
 
 // A learning rate where weights on `device` have theirs: a scalar, float64 on the CPU, float32 (the type that its fused
 // updates read) on other devices.

@@ -20,7 +20,13 @@ std::optional<std::string> resident_why_not(const Experiment& experiment, const 
     return "model.sync_batchnorm = true communicates inside of the network";
   if (communicator.size() > 1 && !experiment.placement.device.is_cpu() && !communicator.stream_ordered())
     return "gradients travel through the host's memory (ranks share a GPU, or dist.backend = \"mpi\")";
-  return ResidentKeys::why_not(experiment.config);
+  return why_keys_on_host(experiment.config);
+}
+
+void require_capture(const Experiment& experiment, const Communicator& communicator) {
+  if (experiment.config.train.capture != Capture::on) return;
+  if (const auto why_not = resident_why_not(experiment, communicator))
+    fail_key(experiment.config, "train.capture", *why_not + "; accepted: auto, off");
 }
 
 ResidentSource make_resident_source(const Experiment& experiment, const Basis& basis) {

@@ -17,6 +17,9 @@ bool wants_resident(const Experiment& experiment);
 // The option in the way, in a few words, or nothing.
 std::optional<std::string> resident_why_not(const Experiment& experiment, const Communicator& communicator);
 
+// Error(bad_input) where train.capture = "on" asks for what resident_why_not() knows a reason against.
+void require_capture(const Experiment& experiment, const Communicator& communicator);
+
 // Copies data and bases to the device of the experiment.
 ResidentSource make_resident_source(const Experiment& experiment, const Basis& basis);
 

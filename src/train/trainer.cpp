@@ -136,7 +136,7 @@ void Trainer::make_parts(std::int64_t shards) {
   if (!wants_resident(experiment_)) return build();
   if (const auto why_not = resident_why_not(experiment_, communicator_)) {
     together(communicator_, [&] {
-      if (config_.train.capture == Capture::on) fail_key(config_, "train.capture", *why_not + "; accepted: auto, off");
+      require_capture(experiment_, communicator_);
     });
     log::info("step by step, with keys and batches from the host: {}", *why_not);
     return build();

@@ -327,9 +327,36 @@ TEST_F(Commands, VersionDevicesAndHelp) {
               testing::AllOf(HasSubstr("git"), HasSubstr("LibTorch 2."), HasSubstr("HDF5 1."), HasSubstr("MPI"),
                              testing::ContainsRegex("\nCUDA ([0-9]+[.][0-9]+, NCCL [0-9]|not available: [^\n])")));
   EXPECT_THAT(run(on_ranks(1, {"devices"}), folder.path()).out, HasSubstr("cpu"));
-  for (const char* command : {"train", "eval", "data", "inspect", "config", "devices"})
-    EXPECT_EQ(run(on_ranks(1, {command, "--help"}), folder.path()).exit_code, 0) << command;
   EXPECT_THAT(run(on_ranks(1, {"train", "--help"}), folder.path()).out, HasSubstr("key.target_std"));
+}
+
+// The help of `command` and of all commands in it ends with a line that calls it.
+void expect_examples(const std::vector<std::string>& command, const std::filesystem::path& place) {
+  auto arguments = command;
+  arguments.emplace_back("--help");
+  const auto outcome = run(on_ranks(1, arguments), place);
+  std::string called = "Example: spankey";
+  for (const auto& word : command) called += " " + word;
+  EXPECT_EQ(outcome.exit_code, 0) << called;
+  std::istringstream lines(outcome.out);
+  std::vector<std::string> inner;
+  std::string last;
+  bool list = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty()) last = line;
+    if (list && line.starts_with("  ") && line[2] != ' ') inner.push_back(line.substr(2, line.find(' ', 2) - 2));
+    if (!line.starts_with("  ")) list = line == "Subcommands:";
+  }
+  EXPECT_THAT(last, testing::StartsWith(called));
+  for (const auto& name : inner) {
+    auto deeper = command;
+    deeper.push_back(name);
+    expect_examples(deeper, place);
+  }
+}
+
+TEST_F(Commands, EveryHelpEndsWithAnExample) {
+  expect_examples({}, folder.path());
 }
 
 // What docs/configuration.md says comes from the program.

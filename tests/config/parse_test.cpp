@@ -145,7 +145,7 @@ TEST(Parse, FirstMistakeFirst) {
 }
 
 TEST(Parse, WrongTypes) {
-  EXPECT_EQ(refusal("[key]\nm = 8.0\n"), "f.toml:2: key.m = 8.0: accepted: an integer >= 1");
+  EXPECT_EQ(refusal("[key]\nm = 8.0\n"), "f.toml:2: key.m = 8.0: accepted: an integer >= 1; an integer is written 8");
   EXPECT_EQ(refusal("[key]\nm = \"8\"\n"), "f.toml:2: key.m = \"8\": accepted: an integer >= 1");
   EXPECT_EQ(refusal("[key]\ngamma = \"strong\"\n"), "f.toml:2: key.gamma = \"strong\": accepted: a number >= 0");
   EXPECT_EQ(refusal("[key]\ngamma = true\n"), "f.toml:2: key.gamma = true: accepted: a number >= 0");
@@ -175,12 +175,114 @@ TEST(Parse, WrongWords) {
             "empty");
 }
 
+// A name of a registry: the key it was written for, the value once, the nearest and all that is accepted.
+TEST(Parse, WrongNames) {
+  EXPECT_EQ(refusal("[deny]\nmode = \"cpluss\"\n"),
+            "f.toml:2: deny.mode = \"cpluss\": accepted: \"none\", \"A\", \"A_soft\", \"B\", \"B_aux\", \"BS\", \"C\", "
+            "\"cplus\" or \"AC\"; did you mean 'cplus'?");
+  EXPECT_EQ(
+      refusal("", {"model.name=small-cn"}),
+      "command line: model.name = \"small-cn\": accepted: \"mlp\", \"small_cnn\", \"small_resnet\", \"resnet18\" or "
+      "\"vit_tiny\"; did you mean 'small_cnn'?");
+  EXPECT_EQ(refusal("", {"optim.name=adamm"}),
+            "command line: optim.name = \"adamm\": accepted: \"adam\", \"adamw\" or \"sgd\"; did you mean 'adam'?");
+  EXPECT_EQ(refusal("", {"optim.name="}), "command line: optim.name = \"\": accepted: \"adam\", \"adamw\" or \"sgd\"");
+  for (const char* key : {"deny.families", "eval.families"}) {
+    EXPECT_THAT(
+        refusal("", {std::string(key) + "=[\"gaussian\", \"near_mis\"]"}),
+        testing::AllOf(testing::StartsWith(std::string("command line: ") + key +
+                                           " = [\"gaussian\", \"near_mis\"]: accepted: a list of \"gaussian\", "),
+                       testing::EndsWith("; did you mean 'near_miss'?")));
+    // The same one in another case is named twice.
+    EXPECT_THAT(refusal("", {std::string(key) + "=[\"gaussian\", \"Gaussian\"]"}), testing::HasSubstr("none twice"));
+  }
+  EXPECT_EQ(refusal("[data]\nfile = \"builtin:glyhps\"\n"),
+            "f.toml:2: data.file = \"builtin:glyhps\": no such built-in data set; accepted: builtin:glyphs, "
+            "builtin:argmax, or the path of a file; did you mean 'builtin:glyphs'?");
+}
+
+TEST(Parse, NamesAreTakenAsTheRegistryWritesThem) {
+  const Config config = parse_config(
+      "", "f.toml",
+      {"deny.mode=b_AUX", "model.name=ResNet18", "optim.name=SGD", "eval.families=[\"Gaussian\"]", "key.layers=[0]"});
+  EXPECT_EQ(config.deny.mode, "B_aux");
+  EXPECT_EQ(config.model.name, "resnet18");
+  EXPECT_EQ(config.optim.name, "sgd");
+  EXPECT_EQ(config.eval.families, std::vector<std::string>{"gaussian"});
+}
+
+// On the command line a number may lack a digit beside its point; the value itself is TOML's.
+TEST(Parse, NumbersAsTheyAreTyped) {
+  const auto lr = [](const std::string& word) { return parse_config("", "f.toml", {"optim.lr=" + word}).optim.lr; };
+  EXPECT_EQ(lr(".5"), 0.5);
+  EXPECT_EQ(lr("+.5"), 0.5);
+  EXPECT_EQ(lr("5."), 5.0);
+  EXPECT_EQ(lr("5.e-1"), 0.5);
+  EXPECT_EQ(lr(".5E+1"), 5.0);
+  EXPECT_EQ(lr("1_000"), 1000.0);
+  EXPECT_EQ(lr("0x10"), 16.0);
+  EXPECT_EQ(lr("1e11"), 1e11);
+  EXPECT_EQ(parse_config("", "f.toml", {"optim.betas=[.9,.99]"}).optim.betas, (std::vector<double>{0.9, 0.99}));
+  EXPECT_EQ(parse_config("", "f.toml", {"run.seed=9223372036854775807"}).run.seed, INT64_MAX);
+  EXPECT_EQ(parse_config("", "f.toml", {"run.seed=1_000"}).run.seed, 1000);
+  EXPECT_EQ(parse_config("", "f.toml", {"run.seed=0x10"}).run.seed, 16);
+  // Texts stay as they are.
+  for (const char* word : {".5", "5.", "v.5", "a, .5", "1.2.3", "[.5]", "'.5", "010"})
+    EXPECT_EQ(parse_config("", "f.toml", {std::string("run.name=") + word}).run.name, word);
+}
+
+TEST(Parse, NumbersThatAreNone) {
+  const std::string lr = "accepted: a number > 0", seed = "accepted: an integer >= 0";
+  const auto line = [](const std::string& key, const std::string& word) { return refusal("", {key + "=" + word}); };
+  EXPECT_EQ(line("optim.lr", "0,001"),
+            "command line: optim.lr = \"0,001\": " + lr + "; the point of a number is a point, 0.001");
+  EXPECT_EQ(line("optim.lr", "007"),
+            "command line: optim.lr = \"007\": " + lr + "; a number is written without leading zeros, 7");
+  EXPECT_EQ(line("optim.lr", "1e"),
+            "command line: optim.lr = \"1e\": " + lr + "; a number is written 0.5, 1e-3 or 1_000");
+  EXPECT_EQ(line("optim.lr", "50%"),
+            "command line: optim.lr = \"50%\": " + lr + "; a number is written 0.5, 1e-3 or 1_000");
+  for (const std::string word : {"inf", "-inf", "nan", "Infinity", "NaN"})
+    EXPECT_THAT(line("optim.lr", word), testing::EndsWith(lr + "; infinity and NaN are no values here")) << word;
+  EXPECT_EQ(line("optim.lr", "fast"), "command line: optim.lr = \"fast\": " + lr);
+  EXPECT_EQ(line("run.seed", "9223372036854775808"),
+            "command line: run.seed = \"9223372036854775808\": " + seed + "; integers go up to 9223372036854775807");
+  EXPECT_EQ(line("run.seed", "1e3"), "command line: run.seed = 1000.0: " + seed + "; an integer is written 1000");
+  EXPECT_EQ(line("run.seed", "5."), "command line: run.seed = 5.0: " + seed + "; an integer is written 5");
+  EXPECT_EQ(line("run.seed", ".5"), "command line: run.seed = 0.5: " + seed);
+  EXPECT_EQ(line("eval.keys", "1e11"),
+            "command line: eval.keys = 100000000000.0: accepted: an integer from 0 to 1000000; an integer is written "
+            "100000000000");
+  EXPECT_EQ(line("eval.keys", "100000000000"),
+            "command line: eval.keys = 100000000000: accepted: an integer from 0 to 1000000");
+  EXPECT_EQ(
+      line("key.layers", "0,2"),
+      "command line: key.layers = \"0,2\": accepted: a list of integers >= 0, strictly ascending, not empty; a list "
+      "is written [0,2]");
+}
+
+// A file is TOML: other tools read it too.
+TEST(Parse, NumbersOfAFileAreWrittenAsInToml) {
+  const auto file = [](const std::string& value) { return refusal("[optim]\nlr = " + value + "  # as .7\n"); };
+  for (const auto& [wrong, right] : {std::pair{".5", "0.5"}, {"5.", "5.0"}, {"+.5", "+0.5"}, {"5.e1", "5.0e1"}})
+    EXPECT_THAT(file(wrong), testing::AllOf(testing::StartsWith("f.toml:2: not valid TOML: "),
+                                            testing::EndsWith(std::string("; a number is written ") + right)))
+        << wrong;
+  EXPECT_THAT(file("9223372036854775808"), testing::EndsWith("; integers go up to 9223372036854775807"));
+  EXPECT_THAT(file("0,001"), testing::StartsWith("f.toml:2: not valid TOML: "));
+  EXPECT_THAT(file("007"), testing::EndsWith("; a number is written without leading zeros, 7"));
+  EXPECT_EQ(file("1_0.0"), "");
+  EXPECT_EQ(refusal("[optim]\nbetas = [0.9,\n.99]\n").find("not valid TOML"), 10U);
+}
+
 TEST(Parse, OutOfRange) {
   EXPECT_EQ(refusal("[key]\nm = 0\n"), "f.toml:2: key.m = 0: accepted: an integer >= 1");
   EXPECT_EQ(refusal("[run]\nseed = -1\n"), "f.toml:2: run.seed = -1: accepted: an integer >= 0");
   EXPECT_EQ(refusal("[key]\ngamma = -0.5\n"), "f.toml:2: key.gamma = -0.5: accepted: a number >= 0");
-  EXPECT_EQ(refusal("[key]\ngamma = nan\n"), "f.toml:2: key.gamma = nan: accepted: a number >= 0");
-  EXPECT_EQ(refusal("[key]\ngamma = inf\n"), "f.toml:2: key.gamma = inf: accepted: a number >= 0");
+  EXPECT_EQ(refusal("[key]\ngamma = nan\n"),
+            "f.toml:2: key.gamma = nan: accepted: a number >= 0; infinity and NaN are no values here");
+  EXPECT_EQ(refusal("[key]\ngamma = inf\n"),
+            "f.toml:2: key.gamma = inf: accepted: a number >= 0; infinity and NaN are no values here");
   EXPECT_EQ(refusal("[key]\ntarget_std = 0.0\n"), "f.toml:2: key.target_std = 0.0: accepted: a number > 0");
   EXPECT_EQ(refusal("[optim]\nmomentum = 1.0\n"), "f.toml:2: optim.momentum = 1.0: accepted: a number >= 0 and < 1");
   EXPECT_EQ(refusal("[optim]\nschedule_factor = 0\n"),
@@ -208,8 +310,9 @@ TEST(Parse, Lists) {
   EXPECT_EQ(
       refusal("[deny]\non = [\"wrong\", \"wrong\"]\n"),
       "f.toml:2: deny.on = [\"wrong\", \"wrong\"]: accepted: a list of \"wrong\" or \"none\", none twice, not empty");
-  EXPECT_EQ(refusal("[eval]\nfamilies = []\n"),
-            "f.toml:2: eval.families = []: accepted: a list of strings, none twice, not empty");
+  EXPECT_THAT(refusal("[eval]\nfamilies = []\n"),
+              testing::AllOf(testing::StartsWith("f.toml:2: eval.families = []: accepted: a list of \"gaussian\", "),
+                             testing::EndsWith(" or \"near_miss\", none twice, not empty")));
 }
 
 TEST(Parse, RulesBetweenKeys) {
@@ -229,6 +332,34 @@ TEST(Parse, RulesBetweenKeys) {
   EXPECT_EQ(refusal("[train]\nglobal_batch = 99\n[dist]\nreduction = \"elastic\"\n"), "");
   EXPECT_EQ(refusal("[dist]\nreduction = \"elastic\"\nshards = 4\n"), "");
 
+  EXPECT_EQ(refusal("[key]\nlayers = [0, 3]\n"),
+            "f.toml:2: key.layers = [0, 3]: small_cnn has injection points 0 to 2; accepted: key.layers among them");
+  EXPECT_EQ(refusal("[model]\nname = \"vit_tiny\"\n", {"key.layers=[2]"}),
+            "command line: key.layers = [2]: vit_tiny has injection points 0 to 1; accepted: key.layers among them");
+  EXPECT_EQ(refusal("[key]\nlayers = [0, 2]\nm = 785\n"),
+            "f.toml:3: key.m = 785: accepted: key.m from 1 to 784, the width of the narrowest of the layers 0, 2");
+  EXPECT_EQ(refusal("[key]\nm = 784\n"), "");
+  // How wide the input of mlp is the data tell; its hidden layers are known.
+  EXPECT_EQ(refusal("[model]\nname = \"mlp\"\n[key]\nm = 5000\n"), "");
+  EXPECT_THAT(refusal("[model]\nname = \"mlp\"\n[key]\nm = 33\nlayers = [0, 2]\n"), testing::HasSubstr("from 1 to 32"));
+  EXPECT_THAT(
+      refusal("[dist]\nreduction = \"elastic\"\n", {"model.sync_batchnorm=true"}),
+      testing::StartsWith("command line: model.sync_batchnorm = true: dist.reduction = \"elastic\" normalises"));
+  EXPECT_THAT(refusal("[dist]\nbackend = \"nccl\"\n[train]\ndevice = \"cpu\"\n"),
+              testing::StartsWith("f.toml:2: dist.backend = \"nccl\": NCCL is for tensors on GPUs; accepted under"));
+  for (const char* host :
+       {"train.twin=noise", "train.twin=fixed_key", "key.alpha=codebook", "deny.families=[\"sparse\"]"}) {
+    EXPECT_THAT(refusal("", {"train.capture=on", host}),
+                testing::AllOf(testing::StartsWith("command line: train.capture = \"on\": "),
+                               testing::EndsWith("; accepted: \"auto\" or \"off\"")))
+        << host;
+    EXPECT_EQ(refusal("", {host}), "");
+  }
+  EXPECT_EQ(refusal("[data]\nlimit = 100\n"),
+            "f.toml:2: data.limit = 100: data.limit leaves 100 samples; accepted: train.global_batch of at most that "
+            "with train.drop_last = true");
+  EXPECT_EQ(refusal("[data]\nlimit = 100\n[train]\ndrop_last = false\n"), "");
+
   EXPECT_EQ(
       refusal("[optim]\nschedule = \"multistep\"\n"),
       "f.toml:2: optim.schedule = \"multistep\": accepted under optim.schedule = \"multistep\": at least one value "
@@ -237,6 +368,39 @@ TEST(Parse, RulesBetweenKeys) {
             "f.toml:3: optim.milestones = [2, 4]: accepted under optim.schedule = \"step\": exactly one value in "
             "optim.milestones, the period");
   EXPECT_EQ(refusal("[optim]\nschedule = \"step\"\nmilestones = [2]\n"), "");
+}
+
+// What is known once the data are open.
+TEST(Parse, RulesAboutData) {
+  const auto about = [](const std::vector<std::string>& overrides, const DataFacts& data) -> std::string {
+    try {
+      check_data(parse_config("", "f.toml", overrides), data);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::bad_input);
+      return error.what();
+    }
+    return "";
+  };
+  const DataFacts digits{{1, 28, 28}, 10, 200}, features{{20}, 10, 200};
+  EXPECT_EQ(about({}, digits), "");
+  EXPECT_EQ(about({"model.name=mlp"}, features), "");
+  EXPECT_EQ(about({"model.name=mlp"}, digits),
+            "command line: model.name = \"mlp\": mlp takes samples of shape (D), those of builtin:glyphs have (1, 28, "
+            "28); accepted for these data: small_cnn, small_resnet");
+  EXPECT_EQ(
+      about({"data.file=f.h5"}, features),
+      "command line: data.file = \"f.h5\": small_cnn takes samples of shape (1, 28, 28), those of f.h5 have (20); "
+      "accepted for these data: mlp");
+  EXPECT_THAT(about({}, {{2, 5, 5}, 10, 200}), testing::EndsWith("accepted for these data: no network of ours"));
+  EXPECT_EQ(about({"model.name=mlp", "key.m=21"}, features),
+            "command line: key.m = 21: accepted: key.m from 1 to 20, the width of the narrowest of the layers 0");
+  EXPECT_EQ(
+      about({"train.global_batch=201"}, digits),
+      "command line: train.global_batch = 201: the training split has 200 samples; accepted: train.global_batch of "
+      "at most that with train.drop_last = true");
+  EXPECT_EQ(about({"train.global_batch=201", "train.drop_last=false"}, digits), "");
+  EXPECT_THAT(about({"model.name=mlp", "data.augment=affine"}, features), testing::HasSubstr("features, not images"));
+  EXPECT_THAT(about({}, {{1, 28, 28}, 1, 200}), testing::HasSubstr("accepted: data of 2 classes or more"));
 }
 
 TEST(Parse, Overrides) {

@@ -64,6 +64,7 @@ TEST_F(Deny, registry_knows_every_mode_in_any_case) {
   EXPECT_EQ(find_deny_loss("none").per_sample, nullptr);
   EXPECT_ERROR(find_deny_loss("D"), ExitCode::bad_input,
                AllOf(HasSubstr("deny.mode"), HasSubstr("\"D\""), HasSubstr("cplus")));
+  EXPECT_ERROR(find_deny_loss("cpluss"), ExitCode::bad_input, HasSubstr("did you mean 'cplus'?"));
 }
 
 TEST_F(Deny, gradients_agree_with_finite_differences) {

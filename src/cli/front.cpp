@@ -1,0 +1,82 @@
+// The program `spankey`. What needs no LibTorch is answered here, since loading that takes a third of a second;
+// everything else, mistakes included, is the business of spankey_core beside it, which takes the place of this process
+// (docs/decisions/start-up.md).
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/program.h"
+
+namespace spankey::cli {
+namespace {
+
+// One of several ranks leaves the word to rank 0, which the core knows how to do.
+bool launched() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (std::getenv(name)) return true;
+  return false;
+}
+
+bool is_light(int argc, char** argv) {
+  const auto is = [&](int i, std::string_view word) { return argc > i && argv[i] == word; };
+  if (argc == 2 && (is(1, "--help") || is(1, "-h") || is(1, "--version"))) return true;
+  return is(1, "config");
+}
+
+// The exit code, or nothing where the core has to look into it.
+std::optional<int> answer(int argc, char** argv) {
+  CLI::App app;
+  describe_program(app);
+  Action action;
+  for (const auto& [command, text] : summaries) {
+    const std::string_view name = command;
+    if (name == "config")
+      add_config(app, action);
+    else
+      add_command(app, command);
+  }
+  int code = 0;
+  try {
+    app.parse(argc, argv);
+    code = static_cast<int>(action());
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0) return std::nullopt;
+    app.exit(error);  // --help, --version
+  } catch (const std::exception&) {
+    return std::nullopt;  // nothing has been printed
+  }
+  return std::fflush(stdout) == 0 ? std::optional(code) : std::nullopt;
+}
+
+[[noreturn]] void become_core(char** argv) {
+  std::error_code none;
+  auto beside = std::filesystem::read_symlink("/proc/self/exe", none);
+  if (!beside.empty()) execv(beside.replace_filename("spankey_core").c_str(), argv);
+  const int reason = errno;
+  execv(SPANKEY_BUILT_CORE, argv);  // of a copy of the program alone
+  fmt::print(stderr, "spankey: {} cannot be started: {}; the program is two files, spankey and spankey_core\n",
+             beside.string(), std::strerror(reason));
+  std::exit(static_cast<int>(ExitCode::run_failed));
+}
+
+}  // namespace
+}  // namespace spankey::cli
+
+int main(int argc, char** argv) {
+  using namespace spankey::cli;
+  if (is_light(argc, argv) && !launched())
+    if (const auto code = answer(argc, argv)) return *code;
+  become_core(argv);
+}

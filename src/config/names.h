@@ -1,0 +1,95 @@
+// The names that a configuration may use: of networks, deny losses, families of wrong keys, optimisers and built-in
+// data sets. Each has one line in a .inc file of this folder, which is its registry: the configuration reads the names
+// from there, the layers above the functions that they stand for.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace spankey {
+
+// A few sizes, written into a line of a registry.
+struct Extents {
+  std::array<std::int64_t, 8> values{};
+  std::size_t count = 0;
+  constexpr std::span<const std::int64_t> all() const { return std::span(values).first(count); }
+};
+template <class... Size>
+constexpr Extents extents(Size... sizes) {
+  return {.values = {sizes...}, .count = sizeof...(sizes)};
+}
+
+// What is known of a network without making it; 0: as the data have it.
+struct NetworkFacts {
+  std::string_view name;
+  Extents sample;  // (C, H, W) or (D)
+  Extents widths;  // of the key at each injection point
+};
+
+inline constexpr auto network_facts = std::to_array<NetworkFacts>({
+#define SPANKEY_NETWORK(name, make, sample, widths) {name, sample, widths},
+#include "config/networks.inc"
+#undef SPANKEY_NETWORK
+});
+
+bool takes(const NetworkFacts& network, std::span<const std::int64_t> sample_shape);
+std::string shape_text(const NetworkFacts& network);  // of its samples: "1, 28, 28", "D"
+
+namespace registry_names {
+
+inline constexpr auto networks = std::to_array<std::string_view>({
+#define SPANKEY_NETWORK(name, ...) name,
+#include "config/networks.inc"
+#undef SPANKEY_NETWORK
+});
+
+inline constexpr auto deny_losses = std::to_array<std::string_view>({
+    "none",
+#define SPANKEY_DENY_LOSS(name, needs, draws_labels, loss) name,
+#include "config/deny_losses.inc"
+#undef SPANKEY_DENY_LOSS
+});
+
+inline constexpr auto key_families = std::to_array<std::string_view>({
+#define SPANKEY_KEY_FAMILY(name, ...) name,
+#include "config/key_families.inc"
+#undef SPANKEY_KEY_FAMILY
+});
+
+inline constexpr auto optimizers = std::to_array<std::string_view>({
+#define SPANKEY_OPTIMIZER(name, make) name,
+#include "config/optimizers.inc"
+#undef SPANKEY_OPTIMIZER
+});
+
+inline constexpr auto builtin_data = std::to_array<std::string_view>({
+#define SPANKEY_BUILTIN_DATA(name, make) name,
+#include "config/builtin_data.inc"
+#undef SPANKEY_BUILTIN_DATA
+});
+
+}  // namespace registry_names
+
+bool same_name(std::string_view a, std::string_view b);  // in any case
+
+// Error(bad_input) "ASKED "NAME": accepted: "a", "b" or "c"; did you mean 'a'?"
+[[noreturn]] void fail_unknown_name(std::string_view asked, std::string_view name,
+                                    std::span<const std::string_view> names);
+
+// The entry of a table of named things that is called `name`, in any case. `asked` says where the name was written, as
+// messages begin: "--families", "c.toml:3: deny.mode =". Error(bad_input) as from fail_unknown_name.
+template <class Table>
+const auto& find_named(const Table& table, std::string_view name, std::string_view asked) {
+  for (const auto& entry : table)
+    if (same_name(entry.name, name)) return entry;
+  std::vector<std::string_view> names;
+  for (const auto& entry : table) names.push_back(entry.name);
+  fail_unknown_name(asked, name, names);
+}
+
+}  // namespace spankey

@@ -1,0 +1,181 @@
+// The rules between keys, and between a configuration and its data.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <initializer_list>
+
+#include "base/error.h"
+#include "config/config.h"
+#include "config/entries.h"
+#include "config/names.h"
+#include "config/value.h"
+
+namespace spankey {
+namespace {
+
+// Of several keys that break a rule together, the first one that the user wrote.
+std::string_view written_first(const Config& config, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) {
+    if (config.origins.contains(key)) return key;
+  }
+  return *keys.begin();
+}
+
+void check_shards(const Config& config) {
+  const std::int64_t shards = config.dist.shards;
+  if (config.dist.reduction != Reduction::elastic || shards == 0) return;
+  if (!std::has_single_bit(static_cast<std::uint64_t>(shards))) {
+    fail_key(config, "dist.shards", "accepted under dist.reduction = \"elastic\": a power of two, or 0 for automatic");
+  }
+  if (config.train.global_batch % shards != 0) {
+    fail_key(config, written_first(config, {"train.global_batch", "dist.shards"}),
+             fmt::format("accepted under dist.reduction = \"elastic\": train.global_batch divisible by dist.shards; "
+                         "{} is not divisible by {}",
+                         config.train.global_batch, shards));
+  }
+}
+
+void check_schedule(const Config& config) {
+  const std::size_t count = config.optim.milestones.size();
+  const auto place = written_first(config, {"optim.milestones", "optim.schedule"});
+  if (config.optim.schedule == Schedule::multistep && count == 0) {
+    fail_key(config, place, "accepted under optim.schedule = \"multistep\": at least one value in optim.milestones");
+  }
+  if (config.optim.schedule == Schedule::step && count != 1) {
+    fail_key(config, place,
+             "accepted under optim.schedule = \"step\": exactly one value in optim.milestones, the period");
+  }
+}
+
+const NetworkFacts& network_of(const Config& config) {
+  return find_named(network_facts, config.model.name, "model.name =");
+}
+
+// `sample`: elements of a sample, 0 while the data are not known; then nor are the widths that depend on it.
+void check_layers(const Config& config, std::int64_t sample) {
+  const auto widths = network_of(config).widths.all();
+  std::int64_t narrowest = 0;
+  for (const auto layer : config.key.layers) {
+    if (layer >= std::ssize(widths)) {
+      fail_key(config, written_first(config, {"key.layers", "model.name"}),
+               fmt::format("{} has injection points 0 to {}; accepted: key.layers among them", config.model.name,
+                           widths.size() - 1));
+    }
+    const auto known = widths[static_cast<std::size_t>(layer)];
+    const auto width = known > 0 ? known : sample;
+    if (width > 0 && (narrowest == 0 || width < narrowest)) narrowest = width;
+  }
+  if (narrowest > 0 && config.key.m > narrowest) {
+    fail_key(config, written_first(config, {"key.m", "key.layers", "model.name"}),
+             fmt::format("accepted: key.m from 1 to {}, the width of the narrowest of the layers {}", narrowest,
+                         fmt::join(config.key.layers, ", ")));
+  }
+}
+
+void check_batch(const Config& config, std::int64_t samples, std::string_view of_what) {
+  if (!config.train.drop_last || config.train.global_batch <= samples) return;
+  fail_key(config, written_first(config, {"train.global_batch", "data.limit", "data.file"}),
+           fmt::format("{} {} samples; accepted: train.global_batch of at most that with train.drop_last = true",
+                       of_what, samples));
+}
+
+// Parts that do not go together, whatever the data and the machine.
+void check_combinations(const Config& config) {
+  if (config.model.sync_batchnorm && config.dist.reduction == Reduction::elastic) {
+    fail_key(config, written_first(config, {"model.sync_batchnorm", "dist.reduction"}),
+             "dist.reduction = \"elastic\" normalises each shard; accepted: model.sync_batchnorm = false, or "
+             "dist.reduction = \"fast\"");
+  }
+  if (config.dist.backend == Backend::nccl && config.train.device == Device::cpu) {
+    fail_key(config, written_first(config, {"dist.backend", "train.device"}),
+             "NCCL is for tensors on GPUs; accepted under train.device = \"cpu\": dist.backend = \"auto\", \"self\" or "
+             "\"mpi\"");
+  }
+  if (config.train.capture == Capture::on) {
+    if (const auto why = why_keys_on_host(config)) {
+      fail_key(config, "train.capture", fmt::format("{}; accepted: \"auto\" or \"off\"", *why));
+    }
+  }
+}
+
+void check_data_name(const Config& config) {
+  if (!config.data.file.starts_with("builtin:")) return;
+  const auto is_it = [&](std::string_view name) { return name == config.data.file; };
+  if (std::any_of(registry_names::builtin_data.begin(), registry_names::builtin_data.end(), is_it)) return;
+  fail_key(config, "data.file",
+           fmt::format(
+               "no such built-in data set; accepted: {}, or the path of a file{}",
+               fmt::join(registry_names::builtin_data, ", "),
+               did_you_mean(nearest(config.data.file, std::vector<std::string>(registry_names::builtin_data.begin(),
+                                                                               registry_names::builtin_data.end())))));
+}
+
+void check_network_takes(const Config& config, const std::vector<std::int64_t>& shape) {
+  const auto& network = network_of(config);
+  if (takes(network, shape)) return;
+  std::vector<std::string_view> fitting;
+  for (const NetworkFacts& other : network_facts) {
+    if (takes(other, shape)) fitting.push_back(other.name);
+  }
+  fail_key(config, written_first(config, {"model.name", "data.file"}),
+           fmt::format("{} takes samples of shape ({}), those of {} have ({}); accepted for these data: {}",
+                       network.name, shape_text(network), config.data.file, fmt::join(shape, ", "),
+                       fitting.empty() ? "no network of ours" : fmt::format("{}", fmt::join(fitting, ", "))));
+}
+
+void check_augment(const Config& config, const std::vector<std::int64_t>& shape) {
+  if (config.data.augment == Augment::none) return;
+  const auto place = written_first(config, {"data.augment", "data.file"});
+  if (shape.size() != 3) {
+    fail_key(config, place, "the data set holds features, not images; accepted: data.augment = \"none\"");
+  }
+  // The fixed point of its coordinates holds values below 2^15, margins included.
+  if (config.data.augment == Augment::affine && std::max(shape[1], shape[2]) >= 8192) {
+    fail_key(config, place,
+             "accepted for images of 8192 pixels a side or more: data.augment = \"none\" or \"crop_flip\"");
+  }
+}
+
+}  // namespace
+
+void check_rules(const Config& config) {
+  const auto& on = config.deny.on;
+  if (std::find(on.begin(), on.end(), Pass::wrong) == on.end()) {
+    fail_key(config, "deny.on", "accepted: [\"wrong\"] or [\"wrong\", \"none\"]");
+  }
+  check_shards(config);
+  check_schedule(config);
+  check_data_name(config);
+  check_layers(config, /*sample=*/0);
+  check_combinations(config);
+  if (config.data.limit > 0) check_batch(config, config.data.limit, "data.limit leaves");
+}
+
+void check_data(const Config& config, const DataFacts& data) {
+  if (data.classes < 2) {
+    fail_key(config, "data.file", fmt::format("{} class; accepted: data of 2 classes or more", data.classes));
+  }
+  check_network_takes(config, data.sample_shape);
+  std::int64_t sample = 1;
+  for (const auto extent : data.sample_shape) sample *= extent;
+  check_layers(config, sample);
+  check_augment(config, data.sample_shape);
+  check_batch(config, data.train_samples, "the training split has");
+}
+
+Config canonical(Config config) {
+  if (config.train.twin == Twin::vanilla) config.deny.mode = "none";
+  return config;
+}
+
+std::optional<std::string> why_keys_on_host(const Config& config) {
+  if (config.train.twin == Twin::noise) return "train.twin = \"noise\" draws a key for each sample on the host";
+  if (config.train.twin == Twin::fixed_key) return "train.twin = \"fixed_key\" takes its key from the evaluation's";
+  if (config.key.alpha == AlphaLaw::codebook) return "key.alpha = \"codebook\" is looked up on the host";
+  if (config.train.twin != Twin::vanilla && config.deny.families != std::vector<std::string>{"gaussian"})
+    return "deny.families other than \"gaussian\" are drawn on the host";
+  return std::nullopt;
+}
+
+}  // namespace spankey
