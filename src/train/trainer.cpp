@@ -55,6 +55,7 @@ class Trainer {
   void report_step(const StepFigures& figures, double lr);
   void finish_epoch();
   AccessReport evaluate(std::int64_t keys, bool with_train_split);
+  void audit_by_checksum();
   void save_checkpoint();
   void write_result();
   ExitCode stop();
@@ -72,6 +73,7 @@ class Trainer {
   Cursor cursor_;
   double earlier_seconds_ = 0.0;   // of training in attempts before this one
   std::int64_t saved_at_ = -1;     // global step of the last checkpoint
+  std::int64_t audited_at_ = -1;   // of the last audit by checksum
   std::int64_t steps_before_ = 0;  // taken by attempts before this one
   bool stop_agreed_ = false;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -162,9 +164,11 @@ ExitCode Trainer::run() {
   experiment_.model->train();
   while (cursor_.epoch < config_.train.epochs) {
     resident_ ? take_resident_step() : take_step();
-    // Before anything is saved: ranks that have come apart leave no checkpoint of it.
     const auto audit = config_.dist.audit_every_steps;
-    if (audit > 0 && cursor_.global_step % audit == 0) coordinator_.audit(basis_, cursor_);
+    if (audit > 0 && cursor_.global_step % audit == 0) {
+      audit_by_checksum();
+      log::debug("audit passed at step {}", cursor_.global_step);
+    }
     if (cursor_.step == parts_->steps_per_epoch()) finish_epoch();
     const auto every = config_.checkpoint.every_steps;
     if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
@@ -298,7 +302,14 @@ AccessReport Trainer::evaluate(std::int64_t keys, bool with_train_split) {
   return evaluator_->evaluate(keys, with_train_split);
 }
 
+// Once a step, on all ranks.
+void Trainer::audit_by_checksum() {
+  if (std::exchange(audited_at_, cursor_.global_step) == cursor_.global_step) return;
+  coordinator_.audit_by_checksum(basis_, cursor_);
+}
+
 void Trainer::save_checkpoint() {
+  audit_by_checksum();  // ranks that have come apart leave no checkpoint of it
   if (!is_root() || saved_at_ == cursor_.global_step) return;
   saved_at_ = cursor_.global_step;
   communicator_.set_place(fmt::format("the checkpoint of epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
