@@ -15,6 +15,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/command_line.h"
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/program.h"
@@ -49,6 +50,7 @@ std::optional<int> answer(int argc, char** argv) {
   }
   int code = 0;
   try {
+    command_line::remember(argc, argv);
     app.parse(argc, argv);
     code = static_cast<int>(action());
   } catch (const CLI::ParseError& error) {

@@ -96,19 +96,36 @@ void Communicator::barrier() {
   do_barrier();
 }
 
-void Communicator::agree(const Digest& digest, std::string_view what) {
-  auto mine = at::empty({static_cast<std::int64_t>(digest.size())}, at::kByte);
-  std::memcpy(mine.mutable_data_ptr(), digest.data(), digest.size());
-  const auto all = all_gather(mine);  // (size, 32)
-  const auto* bytes = all.const_data_ptr<std::uint8_t>();
-  std::vector<std::string> differing;
-  for (int other = 1; other < size(); ++other) {
-    const auto* theirs = bytes + static_cast<std::size_t>(other) * digest.size();
-    if (std::memcmp(theirs, bytes, digest.size()) != 0)
-      differing.push_back(fmt::format("rank {} has {}", other, short_hex(theirs)));
+void Communicator::agree(const std::vector<Claim>& claims) {
+  constexpr std::size_t most_named = 8;
+  constexpr auto bytes = static_cast<std::int64_t>(sizeof(Digest));
+  const auto count = static_cast<std::int64_t>(claims.size());
+  auto mine = at::empty({count, bytes}, at::kByte);
+  for (std::int64_t i = 0; i < count; ++i)
+    std::memcpy(mine.mutable_data_ptr<std::uint8_t>() + i * bytes, claims[static_cast<std::size_t>(i)].digest.data(),
+                sizeof(Digest));
+  const auto all = all_gather(mine);  // (size, claims, 32)
+  const auto of_rank = [&](int rank, std::int64_t claim) {
+    return all.const_data_ptr<std::uint8_t>() + (rank * count + claim) * bytes;
+  };
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::vector<std::string> named;
+    std::size_t differing = 0;
+    for (int other = 1; other < size(); ++other) {
+      if (std::memcmp(of_rank(other, i), of_rank(0, i), sizeof(Digest)) == 0) continue;
+      if (++differing <= most_named)
+        named.push_back(fmt::format("rank {} has {}", other, short_hex(of_rank(other, i))));
+    }
+    if (differing == 0) continue;
+    auto sentence = fmt::format("the ranks disagree on {}: rank 0 has {}, {}", claims[static_cast<std::size_t>(i)].what,
+                                short_hex(of_rank(0, i)), fmt::join(named, ", "));
+    if (differing > most_named) sentence += fmt::format(" and so on, {} of {} ranks differ", differing, size());
+    throw AgreedError(ExitCode::run_failed, rank() == 0 ? sentence : std::string());
   }
-  if (!differing.empty())
-    fail_run("the ranks disagree on {}: rank 0 has {}, {}", what, short_hex(bytes), fmt::join(differing, ", "));
+}
+
+void Communicator::agree(const Digest& digest, std::string_view what) {
+  agree({{std::string(what), digest}});
 }
 
 std::vector<std::byte> Communicator::broadcast_bytes(const std::vector<std::byte>& bytes, int root) {

@@ -16,11 +16,25 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "base/error.h"
 #include "config/enums.h"
 
 namespace spankey {
 
 enum class ReduceOp { sum, max, min };
+
+// Thrown on every rank at the same point, so no rank is left waiting in a collective and all may end in order. The
+// message is empty on the ranks that have nothing of their own to say.
+class AgreedError : public Error {
+ public:
+  using Error::Error;
+};
+
+// What every rank holds to be the same.
+struct Claim {
+  std::string what;  // "the weights"
+  Digest digest;
+};
 
 // Tensors are contiguous, float32, float64, int64 or uint8, and have the same shape and type on every rank; a violation
 // that this rank can see throws Error(run_failed) with both values. A failure of the library below throws
@@ -75,7 +89,9 @@ class Communicator {
   // It ends with the next call of either.
   virtual void begin_step(const std::string& place) = 0;
 
-  // Collective. Throws Error(run_failed) on every rank, naming `what` and all ranks whose digest differs from rank 0's.
+  // Collective. Throws AgreedError(run_failed) where a digest of any rank differs from rank 0's, whose message names
+  // the first such thing, the first ranks and how many they are.
+  void agree(const std::vector<Claim>& claims);
   void agree(const Digest& digest, std::string_view what);
   std::vector<std::byte> broadcast_bytes(const std::vector<std::byte>& bytes, int root);
   std::string broadcast_string(const std::string& text, int root);

@@ -100,4 +100,8 @@ class Injection {
   Observer observer_;
 };
 
+// Keys of rows begin .. end-1 of a global batch, for as many shards as it has. What depends on the whole batch
+// (key.rescale = "batch") has been drawn and summed before.
+using RowKeys = std::function<Injection(std::int64_t begin, std::int64_t end)>;
+
 }  // namespace spankey

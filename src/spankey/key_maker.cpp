@@ -24,6 +24,7 @@ StreamId stream_id(std::uint64_t seed, Purpose purpose, std::int64_t epoch, std:
 // Rows begin .. end-1 of `alpha` (n, m), float32, each times its factor (n), float64. A plain loop: for a small batch
 // the tensor operations cost more than the numbers.
 at::Tensor scaled_rows(const at::Tensor& alpha, const at::Tensor& factor, std::int64_t begin, std::int64_t end) {
+  SPANKEY_CHECK(0 <= begin && begin <= end && end <= alpha.size(0));
   const std::int64_t m = alpha.size(1);
   at::Tensor result = at::empty({end - begin, m}, at::kFloat);
   const float* in = alpha.const_data_ptr<float>() + begin * m;
@@ -97,37 +98,43 @@ Injection KeyMaker::keyed(const Alphas& alphas, const std::vector<at::Tensor>& f
 }
 
 // Every key is brought to the target by itself, whatever key.rescale: there is no span to share a factor in.
-Injection KeyMaker::noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples,
-                          std::int64_t begin, std::int64_t end) const {
+RowKeys KeyMaker::noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const {
   std::vector<double> targets(static_cast<std::size_t>(rules_.wrong_slots()), config_.target_std);
   if (config_.rescale == Rescale::none || config_.target_std <= 0)
     targets = rules_.valid_std(batch_alphas(epoch, step, samples));
-  std::vector<at::Tensor> slots;
-  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
-    at::Tensor keys = at::empty({end - begin, rules_.wrong_width(slot)}, at::kFloat);
-    for (std::int64_t i = begin; i < end; ++i) {
-      const at::Tensor key =
-          gaussian(stream_id(seed_, Purpose::noise_key, epoch, step, samples[static_cast<std::size_t>(i)]), slot);
-      keys[i - begin] = key * rescale_factor(expanded_std(key, 1), targets[static_cast<std::size_t>(slot)]);
+  return [this, epoch, step, samples, targets](std::int64_t begin, std::int64_t end) {
+    std::vector<at::Tensor> slots;
+    for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+      at::Tensor keys = at::empty({end - begin, rules_.wrong_width(slot)}, at::kFloat);
+      for (std::int64_t i = begin; i < end; ++i) {
+        const at::Tensor key =
+            gaussian(stream_id(seed_, Purpose::noise_key, epoch, step, samples[static_cast<std::size_t>(i)]), slot);
+        keys[i - begin] = key * rescale_factor(expanded_std(key, 1), targets[static_cast<std::size_t>(slot)]);
+      }
+      slots.push_back(keys);
     }
-    slots.push_back(keys);
-  }
-  return Injection::of_keys(config_.layers, rules_.layer_keys(slots), kind_);
+    return Injection::of_keys(config_.layers, rules_.layer_keys(slots), kind_);
+  };
 }
 
-Injection KeyMaker::correct(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples,
-                            std::int64_t begin, std::int64_t end) const {
-  SPANKEY_CHECK(0 <= begin && begin <= end && end <= static_cast<std::int64_t>(global_samples.size()));
-  if (twin_ == Twin::vanilla) return Injection::none();
-  if (twin_ == Twin::noise) return noise(epoch, step, global_samples, begin, end);
-  if (twin_ == Twin::fixed_key) return evaluation_correct(0, static_cast<std::int64_t>(global_samples.size()));
-  if (config_.rescale != Rescale::batch) {  // a key depends on its own sample alone
-    global_samples = global_samples.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
-    end -= begin;
-    begin = 0;
+RowKeys KeyMaker::correct(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const {
+  if (twin_ == Twin::vanilla) return [](std::int64_t, std::int64_t) { return Injection::none(); };
+  if (twin_ == Twin::noise) return noise(epoch, step, global_samples);
+  if (twin_ == Twin::fixed_key) {
+    const auto key = evaluation_correct(0, std::ssize(global_samples));
+    return [key](std::int64_t, std::int64_t) { return key; };
   }
-  const auto alphas = batch_alphas(epoch, step, global_samples);
-  return keyed(alphas, rules_.factors(alphas), begin, end);
+  if (config_.rescale == Rescale::batch) {
+    const auto alphas = batch_alphas(epoch, step, global_samples);
+    const auto factors = rules_.factors(alphas);
+    return [this, alphas, factors](std::int64_t begin, std::int64_t end) { return keyed(alphas, factors, begin, end); };
+  }
+  return [this, epoch, step, global_samples](std::int64_t begin, std::int64_t end) {
+    const auto rows = end - begin;
+    const auto alphas = batch_alphas(
+        epoch, step, global_samples.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(rows)));
+    return keyed(alphas, rules_.factors(alphas), 0, rows);
+  };
 }
 
 Injection KeyMaker::wrong_key(const WrongKey& key, std::int64_t rows, const std::vector<double>& valid_std,

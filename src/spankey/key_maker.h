@@ -40,9 +40,8 @@ class KeyMaker {
            const KeyMakerOptions& options = {});
   KeyMaker(const Config& config, const Basis& basis);
 
-  // Valid keys of rows begin .. end-1 of the global batch; one alpha for each sample.
-  Injection correct(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples,
-                    std::int64_t begin, std::int64_t end) const;
+  // The valid keys of a step, one alpha for each sample; see RowKeys. `global_samples` lives as long as the result.
+  RowKeys correct(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const;
 
   // The step's one wrong key for all rows, of one of the families, drawn for the step. Its valid companion, for
   // families that have one, is the key of the batch's first sample.
@@ -71,8 +70,7 @@ class KeyMaker {
   at::Tensor gaussian(StreamId id, std::int64_t slot) const;
   Injection keyed(const Alphas& alphas, const std::vector<at::Tensor>& factors, std::int64_t begin,
                   std::int64_t end) const;
-  Injection noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples, std::int64_t begin,
-                  std::int64_t end) const;
+  RowKeys noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const;
 
   // `gauss_id`: of the Gaussian draws; `id`, `number`: see FamilyInputs. `companion`: one valid key's coefficients.
   struct WrongKey {

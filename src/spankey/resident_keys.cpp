@@ -30,26 +30,36 @@ at::Tensor ResidentKeys::alpha_of(const at::Tensor& alphas, std::int64_t layer) 
   return alphas.select(0, rules_.slot_of(layer, static_cast<std::size_t>(alphas.size(0))));
 }
 
-Injection ResidentKeys::correct(const at::Tensor& samples, const at::Tensor& position, std::int64_t begin,
-                                std::int64_t end) const {
-  if (twin_ == Twin::vanilla) return Injection::none();
-  if (config_.rescale != Rescale::batch) {  // a key depends on its own sample alone
-    const std::int64_t rows = end - begin;
-    return scaled(alphas(samples.narrow(0, begin, rows), position), 0, rows);
+RowKeys ResidentKeys::correct(const at::Tensor& samples, const at::Tensor& position) const {
+  if (twin_ == Twin::vanilla) return [](std::int64_t, std::int64_t) { return Injection::none(); };
+  if (config_.rescale == Rescale::batch) {
+    const at::Tensor drawn = alphas(samples, position);
+    return [this, drawn, std = stds(drawn)](std::int64_t begin, std::int64_t end) {
+      return scaled(drawn, std, begin, end);
+    };
   }
-  return scaled(alphas(samples, position), begin, end);
+  return [this, samples, position](std::int64_t begin, std::int64_t end) {
+    const at::Tensor drawn = alphas(samples.narrow(0, begin, end - begin), position);
+    return scaled(drawn, stds(drawn), 0, end - begin);
+  };
 }
 
-Injection ResidentKeys::scaled(const at::Tensor& alphas, std::int64_t begin, std::int64_t end) const {
+std::vector<at::Tensor> ResidentKeys::stds(const at::Tensor& alphas) const {
+  std::vector<at::Tensor> result(grams_.size());
+  if (rules_.target() <= 0) return result;
+  for (std::size_t slot = 0; slot < grams_.size(); ++slot)
+    result[slot] =
+        alpha_std(alpha_of(alphas, static_cast<std::int64_t>(slot)), grams_[slot], config_.rescale == Rescale::key);
+  return result;
+}
+
+Injection ResidentKeys::scaled(const at::Tensor& alphas, const std::vector<at::Tensor>& stds, std::int64_t begin,
+                               std::int64_t end) const {
   std::vector<at::Tensor> result;
-  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
-    const at::Tensor alpha = alpha_of(alphas, slot);
-    if (rules_.target() <= 0) {
-      result.push_back(alpha.narrow(0, begin, end - begin));
-      continue;
-    }
-    const at::Tensor std = alpha_std(alpha, grams_[static_cast<std::size_t>(slot)], config_.rescale == Rescale::key);
-    result.push_back(scale_alphas(alpha, std, rules_.target(), begin, end));
+  for (std::size_t slot = 0; slot < stds.size(); ++slot) {
+    const at::Tensor alpha = alpha_of(alphas, static_cast<std::int64_t>(slot));
+    result.push_back(stds[slot].defined() ? scale_alphas(alpha, stds[slot], rules_.target(), begin, end)
+                                          : alpha.narrow(0, begin, end - begin));
   }
   return Injection::of_alphas(config_.layers, result, bases_, kind_);
 }

@@ -23,8 +23,8 @@ class ResidentKeys {
   ResidentKeys(const Config& config, const Basis& basis, at::Device device);
 
   // `samples` (n) int64: the whole global batch; `position` (2) int64: epoch, step within the epoch; both on the
-  // device. Valid keys of rows begin .. end-1.
-  Injection correct(const at::Tensor& samples, const at::Tensor& position, std::int64_t begin, std::int64_t end) const;
+  // device. The valid keys of the step; see RowKeys.
+  RowKeys correct(const at::Tensor& samples, const at::Tensor& position) const;
 
   // The step's one wrong key for all rows.
   Injection wrong(const at::Tensor& samples, const at::Tensor& position) const;
@@ -32,7 +32,10 @@ class ResidentKeys {
  private:
   // (slots, n, m)
   at::Tensor alphas(const at::Tensor& samples, const at::Tensor& position) const;
-  Injection scaled(const at::Tensor& alphas, std::int64_t begin, std::int64_t end) const;
+  // Of each slot; undefined where nothing is rescaled.
+  std::vector<at::Tensor> stds(const at::Tensor& alphas) const;
+  Injection scaled(const at::Tensor& alphas, const std::vector<at::Tensor>& stds, std::int64_t begin,
+                   std::int64_t end) const;
   at::Tensor alpha_of(const at::Tensor& alphas, std::int64_t layer) const;
   at::Tensor wrong_target(const at::Tensor& samples, const at::Tensor& position) const;
 

@@ -82,15 +82,14 @@ Coordinator::Coordinator(const Experiment& experiment, Communicator& communicato
 
 // All keys, also those that are left out of the hash: what ranks do together (audits, buckets) depends on some of them.
 // Only the data may lie elsewhere on another machine; their digest stands for them.
-void Coordinator::agree_on_experiment() {
+std::vector<Claim> Coordinator::claims_of_experiment() const {
   auto config = experiment_.config;
   config.data.file.clear();
-  communicator_.agree(sha256(to_toml(config)), "the configuration");
-  communicator_.agree(sha256(experiment_.dataset->info().digest), "the data set");
+  return {{"the configuration", sha256(to_toml(config))}, {"the data set", sha256(experiment_.dataset->info().digest)}};
 }
 
 Basis Coordinator::obtain_basis(const RunDirectory& directory, const std::string& expected_digest, bool check_origin) {
-  agree_on_experiment();  // the shapes of what follows depend on it
+  communicator_.agree(claims_of_experiment());  // the shapes of what follows depend on it
   Basis basis;
   together(communicator_, [&] {
     if (communicator_.rank() == 0) basis = load_or_make(experiment_, directory, expected_digest, check_origin);
@@ -106,19 +105,21 @@ Basis Coordinator::obtain_basis(const RunDirectory& directory, const std::string
   return basis;
 }
 
-void Coordinator::agree_at_start(const Basis& basis, const Cursor& cursor) {
+void Coordinator::audit(const Basis& basis, const Cursor& cursor) {
   const auto& model = *experiment_.model;
-  agree_on_experiment();
-  communicator_.agree(layout_digest(named_parameters(model), named_buffers(model)), "parameter names and shapes");
-  communicator_.agree(cursor_digest(cursor), "the cursor");
-  communicator_.agree(basis_digest(basis), "the key basis");
+  auto claims = claims_of_experiment();
+  claims.push_back({"parameter names and shapes", layout_digest(named_parameters(model), named_buffers(model))});
+  claims.push_back({"the cursor", cursor_digest(cursor)});
+  claims.push_back({"the key basis", basis_digest(basis)});
+  claims.push_back({"the weights", weights_digest(model)});
+  communicator_.agree(claims);
+  log::debug("audit passed at step {}", cursor.global_step);
 }
 
-void Coordinator::audit(const Basis& basis, const Cursor& cursor) {
-  agree_at_start(basis, cursor);
-  const auto& model = *experiment_.model;
-  communicator_.agree(weights_digest(model), "the weights");
-  log::debug("audit passed at step {}", cursor.global_step);
+void Coordinator::audit_by_checksum(const Basis& basis, const Cursor& cursor) {
+  communicator_.agree({{"the cursor", cursor_digest(cursor)},
+                       {"the key basis", checksum(basis.layers)},
+                       {"the weights", weights_checksum(*experiment_.model)}});
 }
 
 void save_basis(const Basis& basis, const std::filesystem::path& path) {

@@ -40,8 +40,8 @@ ResidentSource make_resident_source(const Experiment& experiment, const Basis& b
       .assemble = [data, channels_last = !device.is_cpu()](
                       const at::Tensor& samples,
                       const at::Tensor& position) { return data->assemble(samples, position, channels_last); },
-      .correct = [keys](const at::Tensor& samples, const at::Tensor& position, std::int64_t begin,
-                        std::int64_t end) { return keys->correct(samples, position, begin, end); },
+      .correct = [keys](const at::Tensor& samples,
+                        const at::Tensor& position) { return keys->correct(samples, position); },
       .wrong = [keys](const at::Tensor& samples, const at::Tensor& position) { return keys->wrong(samples, position); },
       .drawn_labels = [classes = experiment.dataset->info().classes,
                        seed = static_cast<std::uint64_t>(config.run.seed)](

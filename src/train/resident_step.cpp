@@ -63,14 +63,16 @@ void ResidentStep::take(std::int64_t samples, double weight) {
   auto& p = parts_;
   const auto place = rows_.narrow(0, 0, samples) + position_.narrow(0, 1, 1) * batch_;
   const auto batch = order_.index_select(0, place);
+  const auto correct = source_.correct(batch, position_);
+  const auto wrong = weight > 0.0 ? source_.wrong(batch, position_) : Injection::none();
   for_each_shard(p, samples, [&](Range shard) {
     if (shard.end == shard.begin) return;
     const auto mine = batch.narrow(0, shard.begin, shard.end - shard.begin);
     const auto [x, labels] = source_.assemble(mine, position_);
     train_shard(p, {.x = x,
                     .labels = labels,
-                    .correct = source_.correct(batch, position_, shard.begin, shard.end),
-                    .wrong = weight > 0.0 ? source_.wrong(batch, position_) : Injection::none(),
+                    .correct = correct(shard.begin, shard.end),
+                    .wrong = wrong,
                     .global_batch = static_cast<double>(samples),
                     .deny_weight = weight,
                     .drawn_labels = draws_labels(p, weight) ? source_.drawn_labels(mine, position_) : at::Tensor()});

@@ -28,9 +28,8 @@ namespace spankey {
 struct ResidentSource {
   // Images or features and labels of `samples`.
   std::function<std::pair<at::Tensor, at::Tensor>(const at::Tensor& samples, const at::Tensor& position)> assemble;
-  // Keys of rows begin .. end-1 of the global batch `samples`.
-  std::function<Injection(const at::Tensor& samples, const at::Tensor& position, std::int64_t begin, std::int64_t end)>
-      correct;
+  // Keys of the global batch `samples`, asked for once a step.
+  std::function<RowKeys(const at::Tensor& samples, const at::Tensor& position)> correct;
   std::function<Injection(const at::Tensor& samples, const at::Tensor& position)> wrong;
   // Of the rows `samples`, for a deny loss that asks (draw_deny_labels()).
   std::function<at::Tensor(const at::Tensor& samples, const at::Tensor& position)> drawn_labels;

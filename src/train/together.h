@@ -9,13 +9,6 @@
 
 namespace spankey {
 
-// Thrown on every rank at the same point, so no rank is left waiting in a collective and all may end in order. The
-// message is empty on the ranks that have nothing of their own to say.
-class AgreedError : public Error {
- public:
-  using Error::Error;
-};
-
 // Compares the outcome of all ranks: returns where all succeeded; otherwise every rank throws AgreedError with the
 // exit code of the lowest failing rank, which alone carries its message.
 void settle(Communicator& communicator, const Error* mine);

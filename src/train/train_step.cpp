@@ -143,14 +143,16 @@ void train_shard(StepParts& p, const ShardInputs& in) {
 StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, double lr, bool stop) {
   const auto samples = static_cast<std::int64_t>(batch.samples.size());
   const double weight = deny_weight(p, cursor.epoch);
+  const auto correct = p.keys.correct(cursor.epoch, cursor.step, batch.samples);
+  const auto wrong = weight > 0.0 ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none();
   for_each_shard(p, samples, [&](Range shard) {
     if (stop) p.reducer.extras()[slot_stop] = 1.0;
     const auto begin = shard.begin - batch.range.begin, count = shard.end - shard.begin;
     if (count == 0) return;
     train_shard(p, {.x = rows(batch.x, begin, count),
                     .labels = rows(batch.labels, begin, count),
-                    .correct = p.keys.correct(cursor.epoch, cursor.step, batch.samples, shard.begin, shard.end),
-                    .wrong = weight > 0.0 ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none(),
+                    .correct = correct(shard.begin, shard.end),
+                    .wrong = wrong,
                     .global_batch = static_cast<double>(samples),
                     .deny_weight = weight,
                     .drawn_labels = draws_labels(p, weight) ? drawn_labels(p, batch, cursor, shard) : at::Tensor()});
@@ -173,13 +175,13 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
 at::Tensor measure_statistics(StepParts& p, const Batch& batch, const Cursor& cursor) {
   const at::NoGradGuard no_grad;
   const auto samples = static_cast<std::int64_t>(batch.samples.size());
+  const auto correct = p.keys.correct(cursor.epoch, cursor.step, batch.samples);
   for_each_shard(p, samples, [&](Range shard) {
     const auto count = shard.end - shard.begin;
     if (count == 0) return;
     measure_shard(p, count, static_cast<double>(samples));
     p.statistics.begin_pass(TrainPass::correct);
-    p.model.forward(rows(batch.x, shard.begin - batch.range.begin, count),
-                    p.keys.correct(cursor.epoch, cursor.step, batch.samples, shard.begin, shard.end));
+    p.model.forward(rows(batch.x, shard.begin - batch.range.begin, count), correct(shard.begin, shard.end));
   });
   return statistics_slots(p).clone();
 }

@@ -60,6 +60,7 @@ class Trainer {
   void evaluate_epoch();
   AccessReport evaluate(const EvaluationRequest& request);
   EvaluationRequest progress_request() const;
+  void audit_by_checksum();
   void save_checkpoint();
   void require_sane();
   std::string newest_checkpoint() const;
@@ -80,6 +81,7 @@ class Trainer {
   Cursor cursor_;
   double earlier_seconds_ = 0.0;   // of training in attempts before this one
   std::int64_t saved_at_ = -1;     // global step of the last checkpoint
+  std::int64_t audited_at_ = -1;   // of the last audit by checksum
   std::int64_t steps_before_ = 0;  // taken by attempts before this one
   bool stop_agreed_ = false;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
@@ -185,9 +187,11 @@ ExitCode Trainer::run() {
     }
     while (cursor_.epoch < config_.train.epochs) {
       resident_ ? take_resident_step() : take_step();
-      // Before anything is saved: ranks that have come apart leave no checkpoint of it.
       const auto audit = config_.dist.audit_every_steps;
-      if (audit > 0 && cursor_.global_step % audit == 0) coordinator_.audit(basis_, cursor_);
+      if (audit > 0 && cursor_.global_step % audit == 0) {
+        audit_by_checksum();
+        log::debug("audit passed at step {}", cursor_.global_step);
+      }
       if (cursor_.step == parts_->steps_per_epoch()) finish_epoch();
       const auto every = config_.checkpoint.every_steps;
       if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
@@ -384,8 +388,15 @@ void Trainer::require_sane() {
   });
 }
 
+// Once a step, on all ranks.
+void Trainer::audit_by_checksum() {
+  if (std::exchange(audited_at_, cursor_.global_step) == cursor_.global_step) return;
+  coordinator_.audit_by_checksum(basis_, cursor_);
+}
+
 void Trainer::save_checkpoint() {
   if (saved_at_ == cursor_.global_step) return;
+  audit_by_checksum();  // ranks that have come apart leave no checkpoint of it
   if (communicator_.local_rank() == 0) experiment_.dataset->require_unchanged();
   communicator_.set_place(fmt::format("the checkpoint of epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
   require_sane();

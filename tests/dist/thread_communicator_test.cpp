@@ -123,9 +123,21 @@ TEST(ThreadCommunicator, AgreeNamesTheThingAndEveryDifferingRank) {
     const bool differs = world.rank() == 1 || world.rank() == 3;
     world.agree(sha256(differs ? "other" : "same"), "the basis");
   });
-  for (const auto& failure : failures)
-    EXPECT_THAT(message_of(failure), AllOf(HasSubstr("the basis"), HasSubstr("rank 1 has"), HasSubstr("rank 3 has"),
-                                           testing::Not(HasSubstr("rank 2"))));
+  EXPECT_THAT(message_of(failures[0]), AllOf(HasSubstr("the basis"), HasSubstr("rank 1 has"), HasSubstr("rank 3 has"),
+                                             testing::Not(HasSubstr("rank 2"))));
+  for (std::size_t rank = 1; rank < failures.size(); ++rank)
+    EXPECT_EQ(message_of(failures[rank]), "") << "rank 0 speaks for all";
+}
+
+TEST(ThreadCommunicator, AgreeNamesAFewRanksAndCountsTheOthers) {
+  const auto failures = run_ranks_catching(20, [](Communicator& world) {
+    const auto own = sha256(std::to_string(world.rank()));
+    world.agree({{"the data set", sha256("same")}, {"the basis", own}, {"the weights", own}});
+  });
+  EXPECT_THAT(message_of(failures[0]),
+              AllOf(HasSubstr("the basis"), testing::Not(HasSubstr("the weights")), HasSubstr("rank 8 has"),
+                    testing::Not(HasSubstr("rank 9")), testing::EndsWith(" and so on, 19 of 20 ranks differ")));
+  EXPECT_LT(message_of(failures[0]).size(), 400U);
 }
 
 TEST(ThreadCommunicator, BroadcastsTexts) {

@@ -311,10 +311,10 @@ TEST_P(GpuKeysTest, AreThoseOfTheCpuBitForBit) {
   const ResidentKeys cpu(config, basis, at::kCPU), gpu(config, basis, gpu_);
   const at::Tensor samples = at::arange(1000, 1013, at::kLong);
   const at::Tensor position = at::tensor({3, 5}, at::kLong), next = at::tensor({3, 6}, at::kLong);
-  const Injection expected = cpu.correct(samples, position, 4, 9), expected_wrong = cpu.wrong(samples, position);
-  const Injection correct = gpu.correct(samples.to(gpu_), position.to(gpu_), 4, 9);
+  const Injection expected = cpu.correct(samples, position)(4, 9), expected_wrong = cpu.wrong(samples, position);
+  const Injection correct = gpu.correct(samples.to(gpu_), position.to(gpu_))(4, 9);
   const Injection wrong = gpu.wrong(samples.to(gpu_), position.to(gpu_));
-  const Injection other = gpu.correct(samples.to(gpu_), next.to(gpu_), 4, 9);
+  const Injection other = gpu.correct(samples.to(gpu_), next.to(gpu_))(4, 9);
   for (const std::int64_t point : config.key.layers) {
     const at::Tensor keys = correct.keys_at(point), expected_keys = expected.keys_at(point);
     ASSERT_TRUE(keys.is_cuda());

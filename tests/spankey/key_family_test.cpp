@@ -256,7 +256,7 @@ TEST(TrainingFamilies, one_family_is_drawn_for_each_step) {
     const at::Tensor key = slots_of(c, both.wrong(1, step, samples(4)))[0];
     EXPECT_TRUE(key.equal(slots_of(c, both.wrong(1, step, samples(4)))[0]));
     const auto batch = samples(1);
-    const at::Tensor valid = slots_of(c, both.correct(1, step, batch, 0, 1))[0];
+    const at::Tensor valid = slots_of(c, both.correct(1, step, batch)(0, 1))[0];
     if (key.equal(slots_of(c, plain.wrong(1, step, samples(4)))[0]))
       ++found["gaussian"];
     else if (key.eq(key[0]).all().item<bool>())
@@ -272,10 +272,10 @@ TEST(Twins, vanilla_has_no_keys) {
   const auto batch = samples(4);
   const KeyMaker vanilla = maker(config(), {.twin = Twin::vanilla});
   const at::Tensor h = at::randn({4, dims[0]});
-  for (const Injection& key : {vanilla.correct(0, 0, batch, 0, 4), vanilla.wrong(0, 0, batch),
+  for (const Injection& key : {vanilla.correct(0, 0, batch)(0, 4), vanilla.wrong(0, 0, batch),
                                vanilla.evaluation_correct(0, 4), vanilla.evaluation_wrong(0, 4)})
     EXPECT_TRUE(key.apply(0, h).is_same(h));
-  EXPECT_FALSE(maker(config()).correct(0, 0, batch, 0, 4).apply(0, h).equal(h));
+  EXPECT_FALSE(maker(config()).correct(0, 0, batch)(0, 4).apply(0, h).equal(h));
 }
 
 TEST(Twins, noise_takes_a_fresh_gaussian_of_the_valid_norm_for_each_sample) {
@@ -286,9 +286,9 @@ TEST(Twins, noise_takes_a_fresh_gaussian_of_the_valid_norm_for_each_sample) {
     const auto keys = [&](const Injection& injection, std::int64_t rows) {
       return injection.apply(2, at::zeros({rows, dims[1]})).to(at::kDouble);
     };
-    const at::Tensor whole = keys(noise.correct(2, 3, batch, 0, 12), 12);
-    EXPECT_TRUE(whole.narrow(0, 4, 5).equal(keys(noise.correct(2, 3, batch, 4, 9), 5)));
-    EXPECT_FALSE(whole.equal(keys(noise.correct(2, 4, batch, 0, 12), 12)));
+    const at::Tensor whole = keys(noise.correct(2, 3, batch)(0, 12), 12);
+    EXPECT_TRUE(whole.narrow(0, 4, 5).equal(keys(noise.correct(2, 3, batch)(4, 9), 5)));
+    EXPECT_FALSE(whole.equal(keys(noise.correct(2, 4, batch)(0, 12), 12)));
     if (layout != Layout::shared_blocks)
       EXPECT_LT((whole.std(1) - 0.5).abs().max().item<double>(), 1e-6);
     else
@@ -306,8 +306,8 @@ TEST(Twins, noise_follows_the_valid_norm_where_keys_are_not_rescaled) {
   c.rescale = Rescale::none;
   const auto batch = samples(6);
   const auto wide = [](const Injection& key) { return key.apply(2, at::zeros({6, dims[1]})).to(at::kDouble); };
-  const double valid = wide(maker(c).correct(0, 0, batch, 0, 6)).std().item<double>();
-  const at::Tensor noise = wide(maker(c, {.twin = Twin::noise}).correct(0, 0, batch, 0, 6));
+  const double valid = wide(maker(c).correct(0, 0, batch)(0, 6)).std().item<double>();
+  const at::Tensor noise = wide(maker(c, {.twin = Twin::noise}).correct(0, 0, batch)(0, 6));
   EXPECT_LT((noise.std(1) - valid).abs().max().item<double>(), 1e-6);
 }
 
@@ -316,8 +316,8 @@ TEST(Twins, fixed_key_is_one_key_everywhere) {
   const KeyConfig c = config();
   const KeyMaker fixed = maker(c, {.twin = Twin::fixed_key}), normal = maker(c);
   const at::Tensor h = at::randn({5, dims[0]});
-  const at::Tensor once = fixed.correct(0, 0, batch, 0, 5).apply(0, h);
-  EXPECT_TRUE(once.equal(fixed.correct(7, 3, batch, 0, 5).apply(0, h)));
+  const at::Tensor once = fixed.correct(0, 0, batch)(0, 5).apply(0, h);
+  EXPECT_TRUE(once.equal(fixed.correct(7, 3, batch)(0, 5).apply(0, h)));
   EXPECT_TRUE(once.equal(fixed.evaluation_correct(4, 5).apply(0, h)));
   EXPECT_TRUE(once.equal(normal.evaluation_correct(0, 5).apply(0, h)));
   EXPECT_FALSE(once.equal(normal.evaluation_correct(4, 5).apply(0, h)));  // negative control

@@ -44,14 +44,28 @@ TEST(KeyMaker, any_cut_of_the_batch_gives_the_same_bits) {
       for (const Layout layout : {Layout::shared_prefix, Layout::per_layer, Layout::shared_blocks}) {
         const KeyMaker keys = maker(config(rescale, plk, layout));
         for (const std::int64_t slot : {0, 1}) {
-          const at::Tensor whole = keys_of(keys.correct(3, 5, batch, 0, 13), slot, 13);
-          at::Tensor parts = at::cat({keys_of(keys.correct(3, 5, batch, 0, 4), slot, 4),
-                                      keys_of(keys.correct(3, 5, batch, 4, 5), slot, 1),
-                                      keys_of(keys.correct(3, 5, batch, 5, 13), slot, 8)});
+          const at::Tensor whole = keys_of(keys.correct(3, 5, batch)(0, 13), slot, 13);
+          at::Tensor parts = at::cat({keys_of(keys.correct(3, 5, batch)(0, 4), slot, 4),
+                                      keys_of(keys.correct(3, 5, batch)(4, 5), slot, 1),
+                                      keys_of(keys.correct(3, 5, batch)(5, 13), slot, 8)});
           EXPECT_TRUE(parts.equal(whole));
         }
       }
     }
+  }
+}
+
+// What depends on all samples is summed when the step begins: it does not look at them again, shard by shard.
+TEST(KeyMaker, keys_of_a_global_batch_are_drawn_once) {
+  for (const Rescale rescale : {Rescale::batch, Rescale::key}) {
+    const KeyMaker keys = maker(config(rescale));
+    auto batch = samples(13);
+    const auto correct = keys.correct(3, 5, batch);
+    const at::Tensor before = keys_of(correct(4, 9), 1, 5);
+    for (auto& sample : batch) sample += 100;
+    const bool drawn_before = before.equal(keys_of(correct(4, 9), 1, 5));
+    EXPECT_EQ(drawn_before, rescale == Rescale::batch) << "the control: a key of its own sample";
+    EXPECT_FALSE(before.equal(keys_of(keys.correct(3, 5, batch)(4, 9), 1, 5)));
   }
 }
 
@@ -60,12 +74,12 @@ TEST(KeyMaker, epoch_step_sample_and_seed_all_matter) {
   auto other = batch;
   other[0] += 1;
   const KeyMaker keys = maker(config(Rescale::key));
-  const at::Tensor base = keys_of(keys.correct(3, 5, batch, 0, 4), 0, 4);
-  EXPECT_TRUE(base.equal(keys_of(keys.correct(3, 5, batch, 0, 4), 0, 4)));
-  EXPECT_FALSE(base.equal(keys_of(keys.correct(4, 5, batch, 0, 4), 0, 4)));
-  EXPECT_FALSE(base.equal(keys_of(keys.correct(3, 6, batch, 0, 4), 0, 4)));
-  EXPECT_FALSE(base[0].equal(keys_of(keys.correct(3, 5, other, 0, 4), 0, 4)[0]));
-  EXPECT_FALSE(base.equal(keys_of(maker(config(Rescale::key), Compat::honest, 43).correct(3, 5, batch, 0, 4), 0, 4)));
+  const at::Tensor base = keys_of(keys.correct(3, 5, batch)(0, 4), 0, 4);
+  EXPECT_TRUE(base.equal(keys_of(keys.correct(3, 5, batch)(0, 4), 0, 4)));
+  EXPECT_FALSE(base.equal(keys_of(keys.correct(4, 5, batch)(0, 4), 0, 4)));
+  EXPECT_FALSE(base.equal(keys_of(keys.correct(3, 6, batch)(0, 4), 0, 4)));
+  EXPECT_FALSE(base[0].equal(keys_of(keys.correct(3, 5, other)(0, 4), 0, 4)[0]));
+  EXPECT_FALSE(base.equal(keys_of(maker(config(Rescale::key), Compat::honest, 43).correct(3, 5, batch)(0, 4), 0, 4)));
   EXPECT_FALSE(keys_of(keys.wrong(3, 5, batch), 0, 1).equal(keys_of(keys.wrong(3, 6, batch), 0, 1)));
 }
 
@@ -73,10 +87,10 @@ TEST(KeyMaker, epoch_step_sample_and_seed_all_matter) {
 TEST(KeyMaker, the_batch_factor_is_over_the_global_batch) {
   const KeyMaker keys = maker(config(Rescale::batch));
   const auto batch = samples(8);
-  const at::Tensor part = keys_of(keys.correct(0, 0, batch, 0, 4), 1, 4);
-  const at::Tensor alone = keys_of(keys.correct(0, 0, std::span(batch).first(4), 0, 4), 1, 4);
+  const at::Tensor part = keys_of(keys.correct(0, 0, batch)(0, 4), 1, 4);
+  const at::Tensor alone = keys_of(keys.correct(0, 0, std::span(batch).first(4))(0, 4), 1, 4);
   EXPECT_FALSE(part.equal(alone));
-  EXPECT_NEAR(keys_of(keys.correct(0, 0, batch, 0, 8), 1, 8).std().item<double>(), 0.5, 1e-6);
+  EXPECT_NEAR(keys_of(keys.correct(0, 0, batch)(0, 8), 1, 8).std().item<double>(), 0.5, 1e-6);
   EXPECT_GT(std::abs(part.std().item<double>() - 0.5), 1e-6);
 }
 
@@ -84,10 +98,10 @@ TEST(KeyMaker, rescale_key_brings_every_key_to_the_target) {
   const auto batch = samples(20);
   for (const bool own : {false, true}) {
     const KeyMaker keys = maker(config(Rescale::key, own));
-    const at::Tensor wide = keys_of(keys.correct(0, 0, batch, 0, 20), 1, 20);
+    const at::Tensor wide = keys_of(keys.correct(0, 0, batch)(0, 20), 1, 20);
     EXPECT_LT((wide.std(1) - 0.5).abs().max().item<double>(), 1e-6);
     // With one alpha and a shared basis the narrow layer sees a prefix of the same vector; otherwise it is scaled too.
-    const at::Tensor narrow = keys_of(keys.correct(0, 0, batch, 0, 20), 0, 20);
+    const at::Tensor narrow = keys_of(keys.correct(0, 0, batch)(0, 20), 0, 20);
     EXPECT_EQ(narrow.equal(wide.narrow(1, 0, dims[0])), !own);
     EXPECT_EQ((narrow.std(1) - 0.5).abs().max().item<double>() < 1e-6, own);
   }
@@ -97,7 +111,7 @@ TEST(KeyMaker, no_rescaling_leaves_alpha_times_basis) {
   KeyConfig c = config(Rescale::none);
   const KeyMaker keys = maker(c);
   const at::Tensor basis = make_basis(c, dims, 7).layers[1].to(at::kDouble);
-  const at::Tensor k = keys_of(keys.correct(0, 0, samples(6), 0, 6), 1, 6);
+  const at::Tensor k = keys_of(keys.correct(0, 0, samples(6))(0, 6), 1, 6);
   const at::Tensor alphas = std::get<0>(at::linalg_lstsq(basis.t(), k.t()));
   EXPECT_LT((alphas.t().matmul(basis) - k).abs().max().item<double>(), 1e-6);
   EXPECT_GE(alphas.min().item<double>(), -1e-5);
@@ -117,7 +131,7 @@ TEST(KeyMaker, wrong_keys_match_the_norm_of_valid_ones) {
   }
   // Without rescaling: the reference leaves a unit Gaussian, the honest protocol takes the valid keys' deviation.
   const KeyMaker honest = maker(config(Rescale::none)), reference = maker(config(Rescale::none), Compat::reference);
-  const double valid = keys_of(honest.correct(0, 0, batch, 0, 20), 1, 20).std().item<double>();
+  const double valid = keys_of(honest.correct(0, 0, batch)(0, 20), 1, 20).std().item<double>();
   EXPECT_NEAR(keys_of(honest.wrong(0, 0, batch), 1, 20).std().item<double>(), valid, 1e-6);
   EXPECT_NEAR(keys_of(reference.wrong(0, 0, batch), 1, 1).std().item<double>(), 1.0, 0.25);
   EXPECT_GT(std::abs(valid - 1.0), 0.3);
@@ -173,7 +187,7 @@ TEST(KeyMaker, blocks_share_one_factor_over_all_columns) {
     const auto both = [&](const Injection& key, std::int64_t rows) {
       return at::cat({keys_of(key, 0, rows), keys_of(key, 1, rows)}, 1);
     };
-    const at::Tensor valid = both(keys.correct(0, 0, batch, 0, 20), 20);
+    const at::Tensor valid = both(keys.correct(0, 0, batch)(0, 20), 20);
     const at::Tensor deviations = rescale == Rescale::key ? valid.std(1) : valid.std();
     EXPECT_LT((deviations - 0.5).abs().max().item<double>(), 1e-6);
     EXPECT_GT((valid.narrow(1, 0, dims[0]).std(1) - 0.5).abs().max().item<double>(), 1e-4);  // of one block alone: not
@@ -192,7 +206,7 @@ TEST(KeyMaker, coefficients_follow_the_configured_law) {
   KeyConfig c = config(Rescale::none);
   c.alpha = AlphaLaw::sphere;
   const at::Tensor basis = make_basis(c, dims, 7).layers[1].to(at::kDouble);
-  const at::Tensor k = keys_of(maker(c).correct(0, 0, samples(6), 0, 6), 1, 6);
+  const at::Tensor k = keys_of(maker(c).correct(0, 0, samples(6))(0, 6), 1, 6);
   EXPECT_LT((std::get<0>(at::linalg_lstsq(basis.t(), k.t())).norm(2, 0) - 1).abs().max().item<double>(), 1e-5);
   const at::Tensor evaluation = keys_of(maker(c).evaluation_correct(2, 1), 1, 1);
   EXPECT_NEAR(std::get<0>(at::linalg_lstsq(basis.t(), evaluation.t())).norm().item<double>(), 1, 1e-5);
@@ -201,7 +215,7 @@ TEST(KeyMaker, coefficients_follow_the_configured_law) {
 // cos(k, k') of valid keys is 3/4 for coefficients on [0, 1).
 TEST(KeyMaker, valid_keys_are_nearly_collinear) {
   const KeyMaker keys = maker(config(Rescale::key));
-  const at::Tensor k = keys_of(keys.correct(0, 0, samples(200), 0, 200), 1, 200);
+  const at::Tensor k = keys_of(keys.correct(0, 0, samples(200))(0, 200), 1, 200);
   const at::Tensor unit = k / k.norm(2, 1, true);
   const double mean = (unit.matmul(unit.t()).sum().item<double>() - 200) / (200.0 * 199.0);
   EXPECT_NEAR(mean, 0.76, 0.05);

@@ -47,8 +47,8 @@ struct Both {
   bool agree(std::int64_t epoch, std::int64_t step, std::int64_t step_off = 0) const {
     const auto batch = samples(13);
     const at::Tensor ids = at::tensor(batch, at::kLong), position = at::tensor({epoch, step + step_off}, at::kLong);
-    return equal_keys(host.correct(epoch, step, batch, 0, 13), device.correct(ids, position, 0, 13)) &&
-           equal_keys(host.correct(epoch, step, batch, 4, 9), device.correct(ids, position, 4, 9)) &&
+    return equal_keys(host.correct(epoch, step, batch)(0, 13), device.correct(ids, position)(0, 13)) &&
+           equal_keys(host.correct(epoch, step, batch)(4, 9), device.correct(ids, position)(4, 9)) &&
            equal_keys(host.wrong(epoch, step, batch), device.wrong(ids, position));
   }
 

@@ -33,16 +33,18 @@ Rank make_rank(const std::vector<std::string>& overrides = {}) {
   return {std::move(experiment), std::move(basis)};
 }
 
-// Runs an audit on all ranks and returns each one's error ("" where it passed).
-std::vector<std::string> audit(std::vector<Rank>& all) {
+using Audit = void (Coordinator::*)(const Basis&, const Cursor&);
+
+// Runs an audit on all ranks and returns each one's error ("passed" where it did).
+std::vector<std::string> audit(std::vector<Rank>& all, Audit way) {
   auto communicators = make_thread_communicators(ranks);
-  std::vector<std::string> errors(ranks);
+  std::vector<std::string> errors(ranks, "passed");
   std::vector<std::thread> threads;
   for (std::size_t r = 0; r < ranks; ++r)
     threads.emplace_back([&, r] {
       try {
-        Coordinator(all[r].experiment, *communicators[r]).audit(all[r].basis, all[r].cursor);
-      } catch (const Error& error) {
+        (Coordinator(all[r].experiment, *communicators[r]).*way)(all[r].basis, all[r].cursor);
+      } catch (const AgreedError& error) {
         errors[r] = error.what();
       }
     });
@@ -50,9 +52,11 @@ std::vector<std::string> audit(std::vector<Rank>& all) {
   return errors;
 }
 
-void expect_disagreement(std::vector<Rank>& all, const std::string& thing) {
-  for (const auto& error : audit(all))
-    EXPECT_THAT(error, testing::AllOf(testing::HasSubstr(thing), testing::ContainsRegex("ranks? 2")));
+void expect_disagreement(std::vector<Rank>& all, const std::string& thing, Audit way = &Coordinator::audit) {
+  const auto errors = audit(all, way);
+  EXPECT_THAT(errors[0], testing::AllOf(testing::HasSubstr(thing), testing::HasSubstr("rank 2 has"),
+                                        testing::Not(testing::HasSubstr("rank 1"))));
+  for (const std::size_t other : {1, 2}) EXPECT_EQ(errors[other], "") << "rank 0 speaks for all";
 }
 
 std::vector<Rank> equal_ranks() {
@@ -63,7 +67,8 @@ std::vector<Rank> equal_ranks() {
 
 TEST(Coordinator, EqualRanksPass) {
   auto all = equal_ranks();
-  for (const auto& error : audit(all)) EXPECT_EQ(error, "");
+  for (const auto way : {&Coordinator::audit, &Coordinator::audit_by_checksum})
+    for (const auto& error : audit(all, way)) EXPECT_EQ(error, "passed");
 }
 
 TEST(Coordinator, AnotherSeedIsFound) {
@@ -97,7 +102,21 @@ TEST(Coordinator, OneFlippedWeightBitIsFound) {
   auto weight = all[2].experiment.model->parameters()[0];
   auto* bits = reinterpret_cast<std::uint32_t*>(weight.mutable_data_ptr<float>());
   bits[7] ^= 1U;
-  expect_disagreement(all, "the weights");
+  for (const auto way : {&Coordinator::audit, &Coordinator::audit_by_checksum})
+    expect_disagreement(all, "the weights", way);
+  bits[7] ^= 1U;  // the control: back again
+  for (const auto way : {&Coordinator::audit, &Coordinator::audit_by_checksum})
+    for (const auto& error : audit(all, way)) EXPECT_EQ(error, "passed");
+}
+
+TEST(Coordinator, BetweenStartAndEndBasisAndCursorAreHeldToAsWell) {
+  auto all = equal_ranks();
+  auto* bits = reinterpret_cast<std::uint32_t*>(all[2].basis.layers.back().mutable_data_ptr<float>());
+  bits[3] ^= 1U;
+  expect_disagreement(all, "the key basis", &Coordinator::audit_by_checksum);
+  bits[3] ^= 1U;
+  all[2].cursor.global_step += 1;
+  expect_disagreement(all, "the cursor", &Coordinator::audit_by_checksum);
 }
 
 TEST(Coordinator, AllRanksGetTheBasisOfRank0) {

@@ -45,5 +45,54 @@ TEST(LayoutDigest, SeesNamesAndShapesOnly) {
   EXPECT_NE(digest, layout_digest({{"v", at::zeros({2, 3})}}, {}));
 }
 
+// Tensors of all the types that a network has, of odd sizes, one of them not contiguous.
+std::vector<at::Tensor> odd_tensors() {
+  return {at::arange(15, at::kFloat).reshape({3, 5}), at::arange(12, at::kFloat).reshape({3, 4}).t(),
+          at::full({}, 7, at::kLong), at::arange(5, at::kDouble), at::arange(7, at::kByte)};
+}
+
+std::int64_t summed(const std::vector<at::Tensor>& tensors) {
+  return detail::word_sum(tensors).item<std::int64_t>();
+}
+
+TEST(Checksum, SeesEveryFlippedBit) {
+  const auto tensors = odd_tensors();
+  const auto before = checksum(tensors);
+  const auto sum = summed(tensors);
+  std::int64_t bits = 0, seen = 0, seen_by_sum = 0;
+  for (const auto& tensor : tensors) {
+    auto* bytes = static_cast<std::uint8_t*>(tensor.mutable_data_ptr());
+    for (std::size_t bit = 0; bit < 8 * tensor.nbytes(); ++bit, ++bits) {
+      bytes[bit / 8] ^= static_cast<std::uint8_t>(1U << bit % 8);
+      seen += checksum(tensors) != before;
+      seen_by_sum += summed(tensors) != sum;
+      bytes[bit / 8] ^= static_cast<std::uint8_t>(1U << bit % 8);
+    }
+  }
+  EXPECT_EQ(bits, 8 * (15 * 4 + 12 * 4 + 8 + 5 * 8 + 7));
+  EXPECT_EQ(seen, bits);
+  EXPECT_EQ(seen_by_sum, bits);
+  EXPECT_EQ(checksum(tensors), before) << "the control: nothing has changed";
+  EXPECT_EQ(summed(tensors), sum);
+}
+
+TEST(Checksum, SeesWhatChangesPlaces) {
+  const auto a = at::tensor({1.0F, 2.0F, 3.0F}), b = at::tensor({2.0F, 1.0F, 3.0F});
+  EXPECT_NE(checksum({a}), checksum({b}));
+  EXPECT_NE(checksum({a, b}), checksum({b, a}));
+  EXPECT_NE(summed({a}), summed({b}));
+  EXPECT_NE(summed({a, b}), summed({b, a}));
+}
+
+// The number of a word is computed in its block: the sum over several blocks is that of one.
+TEST(Checksum, OfManyWordsIsOneSum) {
+  const auto many = at::arange((1 << 22) + 3, at::kInt);
+  auto moved = many.clone();
+  moved[(1 << 22) + 1].copy_(many[1]);
+  moved[1].copy_(many[(1 << 22) + 1]);
+  EXPECT_NE(summed({many}), summed({moved})) << "places in different blocks have different numbers";
+  EXPECT_EQ(summed({many}), summed({many.slice(0, 0, 5), many.slice(0, 5)}));
+}
+
 }  // namespace
 }  // namespace spankey::named_tensor_test

@@ -127,9 +127,8 @@ TEST(ResidentStep, APositionThatStandsStillShows) {
   const auto right = train_on(1, config, Flow::stepwise).digest;
   const auto frozen = at::zeros({2}, at::kLong);
   EXPECT_NE(right, train_on(1, config, Flow::resident, [&](ResidentSource& source) {
-                     source.correct = [correct = source.correct, frozen](const at::Tensor& samples, const at::Tensor&,
-                                                                         std::int64_t begin, std::int64_t end) {
-                       return correct(samples, frozen, begin, end);
+                     source.correct = [correct = source.correct, frozen](const at::Tensor& samples, const at::Tensor&) {
+                       return correct(samples, frozen);
                      };
                    }).digest);
   EXPECT_NE(right, train_on(1, config, Flow::resident, [&](ResidentSource& source) {
@@ -137,6 +136,30 @@ TEST(ResidentStep, APositionThatStandsStillShows) {
                        return wrong(samples, frozen);
                      };
                    }).digest);
+}
+
+TEST(ResidentStep, KeysOfTheGlobalBatchAreDrawnOnceWhateverTheShards) {
+  const auto config = config_of({"", 1, {"dist.reduction=elastic", "dist.shards=8", "key.rescale=batch"}});
+  std::int64_t correct_draws = 0, wrong_draws = 0, shards = 0;
+  const auto trained = train_on(1, config, Flow::resident, [&](ResidentSource& source) {
+    source.correct = [&, correct = source.correct](const at::Tensor& samples, const at::Tensor& position) {
+      ++correct_draws;
+      return correct(samples, position);
+    };
+    source.wrong = [&, wrong = source.wrong](const at::Tensor& samples, const at::Tensor& position) {
+      ++wrong_draws;
+      return wrong(samples, position);
+    };
+    source.assemble = [&, assemble = source.assemble](const at::Tensor& samples, const at::Tensor& position) {
+      ++shards;
+      return assemble(samples, position);
+    };
+  });
+  const auto steps = std::ssize(trained.figures);
+  EXPECT_EQ(correct_draws, steps);
+  EXPECT_EQ(wrong_draws, steps);
+  EXPECT_EQ(shards, 8 * steps);
+  EXPECT_EQ(trained.digest, train_on(1, config, Flow::stepwise).digest);
 }
 
 TEST(ResidentStep, AStepIsFoundNotFiniteWhenItsFiguresAreRead) {
