@@ -90,7 +90,7 @@ class Planner {
     trial.settings.insert(trial.settings.end(), varied.begin(), varied.end());
     trial.label = settings_text(varied);
     const auto config = resolve(trial);
-    const auto& data = facts(config.data.file);
+    const auto& data = facts(config);
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
     const auto [known, fresh] = known_.emplace(trial.id, plan_.trials.size());
@@ -126,7 +126,7 @@ class Planner {
         hashed = hashed || is_hashed(setting.key);
         data = data || setting.key == data_key;
         if (is_hashed(setting.key)) identity.push_back(setting);
-        if (setting.key == data_key) identity.push_back({setting.key, facts(data_file(setting)).digest});
+        if (setting.key == data_key) identity.push_back({setting.key, facts(data_only(setting)).digest});
       }
       different.insert(std::move(identity));
       if (different.size() > 1) return;
@@ -142,10 +142,15 @@ class Planner {
                hashed || data ? "values that differ" : "one value for all trials, under [set]");
   }
 
-  std::string data_file(const Setting& setting) const {
-    auto config = parse_config("", "default", {setting.key + "=" + setting.value});
-    make_data_path_absolute(config);
-    return config.data.file;
+  // Defaults but for data.file.
+  Config data_only(const Setting& setting) const {
+    try {
+      auto config = parse_config("", "default", {setting.key + "=" + setting.value});
+      make_data_path_absolute(config);
+      return config;
+    } catch (const Error& error) {
+      throw Error(error.code(), at_place_of_sweep(error.what(), file_));
+    }
   }
 
   void note_merged(const PlannedTrial& first, const PlannedTrial& again) {
@@ -193,12 +198,12 @@ class Planner {
     }
   }
 
-  const DataFacts& facts(const std::string& file) {
-    const auto known = data_.find(file);
+  const DataFacts& facts(const Config& config) {
+    const auto known = data_.find(config.data.file);
     if (known != data_.end()) return known->second;
     // The digest alone is wanted; each trial checks the content when it starts.
-    const auto dataset = Dataset::open(file, Verify::never);
-    return data_.emplace(file, DataFacts{dataset->info().digest, dataset->train().size}).first->second;
+    const auto dataset = Dataset::open(config.data.file, Verify::never);
+    return data_.emplace(config.data.file, DataFacts{dataset->info().digest, dataset->train().size}).first->second;
   }
 
   const SweepFile& file_;
