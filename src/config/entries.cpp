@@ -34,7 +34,7 @@ struct ToHashedValues {
 
   template <class T>
   void operator()(const T& value, const FieldInfo<T>& field) const {
-    if (field.hashed) out.push_back(field.any_case ? lower_case(value_text(value)) : value_text(value));
+    if (field.hashed) out.push_back(!field.names.empty() ? lower_case(value_text(value)) : value_text(value));
   }
 };
 

@@ -94,7 +94,7 @@ class Planner {
     trial.settings.insert(trial.settings.end(), varied.begin(), varied.end());
     trial.label = settings_text(varied);
     const auto config = at_its_place([&] { return trial_config(plan_, trial); });
-    const auto& data = known_data(config.data.file, config.data.limit);
+    const auto& data = known_data(config);
     at_its_place([&] { check_data(config, data.facts); });
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
@@ -156,7 +156,7 @@ class Planner {
         hashed = hashed || is_hashed(setting.key);
         data = data || setting.key == data_key;
         if (is_hashed(setting.key)) identity.push_back(setting);
-        if (setting.key == data_key) identity.push_back({setting.key, known_data(data_file(setting), 0).digest});
+        if (setting.key == data_key) identity.push_back({setting.key, known_data(data_only(setting)).digest});
       }
       different.insert(std::move(identity));
       if (different.size() > 1) return;
@@ -172,10 +172,15 @@ class Planner {
                hashed || data ? "values that differ" : "one value for all trials, under [set]");
   }
 
-  std::string data_file(const Setting& setting) const {
-    auto config = parse_config("", "default", {setting.key + "=" + setting.value});
-    make_data_path_absolute(config);
-    return config.data.file;
+  // Defaults but for data.file.
+  Config data_only(const Setting& setting) const {
+    try {
+      auto config = parse_config("", "default", {setting.key + "=" + setting.value});
+      make_data_path_absolute(config);
+      return config;
+    } catch (const Error& error) {
+      throw Error(error.code(), at_place_of_sweep(error.what(), file_));
+    }
   }
 
   void note_merged(const PlannedTrial& first, const PlannedTrial& again) {
@@ -224,15 +229,15 @@ class Planner {
     }
   }
 
-  const KnownData& known_data(const std::string& file, std::int64_t limit) {
-    const std::pair key(file, limit);
+  const KnownData& known_data(const Config& config) {
+    const std::pair key(config.data.file, config.data.limit);
     const auto known = data_.find(key);
     if (known != data_.end()) return known->second;
     // The digest alone is wanted; each trial checks the content when it starts.
-    const auto dataset = Dataset::open(file, Verify::never);
+    const auto dataset = Dataset::open(config.data.file, Verify::never);
     const auto& info = dataset->info();
     const DataFacts facts{info.sample_shape, info.classes, dataset->train().size};
-    return data_.emplace(key, KnownData{digest_with_limit(*dataset, limit), facts}).first->second;
+    return data_.emplace(key, KnownData{digest_with_limit(*dataset, config.data.limit), facts}).first->second;
   }
 
   const SweepFile& file_;

@@ -15,7 +15,7 @@ Config run_config(const RunDirectory& directory, const std::vector<std::string>&
     fail_input("{}: no such run; accepted: the directory of a run", directory.root.string());
   if (!std::filesystem::exists(directory.config()))
     fail_input("{} is not a run directory: {} is missing", directory.root.string(), directory.config().string());
-  return run_config(directory, overrides);
+  return load_config(directory.config(), overrides);
 }
 
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,

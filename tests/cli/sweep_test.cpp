@@ -217,14 +217,27 @@ TEST_F(Sweep, SqueueIsAskedOnceForAllTrials) {
   EXPECT_EQ(std::count(std::istreambuf_iterator<char>(asked), {}, '\n'), 1);
 }
 
-// So short a time-out that the ranks take each other for lost at once.
-TEST_F(Sweep, UnderMpiTheTimeoutIsThatOfTheBase) {
+// What the ranks say of one that was stopped names the time-out.
+TEST_F(Sweep, UnderMpiTheTimeoutIsThatOfTheSweep) {
   write("sweep.toml",
-        "[sweep]\nbase = \"small.toml\"\n[set]\n\"train.epochs\" = 1\n\"dist.timeout_seconds\" = 0.001\n"
+        "[sweep]\nbase = \"small.toml\"\n[set]\n\"train.epochs\" = 100000\n\"dist.timeout_seconds\" = 2\n"
         "[axes]\n\"key.m\" = [2, 4]\n");
-  const auto outcome = run(on_ranks(2, {"sweep", "run", "sweep.toml", "--dir", "d"}), folder.path());
+  Child job(on_ranks(2, {"sweep", "run", "sweep.toml", "--dir", "d"}), folder.path());
+  while (job.running() && (!std::filesystem::exists(folder / "d/sweep.json") || status("d")["running"] != 2))
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const auto ranks = ranks_of(job);
+  ASSERT_EQ(ranks.size(), 2u);
+  kill(ranks[1], SIGSTOP);
+  const auto outcome = job.wait();
   EXPECT_NE(outcome.exit_code, 0);
   EXPECT_FALSE(outcome.timed_out);
+  // The first rank trains: it says it in the log of its trial.
+  std::string said = outcome.out + outcome.err;
+  for (const auto& trial : std::filesystem::directory_iterator(folder / "d/trials")) {
+    std::ifstream log(trial.path() / "log/output.log");
+    said.append(std::istreambuf_iterator<char>(log), {});
+  }
+  EXPECT_THAT(said, HasSubstr("dist.timeout_seconds = 2"));
 }
 
 TEST_F(Sweep, CancelAndCtrlCStopWithCheckpoints) {
