@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -59,7 +60,8 @@ std::optional<int> answer(int argc, char** argv) {
   } catch (const std::exception&) {
     return std::nullopt;  // nothing has been printed
   }
-  return std::fflush(stdout) == 0 ? std::optional(code) : std::nullopt;
+  // A reader that has gone away has read what it wanted; any other failure is the core's to tell.
+  return std::fflush(stdout) == 0 || errno == EPIPE ? std::optional(code) : std::nullopt;
 }
 
 [[noreturn]] void become_core(char** argv) {
@@ -78,7 +80,10 @@ std::optional<int> answer(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace spankey::cli;
-  if (is_light(argc, argv) && !launched())
+  if (is_light(argc, argv) && !launched()) {
+    const auto before = std::signal(SIGPIPE, SIG_IGN);  // a failed write is noticed instead
     if (const auto code = answer(argc, argv)) return *code;
+    std::signal(SIGPIPE, before);  // execv() would keep it
+  }
   become_core(argv);
 }

@@ -1,5 +1,7 @@
 // What is refused before anything is trained, through the real program: by `config`, by `train --dry-run`, by a sweep's
 // plan, by options. One line with the key or flag, the value and what would be accepted; exit code 2.
+#include <gmock/gmock.h>
+
 #include <algorithm>
 #include <fstream>
 

@@ -1,4 +1,6 @@
 // The program's front: what needs no LibTorch does not load it, and says what the rest of the program says.
+#include <gmock/gmock.h>
+
 #include "small_run.h"
 
 namespace spankey::test::front_test {
