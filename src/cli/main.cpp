@@ -37,8 +37,8 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
                      near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
 }
 
-// When a process ends in order LibTorch takes back its thousands of operators one by one: a third of what a short command
-// costs. What is ours has been written and closed by now; a sanitizer wants to look for what has not.
+// When a process ends in order LibTorch takes back its thousands of operators one by one: a third of what a short
+// command costs. What is ours has been written and closed by now; a sanitizer wants to look for what has not.
 [[noreturn]] void leave(spankey::ExitCode code) {
   std::fflush(nullptr);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

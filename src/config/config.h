@@ -273,10 +273,11 @@ struct DistConfig {
                          .help = "gradients leave during backward; auto: on a GPU, between machines, or where a rank "
                                  "has a core to spare for it",
                          .hashed = false});
-    visit(self.audit_every_steps, {.name = "audit_every_steps",
-                                   .help = "compare the digests of all ranks this often; 0: at start, resume and end",
-                                   .bounds = at_least(0),
-                                   .hashed = false});
+    visit(self.audit_every_steps,
+          {.name = "audit_every_steps",
+           .help = "compare all ranks this often, by checksum; 0: at start, resume, checkpoints and end",
+           .bounds = at_least(0),
+           .hashed = false});
     visit(self.timeout_seconds, {.name = "timeout_seconds",
                                  .help = "a rank that is silent for .8 of it is taken for dead",
                                  .bounds = above(0),
