@@ -273,8 +273,7 @@ TEST(Evaluator, TwinsAreMeasuredByTheirOwnRule) {
 
 TEST(Experiment, UnknownFamiliesAreNamed) {
   for (const char* key : {"eval.families", "deny.families"}) {
-    const auto config = parse_config("", "test", {std::string(key) + "=['Gaussian', 'negeted']"});
-    EXPECT_ERROR(make_experiment(config), ExitCode::bad_input,
+    EXPECT_ERROR(parse_config("", "test", {std::string(key) + "=['Gaussian', 'negeted']"}), ExitCode::bad_input,
                  testing::AllOf(testing::HasSubstr(key), testing::HasSubstr("negeted"),
                                 testing::HasSubstr("did you mean 'negated'"), testing::HasSubstr("low_frequency")));
   }
