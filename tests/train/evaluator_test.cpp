@@ -6,6 +6,7 @@
 #include <torch/utils.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <csignal>
 #include <memory>
 #include <numeric>
@@ -80,7 +81,10 @@ class Watched : public Communicator {
   explicit Watched(Communicator& inner) : Communicator(inner.topology()), inner_(inner) {}
   std::int64_t measured() const { return measured_; }
   std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
-  [[noreturn]] void abort(int exit_code) override { inner_.abort(exit_code); }
+  [[noreturn]] void abort(int exit_code) override {
+    inner_.abort(exit_code);
+    std::abort();  // not reached: gcc does not believe the attribute of a virtual function
+  }
   void set_place(const std::string& place) override { inner_.set_place(place); }
   void begin_step(const std::string& place) override { inner_.begin_step(place); }
 
