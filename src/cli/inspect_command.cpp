@@ -29,6 +29,28 @@ nlohmann::json attribute(const h5::File& file, const std::string& name) {
   return values.size() == 1 ? nlohmann::json(values[0]) : nlohmann::json(values);
 }
 
+// Files of earlier versions hold a text as bytes.
+std::string text_in(const h5::File& file, const std::string& dataset) {
+  try {
+    return file.read_string(dataset);
+  } catch (const Error&) {
+    const auto bytes = file.read<std::uint8_t>(dataset);
+    return {bytes.begin(), bytes.end()};
+  }
+}
+
+// A list of texts, or one.
+void describe_text(const h5::File& file, const std::string& dataset, nlohmann::json& entry) {
+  entry["dtype"] = "string";
+  try {
+    entry["shape"] = {file.read_strings(dataset).size()};
+  } catch (const Error&) {
+    const auto text = file.read_string(dataset);
+    entry["shape"] = nlohmann::json::array();
+    entry["sha256"] = to_hex(sha256(text));
+  }
+}
+
 // A forged file may hold a group that contains itself.
 constexpr int deepest_group = 8;
 
@@ -47,8 +69,7 @@ void list_tensors(const h5::File& file, const std::string& place, const std::str
       entry["dtype"] = h5::to_string(info.type);
       entry["sha256"] = to_hex(sha256(bytes));
     } catch (const Error&) {
-      entry["shape"] = {file.read_strings(prefix + name).size()};
-      entry["dtype"] = "string";
+      describe_text(file, prefix + name, entry);
     }
     tensors.push_back(std::move(entry));
   }
@@ -68,10 +89,7 @@ nlohmann::json describe_file(const std::filesystem::path& path) {
     fail_input("{}: not a file of spankey (no attribute 'kind')", path.string());
   const auto kind = description["kind"].get<std::string>();
   if (kind == "spankey checkpoint" || kind == "spankey basis") checked_image(read_bytes(path), path.string());
-  if (file.exists("config")) {
-    const auto text = file.read<std::uint8_t>("config");
-    description["config"] = std::string(text.begin(), text.end());
-  }
+  if (file.exists("config")) description["config"] = text_in(file, "config");
   description["tensors"] = nlohmann::json::array();
   list_tensors(file, path.string(), "/", 0, description["tensors"]);
   return description;

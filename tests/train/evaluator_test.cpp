@@ -6,6 +6,7 @@
 #include <torch/utils.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <csignal>
 #include <cstdlib>
 #include <memory>

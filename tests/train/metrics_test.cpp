@@ -8,6 +8,7 @@
 #include <csignal>
 #include <fstream>
 #include <regex>
+#include <sstream>
 #include <string>
 
 #include "base/file.h"
@@ -61,6 +62,7 @@ TEST(MetricsLog, KnowsWhenTheFirstAttemptWasBegun) {
   MetricsLog log(path, 10);
   EXPECT_EQ(log.started_at(), "2001-02-03T04:05:06Z");
   log.write({{"global_step", 20}});
+  log.flush();
   const auto second = nlohmann::json::parse(read_text(path).substr(read_text(path).find('\n') + 1));
   EXPECT_FALSE(second.contains("started_at"));
   const std::regex iso(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)");
@@ -95,9 +97,11 @@ TEST(MetricsLog, NeitherWaitsNorEndsWhereTheFileCannotBeWritten) {
     log.flush();
     said = testing::internal::GetCapturedStderr();
   }
-  std::string expected = first.dump() + "\n";
+  std::string expected = first.dump() + "\n", written;
   for (int step = 2; step < 6; ++step) expected += fmt::format("{{\"global_step\":{}}}\n", step);
-  EXPECT_EQ(read_text(path), expected);
+  std::istringstream lines(read_text(path));
+  for (std::string line; std::getline(lines, line);) written += without_time(line);
+  EXPECT_EQ(written, expected);
   EXPECT_NE(said.find("kept and tried again"), std::string::npos) << said;
   EXPECT_EQ(said.find("kept and tried again"), said.rfind("kept and tried again")) << "told more than once: " << said;
 }
