@@ -47,6 +47,7 @@ void on_bus_error(int, siginfo_t* info, void*) {
     ::_exit(static_cast<int>(ExitCode::run_failed));
   }
   ::sigaction(SIGBUS, &handler_before, nullptr);  // returning meets the fault again, under that handler
+  if (info->si_code <= 0) ::raise(SIGBUS);        // but not a signal that somebody sent
 }
 
 void watch(const std::byte* data, std::size_t size, const std::string& name) {

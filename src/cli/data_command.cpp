@@ -18,12 +18,7 @@ namespace spankey::cli {
 namespace {
 
 // A mistyped name is the caller's mistake, and is told before any work.
-void require_name(const std::string& name, const std::string& flag, const std::string& accepted) {
-  if (name.empty()) fail_input("{} is empty; accepted: {}", flag, accepted);
-}
-
 void require_writable(const std::string& file, const std::string& flag) {
-  require_name(file, flag, "the file to write");
   std::error_code error;
   if (std::filesystem::is_directory(file, error))
     fail_input("{} {}: this is a folder; accepted: a file in a folder that exists", flag, file);
@@ -77,7 +72,6 @@ void add_import(CLI::App& group, const char* name, const char* description, Impo
   end_help(*command, fmt::format("data import {0} --from {0} --out {0}.h5", name));
   command->callback([from, out, import, &action] {
     action = [from, out, import] {
-      require_name(*from, "--from", "the folder to read");
       require_writable(*out, "--out");
       import(*from, *out);
       print_info(*out, *Dataset::open(*out, Verify::never));
@@ -134,7 +128,6 @@ void add_info(CLI::App& data, Action& action) {
   end_help(*info, "data info mnist.h5 --sheet mnist.png");
   info->callback([arguments, sheet, &action] {
     action = [arguments, sheet] {
-      require_name(arguments->file, "FILE", "an HDF5 file, or builtin:glyphs");
       if (sheet->count() > 0) require_writable(arguments->sheet, "--sheet");
       const auto dataset = Dataset::open(arguments->file, arguments->verify ? Verify::always : Verify::never);
       print_info(arguments->file, *dataset);

@@ -25,6 +25,7 @@ struct JpegErrors {
   std::jmp_buf jump;
   std::array<char, JMSG_LENGTH_MAX> message;  // of the error, or of the first warning
   bool ended_early;                           // the file ended before the picture was said to be complete
+  int most_left_over;                         // bytes behind the samples that do not speak against them
 };
 
 [[noreturn]] void jpeg_fail(j_common_ptr info) {
@@ -35,8 +36,14 @@ struct JpegErrors {
   std::longjmp(errors->jump, 1);
 }
 
-// Samples are lost: the decoder goes on with what it makes up.
-bool loses_samples(int code) {
+// Samples are lost: the decoder goes on with what it makes up. Much that is left over where the samples end means that
+// it has lost its way among them.
+bool loses_samples(const JpegErrors& errors) {
+  const int code = errors.base.msg_code;
+  if (code == JWRN_EXTRANEOUS_DATA) {
+    const int left_over = errors.base.msg_parm.i[0], marker = errors.base.msg_parm.i[1];
+    return marker >= JPEG_RST0 && marker <= JPEG_EOI && left_over > errors.most_left_over;
+  }
   return code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_ARITH_BAD_CODE ||
          code == JWRN_MUST_RESYNC;
 }
@@ -44,7 +51,7 @@ bool loses_samples(int code) {
 void jpeg_message(j_common_ptr info, int level) {
   if (level >= 0) return;
   auto* errors = reinterpret_cast<JpegErrors*>(info->err);
-  if (loses_samples(errors->base.msg_code)) jpeg_fail(info);
+  if (loses_samples(*errors)) jpeg_fail(info);
   if (errors->base.msg_code == JWRN_JPEG_EOF) errors->ended_early = true;
   if (errors->base.num_warnings++ == 0) info->err->format_message(info, errors->message.data());
 }
@@ -63,6 +70,7 @@ class JpegReader {
     info_.err = jpeg_std_error(&errors_.base);
     errors_.base.error_exit = jpeg_fail;
     errors_.base.emit_message = jpeg_message;
+    errors_.most_left_over = static_cast<int>(std::clamp<std::size_t>(bytes.size() / 32, 64, 1 << 20));
     if (setjmp(errors_.jump) != 0) fail();
     jpeg_create_decompress(&info_);
     created_ = true;
@@ -85,6 +93,9 @@ class JpegReader {
     if (setjmp(errors_.jump) != 0) fail();
     info_.out_color_space = info_.num_components == 1 ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_start_decompress(&info_);
+    // The decoder forgets both when it has finished.
+    several_scans_ = jpeg_has_multiple_scans(&info_) != FALSE;
+    orientation_ = find_orientation();
   }
   void read_row(std::uint8_t* row) {
     if (setjmp(errors_.jump) != 0) fail();
@@ -95,22 +106,22 @@ class JpegReader {
     jpeg_finish_decompress(&info_);
     // The scans that would have refined it are missing. In a single scan every sample was there: only the end mark is
     // missing.
-    if (errors_.ended_early && jpeg_has_multiple_scans(&info_) != FALSE)
-      jpeg_fail(reinterpret_cast<j_common_ptr>(&info_));
+    if (errors_.ended_early && several_scans_) jpeg_fail(reinterpret_cast<j_common_ptr>(&info_));
   }
 
   const jpeg_decompress_struct& info() const { return info_; }
   // The first warning, or "".
   std::string warning() const { return errors_.base.num_warnings > 0 ? errors_.message.data() : ""; }
-  int orientation() const {
+  int orientation() const { return orientation_; }
+
+ private:
+  int find_orientation() const {
     constexpr std::string_view exif("Exif\0\0", 6);
     for (auto marker = info_.marker_list; marker != nullptr; marker = marker->next)
       if (marker->data_length > exif.size() && std::memcmp(marker->data, exif.data(), exif.size()) == 0)
         return exif_orientation(std::as_bytes(std::span(marker->data, marker->data_length)).subspan(exif.size()));
     return 1;
   }
-
- private:
   [[noreturn]] void fail() const {
     const int code = errors_.base.msg_code;
     if (is_unsupported(code))
@@ -125,7 +136,8 @@ class JpegReader {
   const std::string& name_;
   JpegErrors errors_{};
   jpeg_decompress_struct info_{};
-  bool created_ = false;
+  bool created_ = false, several_scans_ = false;
+  int orientation_ = 1;
 };
 
 void require_known_colours(const jpeg_decompress_struct& info, const std::string& name) {

@@ -109,9 +109,8 @@ TEST(Dataset, DigestCoversContentAndNotSource) {
 
 TEST(Dataset, BuiltinsAreNamed) {
   EXPECT_EQ(Dataset::open("builtin:argmax", Verify::auto_)->train().size, 1600);
-  EXPECT_ERROR(
-      Dataset::open("builtin:glyph", Verify::auto_), ExitCode::bad_input,
-      "builtin:glyph: no such built-in data set; accepted: builtin:glyphs, builtin:argmax, or the path of a file");
+  EXPECT_ERROR(Dataset::open("builtin:glyph", Verify::auto_), ExitCode::bad_input,
+               AllOf(HasSubstr("\"builtin:glyph\""), HasSubstr("builtin:glyphs"), HasSubstr("builtin:argmax")));
 }
 
 // A valid file with one thing changed: `change` gets the parts before they are written.
