@@ -2,6 +2,8 @@
 #include <nlohmann/json.hpp>
 
 #include <memory>
+#include <span>
+#include <string>
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -29,6 +31,28 @@ nlohmann::json attribute(const h5::File& file, const std::string& name) {
   return values.size() == 1 ? nlohmann::json(values[0]) : nlohmann::json(values);
 }
 
+// Checkpoints of format 1 have the configuration as bytes.
+std::string config_of(const h5::File& file) {
+  try {
+    return file.read_string("config");
+  } catch (const Error&) {
+    const auto bytes = file.read<std::uint8_t>("config");
+    return {bytes.begin(), bytes.end()};
+  }
+}
+
+// One text, or a list of them.
+void describe_strings(const h5::File& file, const std::string& name, nlohmann::json& entry) {
+  entry["dtype"] = "string";
+  try {
+    const auto text = file.read_string(name);
+    entry["shape"] = nlohmann::json::array();
+    entry["sha256"] = to_hex(sha256(std::as_bytes(std::span(text))));
+  } catch (const Error&) {
+    entry["shape"] = {file.read_strings(name).size()};
+  }
+}
+
 // A forged file may hold a group that contains itself.
 constexpr int deepest_group = 8;
 
@@ -47,8 +71,7 @@ void list_tensors(const h5::File& file, const std::string& place, const std::str
       entry["dtype"] = h5::to_string(info.type);
       entry["sha256"] = to_hex(sha256(bytes));
     } catch (const Error&) {
-      entry["shape"] = {file.read_strings(prefix + name).size()};
-      entry["dtype"] = "string";
+      describe_strings(file, prefix + name, entry);
     }
     tensors.push_back(std::move(entry));
   }
@@ -69,8 +92,7 @@ nlohmann::json describe_file(const std::filesystem::path& path) {
   const auto kind = description["kind"].get<std::string>();
   if (kind == "spankey checkpoint" || kind == "spankey basis") checked_image(read_bytes(path), path.string());
   if (file.exists("config")) {
-    const auto text = file.read<std::uint8_t>("config");
-    description["config"] = std::string(text.begin(), text.end());
+    description["config"] = config_of(file);
   }
   description["tensors"] = nlohmann::json::array();
   list_tensors(file, path.string(), "/", 0, description["tensors"]);

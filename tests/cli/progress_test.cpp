@@ -25,11 +25,11 @@ class OnATerminal : public SmallRun {
   // Everything that the command writes to standard error, which is a terminal of so many columns. Standard output goes
   // to the file "out".
   std::string run_on(int columns, const std::vector<std::string>& variables, const std::vector<std::string>& command) {
-    std::vector<std::string> words{"env", "-u", "NO_COLOR", "TERM=xterm"};
-    words.insert(words.end(), variables.begin(), variables.end());
-    words.insert(words.end(), command.begin(), command.end());
+    std::vector<std::string> all_words{"env", "-u", "NO_COLOR", "TERM=xterm"};
+    all_words.insert(all_words.end(), variables.begin(), variables.end());
+    all_words.insert(all_words.end(), command.begin(), command.end());
     std::vector<char*> arguments;
-    for (auto& word : words) arguments.push_back(word.data());
+    for (auto& word : all_words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
     winsize size{};
     size.ws_col = static_cast<unsigned short>(columns);

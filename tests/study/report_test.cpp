@@ -223,7 +223,9 @@ TEST_F(Report, UnfinishedRunsAreShownAsFarAsTheyCame) {
   EXPECT_EQ(field(rows, 1, "steps_done"), "23");
   EXPECT_EQ(std::stod(field(rows, 1, "correct_key.accuracy.mean")), 0.625);
   EXPECT_EQ(field(rows, 1, "verdict"), "");
-  if (!written.gnuplot_missing) EXPECT_THAT(text("report.md"), HasSubstr("Learning curves of young"));
+  if (!written.gnuplot_missing) {
+    EXPECT_THAT(text("report.md"), HasSubstr("Learning curves of young"));
+  }
 }
 
 TEST_F(Report, TheTitleNamesWhatWasAskedFor) {

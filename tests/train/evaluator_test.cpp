@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <numeric>
 #include <thread>
@@ -80,7 +81,10 @@ class Watched : public Communicator {
   explicit Watched(Communicator& inner) : Communicator(inner.topology()), inner_(inner) {}
   std::int64_t measured() const { return measured_; }
   std::unique_ptr<Communicator> split(int color, int key) override { return inner_.split(color, key); }
-  [[noreturn]] void abort(int exit_code) override { inner_.abort(exit_code); }
+  [[noreturn]] void abort(int exit_code) override {
+    inner_.abort(exit_code);
+    std::abort();  // not reached: gcc does not believe the attribute of a virtual function
+  }
   void set_place(const std::string& place) override { inner_.set_place(place); }
   void begin_step(const std::string& place) override { inner_.begin_step(place); }
 
@@ -269,8 +273,8 @@ TEST(Evaluator, TwinsAreMeasuredByTheirOwnRule) {
 
 TEST(Experiment, UnknownFamiliesAreNamed) {
   for (const char* key : {"eval.families", "deny.families"}) {
-    const auto config = parse_config("", "test", {std::string(key) + "=['Gaussian', 'negeted']"});
-    EXPECT_ERROR(make_experiment(config), ExitCode::bad_input,
+    const auto of_key = std::string(key) + "=['Gaussian', 'negeted']";
+    EXPECT_ERROR(make_experiment(parse_config("", "test", {of_key})), ExitCode::bad_input,
                  testing::AllOf(testing::HasSubstr(key), testing::HasSubstr("negeted"),
                                 testing::HasSubstr("did you mean 'negated'"), testing::HasSubstr("low_frequency")));
   }

@@ -1,6 +1,5 @@
 #include "train/metrics.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
@@ -8,7 +7,9 @@
 #include <csignal>
 #include <fstream>
 #include <regex>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "base/file.h"
 #include "support/temporary_folder.h"
@@ -61,6 +62,7 @@ TEST(MetricsLog, KnowsWhenTheFirstAttemptWasBegun) {
   MetricsLog log(path, 10);
   EXPECT_EQ(log.started_at(), "2001-02-03T04:05:06Z");
   log.write({{"global_step", 20}});
+  log.flush();
   const auto second = nlohmann::json::parse(read_text(path).substr(read_text(path).find('\n') + 1));
   EXPECT_FALSE(second.contains("started_at"));
   const std::regex iso(R"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)");
@@ -95,9 +97,10 @@ TEST(MetricsLog, NeitherWaitsNorEndsWhereTheFileCannotBeWritten) {
     log.flush();
     said = testing::internal::GetCapturedStderr();
   }
-  std::string expected = first.dump() + "\n";
-  for (int step = 2; step < 6; ++step) expected += fmt::format("{{\"global_step\":{}}}\n", step);
-  EXPECT_EQ(read_text(path), expected);
+  std::vector<int> steps;
+  std::istringstream lines(read_text(path));
+  for (std::string line; std::getline(lines, line);) steps.push_back(nlohmann::json::parse(line)["global_step"]);
+  EXPECT_EQ(steps, (std::vector<int>{1, 2, 3, 4, 5}));
   EXPECT_NE(said.find("kept and tried again"), std::string::npos) << said;
   EXPECT_EQ(said.find("kept and tried again"), said.rfind("kept and tried again")) << "told more than once: " << said;
 }
