@@ -14,7 +14,8 @@ void add_config(CLI::App& app, Action& action) {
   auto* command = add_command(app, "config");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("CONFIG", arguments->config, "configuration file (TOML)");
-  command->add_option("OVERRIDES", arguments->overrides, "key=value, for example key.gamma=1.0");
+  // The default is named, since whether a list has one as text depends on the headers of a file.
+  command->add_option("OVERRIDES", arguments->overrides, "key=value, for example key.gamma=1.0")->default_str("");
   command->add_flag("--markdown", arguments->markdown,
                     "print the reference of all keys (docs/configuration.md) instead");
   end_help(*command, "config configs/demo.toml key.gamma=1.0", "Configuration:\n" + describe_fields());

@@ -2,6 +2,8 @@
 #include <nlohmann/json.hpp>
 
 #include <memory>
+#include <span>
+#include <string>
 
 #include "base/digest.h"
 #include "base/file.h"

@@ -144,7 +144,7 @@ TEST_F(Commands, ALineOfMetricsForEveryTenthStepAndTheLastOfAnEpoch) {
     std::vector<std::string> fields;
     for (const auto& field : line.items()) fields.push_back(field.key());
     EXPECT_THAT(fields, testing::UnorderedElementsAre("kind", "global_step", "step", "epoch", "loss", "ce", "deny",
-                                                      "lr", "samples_per_second", "step_ms_p50", "step_ms_p99"));
+                                                      "lr", "samples_per_second", "step_ms_p50", "step_ms_p99", "time"));
     const auto rate = line.at("samples_per_second").get<double>();
     const auto p50 = line.at("step_ms_p50").get<double>(), p99 = line.at("step_ms_p99").get<double>();
     EXPECT_GT(rate, 0);
