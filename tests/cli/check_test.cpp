@@ -91,7 +91,7 @@ TEST_F(Check, ADryRunTellsWhatWouldBeDoneAndWritesNothing) {
 TEST_F(Check, NumbersOfOptions) {
   expect_success(train(1, "run", {"train.epochs=1"}));
   const auto refused = [&](const std::string& flag, const std::string& word, const char* why) {
-    expect_refused(spankey({"eval", "run", flag, word}), AllOf(HasSubstr(flag + ": " + word), HasSubstr(why)));
+    expect_refused(spankey({"eval", "run", flag, word}), AllOf(HasSubstr(flag), HasSubstr(word), HasSubstr(why)));
   };
   refused("--keys", "1e3", "accepted: an integer from 0 to 1000000; an integer is written 1000");
   refused("--keys", "100000000000", "0 to 1000000");
