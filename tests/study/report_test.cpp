@@ -216,7 +216,7 @@ TEST_F(Report, UnfinishedRunsAreShownAsFarAsTheyCame) {
           "2}\n{\"torn");
   const auto written = write();
   EXPECT_EQ(written.runs, 1U);
-  EXPECT_THAT(text("report.md"), HasSubstr("1 run, none of which has come to its end: 0 failed, 1 unfinished"));
+  EXPECT_THAT(text("report.md"), HasSubstr("1 run, none of which has come to its end: 1 unfinished, 0 failed."));
   EXPECT_THAT(text("report.md"),
               HasSubstr("| unfinished | 4 | [young](../runs/young) | 23 | 2 of 7 | 0.6250 | 0.2500 | 0.8000 |"));
   const auto rows = parse_csv(text("trials.csv"));
@@ -231,7 +231,7 @@ TEST_F(Report, UnfinishedRunsAreShownAsFarAsTheyCame) {
 TEST_F(Report, TheTitleNamesWhatWasAskedFor) {
   std::vector<std::filesystem::path> asked;
   for (const char* name : {"a", "b", "c", "d", "e"}) {
-    write_run(folder / name, {.config = seed_config(1, fmt::format("[key]\nm = {}\n", name[0]))});
+    write_run(folder / name, {.config = seed_config(1, fmt::format("[key]\nm = {}\n", static_cast<int>(name[0])))});
     asked.push_back(folder / name);
   }
   const auto title = [&](std::size_t count) {
