@@ -49,17 +49,18 @@ class Audit : public SmallRun {
     for (const int rank : {0, 1}) EXPECT_THAT(audits(run, rank), ElementsAre(step, 20 * steps / 8)) << "rank " << rank;
   }
 
-  // Two ranks with one command line, the second of which works where small.toml is another file: as on a node whose copy
-  // of it is old.
+  // Two ranks with one command line, the second of which works where small.toml is another file: as on a node whose
+  // copy of it is old.
   std::vector<std::string> with_another_rank_1(const std::string& run, const std::string& change) const {
     const auto elsewhere = folder / "elsewhere";
     std::filesystem::create_directories(elsewhere);
-    std::ofstream(elsewhere / "small.toml") << test::run({program(), "config", "small.toml", change}, folder.path()).out;
+    std::ofstream(elsewhere / "small.toml")
+        << test::run({program(), "config", "small.toml", change}, folder.path()).out;
     const auto rank = train(1, (folder / run).string(), {"train.epochs=1"});
     std::vector<std::string> command{"mpirun", "--oversubscribe", "--bind-to", "none", "-np", "1"};
     command.insert(command.end(), rank.begin(), rank.end());
-    for (const std::string& word : {std::string(":"), std::string("-np"), std::string("1"), std::string("-wdir"),
-                                    elsewhere.string()})
+    for (const std::string& word :
+         {std::string(":"), std::string("-np"), std::string("1"), std::string("-wdir"), elsewhere.string()})
       command.push_back(word);
     command.insert(command.end(), rank.begin(), rank.end());
     return command;

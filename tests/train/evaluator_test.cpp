@@ -6,7 +6,6 @@
 #include <torch/utils.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
