@@ -243,11 +243,11 @@ class Planner {
   const SweepFile& file_;
   SweepPlan& plan_;
   CostModel costs_;
-  std::vector<CostModel::Subject> subjects_;  // in step with the trials of the plan
+  std::vector<CostModel::Subject> subjects_;                        // in step with the trials of the plan
   std::map<std::pair<std::string, std::int64_t>, KnownData> data_;  // by file and data.limit
-  std::map<std::string, SameLaw> same_law_;             // by the hash of with_first_names()
-  std::unordered_map<std::string, std::size_t> known_;  // position by id
-  std::map<std::string, std::int64_t> merged_;          // combinations, by why they are no trials of their own
+  std::map<std::string, SameLaw> same_law_;                         // by the hash of with_first_names()
+  std::unordered_map<std::string, std::size_t> known_;              // position by id
+  std::map<std::string, std::int64_t> merged_;  // combinations, by why they are no trials of their own
 };
 
 SweepPlan from_json(const nlohmann::json& json) {

@@ -137,9 +137,7 @@ void Trainer::make_parts(std::int64_t shards) {
   const auto build = [&] { parts_ = std::make_unique<TrainingParts>(experiment_, basis_, shards, communicator_); };
   if (!wants_resident(experiment_)) return build();
   if (const auto why_not = resident_why_not(experiment_, communicator_)) {
-    together(communicator_, [&] {
-      require_capture(experiment_, communicator_);
-    });
+    together(communicator_, [&] { require_capture(experiment_, communicator_); });
     log::info("step by step, with keys and batches from the host: {}", *why_not);
     return build();
   }
