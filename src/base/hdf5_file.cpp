@@ -259,13 +259,6 @@ Handle string_type(std::size_t length) {
   return type;
 }
 
-Handle text_type() {
-  Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
-  SPANKEY_CHECK_GE(H5Tset_size(type, H5T_VARIABLE), 0);
-  SPANKEY_CHECK_GE(H5Tset_cset(type, H5T_CSET_UTF8), 0);
-  return type;
-}
-
 std::string trimmed(const char* text, std::size_t length) {
   return {text, strnlen(text, length)};
 }
@@ -384,17 +377,17 @@ std::vector<std::string> members(hid_t file, const std::string& path, H5O_type_t
   return names;
 }
 
-// Strings of fixed length, in a list (rank 1) or a single one (rank 0).
+// Strings of fixed length: a single one, which rank 0 insists on, or a list.
 std::vector<std::string> strings_of(hid_t file, const std::string& dataset, std::size_t rank, const std::string& name) {
   const Handle handle = open_dataset(file, dataset, name);
   const Handle type(H5Dget_type(handle), H5Tclose);
   const Handle space(H5Dget_space(handle), H5Sclose);
   const auto shape = shape_of(space);
-  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) > 0 || shape.size() != rank ||
+  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) > 0 || shape.size() > rank ||
       H5Sget_simple_extent_type(space) == H5S_NULL)
     fail_input("{}: data set '{}': expected {} of fixed length", name, dataset,
                rank == 0 ? "one string" : "a list of strings");
-  const Info info{Type::uint8, {rank == 0 ? 1 : shape[0], static_cast<std::int64_t>(H5Tget_size(type))}};
+  const Info info{Type::uint8, {shape.empty() ? 1 : shape[0], static_cast<std::int64_t>(H5Tget_size(type))}};
   check_place(handle, bytes_of(info, dataset, name), dataset, name);
   const auto length = static_cast<std::size_t>(info.shape[1]), count = static_cast<std::size_t>(info.shape[0]);
   std::vector<char> characters(length * count);
@@ -669,12 +662,10 @@ std::vector<double> File::doubles_attribute(const std::string& object, const std
 }
 
 void File::set_attribute(const std::string& object, const std::string& name, const std::string& value) {
-  if (value.size() > most_attribute_bytes)
-    fail_run("cannot create the attribute '{}' of '{}' (64 kB is the limit)", name, object);
   const Lock lock;
-  const Handle type = text_type();
-  const char* text = value.c_str();
-  write_attribute(id_, object, name, type, type, make_space({}), &text);
+  const Handle type = string_type(value.size());
+  // One byte longer than nothing: an empty string is stored as a single zero.
+  write_attribute(id_, object, name, type, type, make_space({}), value.c_str());
 }
 
 void File::set_attribute(const std::string& object, const std::string& name, std::int64_t value) {

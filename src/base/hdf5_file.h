@@ -59,7 +59,7 @@ class File {
   std::vector<T> read(const std::string& dataset) const;
   // In the stored type; `out` has exactly the size of the data set.
   void read_raw(const std::string& dataset, std::span<std::byte> out) const;
-  // Strings of fixed length: a list of them, or a single one.
+  // Strings of fixed length: a list of them (a single one is a list of one), or a single one.
   std::vector<std::string> read_strings(const std::string& dataset) const;
   std::string read_string(const std::string& dataset) const;
 
@@ -84,7 +84,7 @@ class File {
   std::vector<double> doubles_attribute(const std::string& object, const std::string& name) const;
 
   // Replaces an attribute of that name. HDF5 refuses attributes over 64 kB: long texts are data sets. A text is UTF-8,
-  // and said to be; of variable length, which is what h5py takes for text (of fixed length it would show bytes).
+  // and said to be; of fixed length, for the library crashes on some damaged files with text of variable length.
   void set_attribute(const std::string& object, const std::string& name, const std::string& value);
   void set_attribute(const std::string& object, const std::string& name, std::int64_t value);
   void set_attribute(const std::string& object, const std::string& name, double value);
