@@ -81,7 +81,9 @@ void end_by_library(int status, void*) {
   const int refusal = thread_refusal();
   end_with({ExitCode::run_failed,
             refusal != 0 ? thread_sentence(refusal)
-                         : "a library has ended the program; the line above, if there is one, is its reason",
+                         : "a library has ended the program (the line above, if there is one, is its reason); where it "
+                           "could not start "
+                           "threads, a smaller dist.threads or a higher limit (ulimit -u) helps",
             {}});
 }
 

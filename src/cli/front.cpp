@@ -12,6 +12,7 @@
 #include <exception>
 #include <filesystem>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -56,12 +57,15 @@ std::optional<int> answer(int argc, char** argv) {
     code = static_cast<int>(action());
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() != 0) return std::nullopt;
-    app.exit(error);  // --help, --version
+    std::ostringstream text;  // of --help or --version; std::cout would keep a failed write for itself
+    app.exit(error, text);
+    std::fputs(text.str().c_str(), stdout);
   } catch (const std::exception&) {
     return std::nullopt;  // nothing has been printed
   }
   // A reader that has gone away has read what it wanted; any other failure is the core's to tell.
-  return std::fflush(stdout) == 0 || errno == EPIPE ? std::optional(code) : std::nullopt;
+  const bool written = std::fflush(stdout) == 0 ? std::ferror(stdout) == 0 : errno == EPIPE;
+  return written ? std::optional(code) : std::nullopt;
 }
 
 [[noreturn]] void become_core(char** argv) {

@@ -109,8 +109,8 @@ TEST_F(Surroundings, AFileSizeLimitIsTold) {
 }
 
 TEST_F(Surroundings, MemoryThatIsNotThereIsOneLine) {
-  expect_success(train(1, "run", {"train.epochs=1"}));
-  const auto outcome = shell("ulimit -v 16000000; \"$SPANKEY\" eval run --keys 1073741824");
+  const auto outcome =
+      shell("ulimit -v 16000000; \"$SPANKEY\" data render glyphs --train 100000000 --test 10 --out large.h5");
   EXPECT_EQ(outcome.exit_code, 3);
   EXPECT_EQ(lines(outcome.err), 1) << outcome.err;
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("not enough memory"), HasSubstr("15625 MiB (ulimit -v)"),
@@ -158,7 +158,7 @@ TEST_F(Surroundings, OutputGoesThroughALinkAndOverNothingElse) {
   for (const char* out : {"disk", "/dev/null", "/dev/stdout"}) {
     const auto outcome = render(out);
     EXPECT_EQ(outcome.exit_code, 2) << out;
-    EXPECT_THAT(outcome.err, HasSubstr(std::string("cannot write ") + out));
+    EXPECT_THAT(outcome.err, HasSubstr(out));
     EXPECT_EQ(lines(outcome.err), 1) << outcome.err;
   }
   EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
