@@ -99,9 +99,10 @@ TEST_F(Requests, AStopDuringTheLastEvaluationIsHeard) {
 }
 
 TEST_F(Requests, AStopDuringTheRecalibrationIsHeard) {
-  const std::vector<std::string> words{"model.name=small_resnet", "model.batchnorm=recalibrate_ok",
-                                       "data.limit=32",           "train.global_batch=16",
-                                       "train.epochs=1",          "key.layers=[0]"};
+  expect_success({program(), "data", "render", "glyphs", "--train", "64", "--test", "16", "--out", "few.h5"});
+  const std::vector<std::string> words{"model.name=small_resnet", "model.batchnorm=recalibrate_ok", "data.file=few.h5",
+                                       "data.limit=20",           "train.global_batch=10",          "train.epochs=1",
+                                       "key.layers=[0]"};
   expect_success(train(1, "undisturbed", words));
   Child child(train(1, "run", words), folder.path());
   while (child.running() && metrics_step("run") < 2) std::this_thread::sleep_for(milliseconds(1));
@@ -121,7 +122,7 @@ TEST_F(Requests, AStopDuringTheRecalibrationIsHeard) {
 // the evaluation: its metrics are those of an undisturbed one.
 TEST_F(Requests, TheCheckpointComesBeforeTheEvaluation) {
   const std::vector<std::string> slow{"train.epochs=3",
-                                      "eval.families=[\"gaussian\",\"negated\",\"scaled\",\"alpha_wide\",\"one_hot\"]"};
+                                      "eval.families=[\"gaussian\",\"negated\",\"scaled\",\"permuted\",\"one_hot\"]"};
   expect_success(train(1, "undisturbed", slow));
   bool in_evaluation = false;
   for (int round = 0; round < 10 && !in_evaluation; ++round) {

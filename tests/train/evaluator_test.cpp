@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <numeric>
 #include <thread>
@@ -273,8 +274,8 @@ TEST(Evaluator, TwinsAreMeasuredByTheirOwnRule) {
 
 TEST(Experiment, UnknownFamiliesAreNamed) {
   for (const char* key : {"eval.families", "deny.families"}) {
-    const auto config = parse_config("", "test", {std::string(key) + "=['Gaussian', 'negeted']"});
-    EXPECT_ERROR(make_experiment(config), ExitCode::bad_input,
+    const auto of_key = std::string(key) + "=['Gaussian', 'negeted']";
+    EXPECT_ERROR(make_experiment(parse_config("", "test", {of_key})), ExitCode::bad_input,
                  testing::AllOf(testing::HasSubstr(key), testing::HasSubstr("negeted"),
                                 testing::HasSubstr("did you mean 'negated'"), testing::HasSubstr("low_frequency")));
   }
