@@ -67,7 +67,7 @@ class OnATerminal : public SmallRun {
     return lines;
   }
 
-  const std::vector<std::string> words = train(1, "run", {"train.epochs=3", "eval.keys=100"});
+  const std::vector<std::string> words = train(1, "run", {"train.epochs=2", "eval.keys=10"});
 };
 
 TEST_F(OnATerminal, TheLineFitsAndTellsOfEvaluations) {
@@ -81,13 +81,13 @@ TEST_F(OnATerminal, TheLineFitsAndTellsOfEvaluations) {
       longest = std::max(longest, line.size());
     }
     EXPECT_EQ(longest > 80, columns > 80);
-    EXPECT_THAT(lines, testing::Contains(AllOf(HasSubstr("epoch 3/3"), HasSubstr("left"))));
-    EXPECT_THAT(lines, testing::Contains(HasSubstr("evaluation after epoch 3")));
-    EXPECT_THAT(read_text(folder / "out"), AllOf(HasSubstr("correct key"), Not(HasSubstr("epoch 1/3"))));
+    EXPECT_THAT(lines, testing::Contains(AllOf(HasSubstr("epoch 2/2"), HasSubstr("left"))));
+    EXPECT_THAT(lines, testing::Contains(HasSubstr("evaluation after epoch 2")));
+    EXPECT_THAT(read_text(folder / "out"), AllOf(HasSubstr("correct key"), Not(HasSubstr("epoch 1/2"))));
     std::filesystem::remove_all(folder / "run");
   }
   expect_success(words);
-  EXPECT_THAT(drawn(run_on(80, {}, {program(), "eval", "run", "--keys", "200"})),
+  EXPECT_THAT(drawn(run_on(80, {}, {program(), "eval", "run", "--keys", "20"})),
               testing::Contains(AllOf(HasSubstr("evaluation"), HasSubstr(" %"), HasSubstr("left"))));
 }
 
@@ -98,7 +98,7 @@ TEST_F(OnATerminal, ColoursAndRedrawingAreLeftOutWhereTheyAreNotWanted) {
   std::filesystem::remove_all(folder / "run");
   EXPECT_THAT(run_on(200, {"NO_COLOR=1"}, words), AllOf(Not(HasSubstr(colour)), HasSubstr(redraw)));
   std::filesystem::remove_all(folder / "run");
-  EXPECT_THAT(run_on(200, {"TERM=dumb"}, words), AllOf(Not(HasSubstr("\033")), HasSubstr("epoch 3/3")));
+  EXPECT_THAT(run_on(200, {"TERM=dumb"}, words), AllOf(Not(HasSubstr("\033")), HasSubstr("epoch 2/2")));
 }
 
 }  // namespace
