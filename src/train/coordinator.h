@@ -28,7 +28,7 @@ class Coordinator {
   // Collective. Throws AgreedError(run_failed) that names the thing and the ranks that differ from rank 0: in the
   // configuration, the data, the layout of the network, the cursor, the basis or the weights, by SHA-256.
   void audit(const Basis& basis, const Cursor& cursor);
-  // The same of what changes while a run goes on, by checksum: cursor, basis and weights. For ResNet-18 a fortieth of
+  // The same of what changes while a run goes on, by checksum: cursor, basis and weights. For ResNet-18 a twentieth of
   // the time.
   void audit_by_checksum(const Basis& basis, const Cursor& cursor);
 

@@ -49,20 +49,20 @@ class Audit : public SmallRun {
     for (const int rank : {0, 1}) EXPECT_THAT(audits(run, rank), ElementsAre(step, 20 * steps / 8)) << "rank " << rank;
   }
 
-  // Two ranks with one command line, the second of which works where small.toml is another file: as on a node whose
-  // copy of it is old.
-  std::vector<std::string> with_another_rank_1(const std::string& run, const std::string& change) const {
-    const auto elsewhere = folder / "elsewhere";
-    std::filesystem::create_directories(elsewhere);
-    std::ofstream(elsewhere / "small.toml")
-        << test::run({program(), "config", "small.toml", change}, folder.path()).out;
+  // Two ranks with one command line, each with a configuration file of its own; `more`: of the second, as TOML that
+  // goes on in its table `dist`.
+  std::vector<std::string> with_another_rank_1(const std::string& run, const std::string& more) const {
+    const auto other = folder / "other";
+    std::filesystem::create_directories(other);
+    std::ofstream(other / "small.toml") << small_config << more << "\n";
     const auto rank = train(1, (folder / run).string(), {"train.epochs=1"});
-    std::vector<std::string> command{"mpirun", "--oversubscribe", "--bind-to", "none", "-np", "1"};
-    command.insert(command.end(), rank.begin(), rank.end());
-    for (const std::string& word :
-         {std::string(":"), std::string("-np"), std::string("1"), std::string("-wdir"), elsewhere.string()})
-      command.push_back(word);
-    command.insert(command.end(), rank.begin(), rank.end());
+    std::vector<std::string> command{"mpirun", "--oversubscribe", "--bind-to", "none"};
+    for (const auto& place : {folder.path(), other}) {
+      if (place == other) command.emplace_back(":");
+      for (const auto& word : {std::string("-np"), std::string("1"), std::string("-wdir"), place.string()})
+        command.push_back(word);
+      command.insert(command.end(), rank.begin(), rank.end());
+    }
     return command;
   }
 
@@ -71,6 +71,8 @@ class Audit : public SmallRun {
     EXPECT_EQ(outcome.exit_code, 3) << change << "\n" << outcome.out << outcome.err;
     EXPECT_THAT(outcome.err, AllOf(HasSubstr("the ranks disagree on the configuration"), HasSubstr("rank 1 has")))
         << change;
+    const std::string words = "the ranks disagree";
+    EXPECT_EQ(outcome.err.find(words), outcome.err.rfind(words)) << change << ": one rank speaks for all";
     EXPECT_TRUE(metrics(run).empty()) << change;
     EXPECT_EQ(newest_step(run), 0) << change;
   }
@@ -97,11 +99,11 @@ TEST_F(Audit, WhereAKilledRunIsResumed) {
 // The buckets and the audits are not in the hash of the configuration; ranks that differ in them would still mix up
 // their sums or wait for each other for ever.
 TEST_F(Audit, ARankWithAnotherConfigurationEndsTheRunBeforeTheFirstStep) {
-  expect_refused("seed", "run.seed=43");
-  expect_refused("buckets", "dist.bucket_bytes=1024");
-  expect_refused("audits", "dist.audit_every_steps=7");
-  // The control: started in the same way, with an override that changes nothing.
-  expect_success(with_another_rank_1("equal", "run.seed=42"));
+  expect_refused("seed", "[run]\nseed = 43");
+  expect_refused("buckets", "bucket_bytes = 1024");
+  expect_refused("audits", "audit_every_steps = 7");
+  // The control: started in the same way, with a line that changes nothing.
+  expect_success(with_another_rank_1("equal", "[run]\nseed = 42"));
   EXPECT_EQ(result("equal")["ranks"], 2);
 }
 
