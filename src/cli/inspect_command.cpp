@@ -69,8 +69,12 @@ nlohmann::json describe_file(const std::filesystem::path& path) {
   const auto kind = description["kind"].get<std::string>();
   if (kind == "spankey checkpoint" || kind == "spankey basis") checked_image(read_bytes(path), path.string());
   if (file.exists("config")) {
-    const auto text = file.read<std::uint8_t>("config");
-    description["config"] = std::string(text.begin(), text.end());
+    if (file.has_attribute("/", "format_version") && file.int_attribute("/", "format_version") == 1) {
+      const auto text = file.read<std::uint8_t>("config");  // checkpoints of format 1 have bytes
+      description["config"] = std::string(text.begin(), text.end());
+    } else {
+      description["config"] = file.read_string("config");
+    }
   }
   description["tensors"] = nlohmann::json::array();
   list_tensors(file, path.string(), "/", 0, description["tensors"]);
