@@ -41,15 +41,15 @@ std::string text_in(const h5::File& file, const std::string& dataset) {
   }
 }
 
-// A list of texts, or one.
+// One text, or a list of them.
 void describe_text(const h5::File& file, const std::string& dataset, nlohmann::json& entry) {
   entry["dtype"] = "string";
   try {
-    entry["shape"] = {file.read_strings(dataset).size()};
-  } catch (const Error&) {
     const auto text = file.read_string(dataset);
     entry["shape"] = nlohmann::json::array();
     entry["sha256"] = to_hex(sha256(text));
+  } catch (const Error&) {
+    entry["shape"] = {file.read_strings(dataset).size()};
   }
 }
 
