@@ -7,8 +7,10 @@
 #include <span>
 
 #include "base/log.h"
+#include "base/shutdown.h"
 #include "data/assembler.h"
 #include "train/statistics.h"
+#include "train/stop_rounds.h"
 
 namespace spankey {
 namespace {
@@ -30,11 +32,12 @@ void require_room_beside_keys(const KeySpace& space, const Config& config) {
                            slot.width(), slot.width() - 1));
 }
 
-// Samples of one batch: derivatives of all outputs by the keys have to fit into memory (128 MiB of float64). Not a
+// Samples of one batch: derivatives of all outputs by the keys have to fit into memory (128 MiB of float64), and with
+// all keys a batch takes seconds at most, since a rank that is asked to stop waits for the batches of the others. Not a
 // matter of the number of ranks, so that every number works on the same batches.
-std::int64_t diagnose_batch(const KeySpace& space, std::int64_t outputs) {
-  constexpr std::int64_t elements = 1 << 24, most = 64;
-  return std::clamp<std::int64_t>(elements / (space.width() * outputs), 1, most);
+std::int64_t diagnose_batch(const KeySpace& space, std::int64_t outputs, std::int64_t keys) {
+  constexpr std::int64_t elements = 1 << 24, answers = 1 << 16, most = 64;
+  return std::clamp<std::int64_t>(std::min(elements / (space.width() * outputs), answers / keys), 1, most);
 }
 
 std::vector<std::int64_t> spread_samples(std::int64_t wanted, std::int64_t available) {
@@ -52,15 +55,15 @@ DiagnoseRun::DiagnoseRun(LoadedRun& run, const DiagnoseOptions& options, Communi
       keys_(with_keys(run.experiment).config, run.basis),
       space_(run.experiment.config.key, run.basis),
       samples_(spread_samples(options.samples, run.experiment.dataset->test().size)),
-      batch_(diagnose_batch(space_, run.experiment.dataset->info().classes + 1)),
-      stop_(communicator) {
+      batch_(diagnose_batch(space_, run.experiment.dataset->info().classes + 1, options.keys)) {
   require_room_beside_keys(space_, config());
   model().eval();
   for (const auto& parameter : model().parameters()) parameter.requires_grad_(false);
+  StopRounds stop(communicator);
   for (std::int64_t i = 0; i < options.keys; ++i) {
     valid_.push_back(space_.keys_of(keys_.evaluation_correct(i, config().train.global_batch)));
     wrong_.push_back(space_.keys_of(keys_.evaluation_wrong(i, config().train.global_batch)));
-    stop_.next();
+    stop.next();
   }
   for (const auto& slot : all_wrong())
     wrong_std_.push_back(std::sqrt(slot.to(at::kDouble).square().mean().item<double>()));
@@ -99,19 +102,20 @@ void DiagnoseRun::each_batch(const std::string& what, const std::function<void(c
 // What a rank has left half done is never put together: it is the rank that wants to stop.
 void DiagnoseRun::each(std::int64_t count, const std::function<void(std::int64_t)>& work) {
   const std::int64_t ranks = communicator_.size(), rounds = (count + ranks - 1) / ranks;
+  StopRounds stop(communicator_);  // of its own: how many rounds fit between two questions is another number each time
   for (std::int64_t round = 0; round < rounds; ++round) {
     const auto mine = round * ranks + communicator_.rank();
     try {
-      if (mine < count && stop_.wish() == 0) work(mine);
+      if (mine < count && stop.wish() == 0) work(mine);
     } catch (const Left&) {
     }
-    stop_.next();
+    stop.next();
   }
-  stop_.settle();
+  stop.settle();
 }
 
 void DiagnoseRun::leave_if_asked() const {
-  if (stop_.wish() != 0) throw Left();
+  if (shutdown::requested()) throw Left();
 }
 
 std::vector<double> to_doubles(const at::Tensor& values) {

@@ -17,7 +17,6 @@
 #include "train/diagnose_space.h"
 #include "train/gnuplot.h"
 #include "train/loaded_run.h"
-#include "train/stop_rounds.h"
 
 namespace spankey {
 
@@ -97,7 +96,6 @@ class DiagnoseRun {
   std::vector<std::vector<at::Tensor>> valid_, wrong_;
   std::vector<double> wrong_std_;
   std::vector<View> views_;
-  StopRounds stop_;
   std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
 };
 
