@@ -30,10 +30,10 @@
 #include "bench/bench_main.h"
 #include "data/assemble_op.h"
 #include "dist/cuda_module.h"
-#include "spankey/batch_norm_op.h"
-#include "spankey/draw_op.h"
-#include "spankey/gram.h"
-#include "spankey/inject_op.h"
+#include "spankey/ops/batch_norm_op.h"
+#include "spankey/ops/draw_op.h"
+#include "spankey/ops/gram.h"
+#include "spankey/ops/inject_op.h"
 
 namespace spankey {
 namespace {

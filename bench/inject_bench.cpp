@@ -7,7 +7,7 @@
 #include <cstdlib>
 
 #include "bench/bench_main.h"
-#include "spankey/injection.h"
+#include "spankey/keys/injection.h"
 
 namespace {
 

@@ -2,10 +2,10 @@
 # Every header of src/<layer> compiles alone: one generated source file per header, which includes it twice (it must also
 # be guarded), in an object library that is part of the default build. With TORCH a file costs seconds even with the
 # shared precompiled header, which hides a missing standard include: there, a header that its own .cpp includes before
-# anything else is proven by that file, compiled on its own and without the precompiled header by launch/lint.
+# anything else is proven by that file, compiled on its own and without the precompiled header by tools/lint.
 function(spankey_header_test layer)
   cmake_parse_arguments(arg "TORCH" "" "LINK" ${ARGN})
-  file(GLOB headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/src/${layer}/*.h)
+  file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/src/${layer}/*.h)
   if(NOT headers)
     message(FATAL_ERROR "spankey_header_test(${layer}): src/${layer} has no header")
   endif()

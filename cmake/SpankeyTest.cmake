@@ -2,7 +2,7 @@
 #   test_<layer>: one program for the tests of a folder. A program for each would read the heavy headers once a test.
 # spankey_tests(<layer> <thing>... [PREFIX name] [RANKS 1 2 ...] [LABELS ...] [TIMEOUT s])
 #   Adds <thing>_test.cpp to it, and an entry <prefix>.<thing> to ctest that runs the tests of that file alone (with RANKS:
-#   one entry per rank count, under mpiexec). The prefix is the layer.
+#   one entry per rank count, under mpiexec). The prefix is the layer. A thing may lie in a folder below (keys/basis).
 # tests/support/main.cpp fails a run in which no test was executed, and brings the failures of every rank to rank 0.
 find_package(GTest REQUIRED)
 include(SpankeyHeaderTest)
@@ -36,8 +36,9 @@ function(spankey_tests layer)
       "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_mpi_yield_when_idle=1"
       "OMPI_MCA_rmaps_base_oversubscribe=1" "OMPI_MCA_btl=self,vader")
   foreach(thing IN LISTS arg_UNPARSED_ARGUMENTS)
-    set(name ${arg_PREFIX}.${thing})
     target_sources(test_${layer} PRIVATE ${thing}_test.cpp)
+    cmake_path(GET thing FILENAME thing)
+    set(name ${arg_PREFIX}.${thing})
     if(NOT arg_RANKS)
       add_test(NAME ${name} COMMAND test_${layer} ${thing}_test)
       set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}"

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/number_option.h"
-#include "train/diagnose.h"
+#include "diagnose/diagnose.h"
 
 namespace spankey::cli {
 namespace {

@@ -3,7 +3,7 @@
 #include "base/counted.h"
 #include "base/log.h"
 #include "cli/command.h"
-#include "study/report.h"
+#include "report/report.h"
 
 namespace spankey::cli {
 namespace {

@@ -9,12 +9,12 @@
 #include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/number_option.h"
-#include "study/attempt.h"
-#include "study/job_end.h"
-#include "study/local_executor.h"
-#include "study/mpi_executor.h"
-#include "study/slurm_executor.h"
-#include "study/sweep.h"
+#include "sweep/attempt.h"
+#include "sweep/job_end.h"
+#include "sweep/local_executor.h"
+#include "sweep/mpi_executor.h"
+#include "sweep/slurm_executor.h"
+#include "sweep/sweep.h"
 #include "train/together.h"
 
 namespace spankey::cli {

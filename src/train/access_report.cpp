@@ -10,8 +10,8 @@
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "spankey/key_family.h"
-#include "train/statistics.h"
+#include "base/statistics.h"
+#include "spankey/keys/key_family.h"
 #include "train/verdict.h"
 
 namespace spankey {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "spankey/key_maker.h"
+#include "spankey/keys/key_maker.h"
 
 namespace spankey {
 

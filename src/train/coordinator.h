@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "spankey/basis.h"
+#include "spankey/keys/basis.h"
 #include "train/cursor.h"
 #include "train/named_tensor.h"
 #include "train/run_directory.h"

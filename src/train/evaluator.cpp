@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "data/assembler.h"
-#include "spankey/access.h"
+#include "spankey/deny/access.h"
 #include "train/together.h"
 
 namespace spankey {

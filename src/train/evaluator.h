@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "spankey/key_family.h"
-#include "spankey/key_maker.h"
+#include "spankey/keys/key_family.h"
+#include "spankey/keys/key_maker.h"
 #include "train/access_report.h"
 #include "train/experiment.h"
 #include "train/stop_rounds.h"

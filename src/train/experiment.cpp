@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "data/sampler.h"
-#include "spankey/precision.h"
+#include "spankey/models/precision.h"
 #include "train/together.h"
 
 namespace spankey {

@@ -8,8 +8,8 @@
 #include "config/config.h"
 #include "data/dataset.h"
 #include "dist/communicator.h"
-#include "spankey/deny.h"
-#include "spankey/model.h"
+#include "spankey/deny/deny.h"
+#include "spankey/models/model.h"
 #include "train/placement.h"
 
 namespace spankey {

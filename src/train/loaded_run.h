@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "spankey/basis.h"
+#include "spankey/keys/basis.h"
 #include "train/cursor.h"
 #include "train/experiment.h"
 #include "train/run_directory.h"

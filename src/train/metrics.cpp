@@ -20,9 +20,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/origin.h"
+#include "base/statistics.h"
 #include "base/system_error.h"
 #include "base/version.h"
-#include "train/statistics.h"
 
 namespace spankey {
 namespace {

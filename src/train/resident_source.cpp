@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "data/resident_data.h"
-#include "spankey/deny.h"
-#include "spankey/resident_keys.h"
+#include "spankey/deny/deny.h"
+#include "spankey/keys/resident_keys.h"
 
 namespace spankey {
 

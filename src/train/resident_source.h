@@ -5,7 +5,7 @@
 #include <string>
 
 #include "dist/communicator.h"
-#include "spankey/basis.h"
+#include "spankey/keys/basis.h"
 #include "train/experiment.h"
 #include "train/resident_step.h"
 

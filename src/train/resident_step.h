@@ -14,8 +14,8 @@
 
 #include "data/sampler.h"
 #include "dist/communicator.h"
-#include "spankey/basis.h"
-#include "spankey/injection.h"
+#include "spankey/keys/basis.h"
+#include "spankey/keys/injection.h"
 #include "train/captured_work.h"
 #include "train/cursor.h"
 #include "train/experiment.h"

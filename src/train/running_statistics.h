@@ -11,8 +11,8 @@
 
 #include "config/enums.h"
 #include "dist/communicator.h"
-#include "spankey/batch_norm.h"
-#include "spankey/model.h"
+#include "spankey/models/batch_norm.h"
+#include "spankey/models/model.h"
 
 namespace spankey {
 

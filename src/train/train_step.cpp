@@ -6,8 +6,8 @@
 #include <array>
 #include <cmath>
 
-#include "spankey/schedule.h"
-#include "spankey/task_loss.h"
+#include "spankey/deny/task_loss.h"
+#include "train/schedule.h"
 
 namespace spankey {
 namespace {

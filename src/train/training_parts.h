@@ -10,7 +10,7 @@
 #include "dist/communicator.h"
 #include "dist/flat_parameters.h"
 #include "dist/reducer.h"
-#include "spankey/key_maker.h"
+#include "spankey/keys/key_maker.h"
 #include "train/experiment.h"
 #include "train/named_tensor.h"
 #include "train/optimizer.h"

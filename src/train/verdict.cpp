@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "spankey/key_family.h"
+#include "spankey/keys/key_family.h"
 #include "train/access_report.h"
 
 namespace spankey {

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "train/statistics.h"
+#include "base/statistics.h"
 
 namespace spankey {
 

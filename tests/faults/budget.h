@@ -1,4 +1,4 @@
-// How much of a test that could go on for ever is run, and the figures that it leaves for launch/torture.
+// How much of a test that could go on for ever is run, and the figures that it leaves for tools/torture.
 #pragma once
 
 #include <chrono>
@@ -9,13 +9,13 @@
 
 namespace spankey::test {
 
-// Seconds that launch/torture lasts (SPANKEY_TORTURE_SECONDS); 0: the sample for continuous integration.
+// Seconds that tools/torture lasts (SPANKEY_TORTURE_SECONDS); 0: the sample for continuous integration.
 inline double torture_seconds() {
   const char* seconds = std::getenv("SPANKEY_TORTURE_SECONDS");
   return seconds != nullptr ? std::atof(seconds) : 0.0;
 }
 
-// The share of that time that a part gets at most. launch/torture runs the parts of the real program one after the
+// The share of that time that a part gets at most. tools/torture runs the parts of the real program one after the
 // other, beside all the others.
 enum class Part { real_faults, real_steps, real_moments, small };
 
@@ -33,7 +33,7 @@ constexpr double share(Part part) {
   return 0.05;
 }
 
-// `sample` rounds in continuous integration; under launch/torture until the part's seconds are over or `whole` rounds
+// `sample` rounds in continuous integration; under tools/torture until the part's seconds are over or `whole` rounds
 // are done.
 class Budget {
  public:
@@ -52,7 +52,7 @@ class Budget {
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
-// One line a figure: "[figure] <goal> | <what> | <number> | <of how many the whole has>". launch/torture makes its
+// One line a figure: "[figure] <goal> | <what> | <number> | <of how many the whole has>". tools/torture makes its
 // table of them and lists what is below the last number.
 inline void report(const std::string& goal, const std::string& what, std::int64_t number, std::int64_t whole = 0) {
   std::printf("[figure] %s | %s | %lld | %lld\n", goal.c_str(), what.c_str(), static_cast<long long>(number),

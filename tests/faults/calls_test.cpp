@@ -24,7 +24,7 @@ TEST_F(FaultyRun, AFaultAtAnyCallLosesNothing) {
   for (const Budget budget(5, whole, Part::real_faults); budget.more(injected); ++injected) {
     const auto run = "fault" + std::to_string(injected);
     const auto* action = actions[injected % 5];
-    // Under launch/torture every call in turn, otherwise some.
+    // Under tools/torture every call in turn, otherwise some.
     const auto call =
         torture_seconds() > 0 ? injected / 5 : static_cast<std::int64_t>(random() % static_cast<unsigned>(points));
     const int at = 1 + static_cast<int>(call);

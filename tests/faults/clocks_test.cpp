@@ -10,9 +10,9 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/lease.h"
 #include "faults/budget.h"
 #include "faults/faulty_run.h"
-#include "train/lease.h"
 
 namespace spankey::test::clocks_test {
 namespace {

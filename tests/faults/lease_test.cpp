@@ -1,5 +1,5 @@
 // One writer per run directory: attempts that race for it, as after a requeue, and leases that lack a protection.
-#include "train/lease.h"
+#include "base/lease.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // deny.h5: every deny loss with its gradients, the warm-up of its weight, and the learning rates.
-#include "spankey/deny.h"
+#include "spankey/deny/deny.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "golden/golden.h"
-#include "spankey/schedule.h"
+#include "train/schedule.h"
 
 namespace spankey::deny_test {
 namespace {

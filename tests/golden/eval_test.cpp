@@ -6,7 +6,7 @@
 #include <map>
 
 #include "golden/golden.h"
-#include "spankey/access.h"
+#include "spankey/deny/access.h"
 
 namespace spankey::eval_test {
 namespace {

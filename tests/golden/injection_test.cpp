@@ -1,11 +1,11 @@
 // injection.h5: outputs and gradients of both injections against the reference implementation.
-#include "spankey/injection.h"
+#include "spankey/keys/injection.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "golden/golden.h"
-#include "spankey/inject_op.h"
+#include "spankey/ops/inject_op.h"
 
 namespace spankey::injection_test {
 namespace {

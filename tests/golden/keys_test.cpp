@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "golden/golden.h"
-#include "spankey/key_maker.h"
-#include "spankey/model.h"
+#include "spankey/keys/key_maker.h"
+#include "spankey/models/model.h"
 
 namespace spankey::keys_test {
 namespace {

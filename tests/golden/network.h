@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "golden/golden.h"
-#include "spankey/model.h"
+#include "spankey/models/model.h"
 
 namespace spankey::golden {
 

@@ -7,10 +7,10 @@
 #include <sstream>
 
 #include "golden/network.h"
-#include "spankey/access.h"
-#include "spankey/deny.h"
-#include "spankey/key_maker.h"
-#include "spankey/schedule.h"
+#include "spankey/deny/access.h"
+#include "spankey/deny/deny.h"
+#include "spankey/keys/key_maker.h"
+#include "train/schedule.h"
 
 namespace spankey::train_test {
 namespace {

@@ -17,9 +17,9 @@
 #include "data/assembler.h"
 #include "data/dataset.h"
 #include "data/glyphs.h"
-#include "spankey/schedule.h"
 #include "train/named_tensor.h"
 #include "train/resident_source.h"
+#include "train/schedule.h"
 #include "train/training_parts.h"
 
 namespace spankey::deny_labels_test {

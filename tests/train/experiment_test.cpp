@@ -17,7 +17,7 @@
 
 #include "base/hdf5_file.h"
 #include "data/dataset.h"
-#include "spankey/precision.h"
+#include "spankey/models/precision.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 #include "train/together.h"

@@ -7,9 +7,9 @@
 
 #include <thread>
 
-#include "spankey/schedule.h"
 #include "train/named_tensor.h"
 #include "train/resident_source.h"
+#include "train/schedule.h"
 #include "train/training_parts.h"
 
 namespace spankey::resident_step_test {

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "spankey/model.h"
+#include "spankey/models/model.h"
 
 namespace spankey::test {
 

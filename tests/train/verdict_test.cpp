@@ -5,7 +5,7 @@
 
 #include <optional>
 
-#include "spankey/key_family.h"
+#include "spankey/keys/key_family.h"
 #include "train/access_report.h"
 
 namespace spankey::verdict_test {

@@ -1,0 +1,109 @@
+// What every part of a diagnosis works with: a trained run, its keys, some of its test samples, and the ranks that
+// share the work.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "diagnose/key_space.h"
+#include "diagnose/margin.h"
+#include "dist/communicator.h"
+#include "page/gnuplot.h"
+#include "spankey/keys/key_maker.h"
+#include "train/loaded_run.h"
+
+namespace spankey {
+
+struct DiagnoseOptions {
+  std::int64_t samples = 512;  // of the test split, evenly spread over it; at most all
+  std::int64_t keys = 16;      // valid and wrong ones, at least 2
+};
+
+// A plot of a diagnosis: file stem, gnuplot commands and data (gnuplot.h).
+struct DiagnosePlot {
+  std::string name;
+  std::string title;
+  std::string commands;
+  std::vector<PlotBlock> blocks;
+};
+
+class DiagnoseRun {
+ public:
+  // Collective. Keeps references. Puts the network into evaluation mode and takes the gradients from its parameters.
+  // Error(bad_input) for a run without keys.
+  DiagnoseRun(LoadedRun& run, const DiagnoseOptions& options, Communicator& communicator);
+
+  const Experiment& experiment() const { return run_.experiment; }
+  const Config& config() const { return run_.experiment.config; }
+  const Basis& basis() const { return run_.basis; }
+  const Cursor& cursor() const { return run_.cursor; }
+  Model& model() const { return *run_.experiment.model; }
+  const KeySpace& space() const { return space_; }
+  const KeyMaker& keys() const { return keys_; }
+  Communicator& communicator() const { return communicator_; }
+  std::int64_t samples() const { return static_cast<std::int64_t>(samples_.size()); }
+  std::uint64_t seed() const { return static_cast<std::uint64_t>(config().run.seed); }
+
+  // Keys number 0 .. key_count() - 1, as the evaluation draws them: (1, d) for each slot.
+  std::int64_t key_count() const { return static_cast<std::int64_t>(valid_.size()); }
+  const std::vector<at::Tensor>& valid(std::int64_t i) const { return valid_[static_cast<std::size_t>(i)]; }
+  const std::vector<at::Tensor>& wrong(std::int64_t i) const { return wrong_[static_cast<std::size_t>(i)]; }
+  // All of them: (key_count, d) for each slot.
+  std::vector<at::Tensor> all_valid() const { return stacked(valid_); }
+  std::vector<at::Tensor> all_wrong() const { return stacked(wrong_); }
+  // Root mean square of the elements of the wrong keys, for each slot.
+  const std::vector<double>& wrong_std() const { return wrong_std_; }
+  std::vector<at::Tensor> no_keys() const { return space_.no_keys(1, at::kFloat); }
+
+  // "class_logits", and "as_shipped" where the network can reject.
+  struct View {
+    std::string name;
+    Judge judge;
+  };
+  const std::vector<View>& views() const { return views_; }
+
+  struct Batch {
+    std::int64_t index, begin, end;  // samples begin .. end-1
+    at::Tensor x, labels;
+    std::int64_t size() const { return end - begin; }
+  };
+  // Collective. Calls `work` with this rank's share of the batches, which are the same for every number of ranks, and
+  // tells how far it has come. `what`: for the progress line. Throws Interrupted where a rank has been asked to stop.
+  void each_batch(const std::string& what, const std::function<void(const Batch&)>& work);
+  // Collective. The same with the numbers 0 .. count-1 instead of batches.
+  void each(std::int64_t count, const std::function<void(std::int64_t)>& work);
+  // Within the work of a batch that takes long, at any moment: leaves it where this rank has been asked to stop.
+  void leave_if_asked() const;
+  // Each entry of `table` has been written by one rank and is zero on the others; after it every rank has all of them.
+  void share(at::Tensor& table) const { communicator_.all_reduce(table); }
+
+ private:
+  struct Left {};  // the work of a batch
+  static std::vector<at::Tensor> stacked(const std::vector<std::vector<at::Tensor>>& keys);
+
+  LoadedRun& run_;
+  Communicator& communicator_;
+  KeyMaker keys_;
+  KeySpace space_;
+  std::vector<std::int64_t> samples_;
+  std::int64_t batch_;
+  std::vector<std::vector<at::Tensor>> valid_, wrong_;
+  std::vector<double> wrong_std_;
+  std::vector<View> views_;
+  std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
+};
+
+// The elements of a float64 tensor; without the NaN among them.
+std::vector<double> to_doubles(const at::Tensor& values);
+std::vector<double> defined_doubles(const at::Tensor& values);
+
+// {"mean", "sd", "min", "max", "count"}; numbers that do not exist are null.
+nlohmann::json spread_of(const std::vector<double>& values);
+
+}  // namespace spankey

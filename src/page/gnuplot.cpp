@@ -1,0 +1,55 @@
+#include "page/gnuplot.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/run_program.h"
+
+namespace spankey {
+namespace {
+
+constexpr std::chrono::seconds patience{120};
+
+std::string data_text(const std::vector<PlotBlock>& blocks) {
+  std::string text;
+  for (const auto& block : blocks) {
+    if (!text.empty()) text += "\n\n";
+    for (const auto& row : block) {
+      for (const double value : row) text += std::isfinite(value) ? fmt::format("{:.10g} ", value) : "? ";
+      text += "\n";
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string gnuplot_quoted(const std::string& text) {
+  std::string quoted = "'";
+  for (const char c : text) quoted.append(c == '\'' ? 2 : 1, c);
+  return quoted + "'";
+}
+
+bool write_plot(const std::filesystem::path& stem, const std::string& commands, const std::vector<PlotBlock>& blocks,
+                const PlotSize& size) {
+  const auto file = [&](const char* ending) { return std::filesystem::path(stem.string() + ending); };
+  write_durably(file(".dat"), data_text(blocks));
+  write_durably(file(".gp"), fmt::format("set terminal svg size {},{} font 'Helvetica,{}' background 'white'\n"
+                                         "set output {}\nset datafile missing '?'\ndata = {}\n{}\n",
+                                         size.width, size.height, size.font, gnuplot_quoted(file(".svg").string()),
+                                         gnuplot_quoted(file(".dat").string()), commands));
+  const auto script = file(".gp").string();
+  const auto gnuplot = run_program({"gnuplot", script}, patience);
+  if (gnuplot.missing()) return false;
+  if (gnuplot.timed_out) fail_run("gnuplot has not drawn {} within {} s", script, patience.count());
+  if (gnuplot.exit_code != 0) fail_run("gnuplot refused {}: {}", script, gnuplot.complaint());
+  if (!gnuplot.err.empty()) log::warning("gnuplot, {}: {}", script, gnuplot.complaint());
+  return true;
+}
+
+}  // namespace spankey

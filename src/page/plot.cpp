@@ -1,0 +1,146 @@
+#include "page/plot.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/file.h"
+
+namespace spankey {
+namespace {
+
+const std::string dots = "...";
+
+bool continues_a_character(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
+
+// Of UTF-8.
+std::size_t characters(const std::string& text) {
+  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues_a_character));
+}
+
+// That the first so many characters take.
+std::size_t bytes_of(const std::string& text, std::size_t count) {
+  std::size_t at = 0;
+  for (; at < text.size(); ++at)
+    if (!continues_a_character(text[at]) && count-- == 0) break;
+  return at;
+}
+
+// The bytes of the words that all begin with.
+std::size_t common_words(const std::vector<std::string>& labels) {
+  std::size_t length = labels.front().size();
+  for (const auto& label : labels) {
+    const auto end = label.begin() + static_cast<std::ptrdiff_t>(std::min(length, label.size()));
+    const auto differs = std::mismatch(label.begin(), end, labels.front().begin());
+    length = static_cast<std::size_t>(differs.first - label.begin());
+  }
+  const auto blank = labels.front().substr(0, length).find_last_of(" _-/,");
+  return blank == std::string::npos ? 0 : blank + 1;
+}
+
+// The end tells more than the middle.
+std::string without_middle(const std::string& text, std::size_t longest) {
+  const auto kept = longest > dots.size() ? longest - dots.size() : 0;
+  const auto head = (kept + 1) / 2, all = characters(text);
+  return text.substr(0, bytes_of(text, head)) + dots + text.substr(bytes_of(text, all - (kept - head)));
+}
+
+}  // namespace
+
+std::string Series::points() const {
+  return fmt::format("pt {} ps {} lw 1.4 lc rgb '{}'", point, size, colour);
+}
+
+std::string Series::lines() const {
+  return fmt::format("lw 1.8 dt {} lc rgb '{}'", dash, colour);
+}
+
+const std::vector<Series>& accuracy_series() {
+  static const std::vector<Series> series{
+      {"correct_key.accuracy", "correct key", "#2878b5", 7, 1, 0.7},
+      {"no_key.accuracy", "no key", "#c2551a", 4, 2, 0.9},
+      {"no_key.strip_accuracy", "no key, strip", "#77828c", 12, 4, 1.0},  // around what it coincides with
+      {"wrong_key.accuracy", "wrong key", "#9445bd", 8, 3, 1.0},
+  };
+  return series;
+}
+
+const Series& worst_case_series() {
+  static const Series series{"verdict.worst.accuracy", "worst case", "#000000", 2, 1, 0.8};
+  return series;
+}
+
+Plot::Plot(const Panels& panels) : Plot(panels.height()) {
+  command("set multiplot");
+}
+
+Plot::Plot(int height) : size_{.width = figure_width, .height = height, .font = 13} {
+  command("set termoption noenhanced\nset border lw 0.8\nset tics nomirror\nset grid lc rgb '#a8b0b8' lw 0.5 dt 3");
+}
+
+void Plot::curve(PlotBlock rows, const std::string& how) {
+  if (rows.empty()) return;
+  curves_ += fmt::format("{} data index {} {}", curves_.empty() ? "plot" : ", \\\n    ", blocks_.size(), how);
+  blocks_.push_back(std::move(rows));
+}
+
+void Plot::end_curves() {
+  command(curves_);
+  curves_.clear();
+}
+
+std::string plot_text(const std::string& text) {
+  auto shown = text;
+  std::replace_if(
+      shown.begin(), shown.end(), [](unsigned char c) { return c < ' '; }, ' ');
+  return gnuplot_quoted(shown);
+}
+
+std::string plot_text(const std::string& text, std::size_t longest) {
+  return plot_text(shortened({text}, longest).front());
+}
+
+std::string tics_text(const std::vector<std::string>& labels, std::size_t longest) {
+  const auto shown = shortened(labels, longest);
+  std::string text = "(";
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    std::string label;
+    for (const char c : shown[i]) label.append(c == '%' ? 2 : 1, c);
+    text += fmt::format("{}{} {}", i > 0 ? ", " : "", plot_text(label), i);
+  }
+  return text + ")";
+}
+
+std::vector<std::string> shortened(std::vector<std::string> labels, std::size_t longest) {
+  const auto too_long = [&](const std::string& label) { return characters(label) > longest; };
+  if (std::none_of(labels.begin(), labels.end(), too_long)) return labels;
+  const auto common = labels.size() > 1 ? common_words(labels) : 0;
+  if (common > dots.size())
+    for (auto& label : labels) label = dots + label.substr(common);
+  for (auto& label : labels)
+    if (too_long(label)) label = without_middle(label, longest);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto same = static_cast<std::size_t>(
+        std::count(labels.begin(), labels.begin() + static_cast<std::ptrdiff_t>(i), labels[i]));
+    if (same > 0) labels[i] += fmt::format(" #{}", same + 1);
+  }
+  return labels;
+}
+
+PlotFolder::PlotFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
+  make_writable_folder(folder_ / "plots");
+}
+
+std::optional<Figure> PlotFolder::draw(const std::string& name, const Plot& plot, const std::string& title,
+                                       const std::string& caption) {
+  if (!write_plot(folder_ / "plots" / name, plot.commands(), plot.blocks(), plot.size())) {
+    gnuplot_missing_ = true;
+    return std::nullopt;
+  }
+  return Figure{title, caption, "plots/" + name + ".svg"};
+}
+
+}  // namespace spankey

@@ -1,0 +1,337 @@
+#include "report/study_plots.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace spankey {
+namespace {
+
+constexpr std::size_t groups_in_a_figure = 36;
+constexpr std::size_t most_run_figures = 6;
+constexpr std::size_t most_panels = 12;
+constexpr std::size_t most_heat_maps = 4;
+constexpr std::size_t most_heat_rows = 4;
+constexpr std::size_t most_levels_of_heat_map = 12;
+constexpr std::size_t most_label = 60;      // characters of a group's name
+constexpr std::size_t most_wide_cells = 5;  // columns of a heat map that leave room for three decimals
+
+std::vector<double> seed_values(const Group& group, const std::string& path) {
+  const auto spread = group.spread(path);
+  return spread ? spread->values : std::vector<double>();
+}
+
+bool can_reject(const Group& group) {
+  return group.spread("no_key.reject_fraction").has_value();
+}
+
+// The rejection can be ignored only where there is one.
+bool applies(const Series& series, const Group& group) {
+  return !series.path.ends_with("strip_accuracy") || can_reject(group);
+}
+
+std::vector<Series> all_series() {
+  auto all = accuracy_series();
+  all.push_back(worst_case_series());
+  return all;
+}
+
+std::vector<Series> drawn_series(const DataStudy& study) {
+  auto all = all_series();
+  std::erase_if(all, [&](const Series& series) {
+    return std::none_of(study.groups.begin(), study.groups.end(),
+                        [&](const Group& group) { return applies(series, group); });
+  });
+  return all;
+}
+
+void plot_rows_of_runs(Plot& plot, const std::vector<const Group*>& groups) {
+  const auto all = all_series();
+  for (std::size_t s = 0; s < all.size(); ++s) {
+    // Side by side within the row, so that points do not hide each other.
+    const double offset = 0.17 * (static_cast<double>(s) - static_cast<double>(all.size() - 1) / 2);
+    PlotBlock points;
+    for (std::size_t row = 0; row < groups.size(); ++row)
+      if (applies(all[s], *groups[row]))
+        for (const double value : seed_values(*groups[row], all[s].path))
+          points.push_back({value, static_cast<double>(row) + offset});
+    plot.curve(std::move(points), "using 1:2 with points " + all[s].points() + " notitle");
+  }
+  const double majority = groups.front()->mean("majority_rate"), last = static_cast<double>(groups.size()) - 0.4;
+  plot.curve({{majority, -0.6}, {majority, last}}, "using 1:2 with lines lw 1.2 dt 5 lc rgb '#5b6670' notitle");
+  plot.end_curves();
+}
+
+// Groups of a study that are alike but for some keys.
+struct Slice {
+  std::vector<const Group*> groups;
+  std::string fixed;  // what they share of the varied keys, for people
+};
+
+std::vector<Slice> slices(const DataStudy& study, const std::vector<std::string>& free) {
+  std::vector<Slice> found;
+  for (const auto& group : study.groups) {
+    std::vector<std::string> fixed;
+    for (const auto& key : study.varied)
+      if (std::find(free.begin(), free.end(), key) == free.end())
+        fixed.push_back(fmt::format("{} = {}", key, plain_value(group.keys.at(key))));
+    const auto text = fmt::format("{}", fmt::join(fixed, ", "));
+    auto at = std::find_if(found.begin(), found.end(), [&](const Slice& slice) { return slice.fixed == text; });
+    if (at == found.end()) at = found.insert(found.end(), {{}, text});
+    at->groups.push_back(&group);
+  }
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Slice& a, const Slice& b) { return a.groups.size() > b.groups.size(); });
+  return found;
+}
+
+double wrong_key_accuracy(const Slice& slice) {
+  double sum = 0.0;
+  for (const auto* group : slice.groups) sum += group->mean("wrong_key.accuracy");
+  return sum / static_cast<double>(slice.groups.size());
+}
+
+double level_of(const Group& group, const std::string& key) {
+  return number_value(group.keys.at(key)).value_or(0.0);
+}
+
+// What the loss does not control varies wildly, and the worst is no average: every seed is a point.
+bool is_averaged(const Series& series) {
+  return series.path != "no_key.accuracy" && series.path != worst_case_series().path;
+}
+
+void plot_axis_panel(Plot& plot, const Slice& slice, const std::string& key) {
+  for (const auto& series : all_series()) {
+    PlotBlock means, points;
+    for (const auto* group : slice.groups) {
+      const auto spread = group->spread(series.path);
+      if (!spread || !applies(series, *group)) continue;
+      const double x = level_of(*group, key);
+      means.push_back({x, spread->summary.mean, spread->summary.min, spread->summary.max});
+      for (const double value : spread->values) points.push_back({x, value});
+    }
+    if (means.empty()) continue;
+    if (!is_averaged(series)) {
+      plot.curve(std::move(points), "using 1:2 with points " + series.points() + " notitle");
+    } else {
+      plot.curve(std::move(means),
+                 fmt::format("using 1:2:3:4 with yerrorlines {} dt {} notitle", series.points(), series.dash));
+    }
+  }
+  plot.end_curves();
+}
+
+std::string axis_range(const std::vector<double>& levels) {
+  const double low = levels.front(), high = levels.back();
+  const bool logarithmic = low > 0 && high / low >= 8;
+  const double margin = logarithmic ? std::pow(high / low, 0.06) : 0.06 * (high - low);
+  std::string tics;
+  for (const double level : levels) tics += fmt::format("{}{:g}", tics.empty() ? "" : ", ", level);
+  return fmt::format("{}set xrange [{}:{}]\nset xtics ({})", logarithmic ? "set logscale x\n" : "",
+                     logarithmic ? low / margin : low - margin, logarithmic ? high * margin : high + margin, tics);
+}
+
+std::optional<Figure> draw_axis(const DataStudy& study, const std::string& key, const std::string& prefix,
+                                PlotFolder& folder) {
+  auto all = slices(study, {key});
+  const auto longest = all.front().groups.size();
+  // With two values there is a line to be seen only where nothing else varies; a heat map shows it otherwise.
+  if (longest < 2 || (longest == 2 && study.varied.size() > 1)) return std::nullopt;
+  std::erase_if(all, [&](const Slice& slice) { return slice.groups.size() < longest; });
+  const auto shown = evenly_chosen(all, most_panels, wrong_key_accuracy);
+  const auto panels = arrange_panels(shown.size());
+  Plot plot(panels);
+  plot.command("unset key\nset yrange [-0.02:1.02]\nset xlabel " + plot_text(key));
+  std::vector<std::string> titles;
+  for (const auto& slice : shown) titles.push_back(slice.fixed);
+  titles = shortened(titles, panels.title_length());
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    std::vector<double> levels;
+    for (const auto* group : shown[i].groups) levels.push_back(level_of(*group, key));
+    std::sort(levels.begin(), levels.end());
+    plot.command(axis_range(levels));
+    plot.command(fmt::format("{}\nset title {}\nset ylabel '{}'", panels.place(i), plot_text(titles[i]),
+                             panels.leftmost(i) ? "accuracy" : ""));
+    plot_axis_panel(plot, shown[i], key);
+  }
+  Legend legend;
+  for (const auto& series : drawn_series(study))
+    legend.add(series.title, is_averaged(series) ? fmt::format("linespoints {} dt {}", series.points(), series.dash)
+                                                 : "points " + series.points());
+  plot.command(legend.draw(panels));
+  return folder.draw(prefix + "axis_" + key, plot, "Accuracy over " + key,
+                     "Test split. Lines join means over seeds, bars reach from the lowest to the highest seed. Without "
+                     "a key, and in the worst case, every seed is a point: nothing is averaged there." +
+                         choice_text(shown.size(), all.size(), "settings of the other keys"));
+}
+
+bool is_full_grid(const Slice& slice, const std::string& a, const std::string& b) {
+  std::vector<std::string> rows, columns;
+  const auto note = [](std::vector<std::string>& seen, const std::string& value) {
+    if (std::find(seen.begin(), seen.end(), value) == seen.end()) seen.push_back(value);
+  };
+  for (const auto* group : slice.groups) {
+    note(columns, group->keys.at(a));
+    note(rows, group->keys.at(b));
+  }
+  const auto most = std::max(rows.size(), columns.size());
+  return rows.size() > 1 && columns.size() > 1 && most <= most_levels_of_heat_map &&
+         slice.groups.size() == rows.size() * columns.size();
+}
+
+double heat_value(const Group& group, const std::string& path) {
+  return path == worst_case_series().path ? group.spread(path)->summary.max : group.mean(path);
+}
+
+std::vector<std::string> levels_in(const DataStudy& study, const Slice& slice, const std::string& key) {
+  auto levels = study.levels(key);
+  std::erase_if(levels, [&](const std::string& level) {
+    return std::none_of(slice.groups.begin(), slice.groups.end(),
+                        [&](const Group* group) { return group->keys.at(key) == level; });
+  });
+  return levels;
+}
+
+struct HeatMap {
+  std::string a, b;                        // keys along the horizontal and the vertical axis
+  std::vector<std::string> columns, rows;  // their values
+};
+
+void plot_heat_panel(Plot& plot, const Slice& slice, const std::string& path, const HeatMap& map) {
+  PlotBlock cells, on_light, on_dark;
+  for (std::size_t y = 0; y < map.rows.size(); ++y)
+    for (std::size_t x = 0; x < map.columns.size(); ++x)
+      for (const auto* group : slice.groups) {
+        if (group->keys.at(map.a) != map.columns[x] || group->keys.at(map.b) != map.rows[y]) continue;
+        const double value = heat_value(*group, path);
+        cells.push_back({static_cast<double>(x), static_cast<double>(y), value});
+        (value > 0.5 ? on_dark : on_light).push_back(cells.back());
+      }
+  const auto label = fmt::format("using 1:2:(sprintf('%.{}f', $3)) with labels font ',11' tc rgb",
+                                 map.columns.size() > most_wide_cells ? 2 : 3);
+  plot.curve(std::move(cells), "using 1:2:3 with image pixels notitle");
+  plot.curve(std::move(on_light), label + " '#000001' notitle");
+  plot.curve(std::move(on_dark), label + " '#fffffe' notitle");
+  plot.end_curves();
+}
+
+std::vector<std::string> plain_values(std::vector<std::string> values) {
+  for (auto& value : values) value = plain_value(value);
+  return values;
+}
+
+// What tells the rows of panels apart.
+std::string settings_text(const std::vector<Slice>& shown) {
+  if (shown.size() == 1)
+    return shown.front().fixed.empty() ? std::string() : fmt::format(" All with {}.", shown.front().fixed);
+  std::vector<std::string> settings;
+  for (const auto& slice : shown) settings.push_back(slice.fixed);
+  return fmt::format(" From above: {}.", fmt::join(settings, "; "));
+}
+
+// The slices whose maps have the values of the first.
+std::vector<Slice> alike(const DataStudy& study, const std::vector<Slice>& all, const std::string& a,
+                         const std::string& b) {
+  auto same = all;
+  std::erase_if(same, [&](const Slice& slice) {
+    return levels_in(study, slice, a) != levels_in(study, all.front(), a) ||
+           levels_in(study, slice, b) != levels_in(study, all.front(), b);
+  });
+  return same;
+}
+
+// A row of panels for each setting of the other keys, or two rows where the maps are wide.
+std::optional<Figure> draw_heat_map(const DataStudy& study, const std::vector<Slice>& all, const std::string& a,
+                                    const std::string& b, const std::string& prefix, PlotFolder& folder) {
+  constexpr std::array figures{std::pair("correct_key.accuracy", "correct key"), std::pair("no_key.accuracy", "no key"),
+                               std::pair("wrong_key.accuracy", "wrong key"),
+                               std::pair("verdict.worst.accuracy", "worst case")};
+  const auto shown = evenly_chosen(alike(study, all, a, b), most_heat_rows, wrong_key_accuracy);
+  const HeatMap map{a, b, levels_in(study, shown.front(), a), levels_in(study, shown.front(), b)};
+  Panels panels;
+  panels.count = figures.size() * shown.size();
+  panels.columns = map.columns.size() > most_wide_cells ? figures.size() / 2 : figures.size();
+  panels.axes_height = 30 + 32 * static_cast<int>(map.rows.size());
+  panels.left = 26 + room_for(plain_values(map.rows), 14);
+  Plot plot(panels);
+  plot.command(
+      "unset key\nunset grid\nunset colorbox\nset cbrange [0:1]\nset tics out scale 0\n"
+      "set palette defined (0 '#f4f8fc', 1 '#0b3c73')");
+  plot.command(fmt::format("set xrange [-0.5:{}]\nset yrange [-0.5:{}]\nset xlabel {}\nset xtics {}\nset ytics {}",
+                           static_cast<double>(map.columns.size()) - 0.5, static_cast<double>(map.rows.size()) - 0.5,
+                           plot_text(a), tics_text(plain_values(map.columns)), tics_text(plain_values(map.rows))));
+  for (std::size_t i = 0; i < panels.count; ++i) {
+    const auto& [path, name] = figures[i % figures.size()];
+    plot.command(fmt::format("{}\nset title '{}'\nset ylabel {} offset 0.3,0", panels.place(i), name,
+                             panels.leftmost(i) ? plot_text(b) : std::string("''")));
+    plot_heat_panel(plot, shown[i / figures.size()], path, map);
+  }
+  return folder.draw(
+      prefix + "heat_" + a + "_" + b, plot, fmt::format("Accuracy over {} and {}", a, b),
+      "Test split; darker is higher. Mean over seeds, but for the worst case, which is that of the worst "
+      "seed." +
+          settings_text(shown) + choice_text(shown.size(), all.size(), "settings of the other keys"));
+}
+
+}  // namespace
+
+std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
+  std::vector<Figure> figures;
+  const auto parts = (study.groups.size() + groups_in_a_figure - 1) / groups_in_a_figure;
+  for (std::size_t part = 0; part < std::min(parts, most_run_figures); ++part) {
+    std::vector<const Group*> groups;
+    std::vector<std::string> labels;
+    for (auto i = part * groups_in_a_figure; i < std::min(study.groups.size(), (part + 1) * groups_in_a_figure); ++i) {
+      groups.push_back(&study.groups[i]);
+      labels.push_back(study.groups[i].label);
+    }
+    Panels panels;
+    panels.axes_height = 20 + 44 * static_cast<int>(groups.size());
+    panels.left = room_for(labels, most_label);
+    Plot plot(panels);
+    plot.command(
+        fmt::format("unset key\nset xrange [-0.02:1.02]\nset xlabel 'accuracy on the test split (share of samples)'\n"
+                    "set yrange [{}:-0.6]\nset ytics {}\n{}",
+                    static_cast<double>(groups.size()) - 0.4, tics_text(labels), panels.place(0)));
+    plot_rows_of_runs(plot, groups);
+    Legend legend;
+    for (const auto& series : drawn_series(study)) legend.add(series.title, "points " + series.points());
+    plot.command(legend.draw(panels));
+    auto figure = folder.draw(
+        fmt::format("{}runs_{}", prefix, part + 1), plot,
+        parts > 1 ? fmt::format("Every run, part {} of {}", part + 1, parts) : "Every run",
+        "Each point is one seed; nothing is averaged over seeds. A wrong key's figure is the mean "
+        "over the keys tried; strip ignores the rejection; worst case: the most that no key or any key tried "
+        "gave, but for keys made of a valid one. Dash-dotted: always the commonest class.");
+    if (figure) figures.push_back(std::move(*figure));
+  }
+  return figures;
+}
+
+std::vector<Figure> draw_axes(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
+  std::vector<Figure> figures;
+  for (const auto& key : study.varied) {
+    const auto levels = study.levels(key);
+    if (!std::all_of(levels.begin(), levels.end(), [](const auto& level) { return number_value(level).has_value(); }))
+      continue;
+    if (auto figure = draw_axis(study, key, prefix, folder)) figures.push_back(std::move(*figure));
+  }
+  return figures;
+}
+
+std::vector<Figure> draw_heat_maps(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
+  std::vector<Figure> figures;
+  for (std::size_t j = 0; j < study.varied.size(); ++j)
+    for (std::size_t i = j + 1; i < study.varied.size() && figures.size() < most_heat_maps; ++i) {
+      const auto &a = study.varied[j], &b = study.varied[i];
+      auto grids = slices(study, {a, b});
+      std::erase_if(grids, [&](const Slice& slice) { return !is_full_grid(slice, a, b); });
+      if (grids.empty()) continue;
+      if (auto figure = draw_heat_map(study, grids, a, b, prefix, folder)) figures.push_back(std::move(*figure));
+    }
+  return figures;
+}
+
+}  // namespace spankey

@@ -1,0 +1,36 @@
+#include "spankey/deny/deny.h"
+
+#include <ATen/ATen.h>
+
+#include <array>
+
+#include "config/names.h"
+
+namespace spankey {
+namespace {
+
+constexpr auto registry = std::to_array<DenyLoss>({
+    {"none", RejectKind::none, nullptr},
+#define SPANKEY_DENY_LOSS(name, needs, draws_labels, loss) {name, RejectKind::needs, loss, draws_labels},
+#include "config/deny_losses.inc"
+#undef SPANKEY_DENY_LOSS
+});
+
+}  // namespace
+
+const DenyLoss& find_deny_loss(const std::string& name) {
+  return find_named(registry, name, "deny.mode =");
+}
+
+std::vector<std::string> deny_loss_names() {
+  std::vector<std::string> names;
+  for (const DenyLoss& loss : registry) names.emplace_back(loss.name);
+  return names;
+}
+
+at::Tensor prediction_entropy(const at::Tensor& logits) {
+  const at::Tensor p = logits.softmax(1);
+  return -(p * p.clamp_min(1e-12).log()).sum(1);
+}
+
+}  // namespace spankey

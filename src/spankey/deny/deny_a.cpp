@@ -1,0 +1,12 @@
+// Mode A: the prediction without a valid key shall have high entropy. -H(p)
+#include <ATen/ATen.h>
+
+#include "spankey/deny/deny.h"
+
+namespace spankey {
+
+at::Tensor deny_a(const DenyInputs& inputs) {
+  return average_over_passes(inputs, [](const Output& output) { return -prediction_entropy(output.logits); });
+}
+
+}  // namespace spankey

@@ -1,0 +1,216 @@
+#include "spankey/keys/key_maker.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "spankey/ops/draw_body.h"
+#include "spankey/ops/inject_op.h"
+
+namespace spankey {
+namespace {
+
+StreamId stream_id(std::uint64_t seed, Purpose purpose, std::int64_t epoch, std::int64_t step, std::int64_t sample,
+                   std::int64_t slot = 0) {
+  return {.seed = seed,
+          .purpose = purpose,
+          .epoch = static_cast<std::uint32_t>(epoch),
+          .step = static_cast<std::uint32_t>(step),
+          .sample = static_cast<std::uint64_t>(sample),
+          .layer = static_cast<std::uint32_t>(slot)};
+}
+
+// Rows begin .. end-1 of `alpha` (n, m), float32, each times its factor (n), float64. A plain loop: for a small batch
+// the tensor operations cost more than the numbers.
+at::Tensor scaled_rows(const at::Tensor& alpha, const at::Tensor& factor, std::int64_t begin, std::int64_t end) {
+  SPANKEY_CHECK(0 <= begin && begin <= end && end <= alpha.size(0));
+  const std::int64_t m = alpha.size(1);
+  at::Tensor result = at::empty({end - begin, m}, at::kFloat);
+  const float* in = alpha.const_data_ptr<float>() + begin * m;
+  const double* times = factor.const_data_ptr<double>() + begin;
+  float* out = result.mutable_data_ptr<float>();
+  for (std::int64_t row = 0; row < end - begin; ++row)
+    for (std::int64_t i = 0; i < m; ++i) out[row * m + i] = draw_body::scaled(in[row * m + i], times[row]);
+  return result;
+}
+
+}  // namespace
+
+KeyMaker::KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, std::uint64_t run_seed,
+                   const KeyMakerOptions& options)
+    : config_(config),
+      compat_(compat),
+      rules_(config, compat, basis),
+      draw_alpha_(config.alpha, config.m, key_seed(config, run_seed)),
+      kind_{config.inject, config.gamma, config.multiplier},
+      seed_(run_seed),
+      twin_(options.twin) {
+  SPANKEY_CHECK(!options.families.empty());
+  for (const std::string& name : options.families) families_.push_back(&find_key_family(name));
+}
+
+KeyMaker::KeyMaker(const Config& config, const Basis& basis)
+    : KeyMaker(config.key, config.run.compat, basis, static_cast<std::uint64_t>(config.run.seed),
+               {.twin = config.train.twin, .families = config.deny.families}) {}
+
+KeyMaker::Alphas KeyMaker::batch_alphas(std::int64_t epoch, std::int64_t step,
+                                        std::span<const std::int64_t> samples) const {
+  const auto n = static_cast<std::int64_t>(samples.size());
+  Alphas slots;
+  for (std::int64_t slot = 0; slot < rules_.alpha_slots(); ++slot) {
+    at::Tensor alphas = at::empty({n, config_.m}, at::kFloat);
+    for (std::int64_t i = 0; i < n; ++i)
+      draw_alpha_(stream_id(seed_, Purpose::alpha, epoch, step, samples[static_cast<std::size_t>(i)], slot),
+                  {alphas.mutable_data_ptr<float>() + i * config_.m, static_cast<std::size_t>(config_.m)});
+    slots.push_back(alphas);
+  }
+  return slots;
+}
+
+KeyMaker::Alphas KeyMaker::evaluation_alphas(std::int64_t key_index) const {
+  if (twin_ == Twin::fixed_key) key_index = 0;
+  const bool independent = compat_ == Compat::reference && config_.layout == Layout::per_layer;
+  const std::int64_t slots = independent ? rules_.layer_count() : rules_.alpha_slots();
+  Alphas alphas;
+  for (std::int64_t slot = 0; slot < slots; ++slot) {
+    at::Tensor alpha = at::empty({1, config_.m}, at::kFloat);
+    draw_alpha_(stream_id(seed_, Purpose::eval_alpha, 0, 0, key_index, slot),
+                {alpha.mutable_data_ptr<float>(), static_cast<std::size_t>(config_.m)});
+    alphas.push_back(alpha);
+  }
+  return alphas;
+}
+
+at::Tensor KeyMaker::gaussian(StreamId id, std::int64_t slot) const {
+  id.layer = static_cast<std::uint32_t>(slot);
+  at::Tensor gauss = at::empty({rules_.wrong_width(slot)}, at::kFloat);
+  Stream(id).fill_normal({gauss.mutable_data_ptr<float>(), static_cast<std::size_t>(gauss.numel())});
+  return gauss;
+}
+
+Injection KeyMaker::keyed(const Alphas& alphas, const std::vector<at::Tensor>& factors, std::int64_t begin,
+                          std::int64_t end) const {
+  std::vector<at::Tensor> scaled;
+  for (std::size_t layer = 0; layer < factors.size(); ++layer)
+    scaled.push_back(scaled_rows(alphas[alphas.size() == 1 ? 0 : layer], factors[layer], begin, end));
+  return Injection::of_alphas(config_.layers, scaled, rules_.bases(), kind_);
+}
+
+// Every key is brought to the target by itself, whatever key.rescale: there is no span to share a factor in.
+RowKeys KeyMaker::noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const {
+  std::vector<double> targets(static_cast<std::size_t>(rules_.wrong_slots()), config_.target_std);
+  if (config_.rescale == Rescale::none || config_.target_std <= 0)
+    targets = rules_.valid_std(batch_alphas(epoch, step, samples));
+  return [this, epoch, step, samples, targets](std::int64_t begin, std::int64_t end) {
+    std::vector<at::Tensor> slots;
+    for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+      at::Tensor keys = at::empty({end - begin, rules_.wrong_width(slot)}, at::kFloat);
+      for (std::int64_t i = begin; i < end; ++i) {
+        const at::Tensor key =
+            gaussian(stream_id(seed_, Purpose::noise_key, epoch, step, samples[static_cast<std::size_t>(i)]), slot);
+        keys[i - begin] = key * rescale_factor(expanded_std(key, 1), targets[static_cast<std::size_t>(slot)]);
+      }
+      slots.push_back(keys);
+    }
+    return Injection::of_keys(config_.layers, rules_.layer_keys(slots), kind_);
+  };
+}
+
+RowKeys KeyMaker::correct(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const {
+  if (twin_ == Twin::vanilla) return [](std::int64_t, std::int64_t) { return Injection::none(); };
+  if (twin_ == Twin::noise) return noise(epoch, step, global_samples);
+  if (twin_ == Twin::fixed_key) {
+    const auto key = evaluation_correct(0, std::ssize(global_samples));
+    return [key](std::int64_t, std::int64_t) { return key; };
+  }
+  if (config_.rescale == Rescale::batch) {
+    const auto alphas = batch_alphas(epoch, step, global_samples);
+    const auto factors = rules_.factors(alphas);
+    return [this, alphas, factors](std::int64_t begin, std::int64_t end) { return keyed(alphas, factors, begin, end); };
+  }
+  return [this, epoch, step, global_samples](std::int64_t begin, std::int64_t end) {
+    const auto rows = end - begin;
+    const auto alphas = batch_alphas(
+        epoch, step, global_samples.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(rows)));
+    return keyed(alphas, rules_.factors(alphas), 0, rows);
+  };
+}
+
+Injection KeyMaker::wrong_key(const WrongKey& key, std::int64_t rows, const std::vector<double>& valid_std,
+                              double norm) const {
+  std::vector<at::Tensor> drawn;
+  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+    const std::int64_t alpha_slot = rules_.slot_of(slot, key.companion.size());
+    const FamilyInputs inputs{.config = config_,
+                              .rules = rules_,
+                              .slot = slot,
+                              .alpha_slot = alpha_slot,
+                              .alpha = key.companion[static_cast<std::size_t>(alpha_slot)][0],
+                              .gauss = gaussian(key.gauss_id, slot),
+                              .id = key.id,
+                              .number = key.number};
+    drawn.push_back(key.family.draw(inputs));
+    if (slot == 0 && key.family.norm) norm *= key.family.norm(inputs);
+  }
+  std::vector<at::Tensor> keys = rules_.wrong_keys(drawn, rows, valid_std, norm);
+  for (at::Tensor& layer : keys) layer = layer.to(at::kFloat);
+  return Injection::of_keys(config_.layers, keys, kind_);
+}
+
+Injection KeyMaker::wrong(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const {
+  if (twin_ == Twin::vanilla) return Injection::none();
+  std::vector<double> valid;
+  if (rules_.wrong_follows_valid()) valid = rules_.valid_std(batch_alphas(epoch, step, global_samples));
+  const StreamId id = stream_id(seed_, Purpose::key_family, epoch, step, 0);
+  // The choice and the number have a stream that the families, whose sample is 0, cannot meet.
+  const Stream choice(stream_id(seed_, Purpose::key_family, epoch, step, 1));
+  const KeyFamily& family = *families_[choice.below(0, families_.size())];
+  const Alphas companion =
+      twin_ == Twin::fixed_key ? evaluation_alphas(0) : batch_alphas(epoch, step, global_samples.first(1));
+  return wrong_key({.family = family,
+                    .gauss_id = stream_id(seed_, Purpose::wrong_key, epoch, step, 0),
+                    .id = id,
+                    .number = choice.below(1, std::uint64_t{1} << 32),
+                    .companion = companion},
+                   static_cast<std::int64_t>(global_samples.size()), valid, 1.0);
+}
+
+Injection KeyMaker::evaluation_correct(std::int64_t key_index, std::int64_t rows, double norm) const {
+  if (twin_ == Twin::vanilla) return Injection::none();
+  const auto alphas = evaluation_alphas(key_index);
+  auto factors = rules_.factors(alphas, rows);
+  if (norm != 1.0)
+    for (at::Tensor& factor : factors) factor = factor * norm;
+  return keyed(alphas, factors, 0, 1);
+}
+
+Injection KeyMaker::evaluation_wrong(std::int64_t key_index, std::int64_t rows, const KeyFamily& family,
+                                     double norm) const {
+  if (twin_ == Twin::vanilla) return Injection::none();
+  const Alphas companion = evaluation_alphas(key_index);
+  std::vector<double> valid;
+  if (rules_.wrong_follows_valid()) valid = rules_.valid_std(companion, rows);
+  return wrong_key({.family = family,
+                    .gauss_id = stream_id(seed_, Purpose::eval_wrong_key, 0, 0, key_index),
+                    .id = stream_id(seed_, Purpose::eval_key_family, 0, 0, key_index),
+                    .number = static_cast<std::uint64_t>(key_index),
+                    .companion = companion},
+                   rows, valid, norm);
+}
+
+std::optional<Saturation> KeyMaker::saturation(const Injection& key) const {
+  if (twin_ == Twin::vanilla || kind_.inject != Inject::mul || kind_.multiplier != Multiplier::clamp)
+    return std::nullopt;
+  double low = 0, high = 0, all = 0;
+  for (std::int64_t layer = 0; layer < rules_.layer_count(); ++layer) {
+    const at::Tensor ones = at::ones({1, rules_.layer_width(layer)});
+    const at::Tensor s = key.apply(config_.layers[static_cast<std::size_t>(layer)], ones);
+    low += s.le(static_cast<float>(multiplier_low)).sum().item<double>();
+    high += s.ge(static_cast<float>(multiplier_high)).sum().item<double>();
+    all += static_cast<double>(s.numel());
+  }
+  return Saturation{low / all, high / all};
+}
+
+}  // namespace spankey

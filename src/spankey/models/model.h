@@ -1,0 +1,78 @@
+// Networks that take keys. A network is one file and one line of the registry, config/networks.inc.
+#pragma once
+
+#include <torch/nn/module.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/enums.h"
+#include "spankey/keys/injection.h"
+
+namespace spankey {
+
+struct Output {
+  at::Tensor logits;    // (n, classes), with a reject class (n, classes + 1), reject last
+  at::Tensor features;  // (n, ...) what the last linear layer sees, not flattened
+  at::Tensor reject;    // (n) logit of the reject head, undefined without one
+};
+
+struct ModelOptions {
+  std::vector<std::int64_t> sample_shape;  // (C, H, W) or (D)
+  std::int64_t classes = 10;
+  bool reject_class = false;
+  bool reject_head = false;
+  bool deny_statistics = false;  // BatchNorm layers have buffers for the statistics of denied passes
+  Precision precision = Precision::float32;
+
+  std::int64_t outputs() const { return classes + (reject_class ? 1 : 0); }
+};
+
+// The law of the elements of a parameter before training.
+struct InitialLaw {
+  enum class Shape { constant, uniform, normal };
+  Shape shape;
+  double scale;  // the constant; the bound, uniform on +- scale; the standard deviation
+};
+
+class Model : public torch::nn::Module {
+ public:
+  using Parameters = torch::OrderedDict<std::string, at::Tensor>;
+
+  // `x`: (n, ...) batch. Injection::none() is the pass without a key. The output has the type of `x`, whatever the
+  // precision inside.
+  Output forward(const at::Tensor& x, const Injection& injection);
+
+  virtual std::vector<InjectionPoint> injection_points() const = 0;
+
+  // True where one sample's output depends on the others of its batch (BatchNorm): passes may not be stacked.
+  virtual bool couples_samples() const { return false; }
+
+  // PyTorch's default: weights and biases uniform on +-1/sqrt(fan_in), normalisations 1 and 0.
+  virtual InitialLaw initial_law(const std::string& name, const Parameters& parameters) const;
+
+  // bf16: convolutions and matrix products read and write bfloat16; weights, gradients, keys and the statistics of
+  // normalisations stay float32 (precision.h).
+  void set_precision(Precision precision) { precision_ = precision; }
+
+ private:
+  virtual Output compute(const at::Tensor& x, const Injection& injection) = 0;
+
+  Precision precision_ = Precision::float32;
+};
+
+// Case does not matter. Error(bad_input) names an unknown model or a sample shape that it does not take.
+std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options);
+std::vector<std::string> model_names();
+
+// The networks, each explained in its file. make_model() has looked at the shape of the samples.
+#define SPANKEY_NETWORK(name, make, sample, widths) std::shared_ptr<Model> make(const ModelOptions& options);
+#include "config/networks.inc"
+#undef SPANKEY_NETWORK
+
+// Draws each parameter from its initial_law by counter-based streams; layer = its index in registration order.
+void initialise(Model& model, std::uint64_t seed);
+
+}  // namespace spankey

@@ -1,0 +1,136 @@
+#include "spankey/ops/draw_op.h"
+
+#include <ATen/ATen.h>
+#include <torch/library.h>
+
+#include <bit>
+
+#include "base/error.h"
+#include "spankey/ops/draw_body.h"
+
+namespace spankey {
+namespace {
+
+at::Tensor draw_alphas_cpu(const at::Tensor& samples, const at::Tensor& position, std::int64_t law, std::int64_t m,
+                           std::int64_t slots, std::int64_t seed, std::int64_t purpose) {
+  const std::int64_t n = samples.numel();
+  at::Tensor alphas = at::empty({slots, n, m}, at::kFloat);
+  const draw_body::Source source{std::bit_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(purpose)};
+  for (std::int64_t slot = 0; slot < slots; ++slot)
+    for (std::int64_t row = 0; row < n; ++row)
+      draw_body::draw_alpha(static_cast<AlphaLaw>(law), source, position.const_data_ptr<std::int64_t>(),
+                            samples.const_data_ptr<std::int64_t>()[row], slot,
+                            alphas.mutable_data_ptr<float>() + (slot * n + row) * m, m);
+  return alphas;
+}
+
+at::Tensor draw_normals_cpu(const at::Tensor& position, std::int64_t d, std::int64_t slot, std::int64_t seed,
+                            std::int64_t purpose) {
+  at::Tensor key = at::empty({d}, at::kFloat);
+  const draw_body::Source source{std::bit_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(purpose)};
+  for (std::int64_t block = 0; block < (d + 3) / 4; ++block)
+    draw_body::draw_normals(source, position.const_data_ptr<std::int64_t>(), slot, block, key.mutable_data_ptr<float>(),
+                            d);
+  return key;
+}
+
+at::Tensor draw_below_cpu(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::int64_t seed,
+                          std::int64_t purpose) {
+  at::Tensor drawn = at::empty({samples.numel()}, at::kLong);
+  const draw_body::Source source{std::bit_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(purpose)};
+  for (std::int64_t i = 0; i < samples.numel(); ++i)
+    drawn.mutable_data_ptr<std::int64_t>()[i] =
+        draw_body::draw_below(source, position.const_data_ptr<std::int64_t>(),
+                              samples.const_data_ptr<std::int64_t>()[i], static_cast<std::uint32_t>(bound));
+  return drawn;
+}
+
+at::Tensor alpha_std_cpu(const at::Tensor& alphas, const at::Tensor& products, const at::Tensor& sums,
+                         std::int64_t width, bool each) {
+  const Gram gram{products, sums, width};
+  return each ? key_std_rows(gram, alphas) : at::full({1}, key_std(gram, alphas), at::kDouble);
+}
+
+at::Tensor scale_alphas_cpu(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,
+                            std::int64_t end) {
+  const std::int64_t m = alphas.size(1), step = std.numel() == 1 ? 0 : 1;
+  at::Tensor scaled = at::empty({end - begin, m}, at::kFloat);
+  for (std::int64_t i = 0; i < scaled.numel(); ++i)
+    scaled.mutable_data_ptr<float>()[i] =
+        draw_body::scaled(alphas.const_data_ptr<float>()[begin * m + i],
+                          draw_body::factor_to(std.const_data_ptr<double>()[(begin + i / m) * step], target));
+  return scaled;
+}
+
+at::Tensor rescale_key_cpu(const at::Tensor& key, const at::Tensor& target, std::int64_t index, std::int64_t repeats) {
+  const double factor = rescale_factor(key_deviation(key, repeats), target.const_data_ptr<double>()[index]);
+  return key.reshape({1, -1}) * factor;
+}
+
+TORCH_LIBRARY_FRAGMENT(spankey, library) {
+  library.def(
+      "draw_alphas(Tensor samples, Tensor position, int law, int m, int slots, int seed, int purpose) -> Tensor");
+  library.def("draw_normals(Tensor position, int d, int slot, int seed, int purpose) -> Tensor");
+  library.def("draw_below(Tensor samples, Tensor position, int bound, int seed, int purpose) -> Tensor");
+  library.def("alpha_std(Tensor alphas, Tensor products, Tensor sums, int width, bool each) -> Tensor");
+  library.def("scale_alphas(Tensor alphas, Tensor std, float target, int begin, int end) -> Tensor");
+  library.def("rescale_key(Tensor key, Tensor target, int index, int repeats) -> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(spankey, CPU, library) {
+  library.impl("draw_alphas", draw_alphas_cpu);
+  library.impl("draw_normals", draw_normals_cpu);
+  library.impl("draw_below", draw_below_cpu);
+  library.impl("alpha_std", alpha_std_cpu);
+  library.impl("scale_alphas", scale_alphas_cpu);
+  library.impl("rescale_key", rescale_key_cpu);
+}
+
+template <class Function>
+auto operator_named(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Function>();
+}
+
+}  // namespace
+
+at::Tensor draw_alphas(const at::Tensor& samples, const at::Tensor& position, AlphaLaw law, std::int64_t m,
+                       std::int64_t slots, std::uint64_t seed, Purpose purpose) {
+  SPANKEY_CHECK(law != AlphaLaw::codebook);
+  static const auto handle = operator_named<decltype(draw_alphas_cpu)>("spankey::draw_alphas");
+  return handle.call(samples, position, static_cast<std::int64_t>(law), m, slots, std::bit_cast<std::int64_t>(seed),
+                     static_cast<std::int64_t>(purpose));
+}
+
+at::Tensor draw_normals(const at::Tensor& position, std::int64_t d, std::int64_t slot, std::uint64_t seed,
+                        Purpose purpose) {
+  static const auto handle = operator_named<decltype(draw_normals_cpu)>("spankey::draw_normals");
+  return handle.call(position, d, slot, std::bit_cast<std::int64_t>(seed), static_cast<std::int64_t>(purpose));
+}
+
+at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::uint64_t seed,
+                      Purpose purpose) {
+  SPANKEY_CHECK(0 < bound && bound < std::int64_t{1} << 32);
+  static const auto handle = operator_named<decltype(draw_below_cpu)>("spankey::draw_below");
+  return handle.call(samples, position, bound, std::bit_cast<std::int64_t>(seed), static_cast<std::int64_t>(purpose));
+}
+
+at::Tensor alpha_std(const at::Tensor& alphas, const Gram& gram, bool each) {
+  static const auto handle = operator_named<decltype(alpha_std_cpu)>("spankey::alpha_std");
+  return handle.call(alphas, gram.products, gram.sums, gram.width, each);
+}
+
+at::Tensor scale_alphas(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,
+                        std::int64_t end) {
+  SPANKEY_CHECK(0 <= begin && begin <= end && end <= alphas.size(0));
+  SPANKEY_CHECK(std.numel() == 1 || std.numel() == alphas.size(0));
+  static const auto handle = operator_named<decltype(scale_alphas_cpu)>("spankey::scale_alphas");
+  return handle.call(alphas, std, target, begin, end);
+}
+
+at::Tensor rescale_key(const at::Tensor& key, const at::Tensor& target, std::int64_t index, std::int64_t repeats) {
+  SPANKEY_CHECK(0 <= index && index < target.numel());
+  static const auto handle = operator_named<decltype(rescale_key_cpu)>("spankey::rescale_key");
+  return handle.call(key, target, index, repeats);
+}
+
+}  // namespace spankey

@@ -1,0 +1,155 @@
+// spankey::inject for CUDA: float32 or bfloat16 activations, float32 keys. A thread has a few neighbouring columns of a
+// few rows, and a block the same columns of several such sets of rows, so that each number of the basis is fetched once
+// for many rows; coefficients come through shared memory.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty_like.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <c10/util/BFloat16.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "spankey/ops/inject_body.h"
+#include "spankey/ops/inject_op.h"
+#include "spankey/ops/inject_parts.h"
+
+namespace spankey {
+namespace {
+
+constexpr int rows_at_once = 4;
+constexpr int chunk = 256;  // coefficients of a row in shared memory
+constexpr int lines = 4;    // sets of rows in a block
+constexpr std::int64_t most_columns = 64, most_groups = 65535;
+
+// One pass of the batch: rows of the dense (rows, d) matrices h and out.
+template <class T>
+struct Part {
+  const T* h;
+  T* out;
+  inject_body::KeySource keys;
+};
+
+// Keys of the rows from `first` on. All threads of a block come here: a line fetches its coefficients together.
+template <int width>
+__device__ void form_keys(const inject_body::KeySource& s, std::int64_t first, std::int64_t column, float* alpha,
+                          inject_body::Keys<rows_at_once, width>& keys) {
+  for (std::int64_t q = 0; q < s.m; q += chunk) {
+    const auto count = static_cast<int>(s.m - q < chunk ? s.m - q : chunk);
+    __syncthreads();  // the chunk before has been used
+    for (int i = static_cast<int>(threadIdx.x); i < rows_at_once * count; i += static_cast<int>(blockDim.x)) {
+      const std::int64_t row = first + i / count;
+      alpha[i] = row < s.rows ? s.coefficients[row * s.stride + q + i % count] : 0.0F;
+    }
+    __syncthreads();
+    const float* of_rows[rows_at_once];
+    for (int r = 0; r < rows_at_once; ++r) of_rows[r] = alpha + r * count;
+    if (column < s.d) inject_body::add_products(of_rows, s.basis + q * s.d + column, s.d, count, keys);
+  }
+}
+
+template <InjectMode mode, class T, int width>
+__global__ void __launch_bounds__(most_columns* lines) inject_rows(Part<T> p) {
+  __shared__ float alpha[lines][rows_at_once * chunk];
+  const inject_body::KeySource& s = p.keys;
+  const std::int64_t column = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * width;
+  const std::int64_t rows_of_block = lines * rows_at_once, step = static_cast<std::int64_t>(gridDim.y) * rows_of_block;
+  for (std::int64_t of_block = blockIdx.y * rows_of_block; of_block < s.rows; of_block += step) {
+    const std::int64_t first = of_block + threadIdx.y * rows_at_once;
+    inject_body::Keys<rows_at_once, width> keys = {};
+    if (s.basis) form_keys(s, first, column, alpha[threadIdx.y], keys);
+    if (column >= s.d || first >= s.rows) continue;
+    if (!s.basis) keys = inject_body::keys_of<rows_at_once, width>(s, first, column);
+#pragma unroll
+    for (int r = 0; r < rows_at_once; ++r) {
+      const std::int64_t row = first + r;
+      if (row >= s.rows) break;
+      inject_body::apply_row<mode>(p.h + row * s.d + column, p.out + row * s.d + column, keys.values[r], s.gamma);
+    }
+  }
+}
+
+template <class T>
+bool aligned(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % alignof(T) == 0;
+}
+
+template <InjectMode mode, class T, int width>
+void launch(const Part<T>& p, cudaStream_t stream) {
+  const std::int64_t columns = (p.keys.d + width - 1) / width;
+  const std::int64_t threads = std::min(most_columns, (columns + 31) / 32 * 32), rows = lines * rows_at_once;
+  const dim3 block(static_cast<unsigned>(threads), lines);
+  const dim3 grid(static_cast<unsigned>((columns + threads - 1) / threads),
+                  static_cast<unsigned>(std::min(most_groups, (p.keys.rows + rows - 1) / rows)));
+  inject_rows<mode, T, width><<<grid, block, 0, stream>>>(p);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
+template <InjectMode mode, class T>
+void launch(const Part<T>& p, cudaStream_t stream) {
+  constexpr int width = 16 / sizeof(T);
+  const bool whole = aligned<Pack<T, width>>(p.h) && aligned<Pack<T, width>>(p.out) && reads_whole_packs(p.keys, width);
+  whole ? launch<mode, T, width>(p, stream) : launch<mode, T, 1>(p, stream);
+}
+
+template <class T>
+void launch_mode(const Part<T>& p, cudaStream_t stream) {
+  switch (p.keys.mode) {
+    case InjectMode::add:
+      return launch<InjectMode::add>(p, stream);
+    case InjectMode::clamp:
+      return launch<InjectMode::clamp>(p, stream);
+    case InjectMode::exp:
+      return launch<InjectMode::exp>(p, stream);
+    case InjectMode::sym:
+      return launch<InjectMode::sym>(p, stream);
+    case InjectMode::product:
+      return launch<InjectMode::product>(p, stream);
+  }
+}
+
+template <class T>
+void inject_parts(const at::Tensor& h, at::Tensor& out, at::TensorList coefficients, at::TensorList bases,
+                  at::IntArrayRef rows, double gamma, InjectMode mode) {
+  const auto stream = c10::cuda::getCurrentCUDAStream();
+  const std::int64_t d = h.numel() / h.size(0);
+  std::int64_t first = 0;
+  for (std::size_t p = 0; p < rows.size(); first += rows[p], ++p) {
+    if (rows[p] == 0) continue;
+    TORCH_CHECK(first + rows[p] <= h.size(0));
+    const T* from = h.const_data_ptr<T>() + first * d;
+    T* to = out.mutable_data_ptr<T>() + first * d;
+    if (coefficients[p].numel() == 0) {
+      const auto bytes = static_cast<std::size_t>(rows[p] * d) * sizeof(T);
+      C10_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
+      continue;
+    }
+    const auto keys = key_source(coefficients[p], bases[p], rows[p], d, gamma, mode, h.device());
+    launch_mode<T>({.h = from, .out = to, .keys = keys}, stream);
+  }
+  TORCH_CHECK(first == h.size(0));
+}
+
+at::Tensor inject_cuda(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
+                       double gamma, std::int64_t mode) {
+  const c10::cuda::OptionalCUDAGuard guard(h.device());
+  TORCH_CHECK(h.is_contiguous() || (h.dim() == 4 && h.is_contiguous(at::MemoryFormat::ChannelsLast)));
+  TORCH_CHECK(h.scalar_type() == at::kFloat || h.scalar_type() == at::kBFloat16, "keys enter float32 or bfloat16");
+  TORCH_CHECK(coefficients.size() == rows.size() && bases.size() == rows.size());
+  at::Tensor out = at::empty_like(h);
+  if (h.numel() == 0) return out;
+  if (h.scalar_type() == at::kBFloat16)
+    inject_parts<c10::BFloat16>(h, out, coefficients, bases, rows, gamma, static_cast<InjectMode>(mode));
+  else
+    inject_parts<float>(h, out, coefficients, bases, rows, gamma, static_cast<InjectMode>(mode));
+  return out;
+}
+
+TORCH_LIBRARY_IMPL(spankey, CUDA, library) {
+  library.impl("inject", inject_cuda);
+}
+
+}  // namespace
+}  // namespace spankey

@@ -1,0 +1,126 @@
+#include "sweep/cost.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "config/entries.h"
+#include "config/value.h"
+#include "train/run_directory.h"
+
+namespace spankey {
+namespace {
+
+struct NetworkCost {
+  std::string_view model;
+  double microseconds;  // a sample, forward and backward, one core
+};
+
+// Orders of magnitude on a processor of 2020, to start with; the first finished trial replaces them.
+constexpr std::array network_costs{NetworkCost{"mlp", 5}, NetworkCost{"small_cnn", 60},
+                                   NetworkCost{"small_resnet", 1500}, NetworkCost{"resnet18", 15000},
+                                   NetworkCost{"vit_tiny", 15000}};
+constexpr double other_network_microseconds = 1000;
+// Evaluation with every key, loading and start-up, on top of the training.
+constexpr double beside_training = 1.15;
+constexpr double start_up_seconds = 0.7;
+
+double rule_of_thumb_seconds(const Config& config, std::int64_t train_samples) {
+  double microseconds = other_network_microseconds;
+  for (const auto& network : network_costs)
+    if (network.model == lower_case(config.model.name)) microseconds = network.microseconds;
+  const bool denies = lower_case(config.deny.mode) != "none";
+  const auto passes = 1.0 + (denies ? static_cast<double>(config.deny.on.size()) : 0.0);
+  return 1e-6 * microseconds * passes * static_cast<double>(train_samples);
+}
+
+// Numbers words in the order in which they come.
+std::uint32_t number_of(std::unordered_map<std::string, std::uint32_t>& numbers, std::string word) {
+  return numbers.emplace(std::move(word), static_cast<std::uint32_t>(numbers.size())).first->second;
+}
+
+}  // namespace
+
+std::vector<FinishedTrial> finished_trials(const std::filesystem::path& store) {
+  std::vector<FinishedTrial> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(store, error)) {
+    const RunDirectory run{entry.path()};
+    try {
+      const auto result = nlohmann::json::parse(read_text(run.result()), nullptr, /*allow_exceptions=*/false);
+      if (!result.is_object() || !result.contains("seconds_per_epoch")) continue;
+      found.push_back(
+          {run.root, result.at("config_hash").get<std::string>(), result["seconds_per_epoch"].get<double>()});
+    } catch (const std::exception&) {
+      continue;  // not there or not readable: no help for an estimate, and no obstacle
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.run < b.run; });
+  return found;
+}
+
+CostModel::Subject CostModel::describe(const Config& config, std::int64_t train_samples) {
+  auto kind = fmt::format("{}\n{}\n{}", lower_case(config.model.name), config.data.file, config.data.limit);
+  Subject subject{.kind = number_of(kind_numbers_, std::move(kind)),
+                  .values = {},
+                  .rule_seconds = rule_of_thumb_seconds(config, train_samples),
+                  .epochs = config.train.epochs};
+  auto values = hashed_values(config);
+  value_numbers_.resize(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i)
+    subject.values.push_back(number_of(value_numbers_[i], std::move(values[i])));
+  return subject;
+}
+
+void CostModel::add_finished(const Subject& trial, double seconds_per_epoch) {
+  if (kinds_.size() <= trial.kind) kinds_.resize(trial.kind + 1);
+  auto& kind = kinds_[trial.kind];
+  if (!kind.same.emplace(trial.values, kind.seconds_per_epoch.size()).second) return;  // the one before counts
+  kind.columns.resize(trial.values.size());
+  kind.varies.resize(trial.values.size());
+  for (std::size_t i = 0; i < trial.values.size(); ++i) {
+    auto& column = kind.columns[i];
+    column.push_back(trial.values[i]);
+    kind.varies[i] = kind.varies[i] || column.front() != column.back();
+  }
+  kind.seconds_per_epoch.push_back(seconds_per_epoch);
+}
+
+std::size_t CostModel::nearest(const Kind& kind, const std::vector<std::uint32_t>& values) {
+  if (const auto same = kind.same.find(values); same != kind.same.end()) return same->second;
+  constexpr std::size_t block = 2048;  // what stays in the cache of a core
+  std::array<std::uint32_t, block> differences{};
+  std::size_t best = 0;
+  std::uint32_t fewest = static_cast<std::uint32_t>(values.size()) + 1;
+  for (std::size_t begin = 0; begin < kind.seconds_per_epoch.size(); begin += block) {
+    const auto count = std::min(block, kind.seconds_per_epoch.size() - begin);
+    differences.fill(0);
+    for (std::size_t key = 0; key < values.size(); ++key) {
+      if (!kind.varies[key]) continue;  // the same difference, or none, from every trial
+      const auto* column = kind.columns[key].data() + begin;
+      const auto value = values[key];
+      for (std::size_t i = 0; i < count; ++i) differences[i] += column[i] != value ? 1 : 0;
+    }
+    const auto least = std::min_element(differences.begin(), differences.begin() + static_cast<std::ptrdiff_t>(count));
+    if (*least >= fewest) continue;
+    fewest = *least;
+    best = begin + static_cast<std::size_t>(least - differences.begin());
+  }
+  return best;
+}
+
+CostEstimate CostModel::estimate(const Subject& subject) const {
+  const bool measured = subject.kind < kinds_.size() && !kinds_[subject.kind].seconds_per_epoch.empty();
+  double per_epoch = subject.rule_seconds;
+  if (measured) {
+    const auto& kind = kinds_[subject.kind];
+    per_epoch = kind.seconds_per_epoch[nearest(kind, subject.values)];
+  }
+  return {start_up_seconds + beside_training * per_epoch * static_cast<double>(subject.epochs), measured};
+}
+
+}  // namespace spankey

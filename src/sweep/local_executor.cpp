@@ -1,0 +1,236 @@
+#include "sweep/local_executor.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/shutdown.h"
+#include "sweep/attempt.h"
+#include "sweep/child_process.h"
+#include "sweep/store_fault.h"
+#include "sweep/sweep_progress.h"
+#include "sweep/trial_queue.h"
+
+namespace spankey {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Short trials are noticed within milliseconds, long ones cost next to nothing to watch.
+constexpr std::chrono::milliseconds shortest_nap{5}, longest_nap{100};
+constexpr std::chrono::milliseconds look_for_cancel{300}, with_nothing_to_do{500}, one_request{1000};
+
+// Elements of a Slurm array begin together; each is a worker.
+WorkerShare share_of_array() {
+  const char* element = std::getenv("SLURM_ARRAY_TASK_ID");
+  const char* elements = std::getenv("SLURM_ARRAY_TASK_COUNT");
+  const auto of = element && elements ? std::atoll(elements) : 0;
+  if (of < 1) return {};
+  return {.index = static_cast<std::size_t>(std::max(0LL, std::atoll(element)) % of),
+          .of = static_cast<std::size_t>(of)};
+}
+
+class LocalWorker {
+ public:
+  LocalWorker(const SweepPlan& plan, Ledger& ledger, const TrialCommand& command, const LocalOptions& options)
+      : plan_(plan),
+        ledger_(ledger),
+        command_(command),
+        options_(options),
+        queue_(plan, ledger, share_of_array()),
+        slots_(make_slots(options.jobs, options.ranks_per_trial)),
+        running_(slots_.size()) {}
+
+  ExitCode run() {
+    while (true) {
+      reap();
+      look_for_stop();
+      if (!stopping_ && !gives_up_ && !pauses_.pausing()) fill();
+      if (running() == 0 && (stopping_ || gives_up_ || nothing_to_wait_for())) break;
+      std::this_thread::sleep_for(nap());
+    }
+    progress_.summary(queue_);
+    if (gives_up_) throw Error(*gives_up_);
+    if (stopping_) return ExitCode::requeue;
+    return queue_.failed() > 0 ? ExitCode::run_failed : ExitCode::done;
+  }
+
+ private:
+  struct Running {
+    TakenTrial taken;
+    std::unique_ptr<ChildProcess> process;
+    Clock::time_point started;
+  };
+
+  int running() const {
+    return static_cast<int>(
+        std::count_if(running_.begin(), running_.end(), [](const auto& r) { return r != nullptr; }));
+  }
+
+  bool nothing_to_wait_for() const {
+    return queue_.left() == 0 || (!options_.wait_for_others && !claimable_ && !pauses_.pausing());
+  }
+
+  std::chrono::milliseconds nap() const {
+    if (running() == 0) return with_nothing_to_do;
+    auto youngest = Clock::duration::max();
+    for (const auto& trial : running_)
+      if (trial) youngest = std::min(youngest, Clock::now() - trial->started);
+    return std::clamp(std::chrono::duration_cast<std::chrono::milliseconds>(youngest / 20), shortest_nap, longest_nap);
+  }
+
+  void fill() {
+    for (std::size_t slot = 0; slot < running_.size(); ++slot) {
+      if (running_[slot]) continue;
+      try {
+        auto taken = queue_.next();
+        claimable_ = taken.has_value();
+        if (!taken) return;
+        start(slot, std::move(*taken));
+      } catch (const Error& error) {
+        return pause(error.what());
+      }
+    }
+  }
+
+  // Error where the files of the trial cannot be written; it is waiting as before then.
+  void start(std::size_t slot, TakenTrial taken) {
+    const auto& planned = *taken.trial;
+    auto entry = taken.claim.entry();
+    ++entry.attempts;
+    if (!taken.claim.write(entry)) return;
+    link_trial(plan_, options_.directory, planned.id);
+    auto process = std::make_unique<ChildProcess>(ChildOptions{.command = command_(planned),
+                                                               .log = ledger_.output_log(planned.id),
+                                                               .slot = slots_[slot],
+                                                               .ranks = options_.ranks_per_trial,
+                                                               .nice = options_.nice});
+    running_[slot] = std::make_unique<Running>(Running{std::move(taken), std::move(process), Clock::now()});
+    progress_.show(queue_, running());
+  }
+
+  void pause(const std::string& reason) {
+    try {
+      claimable_ = true;  // nobody has looked
+      pauses_.met(reason);
+    } catch (const Error& error) {
+      gives_up_ = error;
+    }
+  }
+
+  void reap() {
+    for (auto& trial : running_) {
+      if (!trial) continue;
+      const auto code = trial->process->poll();
+      if (!code) continue;
+      settle(*trial, *code);
+      trial.reset();
+    }
+  }
+
+  void settle(Running& trial, int exit_code) {
+    const auto& planned = *trial.taken.trial;
+    const std::chrono::duration<double> seconds = Clock::now() - trial.started;
+    // A signal to worker and trial alike may end the trial before the worker has seen it.
+    const bool stopped = stopping_ || shutdown::requested();
+    try {
+      const auto& before = trial.taken.claim.entry();
+      auto entry = outcome_of_attempt(ledger_, planned, before,
+                                      {.exit_code = exit_code, .seconds = seconds.count(), .stopped = stopped});
+      const auto faultless = without_machine_fault(plan_.store, before, entry);
+      if (faultless) entry = *faultless;
+      queue_.give_back(planned, /*behind=*/faultless.has_value());
+      const bool ours = trial.taken.claim.write(entry);
+      if (faultless) return pause(fmt::format("trial {}: {}", planned.id, entry.reason));
+      if (entry.state == TrialState::done) pauses_.over();
+      if (ours)
+        progress_.ended(planned, entry, seconds.count(), ledger_.output_log(planned.id));
+      else
+        log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", planned.id);
+    } catch (const Error& error) {
+      // The ledger has what was written at the start: it is waiting, or done where its result is there.
+      queue_.give_back(planned, /*behind=*/true);
+      pause(fmt::format("trial {}: its outcome cannot be recorded: {}", planned.id, error.what()));
+    }
+  }
+
+  void look_for_stop() {
+    const auto now = Clock::now();
+    if (now - looked_for_cancel_ >= look_for_cancel) {
+      looked_for_cancel_ = now;
+      cancelled_ = is_cancelled(options_.directory);
+    }
+    const std::chrono::duration<double, std::ratio<3600>> hours = now - started_;
+    const bool out_of_time = plan_.max_hours > 0 && hours.count() >= plan_.max_hours;
+    if (shutdown::requested()) {
+      shutdown::clear();
+      // Slurm may signal this process as well as the batch script, which passes it on: that is one request.
+      if (stopping_ && now - asked_ < one_request) return;
+      if (stopping_)
+        signal_trials(SIGKILL, "ending the trials at once", "go on from their newest checkpoints when resumed");
+      else
+        ask_to_stop("stopping");
+    } else if (!stopping_ && (cancelled_ || out_of_time)) {
+      ask_to_stop(cancelled_ ? "cancelled" : "the hours of the budget are over");
+    }
+  }
+
+  void ask_to_stop(const char* why) {
+    stopping_ = true;
+    signal_trials(SIGUSR2, why, "are asked for a checkpoint");
+  }
+
+  void signal_trials(int signal, const char* why, const char* what_follows) {
+    asked_ = Clock::now();
+    progress_.note(fmt::format("{}: {} running trials {}", why, running(), what_follows));
+    for (auto& trial : running_)
+      if (trial) trial->process->signal(signal);
+  }
+
+  const SweepPlan& plan_;
+  Ledger& ledger_;
+  const TrialCommand& command_;
+  const LocalOptions& options_;
+  TrialQueue queue_;
+  std::vector<Slot> slots_;
+  std::vector<std::unique_ptr<Running>> running_;  // by slot
+  SweepProgress progress_;
+  StorePauses pauses_;
+  std::optional<Error> gives_up_;
+  bool stopping_ = false, cancelled_ = false, claimable_ = true;
+  Clock::time_point started_ = Clock::now(), looked_for_cancel_, asked_;
+};
+
+}  // namespace
+
+TrialCommand train_command(const SweepPlan& plan, const Ledger& ledger, int ranks) {
+  return [&plan, &ledger, ranks](const PlannedTrial& trial) {
+    const auto config = ledger.config_file(trial.id);
+    write_durably(config, to_toml(trial_config(plan, trial)));
+    std::vector<std::string> command;
+    if (ranks > 1) {
+      command = {"mpirun", "-np", std::to_string(ranks), "--bind-to", "none", "--oversubscribe"};
+      if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
+    }
+    // A worker's own image stays what it is when the program is built anew; mpirun asks for a path.
+    command.push_back(ranks > 1 ? program_path().string() : "/proc/self/exe");
+    for (const auto& word : {std::string("train"), config.string(), std::string("--run-dir"),
+                             ledger.run_directory(trial.id).root.string()})
+      command.push_back(word);
+    return command;
+  };
+}
+
+ExitCode run_local(const SweepPlan& plan, Ledger& ledger, const TrialCommand& command, const LocalOptions& options) {
+  return LocalWorker(plan, ledger, command, options).run();
+}
+
+}  // namespace spankey

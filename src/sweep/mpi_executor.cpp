@@ -1,0 +1,265 @@
+#include "sweep/mpi_executor.h"
+
+#include <ATen/ATen.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <thread>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/shutdown.h"
+#include "base/system_error.h"
+#include "sweep/attempt.h"
+#include "sweep/store_fault.h"
+#include "sweep/sweep_progress.h"
+#include "sweep/trial_queue.h"
+#include "train/together.h"
+#include "train/trainer.h"
+
+namespace spankey {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Requests to stop come as signals and are heard that often; the file that asks for a stop is looked for less often.
+constexpr std::chrono::milliseconds listen_again{200}, look_at_marker{5000};
+
+// What the first rank of a group tells the others to do, where it is not the index of a trial.
+constexpr std::int64_t order_wait = -1, order_end = -2;
+
+// Standard output and error of this process go to a file as long as the object lives.
+class OutputInFile {
+ public:
+  explicit OutputInFile(const std::filesystem::path& path) {
+    const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (file < 0) fail_system(errno, "{} cannot be written", path.string());
+    std::fflush(nullptr);
+    output_ = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    error_ = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    dup2(file, STDOUT_FILENO);
+    dup2(file, STDERR_FILENO);
+    close(file);
+  }
+  ~OutputInFile() {
+    log::flush();
+    std::fflush(nullptr);
+    dup2(output_, STDOUT_FILENO);
+    dup2(error_, STDERR_FILENO);
+    close(output_);
+    close(error_);
+  }
+  OutputInFile(const OutputInFile&) = delete;
+  OutputInFile& operator=(const OutputInFile&) = delete;
+
+ private:
+  int output_, error_;
+};
+
+class TrialGroup {
+ public:
+  // `states`: of the trials, on every rank.
+  TrialGroup(const SweepPlan& plan, Ledger& ledger, const MpiOptions& options, const std::vector<TrialState>& states,
+             Communicator& world)
+      : plan_(plan),
+        ledger_(ledger),
+        options_(options),
+        shows_progress_(world.rank() == 0),
+        groups_(world.size() / options.ranks_per_trial),
+        group_(world.split(world.rank() / options.ranks_per_trial, world.rank())) {
+    const auto own = static_cast<std::size_t>(world.rank() / options.ranks_per_trial);
+    if (leads()) queue_.emplace(plan, ledger, WorkerShare{own, static_cast<std::size_t>(groups_)}, states);
+  }
+
+  ExitCode run() {
+    for (std::int64_t order = next_order(); order != order_end; order = next_order()) {
+      if (order == order_wait) {
+        std::this_thread::sleep_for(listen_again);
+      } else {
+        run_trial(plan_.trials[static_cast<std::size_t>(order)]);
+      }
+    }
+    if (shows_progress_) progress_.summary(*queue_);
+    if (stopping_) return ExitCode::requeue;
+    return queue_ && queue_->failed() > 0 ? ExitCode::run_failed : ExitCode::done;
+  }
+
+ private:
+  bool leads() const { return group_->rank() == 0; }
+
+  double hours() const { return std::chrono::duration<double, std::ratio<3600>>(Clock::now() - started_).count(); }
+
+  // Collective. The others hear from the first rank several times a second, so that nobody waits in vain for long.
+  std::int64_t next_order() {
+    auto stop = at::full({1}, shutdown::requested() ? 1 : 0, at::kLong);
+    group_->all_reduce(stop, ReduceOp::max);
+    auto order = at::full({1}, order_end, at::kLong);
+    if (leads()) order.fill_(decide(stop.item<std::int64_t>() != 0));
+    group_->broadcast(order, 0);
+    return order.item<std::int64_t>();
+  }
+
+  // On the first rank. An Error ends the job: nothing of it is left to the others of the group to settle.
+  std::int64_t decide(bool stop) {
+    stopping_ = stop || (plan_.max_hours > 0 && hours() >= plan_.max_hours) || cancelled();
+    if (stopping_) return order_end;
+    if (pauses_.pausing()) return order_wait;
+    try {
+      taken_ = queue_->next();
+    } catch (const Error& error) {
+      pauses_.met(error.what());
+      return order_wait;
+    }
+    if (!taken_) return queue_->left() == 0 ? order_end : order_wait;
+    return taken_->trial - plan_.trials.data();
+  }
+
+  bool cancelled() {
+    if (Clock::now() - looked_for_cancel_ >= look_at_marker) {
+      looked_for_cancel_ = Clock::now();
+      cancelled_ = is_cancelled(options_.directory);
+    }
+    return cancelled_;
+  }
+
+  void run_trial(const PlannedTrial& trial) {
+    auto config = trial_config(plan_, trial);
+    const auto started = Clock::now();
+    int code = 0;
+    {
+      std::optional<OutputInFile> output;
+      try {
+        together(*group_, [&] {
+          if (leads()) begin(trial, config);
+        });
+        together(*group_, [&] { output.emplace(ledger_.output_log(trial.id)); });
+      } catch (const AgreedError& error) {
+        output.reset();
+        return let_go(trial, error.what());
+      }
+      if (plan_.max_hours > 0) config.train.max_seconds = std::max(1.0, (plan_.max_hours - hours()) * 3600);
+      code = train_trial({.config = config,
+                          .config_file = ledger_.config_file(trial.id),
+                          .run_directory = ledger_.run_directory(trial.id).root});
+    }
+    group_->set_place("between trials");
+    group_->barrier();  // every rank has written its last line
+    const std::chrono::duration<double> seconds = Clock::now() - started;
+    if (leads()) end(trial, code, seconds.count());
+    looked_for_cancel_ = {};
+  }
+
+  void begin(const PlannedTrial& trial, const Config& config) {
+    auto entry = taken_->claim.entry();
+    ++entry.attempts;
+    if (!taken_->claim.write(entry)) fail_run("trial {}: another worker has taken it over", trial.id);
+    make_writable_folder(ledger_.output_log(trial.id).parent_path());
+    write_durably(ledger_.config_file(trial.id), to_toml(config));
+    link_trial(plan_, options_.directory, trial.id);
+    if (shows_progress_) progress_.show(*queue_, std::min<int>(groups_, static_cast<int>(queue_->left())));
+  }
+
+  // What one rank of the group could not do for the trial is nobody else's failure, nor the trial's.
+  void let_go(const PlannedTrial& trial, const std::string& mine) {
+    if (!leads()) {
+      if (!mine.empty()) log::warning("trial {}: {}", trial.id, mine);
+      return;
+    }
+    taken_.reset();
+    queue_->give_back(trial, /*behind=*/true);
+    pauses_.met(fmt::format("trial {}: {}", trial.id, mine.empty() ? "another rank of its group cannot begin" : mine));
+  }
+
+  // Exit code of the attempt. Errors that the ranks do not share leave the group in disorder and go up.
+  int train_trial(const TrainRequest& request) {
+    log::start(group_->rank(), group_->size());  // without the log files of the trial before
+    try {
+      return static_cast<int>(train(request, *group_));
+    } catch (const AgreedError& error) {
+      if (*error.what() != '\0') log::error("{}", error.what());
+      return static_cast<int>(error.code());
+    } catch (const Error& error) {
+      if (group_->size() > 1) throw;
+      log::error("{}", error.what());
+      return static_cast<int>(error.code());
+    } catch (const std::exception& error) {
+      if (group_->size() > 1) throw;
+      log::error("{}", error.what());
+      return static_cast<int>(ExitCode::run_failed);
+    }
+  }
+
+  void end(const PlannedTrial& trial, int code, double seconds) {
+    auto claim = std::move(taken_->claim);
+    taken_.reset();
+    std::string fault;
+    try {
+      auto entry = outcome_of_attempt(ledger_, trial, claim.entry(), {.exit_code = code, .seconds = seconds});
+      const auto faultless = without_machine_fault(plan_.store, claim.entry(), entry);
+      if (faultless) entry = *faultless;
+      queue_->give_back(trial, /*behind=*/faultless.has_value());
+      const bool ours = claim.write(entry);
+      if (entry.state == TrialState::done) pauses_.over();
+      if (!faultless && ours) progress_.ended(trial, entry, seconds, ledger_.output_log(trial.id));
+      if (!faultless && !ours)
+        log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", trial.id);
+      if (!faultless) return;
+      fault = entry.reason;
+    } catch (const Error& error) {
+      // The ledger has what was written at the begin: it is waiting, or done where its result is there.
+      queue_->give_back(trial, /*behind=*/true);
+      fault = fmt::format("its outcome cannot be recorded: {}", error.what());
+    }
+    pauses_.met(fmt::format("trial {}: {}", trial.id, fault));
+  }
+
+  const SweepPlan& plan_;
+  Ledger& ledger_;
+  const MpiOptions& options_;
+  const bool shows_progress_;
+  const int groups_;
+  std::unique_ptr<Communicator> group_;
+  // Of the first rank.
+  std::optional<TrialQueue> queue_;
+  std::optional<TakenTrial> taken_;
+  StorePauses pauses_;
+  SweepProgress progress_{/*redraw=*/false};
+  bool stopping_ = false, cancelled_ = false;
+  Clock::time_point started_ = Clock::now(), looked_for_cancel_;
+};
+
+// The states of all trials, read once for all ranks. Collective.
+std::vector<TrialState> shared_states(const SweepPlan& plan, const Ledger& ledger, Communicator& world) {
+  std::vector<std::byte> bytes;
+  together(world, [&] {
+    if (world.rank() != 0) return;
+    for (const auto state : ledger.read_states(plan)) bytes.push_back(static_cast<std::byte>(state));
+  });
+  std::vector<TrialState> states;
+  for (const auto byte : world.broadcast_bytes(bytes, 0)) states.push_back(static_cast<TrialState>(byte));
+  return states;
+}
+
+}  // namespace
+
+ExitCode run_mpi(const SweepPlan& plan, Ledger& ledger, const MpiOptions& options, Communicator& world) {
+  if (options.ranks_per_trial < 1 || world.size() % options.ranks_per_trial != 0)
+    throw AgreedError(ExitCode::bad_input,
+                      world.rank() == 0 ? fmt::format("--ranks-per-trial = {}: accepted: a number that divides the {} "
+                                                      "ranks of this job, so that none is idle",
+                                                      options.ranks_per_trial, world.size())
+                                        : std::string());
+  auto code = at::full({1}, 0, at::kLong);
+  const auto states = shared_states(plan, ledger, world);
+  code.fill_(static_cast<std::int64_t>(TrialGroup(plan, ledger, options, states, world).run()));
+  // One exit code for the job; the largest says most: stopped (75), failed trials (3), done (0).
+  world.all_reduce(code, ReduceOp::max);
+  return static_cast<ExitCode>(code.item<std::int64_t>());
+}
+
+}  // namespace spankey

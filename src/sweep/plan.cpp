@@ -1,0 +1,372 @@
+#include "sweep/plan.h"
+
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/utf8.h"
+#include "config/entries.h"
+#include "config/law.h"
+#include "data/dataset.h"
+#include "sweep/cost.h"
+#include "train/experiment.h"
+#include "train/run_directory.h"
+
+namespace spankey {
+namespace {
+
+constexpr std::uint64_t most_trials_unasked = 100'000;
+constexpr std::size_t id_digits = 16;
+constexpr std::string_view override_place = "command line: ";
+
+std::vector<std::string> overrides_of(const Settings& settings) {
+  std::vector<std::string> overrides;
+  for (const auto& [key, value] : settings) overrides.push_back(key + "=" + value);
+  return overrides;
+}
+
+void make_data_path_absolute(Config& config) {
+  if (config.data.file.starts_with("builtin:")) return;
+  config.data.file = std::filesystem::absolute(config.data.file).lexically_normal().string();
+  require_utf8(config.data.file, "data.file");  // the folder that it is relative to may be anything
+}
+
+// The configuration layer knows overrides from the command line; ours come from a line of the sweep file.
+std::string at_place_of_sweep(const std::string& message, const SweepFile& file) {
+  if (!message.starts_with(override_place)) return message;
+  const auto key =
+      message.substr(override_place.size(), message.find(' ', override_place.size()) - override_place.size());
+  const auto place = file.grid.places.find(key);
+  return (place == file.grid.places.end() ? file.path.string() : place->second) + ": " +
+         message.substr(override_place.size());
+}
+
+struct KnownData {
+  std::string digest;  // of the data and of what data.limit chooses
+  DataFacts facts;
+};
+
+// The keys in which two lists of settings differ; a key that one of them leaves out counts.
+std::vector<std::string> differing_keys(const Settings& a, const Settings& b) {
+  std::vector<std::string> keys;
+  const auto add_missing = [&keys](const Settings& from, const Settings& in) {
+    for (const auto& setting : from)
+      if (std::find(in.begin(), in.end(), setting) == in.end() &&
+          std::find(keys.begin(), keys.end(), setting.key) == keys.end())
+        keys.push_back(setting.key);
+  };
+  add_missing(a, b);
+  add_missing(b, a);
+  return keys;
+}
+
+bool is_hashed(const std::string& key) {
+  static const auto others = [] {
+    std::set<std::string> found;
+    for (const auto& entry : entries(Config{}))
+      if (!entry.hashed) found.insert(entry.key);
+    return found;
+  }();
+  return !others.contains(key);
+}
+
+constexpr std::string_view data_key = "data.file";  // not hashed itself: the digest of the content stands in
+
+class Planner {
+ public:
+  Planner(const SweepFile& file, SweepPlan& plan) : file_(file), plan_(plan) {
+    for (const auto& dimension : file.grid.dimensions) require_difference(dimension);
+  }
+
+  void add(const Settings& varied) {
+    PlannedTrial trial;
+    trial.settings = file_.grid.fixed;
+    trial.settings.insert(trial.settings.end(), varied.begin(), varied.end());
+    trial.label = settings_text(varied);
+    const auto config = at_its_place([&] { return trial_config(plan_, trial); });
+    const auto& data = known_data(config);
+    at_its_place([&] { check_data(config, data.facts); });
+    trial.hash = config_hash(config, data.digest);
+    trial.id = trial.hash.substr(0, id_digits);
+    const auto [known, fresh] = known_.emplace(trial.id, plan_.trials.size());
+    if (!fresh) return note_merged(plan_.trials[known->second], trial);
+    note_law(config, trial, data.digest);
+    const auto samples =
+        config.data.limit > 0 ? std::min(config.data.limit, data.facts.train_samples) : data.facts.train_samples;
+    subjects_.push_back(costs_.describe(config, samples));
+    plan_.trials.push_back(std::move(trial));
+  }
+
+  // What several trials are that have several names for one law.
+  std::vector<std::string> notes() const {
+    std::vector<std::string> notes;
+    for (const auto& [hash, same] : same_law_)
+      if (same.labels.size() > 1)
+        notes.push_back(fmt::format("equal in law, trained for one result: {} ({})", fmt::join(same.labels, " and "),
+                                    fmt::join(same.reasons, "; ")));
+    return notes;
+  }
+
+  // After the last trial: what each will cost, and why there are fewer trials than combinations.
+  void finish() {
+    learn_costs();
+    std::size_t measured = 0;
+    for (std::size_t i = 0; i < subjects_.size(); ++i) {
+      const auto cost = costs_.estimate(subjects_[i]);
+      plan_.trials[i].seconds = cost.seconds;
+      measured += cost.measured ? 1 : 0;
+    }
+    plan_.notes = notes();
+    plan_.cost_source = cost_source(measured, subjects_.size() - measured);
+    for (const auto& [why, count] : merged_) plan_.merged.push_back(fmt::format("{} ({} merged)", why, count));
+  }
+
+ private:
+  struct SameLaw {
+    std::vector<std::string> labels;
+    std::set<std::string> reasons;
+  };
+
+  void note_law(const Config& config, const PlannedTrial& trial, const std::string& digest) {
+    const auto first = with_first_names(config);
+    auto& same = same_law_[first == config ? trial.hash : config_hash(first, digest)];
+    same.labels.push_back(trial.label);
+    for (const auto& reason : law_notes(config)) same.reasons.insert(reason);
+  }
+
+  // A dimension that makes no trials of its own is a mistake: every combination would be there several times.
+  void require_difference(const Dimension& dimension) {
+    std::set<Settings> different;
+    std::vector<std::string> keys;
+    bool hashed = false, data = false;
+    for (const auto& row : dimension.rows) {
+      Settings identity;
+      for (const auto& setting : row) {
+        if (std::find(keys.begin(), keys.end(), setting.key) == keys.end()) keys.push_back(setting.key);
+        hashed = hashed || is_hashed(setting.key);
+        data = data || setting.key == data_key;
+        if (is_hashed(setting.key)) identity.push_back(setting);
+        if (setting.key == data_key) identity.push_back({setting.key, known_data(data_only(setting)).digest});
+      }
+      different.insert(std::move(identity));
+      if (different.size() > 1) return;
+    }
+    if (dimension.rows.size() < 2) return;
+    const auto why = hashed ? std::string("its values are all the same")
+                     : data ? std::string("its files hold the same data")
+                            : fmt::format("{} not part of what a trial is: {} not change its result",
+                                          keys.size() == 1 ? "the key is" : "the keys are",
+                                          keys.size() == 1 ? "it does" : "they do");
+    fail_input("{}: axis {}: all {} values make one and the same trial, because {}; accepted: {}", dimension.place,
+               fmt::join(keys, ", "), dimension.rows.size(), why,
+               hashed || data ? "values that differ" : "one value for all trials, under [set]");
+  }
+
+  // Defaults but for data.file.
+  Config data_only(const Setting& setting) const {
+    try {
+      auto config = parse_config("", "default", {setting.key + "=" + setting.value});
+      make_data_path_absolute(config);
+      return config;
+    } catch (const Error& error) {
+      throw Error(error.code(), at_place_of_sweep(error.what(), file_));
+    }
+  }
+
+  void note_merged(const PlannedTrial& first, const PlannedTrial& again) {
+    const auto keys = differing_keys(first.settings, again.settings);
+    if (keys.empty()) ++merged_["the same settings more than once"];
+    for (const auto& key : keys) {
+      if (key == data_key)
+        ++merged_["files of data.file with the same data"];
+      else if (!is_hashed(key))
+        ++merged_[key + " is not part of what a trial is: the first value is taken"];
+      else
+        ++merged_["settings of " + key + " that come to the same"];
+    }
+  }
+
+  void learn_costs() {
+    std::map<std::string, std::size_t> planned;
+    for (std::size_t i = 0; i < plan_.trials.size(); ++i) planned.emplace(plan_.trials[i].hash, i);
+    for (const auto& trial : finished_trials(plan_.store)) {
+      // Only of trials of other sweeps the configuration has to be read.
+      if (const auto ours = planned.find(trial.hash); ours != planned.end()) {
+        costs_.add_finished(subjects_[ours->second], trial.seconds_per_epoch);
+        continue;
+      }
+      try {
+        const auto path = RunDirectory{trial.run}.config();
+        costs_.add_finished(costs_.describe(parse_config(read_text(path), path.string()), 0), trial.seconds_per_epoch);
+      } catch (const Error&) {
+        continue;  // not readable: no help for an estimate, and no obstacle
+      }
+    }
+  }
+
+  static std::string cost_source(std::size_t measured, std::size_t by_rule) {
+    if (by_rule == 0) return "from finished trials of the store";
+    if (measured == 0) return "a rule of thumb: no trial of this kind is finished in the store";
+    return fmt::format("{} trials from finished ones of the store, {} by a rule of thumb", measured, by_rule);
+  }
+
+  template <class Work>
+  std::invoke_result_t<Work> at_its_place(Work&& work) const {
+    try {
+      return work();
+    } catch (const Error& error) {
+      throw Error(error.code(), at_place_of_sweep(error.what(), file_));
+    }
+  }
+
+  const KnownData& known_data(const Config& config) {
+    const std::pair key(config.data.file, config.data.limit);
+    const auto known = data_.find(key);
+    if (known != data_.end()) return known->second;
+    // The digest alone is wanted; each trial checks the content when it starts.
+    const auto dataset = Dataset::open(config.data.file, Verify::never);
+    const auto& info = dataset->info();
+    const DataFacts facts{info.sample_shape, info.classes, dataset->train().size};
+    return data_.emplace(key, KnownData{digest_with_limit(*dataset, config.data.limit), facts}).first->second;
+  }
+
+  const SweepFile& file_;
+  SweepPlan& plan_;
+  CostModel costs_;
+  std::vector<CostModel::Subject> subjects_;                        // in step with the trials of the plan
+  std::map<std::pair<std::string, std::int64_t>, KnownData> data_;  // by file and data.limit
+  std::map<std::string, SameLaw> same_law_;                         // by the hash of with_first_names()
+  std::unordered_map<std::string, std::size_t> known_;              // position by id
+  std::map<std::string, std::int64_t> merged_;  // combinations, by why they are no trials of their own
+};
+
+SweepPlan from_json(const nlohmann::json& json) {
+  SweepPlan plan;
+  plan.name = json.at("name").get<std::string>();
+  plan.base_name = json.at("base").get<std::string>();
+  plan.base_text = json.at("base_text").get<std::string>();
+  plan.store = json.at("store").get<std::string>();
+  plan.max_hours = json.at("max_hours").get<double>();
+  plan.cost_source = json.at("cost_source").get<std::string>();
+  for (const auto& entry : json.at("trials")) {
+    PlannedTrial trial;
+    trial.id = entry.at("id").get<std::string>();
+    trial.hash = entry.at("hash").get<std::string>();
+    for (const auto& pair : entry.at("settings"))
+      trial.settings.push_back({pair.at(0).get<std::string>(), pair.at(1).get<std::string>()});
+    trial.label = entry.at("label").get<std::string>();
+    trial.seconds = entry.at("seconds").get<double>();
+    plan.trials.push_back(std::move(trial));
+  }
+  return plan;
+}
+
+bool same_trials(const SweepPlan& a, const SweepPlan& b) {
+  return a.name == b.name && a.base_text == b.base_text && a.store == b.store && a.max_hours == b.max_hours &&
+         std::equal(a.trials.begin(), a.trials.end(), b.trials.begin(), b.trials.end(),
+                    [](const auto& x, const auto& y) { return x.id == y.id && x.settings == y.settings; });
+}
+
+void require_reasonable(const SweepFile& file, bool many_trials) {
+  const auto count = combinations(file.grid);
+  if (count > most_trials_unasked && !many_trials)
+    fail_input("{}: {} trials: accepted: at most {}, or --yes where so many are meant", file.path.string(), count,
+               most_trials_unasked);
+}
+
+}  // namespace
+
+Config trial_config(const SweepPlan& plan, const PlannedTrial& trial) {
+  auto config = canonical(parse_config(plan.base_text, plan.base_name, overrides_of(trial.settings)));
+  make_data_path_absolute(config);
+  return config;
+}
+
+SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
+  require_reasonable(file, options.many_trials);
+  load_config(file.base);  // by itself first: its mistakes are no axis's
+  SweepPlan plan;
+  plan.name = file.name;
+  plan.base_name = file.base.string();
+  plan.base_text = read_text(file.base);
+  plan.store =
+      std::filesystem::absolute(file.store.empty() ? options.directory / "trials" : file.store).lexically_normal();
+  require_utf8(plan.store.string(), "the folder of the trials");
+  plan.max_hours = file.max_hours;
+  auto rows = expand(file.grid);
+  if (rows.empty())
+    fail_input("{}: no trial is left: accepted: [[exclude]] that leaves at least one", file.path.string());
+  if (file.max_trials > 0 && rows.size() > static_cast<std::size_t>(file.max_trials))
+    rows.resize(static_cast<std::size_t>(file.max_trials));
+  Planner planner(file, plan);
+  plan.combinations = rows.size();
+  for (const auto& row : rows) planner.add(row);
+  planner.finish();
+  return plan;
+}
+
+// One line a trial: a tenth of the text that indented lists would be.
+std::string plan_json(const SweepPlan& plan) {
+  const nlohmann::json head{{"name", plan.name},           {"base", plan.base_name},
+                            {"base_text", plan.base_text}, {"store", plan.store.string()},
+                            {"max_hours", plan.max_hours}, {"cost_source", plan.cost_source}};
+  auto text = head.dump(1);
+  text.resize(text.rfind('\n'));  // without the bracket that closes it
+  text += ",\n \"trials\": [";
+  const char* separator = "\n";
+  for (const auto& trial : plan.trials) {
+    auto settings = nlohmann::json::array();
+    for (const auto& [key, value] : trial.settings) settings.push_back({key, value});
+    const nlohmann::json line{{"id", trial.id},
+                              {"hash", trial.hash},
+                              {"settings", std::move(settings)},
+                              {"label", trial.label},
+                              {"seconds", trial.seconds}};
+    text += std::exchange(separator, ",\n") + line.dump();
+  }
+  return text + "\n ]\n}\n";
+}
+
+SweepPlan parse_plan(const std::string& text, const std::string& name) {
+  try {
+    return from_json(nlohmann::json::parse(text));
+  } catch (const nlohmann::json::exception& error) {
+    fail_input("{}: damaged ({}): accepted: what `spankey sweep run` wrote; running it again writes it anew", name,
+               error.what());
+  }
+}
+
+std::filesystem::path plan_path(const std::filesystem::path& directory) {
+  return directory / "sweep.json";
+}
+
+void save_plan(const SweepPlan& plan, const std::filesystem::path& directory) {
+  make_writable_folder(directory);
+  make_writable_folder(plan.store);
+  make_writable_folder(directory / "trials");
+  try {
+    if (std::filesystem::exists(plan_path(directory)) && same_trials(load_plan(directory), plan)) return;
+  } catch (const Error& error) {
+    log::warning("{}; it is written anew", error.what());
+  }
+  write_durably(plan_path(directory), plan_json(plan));
+}
+
+SweepPlan load_plan(const std::filesystem::path& directory) {
+  const auto path = plan_path(directory);
+  if (!std::filesystem::exists(path))
+    fail_input("{}: no sweep was started here: accepted: the --dir of `spankey sweep run`", directory.string());
+  return parse_plan(read_text(path), path.string());
+}
+
+}  // namespace spankey

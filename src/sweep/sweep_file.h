@@ -1,0 +1,56 @@
+// A sweep as its author writes it (TOML):
+//
+//   [sweep]
+//   base = "../mnist_mode_b.toml"  # relative to this file
+//   name = "ablation"              # default: the stem of this file
+//   store = "runs/store"           # where trials live, shared by sweeps; relative to the current folder
+//                                  # (default: D/trials, D being the sweep's folder)
+//   seeds = [42, 43, 44]           # values of run.seed; varies slowest
+//   [set]                          # the same in every trial
+//   "data.file" = "mnist.h5"
+//   [axes]                         # one dimension a key
+//   "key.m" = [4, 8, 16]
+//   "optim.lr" = {from = 1e-4, to = 1e-2, steps = 5, scale = "log"}  # both ends included; two integers: rounded
+//   [[linked]]                     # one dimension: keys that vary together
+//   "key.gamma" = [0.5, 1.0]
+//   "key.target_std" = [0.5, 0.25]
+//   [[trials]]                     # one dimension, written row by row
+//   "key.layers" = [0]
+//   [[exclude]]                    # combinations to leave out, at least one; keys of [set] count as well
+//   "key.m" = 4
+//   "key.gamma" = 1.0
+//   [random]                       # one dimension of `count` random rows
+//   count = 20
+//   seed = 1
+//   "optim.weight_decay" = {low = 1e-6, high = 1e-2, law = "log_uniform"}  # or "uniform"; or a list to choose from
+//   [budget]
+//   max_trials = 100               # only the first so many
+//   max_hours = 8.0                # `run` stops after so many hours, with checkpoints
+//
+// The trials are the product of all dimensions.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "sweep/grid.h"
+
+namespace spankey {
+
+struct SweepFile {
+  std::filesystem::path path;
+  std::string name;
+  std::filesystem::path base;
+  std::filesystem::path store;  // empty: D/trials
+  Grid grid;
+  std::int64_t max_trials = 0;  // 0: all
+  double max_hours = 0.0;       // 0: no limit
+};
+
+// Error(bad_input) "FILE:LINE: KEY = VALUE: accepted: ..." for what this file itself can be wrong about: unknown keys
+// of its own tables, empty lists, a key that is varied twice; an exclusion without effect is seen in expand(). Whether
+// the configuration knows a key is seen in make_plan.
+SweepFile load_sweep_file(const std::filesystem::path& path);
+
+}  // namespace spankey

@@ -1,0 +1,69 @@
+#include "sweep/sweep_progress.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/error.h"
+
+namespace spankey {
+namespace {
+
+constexpr std::chrono::seconds between_plain_lines{15};
+
+}  // namespace
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
+}
+
+SweepProgress::SweepProgress(bool redraw) : redraws_(redraw && isatty(STDOUT_FILENO) == 1) {}
+
+double SweepProgress::seconds_left(const TrialQueue& queue) const {
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+  return planned_seconds_ended_ > 0 ? elapsed.count() / planned_seconds_ended_ * queue.left_seconds() : 0.0;
+}
+
+void SweepProgress::show(const TrialQueue& queue, int running) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!redraws_ && now - shown_ < between_plain_lines) return;
+  shown_ = now;
+  const auto waiting = static_cast<std::int64_t>(queue.left()) - running;
+  auto line = fmt::format("[{}/{} done, {} failed, {} running, {} waiting", queue.done(), queue.trials(),
+                          queue.failed(), running, waiting);
+  if (planned_seconds_ended_ > 0) line += fmt::format("; about {} left", duration_text(seconds_left(queue)));
+  fmt::print("{}{}]{}", redraws_ ? "\r\033[K" : "", line, redraws_ ? "" : "\n");
+  line_open_ = redraws_;
+  std::fflush(stdout);
+}
+
+void SweepProgress::note(const std::string& line) {
+  fmt::print("{}{}\n", line_open_ ? "\r\033[K" : "", line);
+  line_open_ = false;
+  std::fflush(stdout);
+}
+
+void SweepProgress::ended(const PlannedTrial& trial, const TrialEntry& entry, double seconds,
+                          const std::filesystem::path& log) {
+  const auto name = fmt::format("{} ({})", trial.id, trial.label);
+  if (entry.state == TrialState::done) {
+    planned_seconds_ended_ += trial.seconds;
+    note(fmt::format("done in {:.1f} s: {}", seconds, name));
+  } else if (entry.state == TrialState::failed) {
+    planned_seconds_ended_ += trial.seconds;
+    note(fmt::format("FAILED with {}: {}: {} (log: {})", entry.exit_code, name, entry.reason, log.string()));
+  } else {
+    note(fmt::format("ended with {} at step {}, to be continued: {}", entry.exit_code, entry.step, name));
+  }
+}
+
+void SweepProgress::summary(const TrialQueue& queue) {
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+  note(fmt::format("{} of {} trials done, {} failed, {} left, after {}", queue.done(), queue.trials(), queue.failed(),
+                   queue.left(), duration_text(elapsed.count())));
+}
+
+}  // namespace spankey

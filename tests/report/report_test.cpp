@@ -1,0 +1,573 @@
+#include "report/report.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <map>
+
+#include "base/file.h"
+#include "page/document.h"
+#include "page/inline_svg.h"
+#include "page/panels.h"
+#include "page/plot.h"
+#include "report/groups.h"
+#include "report/run_record.h"
+#include "run_folder.h"
+#include "support/expect_error.h"
+#include "support/temporary_folder.h"
+#include "train/verdict.h"
+
+namespace spankey::test::report_test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+// A reader of RFC 4180 that knows nothing of the writer.
+std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
+  std::vector<std::vector<std::string>> rows{{""}};
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted && c == '"' && i + 1 < text.size() && text[i + 1] == '"') {
+      rows.back().back() += text[++i];
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (!quoted && c == ',') {
+      rows.back().emplace_back();
+    } else if (!quoted && c == '\n') {
+      rows.push_back({""});
+    } else {
+      rows.back().back() += c;
+    }
+  }
+  rows.pop_back();
+  return rows;
+}
+
+std::string field(const std::vector<std::vector<std::string>>& rows, std::size_t row, const std::string& column) {
+  for (std::size_t i = 0; i < rows[0].size(); ++i)
+    if (rows[0][i] == column) return rows[row][i];
+  return fmt::format("no column {}", column);
+}
+
+std::string seed_config(int seed, const std::string& more = "") {
+  return fmt::format("[run]\nseed = {}\n{}", seed, more);
+}
+
+class Report : public testing::Test {
+ protected:
+  WrittenReport write(const std::string& published = "") {
+    return write_report(
+        {{folder / "runs"}, folder / "out", published.empty() ? folder / "none.toml" : folder / published});
+  }
+  void SetUp() override { write_file(folder / "none.toml", "source = \"nowhere\"\n"); }
+  std::string text(const std::string& name) { return read_text(folder / "out" / name); }
+  void add(const std::string& name, const MadeRun& run) { write_run(folder / "runs" / name, run); }
+
+  TemporaryFolder folder;
+};
+
+// 0.90, 0.92, 0.97: mean 0.93, variance 13e-4; t(0.975, 2) = 4.302653 (tables). At both ends e of the mean's interval
+// (.93 - e)^2 = t^2 13e-4 / 3 times e (1 - e) / (.93 .07), of that of one more seed with 13e-4 (1 + 1/3).
+TEST(SeedSpread, IntervalsByHand) {
+  const auto spread = spread_over_seeds({0.90, 0.92, 0.97});
+  EXPECT_NEAR(spread.summary.mean, 0.93, 1e-12);
+  EXPECT_NEAR(spread.summary.sd, std::sqrt(13e-4), 1e-12);
+  const auto is_end = [](double end, double variance) {
+    EXPECT_NEAR(std::pow(0.93 - end, 2), std::pow(4.302653, 2) * variance * end * (1 - end) / 0.0651, 1e-6) << end;
+  };
+  for (const double end : {spread.mean_interval.low, spread.mean_interval.high}) is_end(end, 13e-4 / 3);
+  for (const double end : {spread.prediction.low, spread.prediction.high}) is_end(end, 13e-4 * 4 / 3);
+  EXPECT_NEAR(spread.mean_interval.low, 0.7860, 1e-4);
+  EXPECT_NEAR(spread.mean_interval.high, 0.9796, 1e-4);
+  EXPECT_TRUE(std::isnan(spread_over_seeds({0.5}).prediction.low));
+  const auto differences = spread_over_seeds({0.001, -0.002, 0.0}, /*differences=*/true);
+  EXPECT_LT(differences.mean_interval.low, -0.0003);
+  EXPECT_GT(differences.mean_interval.high, -0.0003);
+}
+
+TEST_F(Report, SeedsMakeAGroupAndRepeatsDoNotCount) {
+  add("a", {.config = seed_config(1), .correct = 0.90});
+  add("b", {.config = seed_config(2), .correct = 0.92});
+  add("c", {.config = seed_config(3), .correct = 0.97});
+  add("d", {.config = seed_config(3), .correct = 0.10});
+  add("e", {.config = seed_config(1, "[key]\ngamma = 2.0\n"), .correct = 0.5});
+  write();
+  const auto rows = parse_csv(text("groups.csv"));
+  std::map<std::string, std::size_t> correct;
+  for (std::size_t i = 1; i < rows.size(); ++i)
+    if (field(rows, i, "figure") == "correct_key.accuracy") correct[field(rows, i, "group")] = i;
+  ASSERT_EQ(correct.size(), 2U);
+  const auto row = correct.at("gamma 0.5");
+  EXPECT_EQ(field(rows, row, "n"), "3");
+  EXPECT_EQ(field(rows, row, "seeds"), "1 2 3");
+  EXPECT_NEAR(std::stod(field(rows, row, "mean")), 0.93, 1e-12);
+  EXPECT_NEAR(std::stod(field(rows, row, "ci95_low")), 0.7860, 1e-4);
+  EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "n"), "1");
+  EXPECT_EQ(field(rows, correct.at("gamma 2.0"), "ci95_low"), "");
+  // Seed 3 was run twice: 0.97 and 0.10.
+  EXPECT_THAT(text("report.md"), HasSubstr("Noise floor, the largest difference between runs of one seed: 0.8700"));
+  EXPECT_THAT(text("report.md"),
+              HasSubstr("1000 test samples. Model: `small_cnn`. Seeds a group: 1 to 3. Keys a family: 16."));
+}
+
+TEST_F(Report, TheHeadlineTakesTheWorstOfAllSeeds) {
+  add("a", {.config = seed_config(1), .correct = 0.9, .strip = 0.2});
+  add("b", {.config = seed_config(2), .correct = 0.9, .strip = 0.4});
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("In the worst case tried here, a withholds most: 0.500 of accuracy."));
+}
+
+// The same sentence and the same figures wherever they stand.
+TEST_F(Report, TheVerdictStandsInEveryForm) {
+  auto result = made_result({.correct = 0.93, .none = 0.93, .wrong = 0.93, .strip = 0.93, .worst_key = 0.93});
+  const auto text_of = judge_access(result).text();
+  EXPECT_THAT(text_of, HasSubstr("The key does not decide"));
+  write_file(folder / "runs/a/config.toml", seed_config(1));
+  write_file(folder / "runs/a/result.json", result.dump());
+  write();
+  for (const char* name : {"report.md", "index.html"}) EXPECT_THAT(text(name), HasSubstr(text_of)) << name;
+  add("b", {.config = seed_config(2)});
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("| 0.0000 | does not decide |"));  // the worse seed
+  const auto rows = parse_csv(text("trials.csv"));
+  EXPECT_EQ(field(rows, 1, "verdict"), "does not decide");
+  EXPECT_EQ(std::stod(field(rows, 1, "verdict.withheld")), 0.0);
+  EXPECT_EQ(field(rows, 2, "verdict"), "decides little");  // .9 with a key, .8 stripped
+  const auto groups = parse_csv(text("groups.csv"));
+  EXPECT_EQ(field(groups, 1, "verdict"), "does not decide");
+}
+
+TEST_F(Report, IntervalsStayWithinWhatAShareCanBe) {
+  int seed = 0;
+  for (const double value : {0.995, 1.0, 0.98}) {
+    const auto name = fmt::format("r{}", ++seed);
+    add(name, {.config = seed_config(seed), .correct = value, .none = 0.0, .wrong = 0.002 * seed});
+  }
+  write();
+  const auto rows = parse_csv(text("groups.csv"));
+  int intervals = 0;
+  for (std::size_t i = 1; i < rows.size(); ++i)
+    for (const char* end : {"ci95_low", "ci95_high", "prediction_low", "prediction_high"}) {
+      const auto value = field(rows, i, end);
+      if (value.empty()) continue;
+      ++intervals;
+      EXPECT_LE(std::stod(value), 1.0) << field(rows, i, "figure");
+      EXPECT_GE(std::stod(value), field(rows, i, "figure").starts_with("verdict.withheld") ? -1.0 : 0.0);
+    }
+  EXPECT_GT(intervals, 20);
+  EXPECT_THAT(text("report.md"), HasSubstr("Wilson's score interval"));
+}
+
+// What gnuplot reads as a format, as markup or as the end of a text.
+TEST_F(Report, NamesAreDrawnAsTyped) {
+  const std::string odd = R"(50% _a_ ^b {c} @d &e ~f "g" 'h' \i %s $1 #j `k`)";
+  for (const auto& [name, run_name] : {std::pair("a", odd), std::pair("b", std::string("lr 100%"))}) {
+    std::string quoted;
+    for (const char c : run_name) quoted += c == '\\' || c == '"' ? std::string("\\") + c : std::string(1, c);
+    const MadeRun run{.config = fmt::format("[run]\nname = \"{}\"\n[key]\nm = {}\n", quoted, 4 + name[0] % 2)};
+    add(name, run);
+    auto evaluation = made_result(run);
+    evaluation["kind"] = "eval";
+    evaluation["epoch"] = 0;
+    write_file(folder / "runs" / name / "metrics.jsonl",
+               "{\"kind\": \"step\", \"epoch\": 0, \"step\": 1, \"loss\": 1, \"ce\": 1, \"deny\": 2}\n" +
+                   evaluation.dump() + "\n");
+  }
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  const std::string drawn = R"(50% _a_ ^b {c} @d &amp;e ~f "g" 'h' \i %s $1 #j `k`)";
+  EXPECT_THAT(text("plots/runs_1.svg"), HasSubstr(drawn));
+  EXPECT_THAT(text("plots/runs_1.svg"), HasSubstr("lr 100%<"));
+  EXPECT_THAT(text("plots/runs_1.svg"), Not(HasSubstr("%%")));
+}
+
+TEST_F(Report, LinkedRunsAreFollowedOnceAndLoopsEnd) {
+  add("a", {.config = seed_config(1)});
+  write_run(folder / "store/b", {.config = seed_config(2)});
+  write_run(folder / "more/deep/c", {.config = seed_config(3)});
+  write_run(folder / "d", {.config = seed_config(4)});  // beside the folder that is asked for
+  const auto link = [&](const std::string& to, const std::string& name) {
+    std::filesystem::create_directory_symlink(to, folder / "runs" / name);
+  };
+  link("../store/b", "b");
+  link("../store/b", "b_again");
+  link("a", "a_again");
+  link("../more", "more");
+  link("..", "upwards");
+  link("/", "root");
+  link("nowhere", "broken");
+  std::filesystem::create_directory_symlink("../more", folder / "more/itself");
+  EXPECT_EQ(write().runs, 3U);
+}
+
+TEST_F(Report, UnfinishedRunsAreShownAsFarAsTheyCame) {
+  auto evaluation = made_result({.correct = 0.625, .none = 0.25});
+  evaluation["kind"] = "eval";
+  evaluation["epoch"] = 1;
+  evaluation["global_step"] = 20;
+  write_file(folder / "runs/young/config.toml", seed_config(4, "[train]\nepochs = 7\n"));
+  write_file(
+      folder / "runs/young/metrics.jsonl",
+      "{\"kind\": \"step\", \"epoch\": 0, \"step\": 10, \"global_step\": 10, \"loss\": 2, \"ce\": 1, \"deny\": 2}\n" +
+          evaluation.dump() +
+          "\n{\"kind\": \"step\", \"epoch\": 2, \"step\": 3, \"global_step\": 23, \"loss\": 1, \"ce\": 1, \"deny\": "
+          "2}\n{\"torn");
+  const auto written = write();
+  EXPECT_EQ(written.runs, 1U);
+  EXPECT_THAT(text("report.md"), HasSubstr("1 run, none of which has come to its end: 1 unfinished, 0 failed."));
+  EXPECT_THAT(text("report.md"),
+              HasSubstr("| unfinished | 4 | [young](../runs/young) | 23 | 2 of 7 | 0.6250 | 0.2500 | 0.8000 |"));
+  const auto rows = parse_csv(text("trials.csv"));
+  EXPECT_EQ(field(rows, 1, "steps_done"), "23");
+  EXPECT_EQ(std::stod(field(rows, 1, "correct_key.accuracy.mean")), 0.625);
+  EXPECT_EQ(field(rows, 1, "verdict"), "");
+  if (!written.gnuplot_missing) {
+    EXPECT_THAT(text("report.md"), HasSubstr("Learning curves of young"));
+  }
+}
+
+TEST_F(Report, TheTitleNamesWhatWasAskedFor) {
+  std::vector<std::filesystem::path> asked;
+  for (const char* name : {"a", "b", "c", "d", "e"}) {
+    write_run(folder / name, {.config = seed_config(1, fmt::format("[key]\nm = {}\n", static_cast<int>(name[0])))});
+    asked.push_back(folder / name);
+  }
+  const auto title = [&](std::size_t count) {
+    return collect_runs({asked.begin(), asked.begin() + static_cast<std::ptrdiff_t>(count)}).title;
+  };
+  EXPECT_EQ(title(1), "a");
+  EXPECT_EQ(title(3), "a, b, c");
+  EXPECT_EQ(title(5), "a, b, c and 2 more");
+}
+
+TEST(ShortenedLabels, StayApart) {
+  EXPECT_THAT(shortened({"short", "other"}, 10), testing::ElementsAre("short", "other"));
+  const std::string same(40, 's');
+  EXPECT_THAT(shortened({"optimiser adam, rate 0.1, m 4", "optimiser adam, rate 0.1, m 8"}, 12),
+              testing::ElementsAre("...4", "...8"));
+  const auto ends = shortened({same + "_one", same + "_two_" + same}, 12);
+  EXPECT_THAT(ends, testing::ElementsAre("...one", "...tw...ssss"));
+  EXPECT_EQ(shortened({same + "end"}, 13).front(), "sssss...ssend");
+  // Characters are not cut in two.
+  EXPECT_EQ(shortened({"\u00e4\u00f6\u00fc\u00e4\u00f6\u00fc\u00e4\u00f6"}, 7).front(), "\u00e4\u00f6...\u00e4\u00f6");
+  const auto equal = shortened({same + "x" + same, same + "y" + same}, 9);
+  EXPECT_NE(equal[0], equal[1]);
+}
+
+TEST_F(Report, TrialsReadBackWithTheirFigures) {
+  const std::string name = "a, \"b\"\nc";
+  add("x", {.config = "[run]\nseed = 7\nname = \"a, \\\"b\\\"\\nc\"\n", .correct = 0.875, .seconds = 600});
+  write();
+  const auto rows = parse_csv(text("trials.csv"));
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[1].size(), rows[0].size());
+  EXPECT_EQ(field(rows, 1, "name"), name);
+  EXPECT_EQ(field(rows, 1, "seed"), "7");
+  EXPECT_EQ(field(rows, 1, "status"), "done");
+  EXPECT_EQ(std::stod(field(rows, 1, "correct_key.accuracy.mean")), 0.875);
+  EXPECT_NEAR(std::stod(field(rows, 1, "core_hours")), 2 * 3 * 600 / 3600.0, 1e-12);
+}
+
+TEST_F(Report, GpuRunsCountInGpuHours) {
+  add("cpu", {.config = seed_config(1), .seconds = 600});                                   // 2 ranks, 3 threads
+  add("gpu", {.config = seed_config(2, "[train]\ndevice = \"cuda\"\n"), .seconds = 1800});  // 2 ranks
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("1.0000 core hours, 1.0000 GPU hours"));
+  const auto rows = parse_csv(text("trials.csv"));
+  EXPECT_EQ(field(rows, 1, "core_hours") + "," + field(rows, 1, "gpu_hours"), "1,");
+  EXPECT_EQ(field(rows, 2, "core_hours") + "," + field(rows, 2, "gpu_hours"), ",1");
+}
+
+TEST_F(Report, NamesCannotBreakThePage) {
+  add("x", {.config = seed_config(1, "name = \"<script>alert('&')</script> | x\"\n")});
+  add("y", {.config = seed_config(1, "name = \"plain\"\n[key]\nm = 4\n")});
+  write();
+  EXPECT_THAT(text("index.html"), Not(HasSubstr("<script>alert")));
+  EXPECT_THAT(text("index.html"), HasSubstr("&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt; | x"));
+  EXPECT_THAT(text("report.md"), HasSubstr("&lt;script>alert('&amp;')&lt;/script> \\| x"));
+  EXPECT_THAT(text("index.html"), Not(HasSubstr("src=\"")));  // nothing from elsewhere
+}
+
+TEST_F(Report, DifferentDataNeverShareATable) {
+  add("x", {.config = seed_config(1), .data_digest = std::string(64, 'a')});
+  add("y", {.config = seed_config(2), .data_digest = std::string(64, 'b')});
+  write();
+  const auto rows = parse_csv(text("groups.csv"));
+  for (std::size_t i = 1; i < rows.size(); ++i) EXPECT_EQ(field(rows, i, "n"), "1");
+  EXPECT_THAT(text("report.md"), HasSubstr("2 different data sets"));
+  EXPECT_THAT(text("index.html"), HasSubstr("Access by group: builtin:glyphs (aaaaaaaaaaaa)"));
+  EXPECT_THAT(text("index.html"), HasSubstr("Access by group: builtin:glyphs (bbbbbbbbbbbb)"));
+}
+
+TEST_F(Report, DamagedAndUnfinishedRunsAreNamedAndLeftOut) {
+  add("good", {.config = seed_config(1)});
+  add("torn", {.config = seed_config(2)});
+  write_file(folder / "runs/torn/result.json", "{\"no_key\": {");
+  add("hollow", {.config = seed_config(3)});
+  write_file(folder / "runs/hollow/result.json", "{\"no_key\": 3}");
+  write_file(folder / "runs/young/config.toml", seed_config(4));
+  const auto written = write();
+  EXPECT_EQ(written.damaged, 2U);
+  EXPECT_EQ(written.runs, 2U);
+  for (const char* name : {"runs/torn/result.json", "runs/hollow/result.json"})
+    EXPECT_THAT(text("report.md"), HasSubstr(name));
+  EXPECT_THAT(text("report.md"), HasSubstr("| unfinished | 4 |"));
+  EXPECT_EQ(parse_csv(text("trials.csv")).size(), 3U);
+}
+
+// What is only printed, or only asked for when it is there, costs no more than its own run either.
+TEST_F(Report, AFieldOfAnotherTypeCostsOnlyItsRun) {
+  add("good", {.config = seed_config(1)});
+  const std::vector<std::pair<std::string, nlohmann::json>> damages{
+      {"weights_sha256", nullptr}, {"device", nullptr},
+      {"wrong_family", 3},         {"data_digest", nullptr},
+      {"train", nullptr},          {"test_samples", {{"mean", 1000}}},
+      {"test_samples", 999.5},     {"majority_rate", {{"mean", 0.1}}},
+      {"seconds_total", "36"},     {"train", {{"no_key", {{"accuracy", 0.1}}}}}};
+  for (std::size_t i = 0; i < damages.size(); ++i) {
+    const auto& [name, value] = damages[i];
+    auto result = made_result({});
+    result[name] = value;
+    const auto run = folder / "runs" / fmt::format("bad{}", i);
+    write_file(run / "config.toml", seed_config(2));
+    write_file(run / "result.json", result.dump());
+  }
+  const auto written = write();
+  EXPECT_EQ(written.runs, 1U);
+  EXPECT_EQ(written.damaged, damages.size());
+  for (std::size_t i = 0; i < damages.size(); ++i)
+    EXPECT_THAT(text("report.md"), HasSubstr(fmt::format("runs/bad{}/result.json", i))) << damages[i].first;
+}
+
+TEST_F(Report, AFailedTrialIsShownWithItsReason) {
+  add("good", {.config = seed_config(1)});
+  write_file(folder / "runs/bad/config.toml", seed_config(2));
+  write_file(folder / "runs/bad/sweep/state.json",
+             R"({"state": "failed", "attempts": 1, "idle_attempts": 1, "step": -1, "exit_code": 3,
+                 "reason": "loss is not finite", "seconds": 1.0})");
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("exit code 3: loss is not finite"));
+  EXPECT_THAT(text("report.md"), HasSubstr("output.log"));
+}
+
+TEST_F(Report, PublishedFiguresAreJudged) {
+  write_file(folder / "paper/row.toml", "[key]\ngamma = 2.0\n");
+  write_file(folder / "paper/published.toml",
+             "source = \"paper\"\n[row]\nrow = \"r\"\ntest_samples = 1000\nmajority_rate = 0.1\n"
+             "correct_key.accuracy = [0.95, 0.65, 0.5]\naccept.correct_key.accuracy = 0.2\n");
+  int seed = 0;
+  for (const double value : {0.90, 0.92, 0.97})
+    add(fmt::format("r{}", value), {.config = seed_config(++seed, "[key]\ngamma = 2.0\n"), .correct = value});
+  add("other", {.config = seed_config(1), .correct = 0.95});
+  write("paper/published.toml");
+  const auto rows = parse_csv(text("groups.csv"));
+  int judged = 0;
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    if (field(rows, i, "published").empty()) continue;
+    ++judged;
+    EXPECT_EQ(field(rows, i, "group"), "gamma 2.0");
+    EXPECT_EQ(field(rows, i, "inside_range"), "yes no no");
+    EXPECT_EQ(field(rows, i, "inside_prediction"), "yes yes no");  // .584 to .992
+  }
+  EXPECT_EQ(judged, 1);
+  for (const char* row : {"| r, value 1 of 3 | correct key |", "| r, value 2 of 3 |", "| r, value 3 of 3 |"})
+    EXPECT_THAT(text("report.md"), HasSubstr(row));
+}
+
+TEST(PublishedRows, AreComparedWithTheSameMeasurementOnly) {
+  const auto config = [](const std::string& eval) {
+    return parse_config(fmt::format("[key]\ngamma = 2.0\n[eval]\n{}", eval), "ours.toml");
+  };
+  PublishedRow row;
+  row.name = "row";
+  row.config = config("");
+  row.test_samples = 1000;
+  const PublishedTable table{"paper", {row}};
+  const nlohmann::json result{{"test_samples", 1000}, {"majority_rate", 0.1}};
+  const auto matches = [&](const std::string& eval) {
+    return match_published(table, config(eval), result).row != nullptr;
+  };
+  EXPECT_TRUE(matches("keys = 0\nevery_epochs = 5\ntrain = true\n"));
+  EXPECT_TRUE(matches("families = [\"Gaussian\", \"one_hot\"]\n"));
+  EXPECT_FALSE(matches("families = [\"one_hot\", \"gaussian\"]\n"));
+  EXPECT_FALSE(matches("aug = true\n"));
+}
+
+TEST_F(Report, CaptionsNameAFamilyThatIsNotGaussian) {
+  const auto add_tried = [&](const std::string& name, int seed, const std::string& family) {
+    auto result = made_result({});
+    result["wrong_family"] = family;
+    write_file(folder / "runs" / name / "config.toml", seed_config(seed));
+    write_file(folder / "runs" / name / "result.json", result.dump());
+  };
+  add_tried("a", 1, "gaussian");
+  write();
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("Family of the wrong keys")));
+  add_tried("a", 1, "one_hot");
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("over keys. Family of the wrong keys: one_hot."));
+  add_tried("b", 2, "one_hot");
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("tried here. Family of the wrong keys: one_hot."));
+}
+
+TEST_F(Report, AFamilyTriedWithAKeyForEachBatchHasNoBestKey) {
+  const auto write_families = [&](const std::string& keys) {
+    for (const int seed : {1, 2}) {
+      auto result = made_result({});
+      result["families"] = {{"gaussian", made_key(0.125, 0.25, 0.25)}, {"one_hot", made_key(0.5, 0.75, 0.75)}};
+      const auto run = folder / "runs" / fmt::format("{}", seed);
+      write_file(run / "config.toml", seed_config(seed, fmt::format("[eval]\nkeys = {}\n", keys)));
+      write_file(run / "result.json", result.dump());
+    }
+    write();
+  };
+  write_families("4");
+  EXPECT_THAT(text("report.md"), HasSubstr("| one_hot | 0.5000 / 0.7500 |"));
+  EXPECT_THAT(text("plots/families.dat"), HasSubstr("0.5 1 0.5 0.75 \n"));
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("alone where every batch")));
+  write_families("0");
+  EXPECT_THAT(text("report.md"), HasSubstr("| one_hot | 0.5000 |"));
+  EXPECT_THAT(text("plots/families.dat"), HasSubstr("0.5 1 0.5 0.5 \n"));
+  EXPECT_THAT(text("report.md"), HasSubstr("The mean alone where every batch had a key of its own"));
+}
+
+TEST_F(Report, PaperConfigurationsAndPublishedFiguresFit) {
+  const auto table =
+      load_published(std::filesystem::path(std::getenv("SPANKEY_SOURCE_DIR")) / "configs/paper/published.toml");
+  EXPECT_EQ(table.rows.size(), 26U);
+  for (const auto& row : table.rows) {
+    EXPECT_EQ(row.config.run.name, row.name);
+    EXPECT_EQ(row.config.run.compat, Compat::reference);
+    EXPECT_TRUE(row.figures.contains("correct_key.accuracy")) << row.name;
+    EXPECT_TRUE(row.figures.contains("train.wrong_key.accuracy")) << row.name;
+    nlohmann::json result{{"test_samples", row.test_samples}, {"majority_rate", row.majority_rate}};
+    const auto match = match_published(table, row.config, result);
+    ASSERT_NE(match.row, nullptr) << row.name;
+    EXPECT_EQ(match.row->name, row.name);  // no two rows are the same configuration
+    EXPECT_THAT(match.differences, testing::IsEmpty());
+  }
+}
+
+TEST_F(Report, BadPublishedFileIsOneSentence) {
+  add("x", {.config = seed_config(1)});
+  write_file(folder / "paper/row.toml", "[key]\nm = 4\n");
+  write_file(folder / "paper/published.toml", "[row]\nno_key.accuracy = \"high\"\n");
+  EXPECT_ERROR(write("paper/published.toml"), ExitCode::bad_input, HasSubstr("published.toml:2: row.no_key.accuracy"));
+}
+
+TEST_F(Report, NoRunIsAnError) {
+  std::filesystem::create_directories(folder / "runs/empty");
+  EXPECT_ERROR(write(), ExitCode::bad_input, HasSubstr("no run found"));
+}
+
+TEST_F(Report, HundredsOfRunsInOneTable) {
+  for (int m = 1; m <= 60; ++m)
+    for (int seed = 1; seed <= 4; ++seed)
+      add(fmt::format("m{}_{}", m, seed),
+          {.config = seed_config(seed, fmt::format("[key]\nm = {}\n", m)), .correct = 0.5 + 0.001 * m});
+  EXPECT_EQ(write().runs, 240U);
+  EXPECT_EQ(parse_csv(text("trials.csv")).size(), 241U);
+  EXPECT_THAT(text("report.md"), HasSubstr("240 runs in 60 groups"));
+}
+
+TEST(InlineSvg, StandsBesideOthersOnAPage) {
+  const std::string svg =
+      "<?xml version=\"1.0\"?><svg width=\"6\" viewBox=\"0 0 6 3\"><title>Gnuplot</title>"
+      "<rect x=\"0\" y=\"0\" width=\"6\" fill=\"#ffffff\"/><g id=\"a\"><use xlink:href='#p' color='rgb(  0,   0,   "
+      "0)'/>"
+      "</g></svg>";
+  const auto in_page = inline_svg(svg, "f1-", "a <b>");
+  EXPECT_THAT(in_page, testing::StartsWith("<svg viewBox=\"0 0 6 3\" role=\"img\" aria-label=\"a &lt;b&gt;\""));
+  EXPECT_THAT(in_page, HasSubstr("<g id=\"f1-a\"><use xlink:href='#f1-p'/></g></svg>"));
+  EXPECT_THAT(in_page, Not(HasSubstr("Gnuplot")));
+  EXPECT_THAT(in_page, Not(HasSubstr("<rect")));
+}
+
+// Left, right, top and bottom margin that gnuplot is given for a panel, as shares of the figure.
+std::vector<double> margins(const Panels& panels, std::size_t i) {
+  std::vector<double> found;
+  const auto text = panels.place(i);
+  for (const char* side : {"lmargin", "rmargin", "tmargin", "bmargin"}) {
+    const auto words = std::string("set ") + side + " at screen ";
+    found.push_back(std::stod(text.substr(text.find(words) + words.size())));
+  }
+  return found;
+}
+
+TEST(Panels, AreOfOneSizeAndApart) {
+  for (const std::size_t count : {1, 2, 3, 4, 7, 12}) {
+    const auto panels = arrange_panels(count);
+    const auto first = margins(panels, 0);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto a = margins(panels, i);
+      EXPECT_GT(a[0], 0.0);
+      EXPECT_LT(a[1], 1.0);
+      EXPECT_LT(a[2], 1.0);
+      EXPECT_GT(a[3], 0.0);
+      EXPECT_NEAR(a[1] - a[0], first[1] - first[0], 2e-4);
+      EXPECT_NEAR(a[2] - a[3], first[2] - first[3], 2e-4);
+      for (std::size_t j = 0; j < i; ++j) {
+        const auto b = margins(panels, j);
+        EXPECT_TRUE(a[0] > b[1] || b[0] > a[1] || a[3] > b[2] || b[3] > a[2]) << count << ": " << i << " and " << j;
+      }
+    }
+  }
+}
+
+TEST(Panels, ALegendNamesEachSeriesOnce) {
+  Legend legend;
+  legend.add("it's", "points pt 7");
+  legend.add("it's", "points pt 8");
+  legend.add("b", "lines");
+  const auto text = legend.draw(arrange_panels(2));
+  EXPECT_THAT(text, HasSubstr("plot NaN with points pt 7 title 'it''s', \\\n     NaN with lines title 'b'"));
+  EXPECT_THAT(text, Not(HasSubstr("pt 8")));
+  EXPECT_EQ(Legend().draw(arrange_panels(2)), "");
+}
+
+TEST(Panels, ChosenByTheirScoresInTheirOrder) {
+  const auto itself = [](int value) { return static_cast<double>(value); };
+  EXPECT_THAT(evenly_chosen(std::vector{8, 1, 0, 3, 4, 6, 5, 7, 2}, 3, itself), testing::ElementsAre(8, 0, 4));
+  EXPECT_THAT(evenly_chosen(std::vector{2, 0, 1}, 3, itself), testing::ElementsAre(2, 0, 1));
+}
+
+// A report through gnuplot over all that it draws: a grid with families, learning curves and a measured profile.
+TEST_F(Report, EveryFigureIsDrawn) {
+  for (const double gamma : {0.25, 0.5, 1.0})
+    for (const int m : {4, 8})
+      for (const int seed : {1, 2}) {
+        const auto name = fmt::format("g{}_m{}_{}", gamma, m, seed);
+        const MadeRun run{.config = seed_config(seed, fmt::format("[key]\ngamma = {}\nm = {}\n", gamma, m))};
+        add(name, run);
+        auto result = made_result(run);
+        result["families"] = {{"gaussian", made_key(0.1, 0.2, 0.3)}, {"it's", made_key(0.4, 0.5, 0.6)}};
+        write_file(folder / "runs" / name / "result.json", result.dump());
+        auto evaluation = result;
+        evaluation["kind"] = "eval";
+        evaluation["epoch"] = 0;
+        write_file(folder / "runs" / name / "metrics.jsonl",
+                   "{\"kind\": \"step\", \"epoch\": 0, \"step\": 1, \"loss\": 1, \"ce\": 1, \"deny\": 2}\n" +
+                       evaluation.dump() + "\n");
+      }
+  write_file(folder / "runs/g0.5_m8_1/diagnose/diagnose.json",
+             R"({"acceptance": {"as_shipped": {"c50": 0.5, "guess_bits": 9,
+                 "profile": [{"cosine": 0, "accuracy": 0.1}, {"cosine": 1, "accuracy": 0.9}]}}})");
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  for (const char* plot :
+       {"runs_1", "axis_key.gamma", "heat_key.m_key.gamma", "families", "acceptance", "loss", "learning"})
+    EXPECT_TRUE(std::filesystem::exists(folder / "out/plots" / (std::string(plot) + ".svg"))) << plot;
+  EXPECT_THAT(text("index.html"), HasSubstr("Accuracy over key.m and key.gamma"));
+  EXPECT_THAT(text("report.md"), HasSubstr("| it's |"));
+}
+
+TEST(Anchor, IsUnique) {
+  std::vector<std::string> taken;
+  EXPECT_EQ(anchor("Access by group: x", taken), "access-by-group-x");
+  EXPECT_EQ(anchor("Access by group: x", taken), "access-by-group-x-2");
+}
+
+}  // namespace
+}  // namespace spankey::test::report_test
