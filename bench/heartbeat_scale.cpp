@@ -118,11 +118,11 @@ class Guests {
     leash_ = input[1];
     if (write(leash_, &host.invitation(), sizeof(HeartbeatInvitation)) != sizeof(HeartbeatInvitation))
       fail_run("no ranks: {}", std::strerror(errno));
-    for (pollfd all{output[0], POLLIN, 0}; poll(&all, 1, 0) == 0;) host.admit(std::chrono::milliseconds(2));
+    for (pollfd all{output[0], POLLIN, 0}; poll(&all, 1, 0) == 0;) host.accept_clients(std::chrono::milliseconds(2));
     char word = 0;
     if (read(output[0], &word, 1) != 1) fail_run("the ranks could not join");
     close(output[0]);
-    host.close_door();
+    host.stop_accepting();
   }
   ~Guests() {
     close(leash_);

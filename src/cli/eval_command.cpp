@@ -13,8 +13,8 @@
 #include "train/loaded_run.h"
 #include "train/metrics.h"
 #include "train/named_tensor.h"
+#include "train/on_all_ranks.h"
 #include "train/requirement.h"
-#include "train/together.h"
 
 namespace spankey::cli {
 namespace {

@@ -15,7 +15,7 @@
 #include "cli/failure.h"
 #include "dist/communicator.h"
 #include "dist/launch.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey::cli {
 namespace {
@@ -67,7 +67,7 @@ void require_one_command_line(Communicator& communicator) {
   std::string text;
   for (const auto& word : mine) text += word + '\0';
   const auto rank_0 = communicator.broadcast_string(text, 0);
-  together(communicator, [&] {
+  on_all_ranks(communicator, [&] {
     if (rank_0 == text) return;
     std::vector<std::string> theirs;
     for (std::size_t begin = 0, end = 0; begin < rank_0.size(); begin = end + 1) {

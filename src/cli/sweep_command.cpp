@@ -15,7 +15,7 @@
 #include "sweep/mpi_executor.h"
 #include "sweep/slurm_executor.h"
 #include "sweep/sweep.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey::cli {
 namespace {
@@ -89,7 +89,7 @@ DistConfig communication_of(const SweepArguments& arguments) {
 ExitCode run_in_mpi(const SweepArguments& arguments, RetryFailed retry) {
   return with_communicator(communication_of(arguments), [&](Communicator& world) {
     std::string text;
-    together(world, [&] {
+    on_all_ranks(world, [&] {
       if (world.rank() == 0) text = plan_json(prepare(arguments, retry));
     });
     const auto plan = parse_plan(world.broadcast_string(text, 0), "plan sent by rank 0");

@@ -4,7 +4,7 @@
 
 #include "base/file.h"
 #include "diagnose/sections.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey {
 
@@ -39,7 +39,7 @@ Diagnosis diagnose(LoadedRun& loaded, const DiagnoseOptions& options, Communicat
   figures["gradients"] = diagnose_gradients(run, plots);
   figures["weights"] = diagnose_weights(run);
   figures["acceptance"] = diagnose_acceptance(run, plots);
-  together(communicator, [&] {
+  on_all_ranks(communicator, [&] {
     if (communicator.local_rank() == 0) run.experiment().dataset->require_unchanged();
   });
   figures = nlohmann::json::parse(figures.dump());  // what does not exist becomes null: NaN equals nothing, not itself

@@ -255,12 +255,12 @@ class Host final : public HeartbeatHost {
 
   const HeartbeatInvitation& invitation() const override { return invitation_; }
 
-  void admit(std::chrono::milliseconds patience) override {
+  void accept_clients(std::chrono::milliseconds patience) override {
     for (auto* guest : await(patience)) guest ? greet(*guest) : let_in();
     guests_.remove_if([](const Peer& guest) { return guest.link.ended(); });
   }
 
-  void close_door() override {
+  void stop_accepting() override {
     door_.reset();
     guests_.clear();
     peers_.sort([](const Peer& a, const Peer& b) { return a.rank < b.rank; });
@@ -292,9 +292,9 @@ class Host final : public HeartbeatHost {
     return verdict;
   }
 
-  bool judge_in_step() const override { return true; }
+  bool root_in_step() const override { return true; }
 
-  void forgive(Clock::duration gap) override {
+  void extend_deadlines(Clock::duration gap) override {
     for (auto& peer : peers_) peer.heard += gap;
   }
 
@@ -332,7 +332,7 @@ class Host final : public HeartbeatHost {
     }
   }
 
-  // What a rank says after its name waits for close_door().
+  // What a rank says after its name waits for stop_accepting().
   void greet(Peer& guest) {
     for (const auto& message : guest.link.receive())
       if (message.kind == Kind::hello) guest.rank = message.rank;
@@ -413,9 +413,9 @@ class Host final : public HeartbeatHost {
 // ---------------------------------------------------------------------------------------------------------------------
 // The others
 
-class Guest final : public Heartbeat {
+class Client final : public Heartbeat {
  public:
-  Guest(Link link, double timeout_seconds) : timeout_seconds_(timeout_seconds), host_(std::move(link), 0) {}
+  Client(Link link, double timeout_seconds) : timeout_seconds_(timeout_seconds), host_(std::move(link), 0) {}
 
   int descriptor() const override { return host_.link.descriptor(); }
   void send(const RankState& mine) override { host_.link.send(make_message(Kind::state, mine)); }
@@ -429,8 +429,8 @@ class Guest final : public Heartbeat {
       }
     return host_.judge(now, timeout_seconds_);
   }
-  bool judge_in_step() const override { return host_.state.in_step; }
-  void forgive(Clock::duration gap) override { host_.heard += gap; }
+  bool root_in_step() const override { return host_.state.in_step; }
+  void extend_deadlines(Clock::duration gap) override { host_.heard += gap; }
   void complain(const RankState& mine) override { host_.link.send(make_message(Kind::complaint, mine)); }
   void announce(const Verdict& verdict) override { host_.link.send(make_message(verdict)); }
   void leave() override { host_.link.send(make_message(Kind::farewell)); }
@@ -481,7 +481,7 @@ std::unique_ptr<Heartbeat> join_heartbeat(int rank, const HeartbeatInvitation& i
     if (connection.get() < 0) continue;
     Link link(std::move(connection), rank, invitation.secret);
     link.send(make_message(Kind::hello));
-    if (is_welcome(link)) return std::make_unique<Guest>(std::move(link), timeout_seconds);
+    if (is_welcome(link)) return std::make_unique<Client>(std::move(link), timeout_seconds);
   }
   return nullptr;
 }

@@ -53,9 +53,9 @@ class Heartbeat {
   // silent for most of the timeout.
   virtual std::optional<Verdict> receive(const RankState& mine) = 0;
   // False while rank 0 does something that has no deadline (saves a checkpoint) and the others may wait for it.
-  virtual bool judge_in_step() const = 0;
+  virtual bool root_in_step() const = 0;
   // This process was suspended for so long: that is nobody's silence.
-  virtual void forgive(Clock::duration gap) = 0;
+  virtual void extend_deadlines(Clock::duration gap) = 0;
 
   // This rank has waited too long for the others; the judge's answer comes out of receive() on every rank.
   virtual void complain(const RankState& mine) = 0;
@@ -73,8 +73,8 @@ class HeartbeatHost : public Heartbeat {
  public:
   virtual const HeartbeatInvitation& invitation() const = 0;
   // Lets in who has come; where nobody has, waits at most so long.
-  virtual void admit(std::chrono::milliseconds patience) = 0;
-  virtual void close_door() = 0;
+  virtual void accept_clients(std::chrono::milliseconds patience) = 0;
+  virtual void stop_accepting() = 0;
 };
 
 // Error(run_failed) where no port can be opened.

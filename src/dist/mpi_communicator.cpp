@@ -91,10 +91,10 @@ std::unique_ptr<Heartbeat> start_heartbeat(MPI_Comm comm, double timeout_seconds
     return guest;
   }
   for (int all = 0; !all;) {
-    host->admit(std::chrono::milliseconds(2));
+    host->accept_clients(std::chrono::milliseconds(2));
     SPANKEY_MPI(rank, MPI_Test(&request, &all, MPI_STATUS_IGNORE));
   }
-  host->close_door();
+  host->stop_accepting();
   for (int other = 0; other < size; ++other)
     if (!present[static_cast<std::size_t>(other)])
       log::warning("rank {} finds no TCP connection to rank 0: if it is lost, only the deadline of a step tells",

@@ -27,7 +27,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A non-blocking communicator answers "in progress" to anything; settle() waits for the real answer.
+// A non-blocking communicator answers "in progress" to anything; wait_for_answer() waits for the real answer.
 void check_nccl(ncclResult_t code, const char* expression, int rank, int line) {
   if (code == ncclSuccess || code == ncclInProgress) return;
   // The last error says what the code only classes: which peer, which interface.
@@ -169,7 +169,7 @@ class NcclCommunicator final : public Communicator {
 
   // Nothing may be recorded behind a call before NCCL has put its work on the stream. The first call of a kind connects
   // the ranks, for which it waits for the last of them: as patient as what then runs on the device.
-  void settle(const char* name) {
+  void wait_for_answer(const char* name) {
     const double limit_seconds = PendingOperations::patience * timeout_seconds_;
     if (wait_for_answer(limit_seconds) == ncclInProgress)
       fail_run("rank {}: NCCL has not started {} after {} s", rank(), name, limit_seconds);
@@ -201,7 +201,7 @@ class NcclCommunicator final : public Communicator {
       if (!capturing) c10::cuda::CUDACachingAllocator::recordStream(tensor.storage().data_ptr(), stream_);
     }
     call();
-    settle(name);
+    wait_for_answer(name);
     last_.emplace();
     last_->record(stream_);
     if (capturing) return;

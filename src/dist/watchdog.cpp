@@ -166,7 +166,7 @@ bool Watchdog::look_around() {
     if (stop_) return false;
     const auto now = Clock::now();
     const std::chrono::duration<double> suspended(timeout_seconds_ * suspended_timeouts);
-    if (now - looked_around_ > nap_ + suspended) forgive(now - looked_around_);
+    if (now - looked_around_ > nap_ + suspended) extend_deadlines(now - looked_around_);
     looked_around_ = now;
     mine = state();
   }
@@ -180,10 +180,10 @@ bool Watchdog::look_around() {
   return true;
 }
 
-void Watchdog::forgive(Clock::duration gap) {
+void Watchdog::extend_deadlines(Clock::duration gap) {
   for (auto& waiting : waiting_) waiting.since += gap;
   if (step_since_) *step_since_ += gap;
-  if (heartbeat_) heartbeat_->forgive(gap);
+  if (heartbeat_) heartbeat_->extend_deadlines(gap);
 }
 
 // What this rank and the others have to say to each other.
@@ -212,7 +212,7 @@ void Watchdog::check_deadlines(Clock::time_point now) {
       return complain(fmt::format("{} has taken {:.1f} s", waiting.operation, seconds));
   }
   if (!step_since_) return;
-  if (heartbeat_ && !heartbeat_->judge_in_step()) step_since_ = now;
+  if (heartbeat_ && !heartbeat_->root_in_step()) step_since_ = now;
   const double seconds = std::chrono::duration<double>(now - *step_since_).count();
   if (seconds > step_limit_seconds())
     complain(fmt::format("a step has taken {:.1f} s, the slowest before it took {:.1f} s (dist.timeout_seconds = {:g})",

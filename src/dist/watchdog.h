@@ -74,7 +74,7 @@ class Watchdog {
   std::optional<Verdict> converse(const RankState& mine);
   void check_deadlines(Clock::time_point now);
   void complain(const std::string& sentence);
-  void forgive(Clock::duration gap);
+  void extend_deadlines(Clock::duration gap);
   void end_step(Clock::time_point now);
   double step_limit_seconds() const;
   RankState state() const;

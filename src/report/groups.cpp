@@ -141,7 +141,7 @@ SeedSpread spread_over_seeds(std::vector<double> values, bool differences) {
 std::optional<SeedSpread> Group::spread(const std::string& path) const {
   std::vector<double> values;
   for (const auto* run : runs)
-    if (const auto value = figure(run->result, path)) values.push_back(*value);
+    if (const auto value = number_at(run->result, path)) values.push_back(*value);
   if (values.empty()) return std::nullopt;
   return spread_over_seeds(std::move(values), path.starts_with("verdict.withheld"));
 }
@@ -153,7 +153,7 @@ double Group::mean(const std::string& path) const {
 
 const RunRecord& Group::least_withholding() const {
   return **std::min_element(runs.begin(), runs.end(), [](const auto* a, const auto* b) {
-    return figure(a->result, "verdict.withheld") < figure(b->result, "verdict.withheld");
+    return number_at(a->result, "verdict.withheld") < number_at(b->result, "verdict.withheld");
   });
 }
 

@@ -56,9 +56,9 @@ std::optional<FamilyOverSeeds> over_seeds(const Group& group, const std::string&
   for (const auto* run : group.runs)
     for (const auto& family : family_figures(run->result)) {
       if (family.name != name) continue;
-      all.means.push_back(*figure(family.figures, "accuracy"));
-      all.min = std::min(all.min, figure(family.figures, "accuracy.min").value_or(all.means.back()));
-      all.max = std::max(all.max, figure(family.figures, "accuracy.max").value_or(all.means.back()));
+      all.means.push_back(*number_at(family.figures, "accuracy"));
+      all.min = std::min(all.min, number_at(family.figures, "accuracy.min").value_or(all.means.back()));
+      all.max = std::max(all.max, number_at(family.figures, "accuracy.max").value_or(all.means.back()));
     }
   return all.means.empty() ? std::nullopt : std::optional(all);
 }
@@ -87,7 +87,7 @@ std::string view_name(const std::string& view, const nlohmann::json& views) {
 }
 
 std::string figure_or_dash(const nlohmann::json& json, const char* path, int decimals) {
-  const auto value = figure(json, path);
+  const auto value = number_at(json, path);
   return value ? fmt::format("{:.{}f}", *value, decimals) : "-";
 }
 
@@ -98,7 +98,7 @@ std::vector<FamilyFigures> family_figures(const nlohmann::json& result) {
   const auto families = result.find("families");
   if (families == result.end() || !families->is_object()) return found;
   for (const auto& [name, figures] : families->items())
-    if (figure(figures, "accuracy")) found.push_back({name, figures});
+    if (number_at(figures, "accuracy")) found.push_back({name, figures});
   return found;
 }
 

@@ -39,7 +39,7 @@ std::vector<LearningCurve::Step> thinned(const std::vector<LearningCurve::Step>&
 }
 
 double number_in(const nlohmann::json& line, const char* name) {
-  return figure(line, name).value_or(0.0);
+  return number_at(line, name).value_or(0.0);
 }
 
 PlotBlock loss_block(const LearningCurve& curve, double LearningCurve::Step::*what) {
@@ -51,14 +51,14 @@ PlotBlock loss_block(const LearningCurve& curve, double LearningCurve::Step::*wh
 PlotBlock accuracy_block(const LearningCurve& curve, const Series& series) {
   PlotBlock block;
   for (const auto& evaluation : curve.evaluations)
-    if (const auto value = figure(evaluation.access, series.path)) block.push_back({evaluation.epoch, *value});
+    if (const auto value = number_at(evaluation.access, series.path)) block.push_back({evaluation.epoch, *value});
   return block;
 }
 
 bool shows(const LearningCurve& curve, const Series& series) {
   if (curve.evaluations.empty()) return false;
   return !series.path.ends_with("strip_accuracy") ||
-         figure(curve.evaluations.front().access, "no_key.reject_fraction").has_value();
+         number_at(curve.evaluations.front().access, "no_key.reject_fraction").has_value();
 }
 
 std::string style_of(const LearningCurve& curve, const Series& series) {

@@ -92,7 +92,7 @@ class RowReader {
 };
 
 bool same_data(const PublishedRow& row, const nlohmann::json& result) {
-  const auto samples = figure(result, "test_samples"), majority = figure(result, "majority_rate");
+  const auto samples = number_at(result, "test_samples"), majority = number_at(result, "majority_rate");
   constexpr double rounding = 5e-4;
   return samples && majority && *samples == row.test_samples &&
          (row.majority_rate == 0.0 || std::abs(*majority - row.majority_rate) < rounding);

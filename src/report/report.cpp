@@ -49,7 +49,7 @@ double gap_as_shipped(const Group& group) {
 
 // The worst of all seeds, as in the tables.
 double withheld_at_worst(const Group& group) {
-  return *figure(group.least_withholding().result, "verdict.withheld");
+  return *number_at(group.least_withholding().result, "verdict.withheld");
 }
 
 // Over seeds: what the loss does not control is not averaged.
@@ -131,7 +131,7 @@ std::string facts_text(const DataStudy& study) {
   }
   auto text =
       fmt::format("Data: {}, {:.0f} test samples. Model: {}. Seeds a group: {}. Keys a family: {}.", study.data,
-                  *figure(study.groups.front().runs.front()->result, "test_samples"), fmt::join(models, ", "),
+                  *number_at(study.groups.front().runs.front()->result, "test_samples"), fmt::join(models, ", "),
                   range_over_groups(study, seeds), batch_keys ? "one for each batch" : range_over_groups(study, keys));
   if (few_seeds || few_keys)
     text += fmt::format(" Spreads over fewer than {} are rough.",
@@ -146,7 +146,7 @@ double noise_floor(const Group& group, const char* path) {
   double largest = 0.0;
   std::map<std::int64_t, std::vector<double>> by_seed;
   for (const auto* runs : {&group.runs, &group.repeats})
-    for (const auto* run : *runs) by_seed[run->config.run.seed].push_back(*figure(run->result, path));
+    for (const auto* run : *runs) by_seed[run->config.run.seed].push_back(*number_at(run->result, path));
   for (const auto& [seed, values] : by_seed) {
     const auto [low, high] = std::minmax_element(values.begin(), values.end());
     largest = std::max(largest, *high - *low);
@@ -261,8 +261,8 @@ std::string run_summary(const RunRecord& run) {
       "one, {:.3f} with a wrong one on average. {} This is access conditioning of a network that is handed out, "
       "measured "
       "with what was tried.",
-      run.config.model.name, run.config.deny.mode, *figure(r, "correct_key.accuracy"),
-      r.at("test_samples").get<std::int64_t>(), *figure(r, "no_key.accuracy"), *figure(r, "wrong_key.accuracy"),
+      run.config.model.name, run.config.deny.mode, *number_at(r, "correct_key.accuracy"),
+      r.at("test_samples").get<std::int64_t>(), *number_at(r, "no_key.accuracy"), *number_at(r, "wrong_key.accuracy"),
       verdict_text_of(run));
 }
 

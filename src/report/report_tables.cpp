@@ -73,7 +73,7 @@ const char* yes_no(bool value) {
 }
 
 double withheld(const RunRecord& run) {
-  return *figure(run.result, "verdict.withheld");
+  return *number_at(run.result, "verdict.withheld");
 }
 
 std::string grade(const RunRecord& run) {
@@ -82,7 +82,7 @@ std::string grade(const RunRecord& run) {
 
 // As far as the run came.
 std::int64_t steps_of(const RunRecord& run) {
-  return run.status == RunStatus::done ? static_cast<std::int64_t>(figure(run.result, "steps").value_or(0.0))
+  return run.status == RunStatus::done ? static_cast<std::int64_t>(number_at(run.result, "steps").value_or(0.0))
                                        : run.steps_done;
 }
 
@@ -140,13 +140,13 @@ void add_published_rows(Table& table, const Group& group) {
 // `report`: the result whose test split the figures are of; null for another split.
 std::vector<Cell> split_row(const std::string& name, const nlohmann::json& figures, const nlohmann::json& report) {
   const auto cell = [&](const char* path) {
-    const auto value = figure(figures, path);
+    const auto value = number_at(figures, path);
     return Cell{value ? fmt::format("{:.4f}", *value) : "-"};
   };
-  const auto keys = figure(figures, "accuracy.keys");
-  const auto strip = figure(figures, "strip_accuracy");
+  const auto keys = number_at(figures, "accuracy.keys");
+  const auto strip = number_at(figures, "strip_accuracy");
   const bool below = strip && report.is_object() &&
-                     is_below_chance(*strip, *figure(report, "majority_rate"), *figure(report, "test_samples"));
+                     is_below_chance(*strip, *number_at(report, "majority_rate"), *number_at(report, "test_samples"));
   return {{name},
           {keys ? fmt::format("{:.0f}", *keys) : "-"},
           cell("accuracy"),
@@ -320,14 +320,14 @@ Table extremes_table(const DataStudy& study, const std::filesystem::path& out) {
     table.rows.push_back({{title},
                           {labels[run]},
                           {fmt::format("{}", run->config.run.seed)},
-                          {fmt::format("{:.4f}", *figure(run->result, "correct_key.accuracy"))},
-                          {fmt::format("{:.4f}", *figure(run->result, "verdict.worst.accuracy"))},
+                          {fmt::format("{:.4f}", *number_at(run->result, "correct_key.accuracy"))},
+                          {fmt::format("{:.4f}", *number_at(run->result, "verdict.worst.accuracy"))},
                           {fmt::format("{:.4f}", withheld(*run))},
                           {grade(*run)},
                           {run->directory.filename().string(), link_to(run->directory, out)}});
   };
   const auto [low, high] = std::minmax_element(runs.begin(), runs.end(), [](const auto* a, const auto* b) {
-    return *figure(a->result, "correct_key.accuracy") < *figure(b->result, "correct_key.accuracy");
+    return *number_at(a->result, "correct_key.accuracy") < *number_at(b->result, "correct_key.accuracy");
   });
   add("best under the correct key", *high);
   add("worst under the correct key", *low);
@@ -357,7 +357,7 @@ Table open_runs_table(const RunCollection& collection, const std::filesystem::pa
   for (const auto& run : collection.runs) {
     if (run.status == RunStatus::done) continue;
     const auto cell = [&](const char* path) {
-      const auto value = figure(run.last_evaluation, path);
+      const auto value = number_at(run.last_evaluation, path);
       return Cell{value ? fmt::format("{:.4f}", *value) : "-"};
     };
     table.rows.push_back(

@@ -158,10 +158,10 @@ class Collector {
     const auto metrics = RunDirectory{record.directory}.metrics();
     std::ifstream file(metrics);
     for (std::string text; std::getline(file, text);)
-      if (const auto step = figure(nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false), "global_step"))
+      if (const auto step = number_at(nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false), "global_step"))
         record.steps_done = static_cast<std::int64_t>(*step);
     record.last_evaluation = last_evaluation(metrics, record.config);
-    if (const auto epoch = figure(record.last_evaluation, "epoch"))
+    if (const auto epoch = number_at(record.last_evaluation, "epoch"))
       record.epochs_done = static_cast<std::int64_t>(*epoch) + 1;
   }
 
@@ -199,16 +199,16 @@ double RunRecord::seconds() const {
 std::optional<double> RunRecord::gpu_hours() const {
   if (result.is_null()) return std::nullopt;
   const bool cuda = result.value("device", std::string(config.train.device == Device::cuda ? "cuda" : "")) == "cuda";
-  const auto ranks = figure(result, "ranks");
+  const auto ranks = number_at(result, "ranks");
   return cuda && ranks ? std::optional(*ranks * seconds() / 3600.0) : std::nullopt;
 }
 
 std::optional<double> RunRecord::core_hours() const {
   if (result.is_null() || gpu_hours()) return std::nullopt;
-  auto threads = figure(result, "threads");
+  auto threads = number_at(result, "threads");
   if (!threads && config.dist.threads > 0) threads = static_cast<double>(config.dist.threads);
   if (!threads && config.dist.reduction == Reduction::elastic) threads = 1.0;
-  const auto ranks = figure(result, "ranks");
+  const auto ranks = number_at(result, "ranks");
   if (!threads || !ranks) return std::nullopt;
   return *threads * *ranks * seconds() / 3600.0;
 }

@@ -131,12 +131,12 @@ class LocalWorker {
       if (!trial) continue;
       const auto code = trial->process->poll();
       if (!code) continue;
-      settle(*trial, *code);
+      end_attempt(*trial, *code);
       trial.reset();
     }
   }
 
-  void settle(Running& trial, int exit_code) {
+  void end_attempt(Running& trial, int exit_code) {
     const auto& planned = *trial.taken.trial;
     const std::chrono::duration<double> seconds = Clock::now() - trial.started;
     // A signal to worker and trial alike may end the trial before the worker has seen it.

@@ -19,7 +19,7 @@
 #include "sweep/store_fault.h"
 #include "sweep/sweep_progress.h"
 #include "sweep/trial_queue.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 #include "train/trainer.h"
 
 namespace spankey {
@@ -134,10 +134,10 @@ class TrialGroup {
     {
       std::optional<OutputInFile> output;
       try {
-        together(*group_, [&] {
+        on_all_ranks(*group_, [&] {
           if (leads()) begin(trial, config);
         });
-        together(*group_, [&] { output.emplace(ledger_.output_log(trial.id)); });
+        on_all_ranks(*group_, [&] { output.emplace(ledger_.output_log(trial.id)); });
       } catch (const AgreedError& error) {
         output.reset();
         return let_go(trial, error.what());
@@ -236,7 +236,7 @@ class TrialGroup {
 // The states of all trials, read once for all ranks. Collective.
 std::vector<TrialState> shared_states(const SweepPlan& plan, const Ledger& ledger, Communicator& world) {
   std::vector<std::byte> bytes;
-  together(world, [&] {
+  on_all_ranks(world, [&] {
     if (world.rank() != 0) return;
     for (const auto state : ledger.read_states(plan)) bytes.push_back(static_cast<std::byte>(state));
   });

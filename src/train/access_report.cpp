@@ -169,7 +169,7 @@ std::string fault_of(const nlohmann::json& result) {
   if (result.contains("train"))
     wanted.insert(wanted.end(), {"train.no_key.accuracy", "train.correct_key.accuracy", "train.wrong_key.accuracy"});
   for (const char* path : wanted) {
-    const auto value = figure(result, path);
+    const auto value = number_at(result, path);
     if (!value) return fmt::format("{} is missing or no number", path);
     const bool share = !std::string_view(path).ends_with(".keys");
     if (share && (*value < 0 || *value > 1)) return fmt::format("{} = {} is no share", path, *value);
@@ -216,7 +216,7 @@ nlohmann::json to_json(const AccessReport& report) {
   return json;
 }
 
-std::optional<double> figure(const nlohmann::json& result, std::string_view path) {
+std::optional<double> number_at(const nlohmann::json& result, std::string_view path) {
   const auto* node = &result;
   while (!path.empty()) {
     const auto dot = path.find('.');
@@ -225,7 +225,7 @@ std::optional<double> figure(const nlohmann::json& result, std::string_view path
     node = &node->at(name);
     path = dot == std::string_view::npos ? std::string_view() : path.substr(dot + 1);
   }
-  if (node->is_object()) return figure(*node, "mean");
+  if (node->is_object()) return number_at(*node, "mean");
   return node->is_number() ? std::optional(node->get<double>()) : std::nullopt;
 }
 
@@ -242,7 +242,7 @@ nlohmann::json last_evaluation(const std::filesystem::path& metrics, const Confi
   std::ifstream file(metrics);
   for (std::string text; std::getline(file, text);) {
     auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    const bool whole = figure(line, "epoch") && figure(line, "global_step") && fault_of(line).empty();
+    const bool whole = number_at(line, "epoch") && number_at(line, "global_step") && fault_of(line).empty();
     if (whole) last = std::move(line);
   }
   if (!last.is_null()) last.emplace("key_for_each_batch", config.eval.keys == 0);

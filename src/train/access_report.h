@@ -68,7 +68,7 @@ nlohmann::json to_json(const AccessReport& report);
 
 // "no_key.accuracy", "train.wrong_key.accuracy.max": the number there, `mean` of an object of figures; nothing where
 // it is null or missing.
-std::optional<double> figure(const nlohmann::json& result, std::string_view path);
+std::optional<double> number_at(const nlohmann::json& result, std::string_view path);
 
 // A result.json of this version or an earlier one, whose run has this configuration, with "key_for_each_batch".
 // Error(bad_input) names the file and the first figure that a result of any version has and this one lacks.

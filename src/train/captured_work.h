@@ -29,7 +29,7 @@ class CapturedWork {
   void run(const Constants& constants, const std::function<void()>& work);
 
   // Outside of the graph, on its stream: work that differs now and then (the last partial batch, an upload).
-  void run_beside(const std::function<void()>& work) { graph_->use(work); }
+  void run_uncaptured(const std::function<void()>& work) { graph_->use(work); }
 
   // DeviceGraph::kernels().
   std::int64_t kernels() const { return graph_->kernels(); }

@@ -13,7 +13,7 @@
 #include "base/secret.h"
 #include "train/checkpoint.h"
 #include "train/experiment.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {
@@ -91,7 +91,7 @@ std::vector<Claim> Coordinator::claims_of_experiment() const {
 Basis Coordinator::obtain_basis(const RunDirectory& directory, const std::string& expected_digest, bool check_origin) {
   communicator_.agree(claims_of_experiment());  // the shapes of what follows depend on it
   Basis basis;
-  together(communicator_, [&] {
+  on_all_ranks(communicator_, [&] {
     if (communicator_.rank() == 0) basis = load_or_make(experiment_, directory, expected_digest, check_origin);
   });
   const auto& dims = experiment_.key_dims;

@@ -12,11 +12,11 @@
 #include "data/sampler.h"
 #include "train/experiment.h"
 #include "train/named_tensor.h"
+#include "train/on_all_ranks.h"
 #include "train/optimizer.h"
 #include "train/placement.h"
 #include "train/resident_source.h"
 #include "train/run_directory.h"
-#include "train/together.h"
 
 namespace spankey {
 namespace {
@@ -78,8 +78,8 @@ ExitCode dry_run(const TrainRequest& request, Communicator& host) {
   const auto placement = place(request.config, host);
   const auto device_communicator = make_device_communicator(request.config, placement, host);
   auto& communicator = device_communicator ? *device_communicator : host;
-  const auto experiment = together(communicator, [&] { return make_experiment(request.config, placement); });
-  const auto shards = together(communicator, [&] {
+  const auto experiment = on_all_ranks(communicator, [&] { return make_experiment(request.config, placement); });
+  const auto shards = on_all_ranks(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     require_capture(experiment, communicator);
     return resolve_shards(experiment.config, communicator.size());

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "data/assembler.h"
 #include "spankey/deny/access.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {
@@ -181,7 +181,7 @@ void Evaluator::require_possible(const EvaluationRequest& request) const {
 }
 
 AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
-  together(communicator_, [&] { require_possible(request); });
+  on_all_ranks(communicator_, [&] { require_possible(request); });
   const auto& dataset = *experiment_.dataset;
   const auto all = splits(request.with_train_split);
   std::int64_t rounds = 0, done = 0;
@@ -200,7 +200,7 @@ AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
   if (request.with_train_split) report.train = evaluate_split(all[1], request, after_each_piece);
   stop.settle();
   add_saturation(report, request.keys);
-  together(communicator_, [&] {
+  on_all_ranks(communicator_, [&] {
     if (communicator_.local_rank() == 0) dataset.require_unchanged();
   });
   return report;

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "data/sampler.h"
 #include "spankey/models/precision.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {
@@ -89,7 +89,7 @@ void tell_classes(const Experiment& experiment) {
 
 std::shared_ptr<const Dataset> open_data(const DataConfig& config, Communicator& communicator) {
   const bool rendered = config.file.starts_with("builtin:"), first = communicator.rank() == 0;
-  auto dataset = together(communicator, [&]() -> std::shared_ptr<const Dataset> {
+  auto dataset = on_all_ranks(communicator, [&]() -> std::shared_ptr<const Dataset> {
     if (rendered && !first) return nullptr;
     return Dataset::open(config.file, communicator.local_rank() == 0 ? config.verify : Verify::never);
   });

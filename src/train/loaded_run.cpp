@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "train/checkpoint.h"
 #include "train/coordinator.h"
+#include "train/on_all_ranks.h"
 #include "train/resume.h"
-#include "train/together.h"
 
 namespace spankey {
 
@@ -22,7 +22,7 @@ LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>
                    const Placement& placement) {
   // One rank chooses: a run that still trains adds and removes checkpoints, and folders on a network have caches.
   FoundCheckpoint found;
-  together(communicator, [&] {
+  on_all_ranks(communicator, [&] {
     if (communicator.rank() != 0) return;
     auto newest = newest_valid_checkpoint(directory.checkpoints());
     if (!newest) fail_input("{} holds no valid checkpoint", directory.checkpoints().string());
@@ -30,9 +30,9 @@ LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>
   });
   found.bytes = communicator.broadcast_bytes(found.bytes, 0);
   found.path = communicator.broadcast_string(found.path.string(), 0);
-  const auto config = together(communicator, [&] { return run_config(directory, overrides); });
+  const auto config = on_all_ranks(communicator, [&] { return run_config(directory, overrides); });
   const auto dataset = open_data(config.data, communicator);
-  return together(communicator, [&] {
+  return on_all_ranks(communicator, [&] {
     auto experiment = make_experiment(config, placement, dataset);
     const auto checkpoint = decode_checkpoint(found.bytes, found.path.string());
     if (checkpoint.data_digest != experiment.dataset->info().digest)

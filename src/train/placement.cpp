@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "dist/cuda_module.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {
@@ -37,7 +37,7 @@ Placement place(const Config& config, Communicator& host) {
   std::string why_not;
   auto* module = open_cuda_module(why_not);
   const auto devices = module ? module->devices() : std::vector<CudaDevice>();
-  together(host, [&] {
+  on_all_ranks(host, [&] {
     if (config.train.device == Device::cuda && devices.empty())
       fail_key(config, "train.device", fmt::format("{}; accepted: cpu, auto", why_not));
   });
@@ -48,7 +48,7 @@ Placement place(const Config& config, Communicator& host) {
   auto id = at::empty({static_cast<std::int64_t>(mine.uuid.size())}, at::kByte);
   std::copy(mine.uuid.begin(), mine.uuid.end(), id.mutable_data_ptr<std::uint8_t>());
   const bool shared = any_equal_rows(host.all_gather(id));
-  return together(host, [&] {
+  return on_all_ranks(host, [&] {
     module->use_device(index);
     set_arithmetic(config);
     return Placement{at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index)), mine.name, shared};
@@ -87,7 +87,7 @@ bool any_equal_rows(const at::Tensor& ids) {
 std::unique_ptr<Communicator> make_device_communicator(const Config& config, const Placement& placement,
                                                        Communicator& host) {
   const bool asked = config.dist.backend == Backend::nccl;
-  together(host, [&] {
+  on_all_ranks(host, [&] {
     if (asked && !placement.device.is_cuda())
       fail_key(config, "dist.backend", "NCCL is for tensors on GPUs; accepted without one: auto, self, mpi");
     if (asked && placement.shared)

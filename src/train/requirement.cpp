@@ -48,8 +48,8 @@ Requirement parse_term(const std::string& term, const std::string& expression) {
 }
 
 std::optional<double> value_of(const nlohmann::json& evaluation, const std::string& quantity) {
-  const auto direct = figure(evaluation, quantity);
-  return direct ? direct : figure(evaluation, "verdict." + quantity);
+  const auto direct = number_at(evaluation, quantity);
+  return direct ? direct : number_at(evaluation, "verdict." + quantity);
 }
 
 void add_names(const nlohmann::json& node, const std::string& path, std::vector<std::string>& names) {

@@ -32,13 +32,13 @@ ResidentStep::ResidentStep(StepParts& parts, const Sampler& sampler, ResidentSou
 
 std::int64_t ResidentStep::step(const Cursor& cursor, double lr) {
   SPANKEY_CHECK_LT(pending_, ring_rows);
-  if (next_ != std::pair(cursor.epoch, cursor.step)) work_.run_beside([&] { move_to(cursor); });
-  if (lr != lr_) work_.run_beside([&] { parts_.lr.fill_(lr); });
+  if (next_ != std::pair(cursor.epoch, cursor.step)) work_.run_uncaptured([&] { move_to(cursor); });
+  if (lr != lr_) work_.run_uncaptured([&] { parts_.lr.fill_(lr); });
   lr_ = lr;
   const auto samples = std::min(batch_, epoch_samples_ - cursor.step * batch_);
   const double weight = deny_weight(parts_, cursor.epoch);
   const auto work = [this, samples, weight] { take(samples, weight); };
-  samples == batch_ ? work_.run({samples, weight}, work) : work_.run_beside(work);
+  samples == batch_ ? work_.run({samples, weight}, work) : work_.run_uncaptured(work);
   next_ = {cursor.epoch, cursor.step + 1};
   ++pending_;
   return samples;
@@ -90,7 +90,7 @@ void ResidentStep::take(std::int64_t samples, double weight) {
 
 std::vector<StepFigures> ResidentStep::collect() {
   at::Tensor ring;
-  work_.run_beside([&] { ring = ring_.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true); });
+  work_.run_uncaptured([&] { ring = ring_.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true); });
   std::vector<StepFigures> figures;
   for (; pending_ > 0; --pending_) {
     const double* row = ring.const_data_ptr<double>() + first_row_ * columns;

@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "train/experiment.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {
@@ -135,7 +135,7 @@ ResumePoint find_resume_point(const TrainRequest& request, const Experiment& exp
                               Communicator& communicator) {
   ResumePoint point;
   std::vector<std::byte> bytes;
-  together(communicator, [&] {
+  on_all_ranks(communicator, [&] {
     if (communicator.rank() == 0)
       bytes = look_for_checkpoint(request, experiment, directory, communicator.size(), point.finished);
   });
@@ -144,7 +144,8 @@ ResumePoint find_resume_point(const TrainRequest& request, const Experiment& exp
   point.finished = finished.item<std::int64_t>() != 0;
   bytes = communicator.broadcast_bytes(bytes, 0);
   if (!bytes.empty())
-    point.checkpoint = together(communicator, [&] { return decode_checkpoint(bytes, "checkpoint sent by rank 0"); });
+    point.checkpoint =
+        on_all_ranks(communicator, [&] { return decode_checkpoint(bytes, "checkpoint sent by rank 0"); });
   return point;
 }
 

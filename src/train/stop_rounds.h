@@ -7,7 +7,7 @@
 
 #include "base/shutdown.h"
 #include "dist/communicator.h"
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 namespace spankey {
 

@@ -22,12 +22,12 @@
 #include "train/evaluator.h"
 #include "train/experiment.h"
 #include "train/metrics.h"
+#include "train/on_all_ranks.h"
 #include "train/resident_source.h"
 #include "train/resident_step.h"
 #include "train/resume.h"
 #include "train/schedule.h"
 #include "train/stop_rounds.h"
-#include "train/together.h"
 #include "train/training_parts.h"
 
 namespace spankey {
@@ -47,7 +47,7 @@ class Trainer {
  private:
   void make_parts(std::int64_t shards);
   void restore(const Checkpoint& checkpoint);
-  void tell_saturation() const;
+  void log_saturation() const;
   void take_step();
   void take_resident_step();
   bool reads_figures() const;
@@ -114,9 +114,9 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
                                        /*check_origin=*/!checkpoint || request.allow_change)) {
   make_parts(shards);
   evaluator_.emplace(experiment, parts_->keys(), communicator);
-  if (checkpoint) together(communicator, [&] { restore(*checkpoint); });
+  if (checkpoint) on_all_ranks(communicator, [&] { restore(*checkpoint); });
   coordinator_.audit(basis_, cursor_);
-  together(communicator, [&] {
+  on_all_ranks(communicator, [&] {
     evaluator_->require_possible(evaluator_->request(config_.eval.keys, config_.eval.train));
     if (!is_root()) return;
     require_room(directory_.checkpoints(),
@@ -137,7 +137,7 @@ void Trainer::make_parts(std::int64_t shards) {
   const auto build = [&] { parts_ = std::make_unique<TrainingParts>(experiment_, basis_, shards, communicator_); };
   if (!wants_resident(experiment_)) return build();
   if (const auto why_not = resident_why_not(experiment_, communicator_)) {
-    together(communicator_, [&] { require_capture(experiment_, communicator_); });
+    on_all_ranks(communicator_, [&] { require_capture(experiment_, communicator_); });
     log::info("step by step, with keys and batches from the host: {}", *why_not);
     return build();
   }
@@ -161,7 +161,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   earlier_seconds_ = checkpoint.train_seconds;
 }
 
-void Trainer::tell_saturation() const {
+void Trainer::log_saturation() const {
   const auto& keys = parts_->keys();
   if (const auto cut = keys.saturation(keys.evaluation_correct(0, 1)))
     log::info(
@@ -173,7 +173,7 @@ void Trainer::tell_saturation() const {
 ExitCode Trainer::run() {
   if (is_root()) {
     tell_classes(experiment_);
-    tell_saturation();
+    log_saturation();
   }
   experiment_.model->train();
   try {
@@ -365,7 +365,7 @@ AccessReport Trainer::evaluate(const EvaluationRequest& wanted) {
 void Trainer::require_sane() {
   // Of a trained network they are below a hundred; at the edge of what float32 holds they are squared.
   constexpr double absurd_logit = 1e8;
-  together(communicator_, [&] {
+  on_all_ranks(communicator_, [&] {
     if (!is_root()) return;
     const auto finite = [](const std::vector<NamedTensor>& tensors) {
       return std::all_of(tensors.begin(), tensors.end(), [](const NamedTensor& tensor) {
@@ -444,7 +444,7 @@ bool Trainer::job_ends_soon(std::chrono::steady_clock::time_point now) {
 // others with it.
 ExitCode Trainer::stop(const std::string& where) {
   save_checkpoint();
-  together(communicator_, [&] {
+  on_all_ranks(communicator_, [&] {
     if (!is_root()) return;
     checkpoints_->finish();
     metrics_->flush();
@@ -460,12 +460,12 @@ ExitCode Trainer::stop(const std::string& where) {
 }
 
 void Trainer::write_result() {
-  together(communicator_, [&] {
+  on_all_ranks(communicator_, [&] {
     if (is_root()) checkpoints_->finish();
   });
   const auto report = evaluate(evaluator_->request(config_.eval.keys, config_.eval.train));
   coordinator_.audit(basis_, cursor_);
-  together(communicator_, [&] {
+  on_all_ranks(communicator_, [&] {
     if (!is_root()) return;
     lease_->require();
     const double seconds = earlier_seconds_ + clock_.total_seconds();
@@ -516,8 +516,9 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   const auto device_communicator = make_device_communicator(request.config, placement, host);
   auto& communicator = device_communicator ? *device_communicator : host;
   const auto dataset = open_data(request.config.data, communicator);
-  const auto experiment = together(communicator, [&] { return make_experiment(request.config, placement, dataset); });
-  const auto shards = together(communicator, [&] {
+  const auto experiment =
+      on_all_ranks(communicator, [&] { return make_experiment(request.config, placement, dataset); });
+  const auto shards = on_all_ranks(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     return resolve_shards(experiment.config, communicator.size());
   });
@@ -525,7 +526,7 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   RunDirectory directory{request.run_directory};
   if (directory.root.empty()) directory.root = default_run_directory(request.config_file, experiment.hash);
   std::optional<Lease> lease;
-  together(communicator, [&] {
+  on_all_ranks(communicator, [&] {
     if (communicator.rank() != 0) return;
     directory.create();
     lease.emplace(directory.root);

@@ -27,7 +27,7 @@ std::vector<Tried> tried_keys(const nlohmann::json& access) {
   const auto families = access.find("families");
   if (families != access.end() && families->is_object())
     for (const auto& [name, figures] : families->items())
-      if (figure(figures, "accuracy")) tried.push_back({name, &figures, is_derived_family(name)});
+      if (number_at(figures, "accuracy")) tried.push_back({name, &figures, is_derived_family(name)});
   const auto wrong = access.value("wrong_family", std::string(gaussian_family().name));
   if (std::none_of(tried.begin(), tried.end(), [&](const Tried& one) { return one.name == wrong; }))
     tried.push_back({wrong, &access.at("wrong_key"), is_derived_family(wrong)});
@@ -44,8 +44,8 @@ std::vector<Tried> tried_keys(const nlohmann::json& access) {
 
 double best(const nlohmann::json& figures, const char* name, bool single_keys) {
   const auto path = std::string(name);
-  const double mean = figure(figures, path).value_or(0.0);
-  return single_keys ? std::max(mean, figure(figures, path + ".max").value_or(0.0)) : mean;
+  const double mean = number_at(figures, path).value_or(0.0);
+  return single_keys ? std::max(mean, number_at(figures, path + ".max").value_or(0.0)) : mean;
 }
 
 // Ignoring the rejection is named where it gives more.
@@ -67,14 +67,14 @@ void add_reading(Verdict& verdict, const Tried& tried, bool single_keys) {
   take_better(verdict.wrong_key, better);
   take_better(verdict.worst, better);
   take_better(verdict.worst_as_shipped, plain);
-  verdict.independent_keys += static_cast<std::int64_t>(figure(*tried.figures, "accuracy.keys").value_or(1.0));
+  verdict.independent_keys += static_cast<std::int64_t>(number_at(*tried.figures, "accuracy.keys").value_or(1.0));
 }
 
 // A rejection is no answer: what tells about the label is which class is named.
 void note_below_chance(Verdict& verdict, const nlohmann::json& access, const std::vector<Tried>& tried) {
   const auto note = [&](const std::string& name, const nlohmann::json& figures) {
-    const double strip = figure(figures, "strip_accuracy").value_or(1.0);
-    const bool rejects = strip > figure(figures, "accuracy").value_or(0.0);
+    const double strip = number_at(figures, "strip_accuracy").value_or(1.0);
+    const bool rejects = strip > number_at(figures, "accuracy").value_or(0.0);
     if (is_below_chance(strip, verdict.chance, static_cast<double>(verdict.samples)))
       verdict.below_chance.push_back({name, rejects, /*mean=*/true, strip});
   };
@@ -193,12 +193,12 @@ bool is_below_chance(double accuracy, double chance, double samples) {
 
 Verdict judge_access(const nlohmann::json& access) {
   Verdict v;
-  v.correct = figure(access, "correct_key.accuracy").value_or(0.0);
-  v.chance = figure(access, "majority_rate").value_or(0.0);
-  v.minority = figure(access, "minority_rate");
-  v.samples = static_cast<std::int64_t>(figure(access, "test_samples").value_or(1.0));
-  v.no_key = figure(access, "no_key.accuracy").value_or(0.0);
-  v.no_key_strip = figure(access, "no_key.strip_accuracy").value_or(0.0);
+  v.correct = number_at(access, "correct_key.accuracy").value_or(0.0);
+  v.chance = number_at(access, "majority_rate").value_or(0.0);
+  v.minority = number_at(access, "minority_rate");
+  v.samples = static_cast<std::int64_t>(number_at(access, "test_samples").value_or(1.0));
+  v.no_key = number_at(access, "no_key.accuracy").value_or(0.0);
+  v.no_key_strip = number_at(access, "no_key.strip_accuracy").value_or(0.0);
   v.worst_as_shipped = {.key = no_key_name, .strip = false, .mean = false, .accuracy = v.no_key};
   v.worst = v.worst_as_shipped;
   take_better(v.worst, {.key = no_key_name, .strip = true, .mean = false, .accuracy = v.no_key_strip});

@@ -56,7 +56,7 @@ const RankState training{.collectives = 5, .waiting = true, .in_step = true, .pl
 
 std::unique_ptr<Heartbeat> join(HeartbeatHost& host, int rank, const HeartbeatInvitation& invitation) {
   auto guest = std::async(std::launch::async, join_heartbeat, rank, invitation, timeout_seconds);
-  while (guest.wait_for(seconds(0)) != std::future_status::ready) host.admit(milliseconds(1));
+  while (guest.wait_for(seconds(0)) != std::future_status::ready) host.accept_clients(milliseconds(1));
   return guest.get();
 }
 
@@ -91,8 +91,8 @@ class ThousandRanks : public testing::Test {
       for (int rank = 1; rank <= ranks; ++rank)
         guests_.push_back(join_heartbeat(rank, host_->invitation(), timeout_seconds));
     });
-    while (joining.wait_for(seconds(0)) != std::future_status::ready) host_->admit(milliseconds(1));
-    host_->close_door();
+    while (joining.wait_for(seconds(0)) != std::future_status::ready) host_->accept_clients(milliseconds(1));
+    host_->stop_accepting();
     for (const auto& guest : guests_) ASSERT_NE(guest, nullptr);
   }
 
@@ -180,7 +180,7 @@ TEST(HeartbeatConnection, WhoDoesNotReadHoldsNobodyUpAndLearnsTheVerdict) {
   const auto host = host_heartbeat(timeout_seconds);
   const auto slow = join(*host, 1, host->invitation());
   ASSERT_NE(slow, nullptr);
-  host->close_door();
+  host->stop_accepting();
   constexpr int more_than_any_buffer = 60'000;  // 30 MB
   for (int i = 0; i < more_than_any_buffer; ++i) host->send(training);
   host->announce({75, "rank 0 has had enough"});
@@ -259,7 +259,7 @@ TEST(HeartbeatConnection, MessagesInPiecesArePutTogether) {
   Dribble wire(host->invitation());
   auto guest = join(*host, 1, wire.invitation());
   ASSERT_NE(guest, nullptr);
-  host->close_door();
+  host->stop_accepting();
   guest->send(training);
   guest->announce({75, "rank 1 has had enough"});
   const auto verdict = listen(*host);
@@ -294,8 +294,8 @@ class Busy final : public Heartbeat {
     talk_.changed.wait(lock, [&] { return talk_.may_end; });
     return {};
   }
-  bool judge_in_step() const override { return true; }
-  void forgive(Clock::duration) override {}
+  bool root_in_step() const override { return true; }
+  void extend_deadlines(Clock::duration) override {}
   void complain(const RankState&) override {}
   void announce(const Verdict&) override {}
   void leave() override {}

@@ -30,11 +30,11 @@ class HeartbeatTest : public testing::Test {
       joining.push_back(std::async(std::launch::async, join_heartbeat, rank, host_->invitation(), timeout_seconds));
     for (auto& guest : joining) {
       while (guest.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
-        host_->admit(std::chrono::milliseconds(1));
+        host_->accept_clients(std::chrono::milliseconds(1));
       guests_.push_back(guest.get());
       ASSERT_NE(guests_.back(), nullptr);
     }
-    host_->close_door();
+    host_->stop_accepting();
   }
 
   // What `side` says within two timeouts, while the others go on.
@@ -69,7 +69,7 @@ TEST_F(HeartbeatTest, SilenceIsNamedToAll) {
 
 TEST_F(HeartbeatTest, SilenceOfASuspendedProcessIsForgiven) {
   std::this_thread::sleep_for(std::chrono::duration<double>(1.5 * timeout_seconds));
-  host_->forgive(std::chrono::seconds(1));
+  host_->extend_deadlines(std::chrono::seconds(1));
   EXPECT_FALSE(host_->receive(training));
 }
 
@@ -126,9 +126,9 @@ TEST(HeartbeatDoor, AStrangerIsNotLetIn) {
   ++invitation.secret;
   auto joining = std::async(std::launch::async, join_heartbeat, 1, invitation, timeout_seconds);
   while (joining.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
-    host->admit(std::chrono::milliseconds(1));
+    host->accept_clients(std::chrono::milliseconds(1));
   EXPECT_EQ(joining.get(), nullptr);
-  host->close_door();
+  host->stop_accepting();
   pollfd heard{host->descriptor(), POLLIN, 0};
   EXPECT_EQ(poll(&heard, 1, 0), 0);
   EXPECT_FALSE(host->receive(training));

@@ -108,7 +108,7 @@ void check_layered(const h5::File& file, const std::string& group) {
   std::vector<at::Tensor> alphas, gauss;
   for (std::int64_t s = 0; s < rules.alpha_slots(); ++s)
     alphas.push_back(golden::widened(file, group + "/alpha" + std::to_string(s) + "_f32"));
-  for (std::int64_t s = 0; s < rules.wrong_slots(); ++s)
+  for (std::int64_t s = 0; s < rules.key_slots(); ++s)
     gauss.push_back(golden::widened(file, group + "/gauss" + std::to_string(s) + "_f32"));
   const std::int64_t n = file.int_attribute(group, "n");
   const auto factors = rules.factors(alphas);

@@ -132,7 +132,7 @@ at::Tensor Trajectory::input(std::int64_t step, const std::vector<std::int64_t>&
 std::vector<at::Tensor> Trajectory::gauss(std::int64_t step, const KeyRules& rules) const {
   std::vector<at::Tensor> slots;
   std::int64_t first = 0;
-  for (std::int64_t j = 0; j < rules.wrong_slots(); ++j) {
+  for (std::int64_t j = 0; j < rules.key_slots(); ++j) {
     const std::int64_t width = rules.wrong_width(j);
     if (closed()) {
       slots.push_back(std::sqrt(3.0) *

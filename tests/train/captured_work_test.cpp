@@ -67,7 +67,7 @@ TEST(CapturedWork, WorkBesideTheGraphLeavesIt) {
   int beside = 0;
   for (int i = 0; i < 5; ++i) {
     work.run({.batch = 8}, [] {});
-    if (i == 1 || i == 4) work.run_beside([&] { ++beside; });
+    if (i == 1 || i == 4) work.run_uncaptured([&] { ++beside; });
   }
   work.run({.batch = 8}, [] {});
   EXPECT_EQ(calls, "eeeecrrer");

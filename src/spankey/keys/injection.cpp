@@ -137,11 +137,11 @@ InjectArguments Injection::arguments(std::int64_t point, const at::Tensor& dense
   return result;
 }
 
-at::Tensor Entrance::apply(const at::Tensor& h) const {
+at::Tensor KeyedPoint::apply(const at::Tensor& h) const {
   return injection ? injection->apply(point, h) : h;
 }
 
-InjectArguments Entrance::arguments(const at::Tensor& h) const {
+InjectArguments KeyedPoint::arguments(const at::Tensor& h) const {
   if (!injection || injection->observer_ || !injection->keyed_at(point)) return {};
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   return injection->arguments(point, h);

@@ -33,7 +33,7 @@ struct InjectionKind {
 };
 
 // One injection point of a forward pass, for a layer that may let the key in itself. `injection` may be null: no key.
-struct Entrance {
+struct KeyedPoint {
   const Injection* injection = nullptr;
   std::int64_t point = 0;
 
@@ -69,7 +69,7 @@ class Injection {
   // `h`: (rows, ...) activation at injection point `point`; returned as it is where that point carries no key.
   at::Tensor apply(std::int64_t point, const at::Tensor& h) const;
 
-  Entrance at(std::int64_t point) const { return {this, point}; }
+  KeyedPoint at(std::int64_t point) const { return {this, point}; }
 
   // The keys at injection point `point` of a single pass, formed: (n or 1, d_l) in (C, H, W) order; undefined where it
   // carries none.
@@ -79,7 +79,7 @@ class Injection {
   bool acts_at(std::int64_t point) const { return observer_ || keyed_at(point); }
 
  private:
-  friend struct Entrance;
+  friend struct KeyedPoint;
   struct Slot {
     std::int64_t point;
     at::Tensor coefficients;        // (n or 1, m) with a basis, (n or 1, d) without

@@ -99,12 +99,12 @@ Injection KeyMaker::keyed(const Alphas& alphas, const std::vector<at::Tensor>& f
 
 // Every key is brought to the target by itself, whatever key.rescale: there is no span to share a factor in.
 RowKeys KeyMaker::noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const {
-  std::vector<double> targets(static_cast<std::size_t>(rules_.wrong_slots()), config_.target_std);
+  std::vector<double> targets(static_cast<std::size_t>(rules_.key_slots()), config_.target_std);
   if (config_.rescale == Rescale::none || config_.target_std <= 0)
     targets = rules_.valid_std(batch_alphas(epoch, step, samples));
   return [this, epoch, step, samples, targets](std::int64_t begin, std::int64_t end) {
     std::vector<at::Tensor> slots;
-    for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+    for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
       at::Tensor keys = at::empty({end - begin, rules_.wrong_width(slot)}, at::kFloat);
       for (std::int64_t i = begin; i < end; ++i) {
         const at::Tensor key =
@@ -140,7 +140,7 @@ RowKeys KeyMaker::correct(std::int64_t epoch, std::int64_t step, std::span<const
 Injection KeyMaker::wrong_key(const WrongKey& key, std::int64_t rows, const std::vector<double>& valid_std,
                               double norm) const {
   std::vector<at::Tensor> drawn;
-  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
     const std::int64_t alpha_slot = rules_.slot_of(slot, key.companion.size());
     const FamilyInputs inputs{.config = config_,
                               .rules = rules_,

@@ -39,12 +39,12 @@ std::int64_t KeyRules::alpha_slots() const {
   return config_.per_layer_key ? layer_count() : 1;
 }
 
-std::int64_t KeyRules::wrong_slots() const {
+std::int64_t KeyRules::key_slots() const {
   return config_.per_layer_key || config_.layout == Layout::per_layer ? layer_count() : 1;
 }
 
 const Gram& KeyRules::slot_gram(std::int64_t slot) const {
-  return wrong_slots() == 1 ? whole_ : grams_[static_cast<std::size_t>(slot)];
+  return key_slots() == 1 ? whole_ : grams_[static_cast<std::size_t>(slot)];
 }
 
 at::Tensor KeyRules::slot_basis(std::int64_t slot) const {
@@ -54,14 +54,14 @@ at::Tensor KeyRules::slot_basis(std::int64_t slot) const {
 }
 
 at::Tensor KeyRules::slot_basis(std::int64_t slot, const std::vector<at::Tensor>& layers) const {
-  if (wrong_slots() > 1) return layers.at(static_cast<std::size_t>(slot));
+  if (key_slots() > 1) return layers.at(static_cast<std::size_t>(slot));
   return config_.layout == Layout::shared_blocks ? at::cat(layers, 1) : layers.at(static_cast<std::size_t>(widest_));
 }
 
 std::vector<at::Tensor> KeyRules::factors(const std::vector<at::Tensor>& alphas, std::int64_t repeats) const {
   std::vector<at::Tensor> result;
   for (std::int64_t layer = 0; layer < layer_count(); ++layer) {
-    if (layer > 0 && wrong_slots() == 1) {
+    if (layer > 0 && key_slots() == 1) {
       result.push_back(result[0]);
       continue;
     }
@@ -87,14 +87,14 @@ bool KeyRules::wrong_follows_valid() const {
 
 std::vector<double> KeyRules::valid_std(const std::vector<at::Tensor>& alphas, std::int64_t repeats) const {
   std::vector<double> result;
-  for (std::int64_t slot = 0; slot < wrong_slots(); ++slot)
+  for (std::int64_t slot = 0; slot < key_slots(); ++slot)
     result.push_back(key_std(slot_gram(slot), alphas[static_cast<std::size_t>(slot_of(slot, alphas.size()))], repeats));
   return result;
 }
 
 std::vector<at::Tensor> KeyRules::wrong_keys(const std::vector<at::Tensor>& drawn, std::int64_t rows,
                                              const std::vector<double>& valid_std, double norm) const {
-  SPANKEY_CHECK_EQ(static_cast<std::int64_t>(drawn.size()), wrong_slots());
+  SPANKEY_CHECK_EQ(static_cast<std::int64_t>(drawn.size()), key_slots());
   std::vector<at::Tensor> slots;
   for (std::size_t slot = 0; slot < drawn.size(); ++slot) {
     SPANKEY_CHECK_EQ(drawn[slot].numel(), wrong_width(static_cast<std::int64_t>(slot)));

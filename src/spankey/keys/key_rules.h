@@ -25,7 +25,7 @@ class KeyRules {
   std::int64_t layer_count() const { return static_cast<std::int64_t>(bases_.size()); }
   std::int64_t layer_width(std::int64_t layer) const { return grams_[static_cast<std::size_t>(layer)].width; }
   std::int64_t alpha_slots() const;
-  std::int64_t wrong_slots() const;
+  std::int64_t key_slots() const;
   std::int64_t wrong_width(std::int64_t slot) const { return slot_gram(slot).width; }
   const std::vector<LayerBasis>& bases() const { return bases_; }
   const Gram& slot_gram(std::int64_t slot) const;  // of the valid keys that fill the slot

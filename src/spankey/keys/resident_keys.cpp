@@ -15,11 +15,11 @@ ResidentKeys::ResidentKeys(const Config& config, const Basis& basis, at::Device 
       twin_(config.train.twin) {
   SPANKEY_CHECK(!why_keys_on_host(config));
   for (const at::Tensor& layer : basis.layers) bases_.emplace_back(layer.to(device));
-  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
     const Gram& gram = rules_.slot_gram(slot);
     grams_.push_back({gram.products.to(device), gram.sums.to(device), gram.width});
   }
-  target_ = at::full({rules_.wrong_slots()}, rules_.target(), at::kDouble).to(device);
+  target_ = at::full({rules_.key_slots()}, rules_.target(), at::kDouble).to(device);
 }
 
 at::Tensor ResidentKeys::alphas(const at::Tensor& samples, const at::Tensor& position) const {
@@ -68,7 +68,7 @@ at::Tensor ResidentKeys::wrong_target(const at::Tensor& samples, const at::Tenso
   if (!rules_.wrong_follows_valid()) return target_;
   const at::Tensor drawn = alphas(samples, position);
   std::vector<at::Tensor> stds;
-  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot)
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot)
     stds.push_back(alpha_std(alpha_of(drawn, slot), grams_[static_cast<std::size_t>(slot)], false));
   return at::cat(stds);
 }
@@ -78,7 +78,7 @@ Injection ResidentKeys::wrong(const at::Tensor& samples, const at::Tensor& posit
   const at::Tensor target = wrong_target(samples, position);
   const std::int64_t repeats = config_.rescale == Rescale::key ? 1 : samples.numel();
   std::vector<at::Tensor> slots;
-  for (std::int64_t slot = 0; slot < rules_.wrong_slots(); ++slot) {
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
     const at::Tensor gauss = draw_normals(position, rules_.wrong_width(slot), slot, seed_, Purpose::wrong_key);
     slots.push_back(rescale_key(gauss, target, slot, repeats));
   }

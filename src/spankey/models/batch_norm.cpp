@@ -87,7 +87,7 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels) {
   running_var = register_buffer("running_var", at::ones({channels}));
 }
 
-at::Tensor BatchNorm2d::forward(const at::Tensor& x, const at::Tensor& residual, bool relu, const Entrance& key) {
+at::Tensor BatchNorm2d::forward(const at::Tensor& x, const at::Tensor& residual, bool relu, const KeyedPoint& key) {
   if (!is_training()) {
     const at::Tensor y = at::batch_norm(x, weight, bias, running_mean, running_var, false, momentum, epsilon, false);
     return key.apply(finish(y, residual, relu));
@@ -103,7 +103,7 @@ at::Tensor BatchNorm2d::forward(const at::Tensor& x, const at::Tensor& residual,
 }
 
 NormalisedBatch BatchNorm2d::train(const at::Tensor& x, const at::Tensor& residual, bool relu,
-                                   const Entrance& key) const {
+                                   const KeyedPoint& key) const {
   if (sum_over_ranks_) {
     const at::Tensor wide = x.to(weight.scalar_type());
     const auto outputs = SyncBatchNorm::apply(wide, weight, bias, groups_, sum_over_ranks_);

@@ -31,7 +31,7 @@ class BatchNorm2d : public torch::nn::Module {
   // updates the running ones at once; otherwise the running statistics normalise.
   at::Tensor forward(const at::Tensor& x) { return forward(x, {}, false, {}); }
   // key.apply(relu(forward(x) + residual)), in one operator.
-  at::Tensor forward_relu(const at::Tensor& x, const at::Tensor& residual = {}, const Entrance& key = {}) {
+  at::Tensor forward_relu(const at::Tensor& x, const at::Tensor& residual = {}, const KeyedPoint& key = {}) {
     return forward(x, residual, true, key);
   }
 
@@ -59,8 +59,8 @@ class BatchNorm2d : public torch::nn::Module {
   at::Tensor running_mean_deny, running_var_deny;  // (C) buffers, undefined without keep_deny_statistics()
 
  private:
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual, bool relu, const Entrance& key);
-  NormalisedBatch train(const at::Tensor& x, const at::Tensor& residual, bool relu, const Entrance& key) const;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& residual, bool relu, const KeyedPoint& key);
+  NormalisedBatch train(const at::Tensor& x, const at::Tensor& residual, bool relu, const KeyedPoint& key) const;
 
   std::int64_t groups_ = 1;
   Recorder recorder_;

@@ -23,7 +23,7 @@ BasicBlock::BasicBlock(std::int64_t in, std::int64_t out, std::int64_t stride, c
     shortcut_ = register_module(shortcut_name, std::make_shared<ConvNorm>(in, out, 1, stride));
 }
 
-at::Tensor BasicBlock::forward(const at::Tensor& x, const Entrance& key) {
+at::Tensor BasicBlock::forward(const at::Tensor& x, const KeyedPoint& key) {
   const at::Tensor h = conv2_->forward(bn1_->forward_relu(conv1_->forward(x)));
   return bn2_->forward_relu(h, shortcut_ ? shortcut_->forward(x) : x, key);
 }
@@ -35,8 +35,8 @@ ResidualStage::ResidualStage(std::int64_t in, std::int64_t out, std::int64_t str
         std::to_string(i), std::make_shared<BasicBlock>(i == 0 ? in : out, out, i == 0 ? stride : 1, shortcut_name)));
 }
 
-at::Tensor ResidualStage::forward(at::Tensor x, const Entrance& key) {
-  for (const auto& block : blocks_) x = block->forward(x, block == blocks_.back() ? key : Entrance{});
+at::Tensor ResidualStage::forward(at::Tensor x, const KeyedPoint& key) {
+  for (const auto& block : blocks_) x = block->forward(x, block == blocks_.back() ? key : KeyedPoint{});
   return x;
 }
 

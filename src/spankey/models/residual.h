@@ -22,7 +22,7 @@ class ConvNorm : public torch::nn::Module {
  public:
   ConvNorm(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1);
   at::Tensor forward(const at::Tensor& x) { return norm_->forward(conv_->forward(x)); }
-  at::Tensor forward_relu(const at::Tensor& x, const Entrance& key) {
+  at::Tensor forward_relu(const at::Tensor& x, const KeyedPoint& key) {
     return norm_->forward_relu(conv_->forward(x), {}, key);
   }
 
@@ -36,7 +36,7 @@ class ConvNorm : public torch::nn::Module {
 class BasicBlock : public torch::nn::Module {
  public:
   BasicBlock(std::int64_t in, std::int64_t out, std::int64_t stride, const std::string& shortcut_name);
-  at::Tensor forward(const at::Tensor& x, const Entrance& key);  // (n, in, H, W) -> (n, out, H/stride, W/stride)
+  at::Tensor forward(const at::Tensor& x, const KeyedPoint& key);  // (n, in, H, W) -> (n, out, H/stride, W/stride)
 
  private:
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};
@@ -49,7 +49,7 @@ class ResidualStage : public torch::nn::Module {
  public:
   ResidualStage(std::int64_t in, std::int64_t out, std::int64_t stride, std::int64_t blocks,
                 const std::string& shortcut_name);
-  at::Tensor forward(at::Tensor x, const Entrance& key = {});
+  at::Tensor forward(at::Tensor x, const KeyedPoint& key = {});
 
  private:
   std::vector<std::shared_ptr<BasicBlock>> blocks_;

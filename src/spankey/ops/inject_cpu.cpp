@@ -171,7 +171,7 @@ void inject_part(const at::Tensor& h, const at::Tensor& out, at::Tensor* factors
     return inject_double(make_part<DoublePart>(h, out, factors, coefficients, basis, gamma, mode), rows);
   SPANKEY_CHECK(h.scalar_type() == at::kFloat);
   auto part = make_part<InjectPart>(h, out, factors, coefficients, basis, gamma, mode);
-  part.past = rows * d >= past_caches_elements && d % 16 == 0 && on_cache_line(part.out);
+  part.past = rows * d >= larger_than_cache_elements && d % 16 == 0 && on_cache_line(part.out);
   inject_float(part, rows);
 }
 

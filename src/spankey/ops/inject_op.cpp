@@ -78,8 +78,8 @@ class InjectFunction : public torch::autograd::Function<InjectFunction> {
       SPANKEY_CHECK(bases[p].numel() == 0);  // the caller multiplies out what it wants to differentiate
       key_grad = true;
     }
-    const bool keep = costly && h.numel() < past_caches_elements && mode != InjectMode::add && h.requires_grad() &&
-                      h.is_cpu() && !key_grad;
+    const bool keep = costly && h.numel() < larger_than_cache_elements && mode != InjectMode::add &&
+                      h.requires_grad() && h.is_cpu() && !key_grad;
     ctx->saved_data["rows"] = rows;
     ctx->saved_data["gamma"] = gamma;
     ctx->saved_data["mode"] = keep ? number(InjectMode::product) : mode_number;

@@ -15,7 +15,7 @@ constexpr double multiplier_high = 2.0;
 constexpr double sym_limit = 0.9;
 
 // An activation of so many elements has left the caches before anything reads it again.
-constexpr std::int64_t past_caches_elements = 4 << 20;
+constexpr std::int64_t larger_than_cache_elements = 4 << 20;
 
 // h' of activation h and key k, element by element.
 enum class InjectMode : std::int64_t {

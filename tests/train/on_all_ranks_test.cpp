@@ -1,4 +1,4 @@
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 #include <gtest/gtest.h>
 
@@ -23,7 +23,7 @@ std::vector<std::string> outcomes(const std::function<void(int)>& work) {
     threads.emplace_back([&, r] {
       const auto rank = static_cast<std::size_t>(r);
       try {
-        together(*communicators[rank], [&] { work(r); });
+        on_all_ranks(*communicators[rank], [&] { work(r); });
         seen[rank] = "none";
       } catch (const AgreedError& error) {
         seen[rank] = std::to_string(static_cast<int>(error.code())) + " " + error.what();
@@ -33,18 +33,18 @@ std::vector<std::string> outcomes(const std::function<void(int)>& work) {
   return seen;
 }
 
-TEST(Together, ReturnsWhereAllSucceed) {
+TEST(OnAllRanks, ReturnsWhereAllSucceed) {
   EXPECT_EQ(outcomes([](int) {}), (std::vector<std::string>{"none", "none", "none"}));
 }
 
-TEST(Together, TheErrorOfOneRankEndsAllAndItAloneSpeaks) {
+TEST(OnAllRanks, TheErrorOfOneRankEndsAllAndItAloneSpeaks) {
   const auto seen = outcomes([](int rank) {
     if (rank == 1) fail_input("no such file");
   });
   EXPECT_EQ(seen, (std::vector<std::string>{"2 ", "2 rank 1: no such file", "2 "}));
 }
 
-TEST(Together, OfSeveralErrorsTheLowestRankSpeaks) {
+TEST(OnAllRanks, OfSeveralErrorsTheLowestRankSpeaks) {
   const auto seen = outcomes([](int rank) {
     if (rank == 0) fail_input("bad key");
     if (rank == 2) fail_run("disk full");

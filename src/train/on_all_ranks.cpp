@@ -1,10 +1,10 @@
-#include "train/together.h"
+#include "train/on_all_ranks.h"
 
 #include <ATen/ops/full.h>
 
 namespace spankey {
 
-void settle(Communicator& communicator, const Error* mine) {
+void agree_on_outcome(Communicator& communicator, const Error* mine) {
   const auto code = static_cast<std::int64_t>(mine ? mine->code() : ExitCode::done);
   const auto codes = communicator.all_gather(at::full({1}, code, at::kLong));
   const auto* all = codes.const_data_ptr<std::int64_t>();

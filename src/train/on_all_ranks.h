@@ -11,25 +11,25 @@ namespace spankey {
 
 // Compares the outcome of all ranks: returns where all succeeded; otherwise every rank throws AgreedError with the
 // exit code of the lowest failing rank, which alone carries its message.
-void settle(Communicator& communicator, const Error* mine);
+void agree_on_outcome(Communicator& communicator, const Error* mine);
 
-// Runs `work` on this rank and settles its outcome with the others.
+// Runs `work` on this rank and agrees on its outcome with the others.
 template <class Work>
-std::invoke_result_t<Work> together(Communicator& communicator, Work&& work) {
+std::invoke_result_t<Work> on_all_ranks(Communicator& communicator, Work&& work) {
   try {
     if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
       std::forward<Work>(work)();
-      settle(communicator, nullptr);
+      agree_on_outcome(communicator, nullptr);
     } else {
       auto result = std::forward<Work>(work)();
-      settle(communicator, nullptr);
+      agree_on_outcome(communicator, nullptr);
       return result;
     }
   } catch (const AgreedError&) {
     throw;
   } catch (const Error& error) {
-    settle(communicator, &error);
-    throw;  // not reached: settle throws where any rank failed
+    agree_on_outcome(communicator, &error);
+    throw;  // not reached: agree_on_outcome throws where any rank failed
   }
 }
 
