@@ -10,9 +10,9 @@
 #include "base/hdf5_file.h"
 #include "cli/command.h"
 #include "config/config.h"
-#include "train/access_report.h"
+#include "record/result.h"
+#include "record/run_directory.h"
 #include "train/checkpoint.h"
-#include "train/run_directory.h"
 
 namespace spankey::cli {
 namespace {

@@ -6,9 +6,9 @@
 #include <memory>
 
 #include "base/shutdown.h"
-#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/number_option.h"
+#include "cli/sweep_status.h"
 #include "sweep/attempt.h"
 #include "sweep/job_end.h"
 #include "sweep/local_executor.h"
@@ -29,13 +29,7 @@ struct SweepArguments {
 };
 
 std::filesystem::path directory_of(const SweepArguments& arguments) {
-  if (arguments.file.empty() && arguments.directory.empty())
-    fail_input("which sweep? accepted: SWEEP.toml, or --dir with its folder");
-  const auto directory = arguments.directory.empty() ? "runs" / std::filesystem::path(arguments.file).stem()
-                                                     : std::filesystem::path(arguments.directory);
-  auto absolute = std::filesystem::absolute(directory).lexically_normal();
-  require_utf8(absolute.string(), "the folder of the sweep");  // plan and ledger hold it as JSON
-  return absolute;
+  return sweep_directory(arguments.file, arguments.directory);
 }
 
 // Works the sweep out and gets D ready for workers: the plan is written, failed trials are opened again as asked.
@@ -136,12 +130,6 @@ ExitCode show_plan(const SweepArguments& arguments) {
   return ExitCode::done;
 }
 
-ExitCode show_status(const SweepArguments& arguments) {
-  const auto plan = load_plan(directory_of(arguments));
-  fmt::print("{}", status_text(plan, Ledger(plan.store), arguments.json));
-  return ExitCode::done;
-}
-
 ExitCode cancel(const SweepArguments& arguments) {
   const auto directory = directory_of(arguments);
   const auto plan = load_plan(directory);
@@ -168,16 +156,15 @@ constexpr std::array steps{
               "Go on after a kill: as run, and trials that a signal ended are tried again; without SWEEP with the plan "
               "that --dir holds",
               [](const SweepArguments& a) { return run_sweep(a, RetryFailed::crashed); }, false},
-    StepEntry{"status", "Count what is done, from files alone", show_status, false},
     StepEntry{"cancel", "Ask all workers to stop with checkpoints", cancel, false},
     StepEntry{"work", "Help with a sweep that `run` has started: take trials until none is free",
               [](const SweepArguments& a) { return work_locally(a, load_plan(directory_of(a)), false); }, false},
 };
 
 void add_options(CLI::App& command, const std::string& name, SweepArguments& arguments) {
-  command.add_option("--dir", arguments.directory, "where the sweep lives; default: runs/<name of the file>");
+  command.add_option("--dir", arguments.directory, sweep_directory_help);
   const bool starts = name == "run" || name == "resume";
-  if (name == "plan" || name == "status") command.add_flag("--json", arguments.json, "print JSON");
+  if (name == "plan") command.add_flag("--json", arguments.json, "print JSON");
   if (starts || name == "plan") command.add_flag("--yes", arguments.yes, "more than 100,000 trials are meant");
   if (starts || name == "work") {
     command.add_option("--jobs", arguments.jobs, "local: trials at a time")->transform(integer_between(1, 4096));
@@ -199,9 +186,7 @@ void add_options(CLI::App& command, const std::string& name, SweepArguments& arg
 }  // namespace
 
 void add_sweep(CLI::App& app, Action& action) {
-  auto* sweep = add_command(app, "sweep");
-  sweep->require_subcommand(1);
-  end_help(*sweep, "sweep run configs/sweeps/smoke.toml --jobs 2");
+  auto* sweep = add_sweep_itself(app);
   const auto arguments = std::make_shared<SweepArguments>();
   for (const auto& entry : steps) {
     auto* command = sweep->add_subcommand(entry.name, entry.help);
@@ -212,6 +197,7 @@ void add_sweep(CLI::App& app, Action& action) {
     command->callback(
         [arguments, step = entry.step, &action] { action = [arguments, step] { return step(*arguments); }; });
   }
+  add_sweep_status(*sweep, action);
 }
 
 }  // namespace spankey::cli

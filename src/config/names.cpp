@@ -24,6 +24,20 @@ std::string shape_text(const NetworkFacts& network) {
   return shape[0] == 0 ? "D" : fmt::format("{}", fmt::join(shape, ", "));
 }
 
+bool is_derived_family(std::string_view name) {
+  struct Family {
+    std::string_view name;
+    bool derived;
+  };
+  static constexpr auto families = std::to_array<Family>({
+#define SPANKEY_KEY_FAMILY(name, derived, draw, norm) {name, derived},
+#include "config/key_families.inc"
+#undef SPANKEY_KEY_FAMILY
+  });
+  return std::any_of(families.begin(), families.end(),
+                     [&](const Family& family) { return family.name == name && family.derived; });
+}
+
 bool same_name(std::string_view a, std::string_view b) {
   return lower_case(a) == lower_case(b);
 }

@@ -75,6 +75,10 @@ inline constexpr auto builtin_data = std::to_array<std::string_view>({
 
 }  // namespace registry_names
 
+// Whether keys of this family of wrong keys have something of a valid key in them, so that only a holder of one can
+// make them. False for a name that is no family's, which results of other versions may hold.
+bool is_derived_family(std::string_view name);
+
 bool same_name(std::string_view a, std::string_view b);  // in any case
 
 // Error(bad_input) "ASKED "NAME": accepted: "a", "b" or "c"; did you mean 'a'?"

@@ -9,7 +9,7 @@
 #include <limits>
 #include <map>
 
-#include "train/run_directory.h"
+#include "record/run_directory.h"
 
 namespace spankey {
 namespace {

@@ -8,10 +8,9 @@
 #include <set>
 
 #include "config/entries.h"
+#include "config/names.h"
+#include "record/verdict.h"
 #include "report/key_plots.h"
-#include "spankey/keys/key_family.h"
-#include "sweep/sweep_progress.h"
-#include "train/verdict.h"
 
 namespace spankey {
 namespace {

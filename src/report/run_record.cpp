@@ -12,11 +12,10 @@
 #include "base/hdf5_file.h"
 #include "base/lease.h"
 #include "base/log.h"
-#include "sweep/ledger.h"
-#include "sweep/plan.h"
-#include "train/checkpoint.h"
-#include "train/run_directory.h"
-#include "train/verdict.h"
+#include "record/ledger.h"
+#include "record/run_directory.h"
+#include "record/sweep_plan.h"
+#include "record/verdict.h"
 
 namespace spankey {
 namespace {
@@ -28,7 +27,7 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, error);
 }
 
-// What the holders of a trial write about it, see sweep/ledger.h.
+// What the holders of a trial write about it, see record/ledger.h.
 bool is_trial(const fs::path& directory) {
   return is_there(directory / "sweep" / "state.json");
 }

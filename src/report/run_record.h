@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "config/config.h"
-#include "train/access_report.h"
+#include "record/result.h"
 
 namespace spankey {
 

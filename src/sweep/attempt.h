@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 #include "sweep/plan.h"
 
 namespace spankey {

@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "config/entries.h"
 #include "config/value.h"
-#include "train/run_directory.h"
+#include "record/run_directory.h"
 
 namespace spankey {
 namespace {

@@ -45,12 +45,6 @@ Settings combination(const Grid& grid, std::uint64_t index) {
 
 }  // namespace
 
-std::string settings_text(const Settings& settings) {
-  std::string text;
-  for (const auto& [key, value] : settings) text += (text.empty() ? "" : " ") + key + "=" + value;
-  return text;
-}
-
 std::uint64_t combinations(const Grid& grid) {
   std::uint64_t count = 1;
   for (const auto& dimension : grid.dimensions) {

@@ -1,24 +1,14 @@
 // The settings that a sweep tries: the product of its dimensions, less what it excludes.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "record/sweep_plan.h"
+
 namespace spankey {
-
-// One configuration key with its value as TOML text: {"key.m", "8"}.
-struct Setting {
-  std::string key;
-  std::string value;
-  auto operator<=>(const Setting&) const = default;
-};
-using Settings = std::vector<Setting>;
-
-// "key.m=8 run.seed=42"
-std::string settings_text(const Settings& settings);
 
 // Keys that vary together; each row gives them a value (a row may leave one out: the base decides).
 struct Dimension {

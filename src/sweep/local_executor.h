@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 #include "sweep/plan.h"
 
 namespace spankey {

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "dist/communicator.h"
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 #include "sweep/plan.h"
 
 namespace spankey {

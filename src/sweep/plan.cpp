@@ -18,9 +18,9 @@
 #include "config/entries.h"
 #include "config/law.h"
 #include "data/dataset.h"
+#include "record/run_directory.h"
 #include "sweep/cost.h"
 #include "train/experiment.h"
-#include "train/run_directory.h"
 
 namespace spankey {
 namespace {
@@ -28,18 +28,6 @@ namespace {
 constexpr std::uint64_t most_trials_unasked = 100'000;
 constexpr std::size_t id_digits = 16;
 constexpr std::string_view override_place = "command line: ";
-
-std::vector<std::string> overrides_of(const Settings& settings) {
-  std::vector<std::string> overrides;
-  for (const auto& [key, value] : settings) overrides.push_back(key + "=" + value);
-  return overrides;
-}
-
-void make_data_path_absolute(Config& config) {
-  if (config.data.file.starts_with("builtin:")) return;
-  config.data.file = std::filesystem::absolute(config.data.file).lexically_normal().string();
-  require_utf8(config.data.file, "data.file");  // the folder that it is relative to may be anything
-}
 
 // The configuration layer knows overrides from the command line; ours come from a line of the sweep file.
 std::string at_place_of_sweep(const std::string& message, const SweepFile& file) {
@@ -250,33 +238,6 @@ class Planner {
   std::map<std::string, std::int64_t> merged_;  // combinations, by why they are no trials of their own
 };
 
-SweepPlan from_json(const nlohmann::json& json) {
-  SweepPlan plan;
-  plan.name = json.at("name").get<std::string>();
-  plan.base_name = json.at("base").get<std::string>();
-  plan.base_text = json.at("base_text").get<std::string>();
-  plan.store = json.at("store").get<std::string>();
-  plan.max_hours = json.at("max_hours").get<double>();
-  plan.cost_source = json.at("cost_source").get<std::string>();
-  for (const auto& entry : json.at("trials")) {
-    PlannedTrial trial;
-    trial.id = entry.at("id").get<std::string>();
-    trial.hash = entry.at("hash").get<std::string>();
-    for (const auto& pair : entry.at("settings"))
-      trial.settings.push_back({pair.at(0).get<std::string>(), pair.at(1).get<std::string>()});
-    trial.label = entry.at("label").get<std::string>();
-    trial.seconds = entry.at("seconds").get<double>();
-    plan.trials.push_back(std::move(trial));
-  }
-  return plan;
-}
-
-bool same_trials(const SweepPlan& a, const SweepPlan& b) {
-  return a.name == b.name && a.base_text == b.base_text && a.store == b.store && a.max_hours == b.max_hours &&
-         std::equal(a.trials.begin(), a.trials.end(), b.trials.begin(), b.trials.end(),
-                    [](const auto& x, const auto& y) { return x.id == y.id && x.settings == y.settings; });
-}
-
 void require_reasonable(const SweepFile& file, bool many_trials) {
   const auto count = combinations(file.grid);
   if (count > most_trials_unasked && !many_trials)
@@ -285,12 +246,6 @@ void require_reasonable(const SweepFile& file, bool many_trials) {
 }
 
 }  // namespace
-
-Config trial_config(const SweepPlan& plan, const PlannedTrial& trial) {
-  auto config = canonical(parse_config(plan.base_text, plan.base_name, overrides_of(trial.settings)));
-  make_data_path_absolute(config);
-  return config;
-}
 
 SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   require_reasonable(file, options.many_trials);
@@ -313,60 +268,6 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   for (const auto& row : rows) planner.add(row);
   planner.finish();
   return plan;
-}
-
-// One line a trial: a tenth of the text that indented lists would be.
-std::string plan_json(const SweepPlan& plan) {
-  const nlohmann::json head{{"name", plan.name},           {"base", plan.base_name},
-                            {"base_text", plan.base_text}, {"store", plan.store.string()},
-                            {"max_hours", plan.max_hours}, {"cost_source", plan.cost_source}};
-  auto text = head.dump(1);
-  text.resize(text.rfind('\n'));  // without the bracket that closes it
-  text += ",\n \"trials\": [";
-  const char* separator = "\n";
-  for (const auto& trial : plan.trials) {
-    auto settings = nlohmann::json::array();
-    for (const auto& [key, value] : trial.settings) settings.push_back({key, value});
-    const nlohmann::json line{{"id", trial.id},
-                              {"hash", trial.hash},
-                              {"settings", std::move(settings)},
-                              {"label", trial.label},
-                              {"seconds", trial.seconds}};
-    text += std::exchange(separator, ",\n") + line.dump();
-  }
-  return text + "\n ]\n}\n";
-}
-
-SweepPlan parse_plan(const std::string& text, const std::string& name) {
-  try {
-    return from_json(nlohmann::json::parse(text));
-  } catch (const nlohmann::json::exception& error) {
-    fail_input("{}: damaged ({}): accepted: what `spankey sweep run` wrote; running it again writes it anew", name,
-               error.what());
-  }
-}
-
-std::filesystem::path plan_path(const std::filesystem::path& directory) {
-  return directory / "sweep.json";
-}
-
-void save_plan(const SweepPlan& plan, const std::filesystem::path& directory) {
-  make_writable_folder(directory);
-  make_writable_folder(plan.store);
-  make_writable_folder(directory / "trials");
-  try {
-    if (std::filesystem::exists(plan_path(directory)) && same_trials(load_plan(directory), plan)) return;
-  } catch (const Error& error) {
-    log::warning("{}; it is written anew", error.what());
-  }
-  write_durably(plan_path(directory), plan_json(plan));
-}
-
-SweepPlan load_plan(const std::filesystem::path& directory) {
-  const auto path = plan_path(directory);
-  if (!std::filesystem::exists(path))
-    fail_input("{}: no sweep was started here: accepted: the --dir of `spankey sweep run`", directory.string());
-  return parse_plan(read_text(path), path.string());
 }
 
 }  // namespace spankey

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 
 namespace spankey {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 #include "sweep/plan.h"
 
 namespace spankey {
@@ -22,9 +22,6 @@ std::string merged_text(const SweepPlan& plan);
 
 // The trials with their estimated cost, and the sum; `json`: one object instead of the table.
 std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json);
-
-// Counts, what runs and what has failed; `json`: {"trials", "done", "running", "failed", "waiting"}.
-std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json);
 
 // Asks every worker to stop: D/CANCEL for those that watch D, and a STOP file for each trial that runs. Returns the
 // number of those.

@@ -5,13 +5,10 @@
 #include <filesystem>
 #include <string>
 
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 #include "sweep/trial_queue.h"
 
 namespace spankey {
-
-// "1 h 12 min", "4 min 05 s", "12 s"
-std::string duration_text(double seconds);
 
 class SweepProgress {
  public:

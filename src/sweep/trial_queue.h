@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 #include "sweep/plan.h"
 
 namespace spankey {

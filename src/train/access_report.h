@@ -1,16 +1,13 @@
-// What each kind of key opens: the figures of result.json and the table on the screen.
+// What each kind of key opens, as it was measured, and its form in result.json.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "config/config.h"
 #include "spankey/keys/key_maker.h"
 
 namespace spankey {
@@ -63,21 +60,7 @@ struct AccessReport {
 nlohmann::json to_json(const SplitAccess& access);
 // The test split's, with "majority_rate", "minority_rate", "test_samples", "key_for_each_batch", "train",
 // "multiplier_saturation": {"correct_key": {low, high}, "wrong_key": {low, high}} or null, and "verdict", see
-// verdict.h.
+// record/verdict.h.
 nlohmann::json to_json(const AccessReport& report);
-
-// "no_key.accuracy", "train.wrong_key.accuracy.max": the number there, `mean` of an object of figures; nothing where
-// it is null or missing.
-std::optional<double> number_at(const nlohmann::json& result, std::string_view path);
-
-// A result.json of this version or an earlier one, whose run has this configuration, with "key_for_each_batch".
-// Error(bad_input) names the file and the first figure that a result of any version has and this one lacks.
-nlohmann::json read_result(const std::filesystem::path& file, const Config& config);
-// The last evaluation in a metrics.jsonl, as far as a run came, in the same form; null where there is none, or none
-// that can be understood.
-nlohmann::json last_evaluation(const std::filesystem::path& metrics, const Config& config);
-
-// From the JSON form, so that a finished run can show its result again: figures by key, and the verdict.
-std::string access_table(const nlohmann::json& report);
 
 }  // namespace spankey

@@ -6,14 +6,13 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <regex>
 
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hdf5_file.h"
 #include "base/log.h"
-#include "base/system_error.h"
+#include "record/run_directory.h"
 
 namespace spankey {
 namespace {
@@ -162,26 +161,6 @@ Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string
   checkpoint.buffers = read_tensors(file, "buffers");
   checkpoint.optimizer = read_optimizer(file);
   return checkpoint;
-}
-
-std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t global_step) {
-  return folder / fmt::format("step_{:08d}.h5", global_step);
-}
-
-std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder) {
-  static const std::regex name_form("step_[0-9]{8,}\\.h5");
-  std::vector<std::filesystem::path> found;
-  std::error_code error;
-  // A folder that cannot be read is not an empty one: a run would start again from nothing.
-  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
-    if (std::regex_match(entry->path().filename().string(), name_form)) found.push_back(entry->path());
-  if (error && error != std::errc::no_such_file_or_directory) fail_system(error, "{} cannot be read", folder.string());
-  // Longer names hold larger steps; names of one length sort as their numbers do.
-  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-    const auto x = a.filename().string(), y = b.filename().string();
-    return x.size() != y.size() ? x.size() > y.size() : x > y;
-  });
-  return found;
 }
 
 std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::path& folder) {

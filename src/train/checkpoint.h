@@ -39,13 +39,6 @@ constexpr std::size_t footer_bytes = 8 + 8 + 4;
 void append_footer(std::vector<std::byte>& image);
 std::span<const std::byte> checked_image(std::span<const std::byte> bytes, const std::string& name);
 
-// "<folder>/step_00000123.h5"
-std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t global_step);
-
-// Every checkpoint file in the folder, newest (highest step) first. A missing folder is an empty list; one that cannot
-// be read is Error(bad_input).
-std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
-
 struct FoundCheckpoint {
   std::filesystem::path path;
   std::vector<std::byte> bytes;

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "record/run_directory.h"
 #include "spankey/keys/basis.h"
 #include "train/cursor.h"
 #include "train/named_tensor.h"
-#include "train/run_directory.h"
 
 namespace spankey {
 

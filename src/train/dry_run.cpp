@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "data/sampler.h"
+#include "record/run_directory.h"
 #include "train/experiment.h"
 #include "train/named_tensor.h"
 #include "train/on_all_ranks.h"
 #include "train/optimizer.h"
 #include "train/placement.h"
 #include "train/resident_source.h"
-#include "train/run_directory.h"
 
 namespace spankey {
 namespace {

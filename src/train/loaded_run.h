@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "record/run_directory.h"
 #include "spankey/keys/basis.h"
 #include "train/cursor.h"
 #include "train/experiment.h"
-#include "train/run_directory.h"
 
 namespace spankey {
 

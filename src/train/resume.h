@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "record/run_directory.h"
 #include "train/checkpoint.h"
-#include "train/run_directory.h"
 #include "train/trainer.h"
 
 namespace spankey {

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "base/version.h"
+#include "record/result.h"
 #include "train/checkpoint_writer.h"
 #include "train/coordinator.h"
 #include "train/evaluator.h"

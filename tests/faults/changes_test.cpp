@@ -9,6 +9,7 @@
 #include "data/dataset.h"
 #include "faults/budget.h"
 #include "faults/faulty_run.h"
+#include "record/run_directory.h"
 
 namespace spankey::test::changes_test {
 namespace {

@@ -9,6 +9,7 @@
 #include "base/hdf5_file.h"
 #include "faults/budget.h"
 #include "faults/savers.h"
+#include "record/run_directory.h"
 #include "support/temporary_folder.h"
 
 namespace spankey::test::corruption_test {

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "faults/budget.h"
 #include "faults/faulty_run.h"
+#include "record/run_directory.h"
 
 namespace spankey::test::kills_test {
 namespace {

@@ -15,6 +15,7 @@
 #include "faults/budget.h"
 #include "faults/injector.h"
 #include "faults/savers.h"
+#include "record/run_directory.h"
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"
 

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "fuzz/fuzzer.h"
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 
 namespace {
 

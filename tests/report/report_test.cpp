@@ -11,12 +11,12 @@
 #include "page/inline_svg.h"
 #include "page/panels.h"
 #include "page/plot.h"
+#include "record/verdict.h"
 #include "report/groups.h"
 #include "report/run_record.h"
 #include "run_folder.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
-#include "train/verdict.h"
 
 namespace spankey::test::report_test {
 namespace {

@@ -1,4 +1,4 @@
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

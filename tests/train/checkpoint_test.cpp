@@ -12,6 +12,7 @@
 #include "base/hdf5_file.h"
 #include "config/config.h"
 #include "faults/budget.h"
+#include "record/run_directory.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 #include "train/checkpoint_writer.h"

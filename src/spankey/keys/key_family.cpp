@@ -165,7 +165,7 @@ at::Tensor sparse(const FamilyInputs& in) {
 }
 
 constexpr auto families = std::to_array<KeyFamily>({
-#define SPANKEY_KEY_FAMILY(name, derived, draw, norm) {name, derived, draw, norm},
+#define SPANKEY_KEY_FAMILY(name, derived, draw, norm) {name, draw, norm},
 #include "config/key_families.inc"
 #undef SPANKEY_KEY_FAMILY
 });
@@ -180,11 +180,6 @@ std::vector<std::string> key_family_names() {
   std::vector<std::string> names;
   for (const KeyFamily& family : families) names.emplace_back(family.name);
   return names;
-}
-
-bool is_derived_family(std::string_view name) {
-  return std::any_of(families.begin(), families.end(),
-                     [&](const KeyFamily& family) { return family.name == name && family.derived; });
 }
 
 const KeyFamily& gaussian_family() {

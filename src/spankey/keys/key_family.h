@@ -29,7 +29,6 @@ struct FamilyInputs {
 
 struct KeyFamily {
   std::string_view name;
-  bool derived;                             // has something of a valid key in it: only its holder can make one
   at::Tensor (*draw)(const FamilyInputs&);  // (d), float32 or float64, before the rescale
   double (*norm)(const FamilyInputs&);      // multiplies the key after the rescale; null: 1
 };
@@ -37,8 +36,6 @@ struct KeyFamily {
 // Case does not matter. `asked`: where the name was written, for the Error(bad_input) of find_named().
 const KeyFamily& find_key_family(std::string_view name, std::string_view asked = "family of wrong keys");
 std::vector<std::string> key_family_names();
-// False for a name that is no family's: results of other versions may hold such.
-bool is_derived_family(std::string_view name);
 
 // The family of plain noise, which training denies unless told otherwise.
 const KeyFamily& gaussian_family();

@@ -1,12 +1,12 @@
-#include "train/verdict.h"
+#include "record/verdict.h"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
 #include <optional>
 
-#include "spankey/keys/key_family.h"
-#include "train/access_report.h"
+#include "config/names.h"
+#include "record/result.h"
 
 namespace spankey::verdict_test {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/requirement.h"
+#include "record/requirement.h"
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -13,7 +13,7 @@
 
 #include "base/error.h"
 #include "config/config.h"
-#include "train/access_report.h"
+#include "record/result.h"
 
 namespace spankey {
 namespace {

@@ -1,4 +1,4 @@
-#include "sweep/ledger.h"
+#include "record/ledger.h"
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
@@ -16,7 +16,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "train/checkpoint.h"
 
 namespace spankey {
 namespace {

@@ -58,7 +58,7 @@ struct Verdict {
 // Whether an accuracy over so many samples is significantly below `chance`.
 bool is_below_chance(double accuracy, double chance, double samples);
 
-// `access`: result.json, or an evaluation in metrics.jsonl (see access_report.h), of this version or an earlier one.
+// `access`: result.json, or an evaluation in metrics.jsonl (see record/result.h), of this version or an earlier one.
 Verdict judge_access(const nlohmann::json& access);
 
 // {"grade", "text", "correct_key", "no_key", "no_key_strip", "wrong_key", "worst": {"key", "strip", "accuracy"},

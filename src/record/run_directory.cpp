@@ -1,6 +1,10 @@
-#include "train/run_directory.h"
+#include "record/run_directory.h"
 
-#include <vector>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <regex>
+#include <system_error>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -30,6 +34,26 @@ void RunDirectory::remove_litter() const {
       if (failed) log::warning("{} could not be removed: {}", path.string(), failed.message());
     }
   }
+}
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t global_step) {
+  return folder / fmt::format("step_{:08d}.h5", global_step);
+}
+
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder) {
+  static const std::regex name_form("step_[0-9]{8,}\\.h5");
+  std::vector<std::filesystem::path> found;
+  std::error_code error;
+  // A folder that cannot be read is not an empty one: a run would start again from nothing.
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (std::regex_match(entry->path().filename().string(), name_form)) found.push_back(entry->path());
+  if (error && error != std::errc::no_such_file_or_directory) fail_system(error, "{} cannot be read", folder.string());
+  // Longer names hold larger steps; names of one length sort as their numbers do.
+  std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
+    const auto x = a.filename().string(), y = b.filename().string();
+    return x.size() != y.size() ? x.size() > y.size() : x > y;
+  });
+  return found;
 }
 
 std::filesystem::path default_run_directory(const std::filesystem::path& config_file, const std::string& config_hash) {

@@ -1,4 +1,4 @@
-#include "train/requirement.h"
+#include "record/requirement.h"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>

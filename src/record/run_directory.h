@@ -1,8 +1,10 @@
 // Where everything of one run lies: enough to resume, evaluate, attack and report.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace spankey {
 
@@ -24,6 +26,13 @@ struct RunDirectory {
   // Removes the half-written files (*.tmp) of attempts that were killed. Only the holder of the lease may.
   void remove_litter() const;
 };
+
+// "<folder>/step_00000123.h5"
+std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t global_step);
+
+// Every checkpoint file in the folder, newest (highest step) first. A missing folder is an empty list; one that cannot
+// be read is Error(bad_input).
+std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
 
 // "runs/<config stem>-<first 8 digits of the hash>", used without --run-dir.
 std::filesystem::path default_run_directory(const std::filesystem::path& config_file, const std::string& config_hash);

@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "base/lease.h"
-#include "sweep/plan.h"
-#include "train/run_directory.h"
+#include "record/run_directory.h"
+#include "record/sweep_plan.h"
 
 namespace spankey {
 

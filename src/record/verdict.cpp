@@ -1,4 +1,4 @@
-#include "train/verdict.h"
+#include "record/verdict.h"
 
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "spankey/keys/key_family.h"
-#include "train/access_report.h"
+#include "config/names.h"
+#include "record/result.h"
 
 namespace spankey {
 namespace {
@@ -28,7 +28,7 @@ std::vector<Tried> tried_keys(const nlohmann::json& access) {
   if (families != access.end() && families->is_object())
     for (const auto& [name, figures] : families->items())
       if (number_at(figures, "accuracy")) tried.push_back({name, &figures, is_derived_family(name)});
-  const auto wrong = access.value("wrong_family", std::string(gaussian_family().name));
+  const auto wrong = access.value("wrong_family", std::string(registry_names::key_families.front()));
   if (std::none_of(tried.begin(), tried.end(), [&](const Tried& one) { return one.name == wrong; }))
     tried.push_back({wrong, &access.at("wrong_key"), is_derived_family(wrong)});
   const auto sweep = access.find("norm_sweep");
