@@ -47,8 +47,8 @@ mpi_environment() {
 }
 
 # run_ranks N PROGRAM ARGUMENT...: N ranks on this machine; returns the program's exit code.
-# INT and TERM ask the ranks for a checkpoint (USR2, exit code 75), because mpirun itself would kill them within
-# seconds of either; a second one ends them.
+# INT, TERM and HUP (unless it was ignored at the start, as nohup does) ask the ranks for a checkpoint (USR2, exit code
+# 75), because mpirun itself would kill them within seconds; a second one ends them. USR1 and USR2 mean the same.
 run_ranks() {
   local ranks="$1" pid code=127 next interrupted=0 asked=0
   shift
@@ -66,11 +66,11 @@ run_ranks() {
       kill -TERM "$pid" 2>/dev/null || true
     else
       asked=1
-      say "stopping at the next step with a checkpoint (again: at once)" >&2
+      say "stopping at the next step with a checkpoint (again: at once)" >&2 || true # the terminal may be gone
       kill -USR2 "$pid" 2>/dev/null || true
     fi
   }
-  trap pass_on INT TERM
+  trap pass_on INT TERM HUP USR1 USR2
   while true; do
     interrupted=0
     next=0
@@ -78,6 +78,6 @@ run_ranks() {
     if ((next != 127)); then code=$next; fi # 127: it was gone already, the code before holds
     if ((!interrupted)); then break; fi
   done
-  trap - INT TERM
+  trap - INT TERM HUP USR1 USR2
   return "$code"
 }

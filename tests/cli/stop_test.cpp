@@ -32,10 +32,15 @@ class Stop : public SmallRun {
   }
 
   std::vector<std::string> launch_train(const std::string& run, std::vector<std::string> more) const {
-    // A shell cannot trap an INT that was ignored when it began, as it is where this test runs in the background.
-    std::vector<std::string> command{
-        "env", "--default-signal=INT", "SPANKEY=" + program(), source("launch/train"), "2", "small.toml", "--run-dir",
-        run};
+    // A shell cannot trap a signal that was ignored when it began, as INT is where this test runs in the background.
+    std::vector<std::string> command{"env",
+                                     "--default-signal=INT,HUP",
+                                     "SPANKEY=" + program(),
+                                     source("launch/train"),
+                                     "2",
+                                     "small.toml",
+                                     "--run-dir",
+                                     run};
     command.insert(command.end(), more.begin(), more.end());
     return command;
   }
@@ -165,6 +170,14 @@ TEST_F(Stop, IntAndTermToLaunchTrainCommitACheckpoint) {
     stopped += outcome.exit_code == 75 && same;
   }
   report("R8", "INT and TERM to launch/train, stopped with a checkpoint and gone on with", stopped, 2);
+
+  for (const int signal : {SIGHUP, SIGUSR1, SIGUSR2}) {
+    const auto run = "asked-" + std::to_string(signal);
+    auto& child = start(launch_train(run, long_run), run);
+    child.signal(signal);
+    EXPECT_EQ(child.wait().exit_code, 75) << "signal " << signal;
+    EXPECT_GE(newest_step(run), 1) << "signal " << signal;
+  }
 
   auto& alone = start(train(2, "killed", long_run), "killed");
   alone.signal(SIGTERM);

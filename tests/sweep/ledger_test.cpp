@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "dummy_sweep.h"
 #include "faults/budget.h"
+#include "record/sweep_status.h"
 #include "support/temporary_folder.h"
 #include "sweep/attempt.h"
 #include "sweep/sweep.h"

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "data/assembler.h"
+#include "record/result.h"
 #include "support/expect_error.h"
 #include "train/coordinator.h"
 #include "train/experiment.h"

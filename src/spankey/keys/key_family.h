@@ -1,7 +1,7 @@
-// Families of wrong keys: ways to be wrong, from noise to near misses. A family is one function of
-// key_family.cpp and one line of the registry, config/key_families.inc. Each draws a key slot by slot (key_rules.h);
-// where a key lies in the span or beside a valid key is meant of the whole slot, of which a narrower layer sees a part.
-// All are rescaled to the target afterwards.
+// Families of wrong keys: ways to be wrong, from noise to near misses. A family is one function
+// (key_draws.h has what it is made with) and one line of the registry, config/key_families.inc. Each draws a key slot
+// by slot (key_rules.h); where a key lies in the span or beside a valid key is meant of the whole slot, of which a
+// narrower layer sees a part. All are rescaled to the target afterwards.
 #pragma once
 
 #include <ATen/core/Tensor.h>
