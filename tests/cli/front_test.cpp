@@ -1,6 +1,9 @@
 // The program's front: what needs no LibTorch does not load it, and says what the rest of the program says.
 #include <gmock/gmock.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "small_run.h"
 
 namespace spankey::test::front_test {
@@ -15,6 +18,15 @@ class Front : public SmallRun {
     arguments.insert(arguments.begin(), name);
     return run(arguments, folder.path());
   }
+  // A sweep of one trial that nobody has begun, as `sweep run` leaves it.
+  void plan_sweep() const {
+    std::filesystem::create_directory(folder / "sweep");
+    std::ofstream(folder / "sweep/sweep.json")
+        << R"({"name": "grid", "base": "b.toml", "base_text": "", "store": ")" << (folder / "trials").string()
+        << R"(", "max_hours": 0.0, "cost_source": "a rule",
+               "trials": [{"id": "0123456789abcdef", "hash": "0123456789abcdef01", "settings": [["run.seed", "1"]],
+                           "label": "run.seed=1", "seconds": 2.0}]})";
+  }
   // What the loader of shared libraries says of itself.
   std::string loads(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), {"/usr/bin/env", "LD_DEBUG=libs", program()});
@@ -23,13 +35,19 @@ class Front : public SmallRun {
 };
 
 TEST_F(Front, LoadsNoLibTorchWhereNoneIsNeeded) {
-  for (const std::vector<std::string>& light :
-       {std::vector<std::string>{"--help"}, {"--version"}, {"config", "small.toml"}, {"config", "--help"}})
+  plan_sweep();
+  for (const std::vector<std::string>& light : {std::vector<std::string>{"--help"},
+                                                {"--version"},
+                                                {"config", "small.toml"},
+                                                {"config", "--help"},
+                                                {"sweep", "status", "--dir", "sweep"},
+                                                {"sweep", "status", "--help"}})
     EXPECT_THAT(loads(light), Not(HasSubstr("libtorch"))) << light[0];
   EXPECT_THAT(loads({"devices"}), HasSubstr("libtorch_cpu.so"));  // the control
 }
 
 TEST_F(Front, SaysWhatTheWholeProgramSays) {
+  plan_sweep();
   for (const std::vector<std::string>& words : {std::vector<std::string>{"--help"},
                                                 {"-h"},
                                                 {"--version"},
@@ -39,6 +57,12 @@ TEST_F(Front, SaysWhatTheWholeProgramSays) {
                                                 {"config", "small.toml", "key.gama=1"},
                                                 {"config"},
                                                 {"config", "small.toml", "--mark"},
+                                                {"sweep", "status", "--dir", "sweep"},
+                                                {"sweep", "status", "--dir", "sweep", "--json"},
+                                                {"sweep", "status", "--help"},
+                                                {"sweep", "status", "--dir", "nowhere"},
+                                                {"sweep", "status"},
+                                                {"sweep", "--help"},
                                                 {"confg"},
                                                 {}}) {
     const auto front = spankey(words), core = spankey(words, program() + "_core");
