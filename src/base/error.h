@@ -9,7 +9,7 @@
 
 namespace spankey {
 
-// What the program returns to its caller (explained under "What a run leaves" in README.md).
+// What the program returns to its caller (section "Exit codes" of README.md).
 enum class ExitCode : int { done = 0, bad_input = 2, run_failed = 3, requeue = 75 };
 
 // Thrown for everything that ends a run. `what()` is one line without a trailing newline.
