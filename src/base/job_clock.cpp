@@ -24,7 +24,7 @@ std::optional<double> number(std::string_view text) {
   return value;
 }
 
-// squeue waits long for a controller that is down; the ranks wait for this one.
+// squeue waits long for a controller that is down, while the other ranks wait for this one.
 std::optional<std::string> ask_squeue(const std::string& id) {
   constexpr std::chrono::seconds patience{10};
   const auto squeue = run_program({"squeue", "-h", "-j", id, "-o", "%L"}, patience);

@@ -19,8 +19,8 @@
 
 namespace {
 
-// Tensors of tens of megabytes come and go in every step: kept by the allocator instead of being given back to the
-// kernel, they cost no page faults.
+// Every step allocates and frees tensors of tens of megabytes. The allocator keeps that memory instead of returning it
+// to the kernel, which saves page faults.
 void keep_freed_memory() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
@@ -48,7 +48,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
 #endif
 }
 
-// Every other command is the work of one process: under a launcher it is left to rank 0.
+// Every other command needs one process, so under a launcher only rank 0 does it.
 bool works_on_all_ranks(const CLI::App& app) {
   for (const char* name : {"train", "eval", "diagnose"})
     if (app.got_subcommand(name)) return true;

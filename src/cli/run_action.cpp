@@ -20,7 +20,7 @@
 namespace spankey::cli {
 namespace {
 
-// Every rank has met the same error: rank 0 speaks for all, and the launcher ends the others. One that is still there
+// Every rank has the same error. Rank 0 reports it for all, and the launcher ends the others. One that is still there
 // seconds later is the only one that knows.
 void let_rank_0_speak() {
   if (read_launch().rank != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
@@ -34,7 +34,7 @@ std::string mpi_library() {
   return std::string(version.substr(0, std::min(version.find(','), version.find('\n'))));
 }
 
-// A launcher of another MPI starts processes that do not find one another: each would train alone, in one folder.
+// Processes started by the launcher of another MPI do not find one another. Each would train alone, in the same folder.
 void require_launcher_and_mpi_to_agree(Backend asked, const Communicator& communicator) {
   if (asked == Backend::self || communicator.size() > 1) return;
   if (const auto launch = read_launch(); launch.size > 1) {

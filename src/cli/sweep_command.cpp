@@ -38,7 +38,7 @@ std::filesystem::path directory_of(const SweepArguments& arguments) {
   return absolute;
 }
 
-// Works the sweep out and gets D ready for workers: the plan is written, failed trials are opened again as asked.
+// Plans the sweep and prepares D for workers. It writes the plan and, if asked, makes failed trials waiting again.
 // Without a file it is the plan that D holds.
 SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
   const auto directory = directory_of(arguments);
@@ -70,7 +70,7 @@ ExitCode work_locally(const SweepArguments& arguments, const SweepPlan& plan, bo
                     .wait_for_others = wait_for_others});
 }
 
-// What the base and [set] say of it; no axis may vary it.
+// The value from the base and [set]. No axis may vary it.
 DistConfig communication_of(const SweepArguments& arguments) {
   DistConfig config;
   if (arguments.file.empty()) {

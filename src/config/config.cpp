@@ -100,7 +100,7 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
   for (const std::string& candidate : candidates) {
     const std::size_t longest = std::max(wanted.size(), candidate.size());
     const std::size_t distance = edit_distance(wanted, folded(candidate));
-    // A third of the letters may be wrong; a single letter is near to nothing but itself.
+    // A third of the letters may be wrong. A single letter is near only to itself.
     const bool near = distance == 0 || (distance < longest && distance <= std::max<std::size_t>(1, longest / 3));
     if (near && (best.empty() || distance < best_distance)) {
       best = candidate;

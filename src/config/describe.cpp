@@ -1,4 +1,4 @@
-// The two tables that people read: the one of --help, and docs/configuration.md.
+// The two tables of keys that people read, in --help and in docs/configuration.md.
 #include <fmt/format.h>
 
 #include <sstream>

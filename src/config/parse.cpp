@@ -123,7 +123,7 @@ std::string near_word(const toml::node& node, std::span<const std::string_view> 
   return did_you_mean(nearest(value->get(), std::vector<std::string>(words.begin(), words.end())));
 }
 
-// What helps with a value that was refused: the nearest word, or how a number or a list is written.
+// Advice for a value that was refused, which is the nearest word, or how a number or a list is written.
 template <class T>
 std::string advice(const Written& written, const FieldInfo<T>& field) {
   using Element = typename ElementOf<T>::Type;

@@ -82,7 +82,7 @@ void check_content(const SplitContent& split, std::int64_t sample_size, bool ima
 // Reads the parts of a file and checks each against the others.
 class FileReader {
  public:
-  // `bytes`: all of the file.
+  // `bytes` holds the whole file.
   FileReader(std::string name, std::span<const std::byte> bytes, h5::File file)
       : name_(std::move(name)), mapping_(bytes), file_(std::move(file)) {}
 

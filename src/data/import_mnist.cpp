@@ -23,7 +23,7 @@ struct Source {
   std::vector<std::uint8_t> bytes;
 };
 
-// The plain or the compressed file; zlib reads both.
+// Finds the plain or the compressed file. zlib reads both.
 Source read_maybe_gz(const std::filesystem::path& path) {
   const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
   if (file == nullptr) fail_system(errno, "cannot read {}", path.string());

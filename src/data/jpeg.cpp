@@ -36,8 +36,8 @@ struct JpegErrors {
   std::longjmp(errors->jump, 1);
 }
 
-// Samples are lost: the decoder goes on with what it makes up. Much that is left over where the samples end means that
-// it has lost its way among them.
+// Samples are lost, and the decoder goes on with values that it makes up. Much that is left over where the samples end
+// means that it has lost its way among them.
 bool loses_samples(const JpegErrors& errors) {
   const int code = errors.base.msg_code;
   if (code == JWRN_EXTRANEOUS_DATA) {
@@ -104,7 +104,7 @@ class JpegReader {
   void finish() {
     if (setjmp(errors_.jump) != 0) fail();
     jpeg_finish_decompress(&info_);
-    // The scans that would have refined it are missing. In a single scan every sample was there: only the end mark is
+    // The scans that would have refined it are missing. A single scan held every sample, so only the end mark is
     // missing.
     if (errors_.ended_early && several_scans_) jpeg_fail(reinterpret_cast<j_common_ptr>(&info_));
   }

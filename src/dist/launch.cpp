@@ -15,7 +15,7 @@ namespace {
 struct LaunchVariables {
   const char* size;
   const char* rank;
-  bool in_step = false;  // of Slurm: counts with several tasks only, one needs no MPI
+  bool in_step = false;  // set by Slurm, which counts with several tasks only, since one needs no MPI
 };
 
 // Open MPI; PMI of MPICH, Intel MPI, Cray and srun; MVAPICH2; a step of Slurm; PMIx, which tells the size to whoever

@@ -72,7 +72,7 @@ MPI_Comm with_error_codes(int world_rank, MPI_Comm comm) {
   return comm;
 }
 
-// Collective. Null where this rank has none; rank 0 says which ranks that are.
+// Collective. nullptr where this rank has none. Rank 0 reports which ranks have none.
 std::unique_ptr<Heartbeat> start_heartbeat(MPI_Comm comm, double timeout_seconds) {
   int rank = 0, size = 0;
   SPANKEY_MPI(-1, MPI_Comm_rank(comm, &rank));

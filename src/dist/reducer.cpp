@@ -91,7 +91,7 @@ Reducer::~Reducer() {
   thread_.join();  // a collective without peers is ended by its deadline
 }
 
-// Post hooks of the AccumulateGrad nodes. Tensors hold their accumulator weakly: keeping the node keeps the hook.
+// Post hooks of the AccumulateGrad nodes. Tensors hold their accumulator weakly, so the node is kept to keep the hook.
 void Reducer::install_hooks() {
   for (std::size_t entry = 0; entry < flat_.entries().size(); ++entry) {
     auto node = torch::autograd::impl::grad_accumulator(flat_.entries()[entry].parameter);
@@ -178,7 +178,7 @@ void Reducer::finish() {
   phase_ = Phase::idle;
 }
 
-// The communication thread: buckets in the order of the plan.
+// The communication thread, which sends buckets in the order of the plan.
 void Reducer::communicate() {
   std::unique_lock lock(mutex_);
   while (true) {

@@ -81,7 +81,7 @@ std::optional<nlohmann::json> read_acceptance(const RunRecord& run) {
   }
 }
 
-// Of the views of one run; without rejection there is but one way to read the answers.
+// The name of one of a run's `views`. Without rejection there is only one way to read the answers.
 std::string view_name(const std::string& view, const nlohmann::json& views) {
   return view == "as_shipped" || views.size() == 1 ? "as shipped" : "rejection ignored";
 }

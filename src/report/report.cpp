@@ -52,7 +52,7 @@ double withheld_at_worst(const Group& group) {
   return *number_at(group.least_withholding().result, "verdict.withheld");
 }
 
-// Over seeds: what the loss does not control is not averaged.
+// The range over seeds. What the loss does not control varies too much to be averaged.
 std::string range_text(const Group& group, const char* path) {
   const auto over_seeds = group.spread(path)->summary;
   const auto low = fmt::format("{:.3f}", over_seeds.min), high = fmt::format("{:.3f}", over_seeds.max);
@@ -209,7 +209,7 @@ void add_study(Document& document, const DataStudy& study, const PublishedTable&
   add_section(document, std::move(spread));
 }
 
-// As far as they came; the ones that came furthest where there are many.
+// Draws unfinished runs as far as they came, and the furthest ones where there are many.
 void add_open_curves(Section& section, const RunCollection& collection, PlotFolder& folder) {
   std::vector<const RunRecord*> open;
   for (const auto& run : collection.runs)

@@ -137,7 +137,7 @@ void add_published_rows(Table& table, const Group& group) {
   }
 }
 
-// `report`: the result whose test split the figures are of; null for another split.
+// `report` is the result whose test split the figures describe, or null for another split.
 std::vector<Cell> split_row(const std::string& name, const nlohmann::json& figures, const nlohmann::json& report) {
   const auto cell = [&](const char* path) {
     const auto value = number_at(figures, path);
@@ -171,7 +171,7 @@ void add_split(Table& table, const nlohmann::json& access, const std::string& su
                     family.figures, report));
 }
 
-// For a caption: what the wrong keys are, where they are not the usual ones.
+// Says in a caption what the wrong keys are, where they are not the usual ones.
 std::string wrong_family_note(const std::vector<const RunRecord*>& runs) {
   constexpr const char* usual = "gaussian";  // results of earlier versions name none
   std::vector<std::string> families;

@@ -48,7 +48,7 @@ void require_facts(const nlohmann::json& result) {
       fail_input("{} is no text", name);
 }
 
-// The digest that the run was trained on: of its result, or of its newest checkpoint.
+// The digest of the data that the run was trained on, from its result or from its newest checkpoint.
 std::string find_data_digest(const RunDirectory& run, const nlohmann::json& result) {
   const auto recorded = result.is_object() ? result.value("data_digest", std::string()) : std::string();
   if (!recorded.empty()) return recorded;
@@ -79,7 +79,7 @@ class Collector {
   }
 
  private:
-  // A link to a folder that `here` lies in: what is there was not asked for.
+  // A link to a folder that contains `here`. Its other content was not asked for.
   static bool leads_upwards(const fs::directory_entry& entry, const fs::path& here) {
     std::error_code error;
     if (!entry.is_symlink(error)) return false;
@@ -169,7 +169,7 @@ class Collector {
   std::set<fs::path> known_, visited_;
 };
 
-// "a, b, c and 3 more"; each once.
+// Text such as "a, b, c and 3 more", with each name once.
 std::string joined_names(const std::vector<std::string>& all) {
   constexpr std::size_t most_names = 3;
   std::vector<std::string> names;

@@ -56,7 +56,7 @@ std::vector<FinishedTrial> finished_trials(const std::filesystem::path& store) {
       found.push_back(
           {run.root, result.at("config_hash").get<std::string>(), result["seconds_per_epoch"].get<double>()});
     } catch (const std::exception&) {
-      continue;  // not there or not readable: no help for an estimate, and no obstacle
+      continue;  // missing or unreadable, so it gives no estimate and no error
     }
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.run < b.run; });

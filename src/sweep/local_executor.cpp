@@ -101,7 +101,7 @@ class LocalWorker {
     }
   }
 
-  // Error where the files of the trial cannot be written; it is waiting as before then.
+  // Throws an Error where the files of the trial cannot be written. The trial then stays waiting.
   void start(std::size_t slot, TakenTrial taken) {
     const auto& planned = *taken.trial;
     auto entry = taken.claim.entry();
@@ -156,7 +156,8 @@ class LocalWorker {
       else
         log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", planned.id);
     } catch (const Error& error) {
-      // The ledger has what was written at the start: it is waiting, or done where its result is there.
+      // The ledger still has the entry written at the start. The trial reads as waiting, or as done where its result
+      // exists.
       queue_.give_back(planned, /*behind=*/true);
       pause(fmt::format("trial {}: its outcome cannot be recorded: {}", planned.id, error.what()));
     }

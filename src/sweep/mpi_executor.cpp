@@ -104,7 +104,7 @@ class TrialGroup {
     return order.item<std::int64_t>();
   }
 
-  // On the first rank. An Error ends the job: nothing of it is left to the others of the group to settle.
+  // On the first rank. An Error ends the job, so the others of the group need not agree on it.
   std::int64_t decide(bool stop) {
     stopping_ = stop || (plan_.max_hours > 0 && hours() >= plan_.max_hours) || cancelled();
     if (stopping_) return order_end;
@@ -211,7 +211,8 @@ class TrialGroup {
       if (!faultless) return;
       fault = entry.reason;
     } catch (const Error& error) {
-      // The ledger has what was written at the begin: it is waiting, or done where its result is there.
+      // The ledger still has the entry written at the start. The trial reads as waiting, or as done where its result
+      // exists.
       queue_->give_back(trial, /*behind=*/true);
       fault = fmt::format("its outcome cannot be recorded: {}", error.what());
     }
@@ -224,7 +225,7 @@ class TrialGroup {
   const bool shows_progress_;
   const int groups_;
   std::unique_ptr<Communicator> group_;
-  // Of the first rank.
+  // Only the first rank of a group uses these.
   std::optional<TrialQueue> queue_;
   std::optional<TakenTrial> taken_;
   StorePauses pauses_;

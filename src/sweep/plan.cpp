@@ -80,7 +80,7 @@ bool is_hashed(const std::string& key) {
   return !others.contains(key);
 }
 
-constexpr std::string_view data_key = "data.file";  // not hashed itself: the digest of the content stands in
+constexpr std::string_view data_key = "data.file";  // not hashed itself, since the digest of the content is
 
 class Planner {
  public:
@@ -144,7 +144,7 @@ class Planner {
     for (const auto& reason : law_notes(config)) same.reasons.insert(reason);
   }
 
-  // A dimension that makes no trials of its own is a mistake: every combination would be there several times.
+  // A dimension that makes no trials of its own is a mistake, because every combination would exist several times.
   void require_difference(const Dimension& dimension) {
     std::set<Settings> different;
     std::vector<std::string> keys;
@@ -209,7 +209,7 @@ class Planner {
         const auto path = RunDirectory{trial.run}.config();
         costs_.add_finished(costs_.describe(parse_config(read_text(path), path.string()), 0), trial.seconds_per_epoch);
       } catch (const Error&) {
-        continue;  // not readable: no help for an estimate, and no obstacle
+        continue;  // unreadable, so it gives no estimate and no error
       }
     }
   }
@@ -233,7 +233,7 @@ class Planner {
     const std::pair key(config.data.file, config.data.limit);
     const auto known = data_.find(key);
     if (known != data_.end()) return known->second;
-    // The digest alone is wanted; each trial checks the content when it starts.
+    // Only the digest is needed here. Each trial checks the content when it starts.
     const auto dataset = Dataset::open(config.data.file, Verify::never);
     const auto& info = dataset->info();
     const DataFacts facts{info.sample_shape, info.classes, dataset->train().size};
@@ -294,7 +294,7 @@ Config trial_config(const SweepPlan& plan, const PlannedTrial& trial) {
 
 SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   require_reasonable(file, options.many_trials);
-  load_config(file.base);  // by itself first: its mistakes are no axis's
+  load_config(file.base);  // checked by itself first, so that no axis is blamed for its mistakes
   SweepPlan plan;
   plan.name = file.name;
   plan.base_name = file.base.string();

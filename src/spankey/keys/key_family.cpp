@@ -24,7 +24,7 @@ StreamId stream_of(const FamilyInputs& in, Draw draw, std::int64_t slot) {
   return id;
 }
 
-// Sums in plain loops: the same bits for every number of threads.
+// Sums in plain loops give the same bits for every number of threads.
 double inner_product(const at::Tensor& a, const at::Tensor& b) {
   const double* x = a.const_data_ptr<double>();
   const double* y = b.const_data_ptr<double>();
@@ -126,7 +126,7 @@ at::Tensor interpolated(const FamilyInputs& in) {
   return beside_valid(in, 0.5);
 }
 
-// Cosine uniform on [0, 0.7): for training, what lies closer than noise and must still be denied.
+// The cosine is uniform on [0, 0.7). Training uses these keys, which are nearer than noise and must still be denied.
 at::Tensor near_miss(const FamilyInputs& in) {
   return beside_valid(in, 0.7 * Stream(stream_of(in, draw_common, 0)).uniform_double(0));
 }

@@ -39,7 +39,7 @@ void check_facts(const NetworkFacts& facts, const Model& model, std::int64_t sam
   }
 }
 
-// Fan-in that the default initialisation of a parameter goes by; 0 for the parameters of normalisations.
+// The fan-in that the default initialisation of a parameter uses, or 0 for the parameters of normalisations.
 std::int64_t fan_in(const std::string& name, const Model::Parameters& parameters) {
   at::Tensor weight = parameters[name];
   if (name.ends_with("bias")) {

@@ -48,7 +48,8 @@ BackwardResult call_backward(const at::Tensor& g, const at::Tensor& x, const Opt
                      keys.rows, keys.gamma, static_cast<std::int64_t>(keys.mode));
 }
 
-// Of one group; with a momentum of 1, "running" statistics are those of the batch. y, 1 / deviation.
+// Normalises one group and returns y and 1 / deviation. With a momentum of 1 the "running" statistics become those of
+// the batch.
 std::pair<at::Tensor, at::Tensor> normalise(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                             const at::Tensor& mean, const at::Tensor& variance) {
   auto [y, saved_mean, inverse] = at::native_batch_norm(x, weight, bias, mean, variance, true, 1.0, batch_norm_epsilon);

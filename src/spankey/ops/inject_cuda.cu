@@ -32,7 +32,8 @@ struct Part {
   inject_body::KeySource keys;
 };
 
-// Keys of the rows from `first` on. All threads of a block come here: a line fetches its coefficients together.
+// Keys of the rows from `first` on. All threads of a block must call this, because a row of threads loads its
+// coefficients together.
 template <int width>
 __device__ void form_keys(const inject_body::KeySource& s, std::int64_t first, std::int64_t column, float* alpha,
                           inject_body::Keys<rows_at_once, width>& keys) {
