@@ -30,8 +30,7 @@ namespace spankey {
 namespace {
 
 constexpr std::chrono::milliseconds patience_to_connect{3000};
-constexpr std::chrono::milliseconds patience_for_welcome{
-    10000};  // a process listens there, perhaps rank 0 while it is busy
+constexpr std::chrono::milliseconds patience_for_welcome{10000};  // long, since rank 0 may be busy
 constexpr std::size_t most_named = 4;
 
 enum class Kind : std::uint32_t { hello, welcome, state, complaint, farewell, verdict };
@@ -278,8 +277,7 @@ class Host final : public HeartbeatHost {
   void send(const RankState& mine) override { tell_all(make_message(Kind::state, mine)); }
 
   std::optional<Verdict> receive(const RankState& mine) override {
-    const auto now =
-        Clock::now();  // taken before reading, so that a pause of this process does not count as silence of a peer
+    const auto now = Clock::now();  // before reading, so that a pause here does not count as a peer's silence
     std::optional<Verdict> verdict;
     constexpr int most_rounds = 16;  // then others have their turn
     auto speaking = await(std::chrono::milliseconds(0));

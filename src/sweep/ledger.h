@@ -93,8 +93,7 @@ class Ledger {
 
   std::filesystem::path store_;
   Claims claims_;
-  std::shared_ptr<LeaseObserver> leases_ =
-      std::make_shared<LeaseObserver>();  // remembers what it has seen of the leases
+  std::shared_ptr<LeaseObserver> leases_ = std::make_shared<LeaseObserver>();  // remembers what it saw
 };
 
 struct SweepCounts {

@@ -13,8 +13,7 @@
 namespace spankey {
 
 struct Basis {
-  std::vector<at::Tensor>
-      layers;  // one for each configured layer, (m, d_l) float32, contiguous, in secret_matrix memory
+  std::vector<at::Tensor> layers;  // one secret_matrix for each configured layer, (m, d_l) float32, contiguous
 };
 
 // Makes the basis, a function of the arguments alone. `dims` holds the widths d_l of the configured layers. The law
