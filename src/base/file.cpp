@@ -56,9 +56,8 @@ bool has_no_fsync(int error) {
 void tell_of_no_fsync(const std::filesystem::path& path, const char* what, int error) {
   static std::atomic<bool> told{false};
   if (told.exchange(true)) return;
-  log::warning(
-      "{}: the file system has no fsync for {} ({}): after a loss of power what was written last may be missing",
-      path.string(), what, system_reason(error));
+  log::warning("{}: the file system has no fsync for {} ({}): a loss of power may lose what was written last",
+               path.string(), what, system_reason(error));
 }
 
 // False with errno where the file system failed.

@@ -339,7 +339,7 @@ struct Lease::Keeper {
       const std::lock_guard lock(mutex);
       if (!std::exchange(trouble, what).empty()) return;
     }
-    log::warning("{}: {}; the run goes on for {} s of it", path.string(), what, longest_failure.count());
+    log::warning("{}: {}; the run goes on for at most {} s of this", path.string(), what, longest_failure.count());
   }
 
   void look_for_marker() {
@@ -440,7 +440,7 @@ void Lease::take(const std::filesystem::path& run_directory, LeaseObserver& obse
                  owner_words(content));
     }
     if (watches && !std::exchange(told, true))
-      log::info("{} was in use elsewhere ({}): waiting up to {} s to see whether that run lives",
+      log::info("{} was in use elsewhere ({}): waiting up to {} s to see whether that run is alive",
                 run_directory.string(), owner_words(content),
                 std::chrono::duration_cast<std::chrono::seconds>(observer.silence_).count());
     if (shutdown::requested())

@@ -14,13 +14,13 @@ struct Summary {
 };
 
 inline constexpr std::array summaries{
-    Summary{"train", "Train a network, or go on where the run directory stands"},
+    Summary{"train", "Train a network, or continue the run in the run directory"},
     Summary{"eval", "Measure what the keys of a trained run open"},
     Summary{"data", "Import, render and inspect data sets"},
     Summary{"inspect", "Show what a data set, checkpoint, basis or run directory holds"},
-    Summary{"diagnose", "Set what the mathematics predicts for a trained run beside what is measured"},
+    Summary{"diagnose", "Compare what the mathematics predicts for a trained run with measurements"},
     Summary{"config", "Print the resolved configuration"},
-    Summary{"devices", "List what networks can run on here"},
+    Summary{"devices", "List the processors and GPUs that networks can run on"},
     Summary{"sweep", "Run a grid of trials: plan, run, status, resume, cancel"},
     Summary{"report", "Tables, plots and one page about a run, a sweep or a folder of runs"},
 };

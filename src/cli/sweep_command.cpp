@@ -113,7 +113,7 @@ ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
                              ? std::string("nothing is submitted")
                              : fmt::format("submitted as job array{} with the id{} {}", ids.size() == 1 ? "" : "s",
                                            ids.size() == 1 ? "" : "s", fmt::join(ids, ", "));
-  fmt::print("{} waiting trial{}, {}; `spankey sweep status --dir {}` tells how far they are\n", waiting,
+  fmt::print("{} waiting trial{}, {}; `spankey sweep status --dir {}` shows their progress\n", waiting,
              waiting == 1 ? "" : "s", submitted, directory_of(arguments).string());
   return ExitCode::done;
 }
@@ -165,22 +165,23 @@ constexpr std::array steps{
     StepEntry{"run", "Run the trials that are not done",
               [](const SweepArguments& a) { return run_sweep(a, RetryFailed::none); }, true},
     StepEntry{"resume",
-              "Go on after a kill: as run, and trials that a signal ended are tried again; without SWEEP with the plan "
-              "that --dir holds",
+              "Go on after a kill: like run, and trials that a signal ended are tried again; without SWEEP by the plan "
+              "in --dir",
               [](const SweepArguments& a) { return run_sweep(a, RetryFailed::crashed); }, false},
-    StepEntry{"status", "Count what is done, from files alone", show_status, false},
+    StepEntry{"status", "Count finished, running and failed trials, from files alone", show_status, false},
     StepEntry{"cancel", "Ask all workers to stop with checkpoints", cancel, false},
-    StepEntry{"work", "Help with a sweep that `run` has started: take trials until none is free",
+    StepEntry{"work", "Work on a sweep that `run` has started until no trial is free",
               [](const SweepArguments& a) { return work_locally(a, load_plan(directory_of(a)), false); }, false},
 };
 
 void add_options(CLI::App& command, const std::string& name, SweepArguments& arguments) {
-  command.add_option("--dir", arguments.directory, "where the sweep lives; default: runs/<name of the file>");
+  command.add_option("--dir", arguments.directory, "folder of the sweep; default: runs/<name of the file>");
   const bool starts = name == "run" || name == "resume";
   if (name == "plan" || name == "status") command.add_flag("--json", arguments.json, "print JSON");
-  if (starts || name == "plan") command.add_flag("--yes", arguments.yes, "more than 100,000 trials are meant");
+  if (starts || name == "plan") command.add_flag("--yes", arguments.yes, "allow more than 100,000 trials");
   if (starts || name == "work") {
-    command.add_option("--jobs", arguments.jobs, "local: trials at a time")->transform(integer_between(1, 4096));
+    command.add_option("--jobs", arguments.jobs, "local: trials that run at the same time")
+        ->transform(integer_between(1, 4096));
     command.add_option("--ranks-per-trial", arguments.ranks_per_trial, "ranks of each trial")
         ->transform(integer_between(1, 4096));
     command.add_option("--nice", arguments.nice, "niceness of the trials")->transform(integer_between(0, 19));

@@ -54,7 +54,7 @@ struct DataConfig {
           {.name = "rotation", .help = "largest angle of augment = \"affine\", in degrees", .bounds = from_to(0, 180)});
     visit(self.limit,
           {.name = "limit",
-           .help = "use N training samples only, spread evenly over the classes: of each the first ones; 0: all",
+           .help = "use only N training samples, spread evenly over the classes, the first ones of each; 0: all",
            .bounds = at_least(0)});
     visit(self.verify, {.name = "verify", .help = "check the digest of the data at start; auto: up to 1 GiB"});
   }
@@ -178,12 +178,13 @@ struct OptimConfig {
   static void fields(Self& self, Visitor&& visit) {
     visit(self.name, {.name = "name", .help = "the optimiser", .names = registry_names::optimizers});
     visit(self.lr, {.name = "lr", .help = "learning rate", .bounds = above(0)});
-    visit(self.momentum, {.name = "momentum", .help = "of sgd", .bounds = from_below(0, 1)});
-    visit(self.nesterov, {.name = "nesterov", .help = "Nesterov's momentum, of sgd"});
-    visit(self.weight_decay,
-          {.name = "weight_decay", .help = "on every parameter; decoupled for adamw", .bounds = at_least(0)});
+    visit(self.momentum, {.name = "momentum", .help = "momentum of sgd", .bounds = from_below(0, 1)});
+    visit(self.nesterov, {.name = "nesterov", .help = "Nesterov's momentum, for sgd"});
+    visit(self.weight_decay, {.name = "weight_decay",
+                              .help = "weight decay of every parameter; decoupled for adamw",
+                              .bounds = at_least(0)});
     visit(self.betas, {.name = "betas",
-                       .help = "averaging of the gradient and of its square, adam and adamw",
+                       .help = "decay rates of the averages of gradient and squared gradient, for adam and adamw",
                        .bounds = from_below(0, 1),
                        .length = {.min = 2, .max = 2}});
     visit(self.schedule, {.name = "schedule", .help = "how the learning rate falls, once an epoch"});
@@ -192,8 +193,9 @@ struct OptimConfig {
            .help = "multistep: epochs at which the rate falls; step: the number of epochs between falls",
            .bounds = at_least(1),
            .ascending = true});
-    visit(self.schedule_factor,
-          {.name = "schedule_factor", .help = "factor of one fall, step and multistep", .bounds = above_to(0, 1)});
+    visit(self.schedule_factor, {.name = "schedule_factor",
+                                 .help = "factor of each fall of the rate, for step and multistep",
+                                 .bounds = above_to(0, 1)});
     visit(self.clip_norm,
           {.name = "clip_norm", .help = "largest norm of the gradient; 0: none", .bounds = at_least(0)});
   }
@@ -225,7 +227,8 @@ struct TrainConfig {
                                  "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook) or "
                                  "deny.families draw keys on the host, or gradients go through it",
                          .hashed = false});
-    visit(self.precision, {.name = "precision", .help = "of activations; weights, losses and statistics stay float32"});
+    visit(self.precision,
+          {.name = "precision", .help = "type of activations; weights, losses and statistics stay float32"});
     visit(self.max_seconds, {.name = "max_seconds",
                              .help = "stop with a checkpoint and ask to be queued again after this time; 0: never",
                              .bounds = at_least(0),
@@ -267,20 +270,21 @@ struct DistConfig {
            .help = "compute threads of a rank; 0: 1 under elastic, cores / ranks of the machine under fast",
            .bounds = from_to(0, 4096)});
     visit(self.bucket_bytes, {.name = "bucket_bytes",
-                              .help = "gradients travel in parts of about this size",
+                              .help = "gradients are sent in parts of about this size",
                               .bounds = at_least(1024),
                               .hashed = false});
-    visit(self.overlap, {.name = "overlap",
-                         .help = "gradients leave during backward; auto: on a GPU, between machines, or where a rank "
-                                 "has a core to spare for it",
-                         .hashed = false});
+    visit(self.overlap,
+          {.name = "overlap",
+           .help = "gradients are sent during backward; auto: on a GPU, between machines, or where a rank "
+                   "has a core to spare for it",
+           .hashed = false});
     visit(self.audit_every_steps,
           {.name = "audit_every_steps",
            .help = "compare all ranks this often, by checksum; 0: at start, resume, checkpoints and end",
            .bounds = at_least(0),
            .hashed = false});
     visit(self.timeout_seconds, {.name = "timeout_seconds",
-                                 .help = "a rank that is silent for .8 of it is taken for dead",
+                                 .help = "a rank that is silent for .8 of this time counts as lost",
                                  .bounds = above(0),
                                  .hashed = false});
   }
@@ -299,7 +303,7 @@ struct CheckpointConfig {
                              .bounds = at_least(0),
                              .hashed = false});
     visit(self.keep,
-          {.name = "keep", .help = "newest checkpoints that are kept", .bounds = at_least(1), .hashed = false});
+          {.name = "keep", .help = "number of newest checkpoints to keep", .bounds = at_least(1), .hashed = false});
     visit(self.async, {.name = "async", .help = "write while training goes on", .hashed = false});
   }
   bool operator==(const CheckpointConfig&) const = default;
@@ -355,7 +359,7 @@ struct Config {
   template <class Self, class Visitor>
   static void tables(Self& self, Visitor&& visit) {
     visit(self.run, "run", "The run as a whole.");
-    visit(self.data, "data", "What it learns from.");
+    visit(self.data, "data", "The data to learn from.");
     visit(self.model, "model", "The network.");
     visit(self.key, "key", "The key space and how keys enter the network.");
     visit(self.deny, "deny", "What the network is taught to do without a valid key.");

@@ -97,7 +97,7 @@ std::unique_ptr<Heartbeat> start_heartbeat(MPI_Comm comm, double timeout_seconds
   host->stop_accepting();
   for (int other = 0; other < size; ++other)
     if (!present[static_cast<std::size_t>(other)])
-      log::warning("rank {} finds no TCP connection to rank 0: if it is lost, only the deadline of a step tells",
+      log::warning("rank {} cannot connect to rank 0 over TCP: only the deadline of a step would notice its loss",
                    other);
   return host;
 }

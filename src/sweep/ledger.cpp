@@ -118,7 +118,7 @@ void set_aside(const std::filesystem::path& path) {
     aside += fmt::format(".{}.damaged", i);
   }
   std::filesystem::rename(path, aside, error);
-  log::warning("{} is damaged: kept as {}, the trial is begun anew", path.string(), aside.filename().string());
+  log::warning("{} is damaged: renamed to {}, and the trial starts anew", path.string(), aside.filename().string());
 }
 
 // nullopt where another worker was faster. A fault that keeps every worker from taking leases (a full disk) is an
