@@ -120,7 +120,8 @@ Handle access_list(herr_t (*configure)(hid_t) = nullptr) {
   return list;
 }
 
-// In memory, never on disk. Later format versions give an image that HDF5 1.10.8 itself cannot read back.
+// The file is made in memory, never on disk. Later format versions give an image that HDF5 1.10.8 itself cannot read
+// back.
 herr_t in_memory(hid_t list) {
   constexpr std::size_t growth_bytes = std::size_t{4} << 20;
   const herr_t driver = H5Pset_fapl_core(list, growth_bytes, 0);
@@ -146,8 +147,8 @@ std::uint64_t little_endian_64(std::span<const std::byte> bytes) {
   return value;
 }
 
-// Says what is wrong with a file before the library says only that something is. `head` holds up to superblock_bytes
-// bytes.
+// Finds out what is wrong with a file, because the library only says that something is. `head` holds up to
+// superblock_bytes bytes.
 void check_superblock(std::span<const std::byte> head, std::uint64_t file_bytes, const std::string& name) {
   constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";
   if (head.size() < signature.size() || std::memcmp(head.data(), signature.data(), signature.size()) != 0) {
@@ -180,8 +181,8 @@ std::vector<std::byte> file_head(const std::filesystem::path& path, std::uint64_
   return head;
 }
 
-// A link to another place, of this file or of another one, is never followed: what is read lies in the file that was
-// named, under the name that was asked for.
+// A link to another place, in this file or in another one, is never followed. Everything that is read comes from the
+// named file and from the requested name.
 bool links_are_hard(hid_t file, const std::string& path) {
   for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     H5L_info_t link;
@@ -303,8 +304,8 @@ bool is_plain_number(const Handle& type) {
   return size <= 8 && std::has_single_bit(size) && H5Tget_precision(type) == 8 * size && H5Tget_offset(type) == 0;
 }
 
-// Reads a numeric attribute converted to `memory_type`; integers convert to double, nothing converts to integers but
-// integers and enumerations (how h5py stores a bool).
+// Reads a numeric attribute converted to `memory_type`; integers convert to double, and only integers and enumerations
+// convert to integers (how h5py stores a bool).
 template <class T>
 std::vector<T> read_attribute(hid_t file, const std::string& path, const std::string& attribute, hid_t memory_type,
                               const std::string& name) {
@@ -379,7 +380,7 @@ std::vector<std::string> members(hid_t file, const std::string& path, H5O_type_t
   return names;
 }
 
-// Strings of fixed length: a single one, which rank 0 insists on, or a list.
+// Reads strings of fixed length. The rank of the data set is 0 for a single string, otherwise it is a list.
 std::vector<std::string> strings_of(hid_t file, const std::string& dataset, std::size_t rank, const std::string& name) {
   const Handle handle = open_dataset(file, dataset, name);
   const Handle type(H5Dget_type(handle), H5Tclose);

@@ -41,8 +41,8 @@ std::string first_line(const char* path) {
   return line;
 }
 
-// Field 22 of /proc/<pid>/stat, in clock ticks since boot; empty where there is no such process, or only what is left
-// of it until its parent asks (a container without an init never does).
+// The start time of a process, which is field 22 of /proc/<pid>/stat in clock ticks since boot. Empty where there is no
+// such process, or only a zombie whose parent has not waited for it (a container without an init never does).
 std::string process_start_time(long pid) {
   const auto line = first_line(fmt::format("/proc/{}/stat", pid).c_str());
   const auto after_name = line.rfind(')');
@@ -88,7 +88,7 @@ std::string own_content(std::int64_t attempt, const std::filesystem::path& folde
   return lease.dump() + "\n";
 }
 
-// What is at the path now.
+// The present content of the path.
 struct LeaseFile {
   int error = 0;  // ENOENT: nothing
   std::string content;
@@ -146,8 +146,8 @@ std::string owner_words(const std::string& content) {
 
 enum class Known { nothing, dead, alive, copied };
 
-// What the lease alone tells, without watching it. This works on this machine only, because process numbers and the
-// numbers that a file system gives its folders differ elsewhere.
+// What can be known from the lease without watching it. This works on this machine only, because process numbers and
+// the numbers that a file system gives its folders differ elsewhere.
 Known known_of(const std::string& content, const std::filesystem::path& folder) {
   const auto owner = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
   if (!owner.is_object() || text_of(owner, "boot_id") != boot_id()) return Known::nothing;
@@ -201,7 +201,7 @@ bool has_no_links(int error) {
 
 // False where the path is taken.
 bool create_exclusively(const std::filesystem::path& path, const std::string& content) {
-  // Written aside and linked into place, so that nobody ever reads a half-written lease.
+  // Writes the lease beside its place and links it there, so that no process reads a half-written lease.
   const auto aside = own_temporary(path);
   unlink(aside.c_str());
   if (!create_in_place(aside, content)) return false;  // a thread of this process wants the same folder
@@ -233,7 +233,7 @@ void remove_stale(const std::filesystem::path& path, const std::string& content)
   unlink(aside.c_str());
 }
 
-// Changes the file's time; the same content where only its owner may set times.
+// Changes the file's time, or writes the same content again where only its owner may set times.
 bool renew(const std::filesystem::path& path, const std::string& content, int& error) {
   if (utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0) return true;
   const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
@@ -242,8 +242,8 @@ bool renew(const std::filesystem::path& path, const std::string& content, int& e
   return (fd < 0 || close(fd) == 0) && written;
 }
 
-// Until remove_stale() has put a lease back that it should not have moved, two attempts may think they hold one: they
-// must not share a temporary file here, nor may one take the other's lease away.
+// Until remove_stale() has put a lease back that it should not have moved, two attempts may think they hold one: in
+// that time they must not share a temporary file, and neither may take the other's lease away.
 void write_attempt(const std::filesystem::path& run_directory, std::int64_t attempt) {
   const auto path = run_directory / "attempt";
   const auto aside = own_temporary(path);
@@ -376,8 +376,8 @@ struct Lease::Keeper {
     changed.notify_all();
   }
 
-  // The thread that judges, whatever the file system does. A process that was stopped finds that hardly any time has
-  // passed: its lease is read before it is given up.
+  // The thread that judges, whatever the file system does. A process that was stopped notices hardly any time, so its
+  // lease is read before it is given up.
   void judge() {
     block_signals();
     std::int64_t before = 0;
@@ -483,7 +483,7 @@ void Lease::check() const {
 
 // A file that cannot be read is still ours until the keeper gives up, because nobody takes it sooner.
 void Lease::require() const {
-  constexpr std::chrono::seconds longest_absence{2};  // somebody who looks whether it is stale may have it in hand
+  constexpr std::chrono::seconds longest_absence{2};  // another process that checks for a stale lease may have moved it
   for (const auto begin = Clock::now();;) {
     check();
     const auto file = read_lease(path_);

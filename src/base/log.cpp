@@ -49,13 +49,13 @@ std::shared_ptr<spdlog::logger> make_logger(const std::string& pattern, spdlog::
 }
 
 struct State {
-  std::mutex mutex;  // the pointer and the list of sinks; the sinks lock themselves
+  std::mutex mutex;  // guards the pointer and the list of sinks, while sinks have their own locks
   std::shared_ptr<spdlog::logger> logger = make_logger("%^%l%$: %v", spdlog::level::info);
   int rank = 0;
 };
 
 State& state() {
-  // Never destroyed: threads may still log while the process ends.
+  // It is never destroyed, because threads may still log while the process ends.
   static State& instance = *new State;
   return instance;
 }

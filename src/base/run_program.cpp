@@ -58,7 +58,7 @@ void read_some(Descriptor& from, std::string& text) {
   if (count == 0 || (count < 0 && errno != EINTR)) from.reset();
 }
 
-// Until both streams end or the deadline comes.
+// Reads until both streams end or the deadline has passed.
 void read_both(Descriptor& out, Descriptor& err, ProgramOutcome& outcome, Clock::time_point deadline) {
   while (out.number() >= 0 || err.number() >= 0) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();

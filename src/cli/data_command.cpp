@@ -17,7 +17,7 @@
 namespace spankey::cli {
 namespace {
 
-// A mistyped name is the caller's mistake, and is told before any work.
+// A mistyped name is the caller's mistake and is reported before any work.
 void require_writable(const std::string& file, const std::string& flag) {
   std::error_code error;
   if (std::filesystem::is_directory(file, error))

@@ -139,7 +139,7 @@ struct Segment {
   Point from, to;
 };
 
-// Catmull-Rom: passes through every point; the ends have no neighbour and stand in for one.
+// A Catmull-Rom curve, which passes through every point. An end point serves as its own missing neighbour.
 void flatten(const Stroke& stroke, std::vector<Segment>& segments) {
   constexpr int pieces = 4;
   const bool straight = stroke.size() == 2;
@@ -159,7 +159,7 @@ void flatten(const Stroke& stroke, std::vector<Segment>& segments) {
   }
 }
 
-// Rotation, slant, size and shift: from the unit square to pixels.
+// Rotation, slant, size and shift, which map the unit square to pixels.
 struct Frame {
   float xx, xy, yx, yy, x0, y0;
 

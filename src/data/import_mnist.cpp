@@ -61,8 +61,7 @@ std::uint32_t word(const Source& source, std::size_t offset) {
   return value;
 }
 
-// Checks magic and size; returns the dimensions and leaves the values alone in `source`. `offset` + i is where value i
-// was.
+// Checks magic and size, returns the dimensions and reduces `source` to the values. Value i was at `offset` + i.
 std::vector<std::int64_t> strip_header(Source& source, std::size_t dimensions) {
   const std::size_t header = 4 + 4 * dimensions;
   const auto magic = static_cast<std::uint32_t>(0x0800 + dimensions);

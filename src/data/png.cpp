@@ -52,7 +52,7 @@ void check_png_chunks(std::span<const std::byte> bytes, const std::string& name,
   }
 }
 
-// libpng reports through callbacks and longjmp; none of the frames that it leaves holds a C++ object of ours.
+// libpng reports through callbacks and longjmp. None of the frames that it leaves holds a C++ object of ours.
 class PngReader {
  public:
   PngReader(std::span<const std::byte> bytes, const std::string& name) : left_(bytes), name_(name) {

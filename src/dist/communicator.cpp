@@ -163,7 +163,7 @@ constexpr std::array backends{
 }  // namespace
 
 std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds) {
-  // NCCL comes on top of a host communicator, once a GPU has been chosen.
+  // NCCL is added on top of a host communicator, once a GPU has been chosen.
   const auto host = backend == Backend::nccl ? Backend::auto_ : backend;
   const auto wanted = resolve_backend(host, [](const char* name) -> const char* { return std::getenv(name); });
   for (const auto& entry : backends)

@@ -107,8 +107,8 @@ class Link {
   bool ended() const { return socket_.get() < 0; }
   bool has_unsent() const { return !outgoing_.empty() && !ended(); }
 
-  // What the connection does not take now leaves with the next message, or with flush(). A peer that is behind gets no
-  // old states, because a newer one will follow.
+  // Bytes that the connection does not take now are sent with the next message, or by flush(). A peer that is behind
+  // gets no old states, because a newer one will follow.
   void send(Message message) {
     flush();
     if (ended() || (message.kind == Kind::state && !outgoing_.empty())) return;
@@ -194,7 +194,7 @@ struct Peer {
   }
 
   Link link;
-  int rank;  // -1: has not said yet
+  int rank;  // -1 until the peer has sent it
   Heartbeat::Clock::time_point heard = Heartbeat::Clock::now();
   RankState state{.place = "the start"};
   bool left = false;
@@ -333,7 +333,7 @@ class Host final : public HeartbeatHost {
     }
   }
 
-  // What a rank says after its name waits for stop_accepting().
+  // Messages of a rank after its name wait for stop_accepting().
   void greet(Peer& guest) {
     for (const auto& message : guest.link.receive())
       if (message.kind == Kind::hello) guest.rank = message.rank;
@@ -379,7 +379,7 @@ class Host final : public HeartbeatHost {
     }
   }
 
-  // The ranks that have entered the fewest collectives; of these, those that are at work rather than waiting.
+  // The ranks that have entered the fewest collectives, and among these the ones that are working rather than waiting.
   Verdict name_the_late(const RankState& mine) const {
     std::vector<std::pair<int, RankState>> ranks{{0, mine}};
     for (const auto& peer : peers_)
@@ -402,13 +402,13 @@ class Host final : public HeartbeatHost {
   HeartbeatInvitation invitation_;
   Socket door_;
   Socket readable_;         // an epoll of the door and of all connections
-  std::list<Peer> guests_;  // have not said who they are
+  std::list<Peer> guests_;  // clients that have not sent their rank
   std::list<Peer> peers_;
   std::vector<epoll_event> events_;
   Clock::time_point looked_ = Clock::now();  // who is silent
   bool complaint_ = false;
   bool announced_ = false;
-  bool unsent_ = false;  // somebody has not read yet what it was told
+  bool unsent_ = false;  // a peer has not yet read everything sent to it
 };
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ struct MpiCommunicator::Shared {
   Shared(std::shared_ptr<MpiSession> mpi_session, double timeout_seconds, std::int64_t bytes)
       : session(std::move(mpi_session)), piece_bytes(bytes), watchdog(session->world_rank(), timeout_seconds) {}
 
-  // MPI_Finalize waits for the other ranks, and one of them may have results to write before it comes.
+  // MPI_Finalize waits for the other ranks, and one of them may have to write results before it calls it.
   ~Shared() {
     if (is_unwinding()) return;
     const Watchdog::Guard guard(watchdog, {.operation = "end of MPI", .patience = 10});
@@ -66,7 +66,7 @@ const std::byte* bytes(const at::Tensor& tensor) {
   return static_cast<const std::byte*>(tensor.const_data_ptr());
 }
 
-// A duplicate or part of the world whose errors come back as return codes.
+// A duplicate or part of the world that returns errors as return codes.
 MPI_Comm with_error_codes(int world_rank, MPI_Comm comm) {
   SPANKEY_MPI(world_rank, MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   return comm;
@@ -173,8 +173,8 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {
   return std::unique_ptr<Communicator>(new MpiCommunicator(shared_, part, of_part));
 }
 
-// MPI_Abort gives the launcher the exit code; the other ranks learn from the watchdog who it was, before the launcher
-// kills them or where none does.
+// MPI_Abort gives the launcher the exit code. The other ranks learn from the watchdog which rank it was, before the
+// launcher kills them, if there is one.
 void MpiCommunicator::abort(int exit_code) {
   log::flush();
   shared_->watchdog.announce_end(exit_code);

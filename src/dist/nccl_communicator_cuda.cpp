@@ -155,7 +155,8 @@ class NcclCommunicator final : public Communicator {
              size(), timeout_seconds_);
   }
 
-  // A call of a non-blocking communicator goes on in the background. Its result, or ncclInProgress after the limit.
+  // A call of a non-blocking communicator continues in the background. Returns its result, or ncclInProgress after the
+  // limit.
   ncclResult_t wait_for_answer(double limit_seconds) {
     const auto limit = Clock::now() + std::chrono::duration<double>(limit_seconds);
     ncclResult_t state = ncclInProgress;
@@ -175,7 +176,7 @@ class NcclCommunicator final : public Communicator {
       fail_run("rank {}: NCCL has not started {} after {} s", rank(), name, limit_seconds);
   }
 
-  // What this rank has sent has left it.
+  // All data of this rank has been sent.
   bool finalized() {
     try {
       SPANKEY_NCCL(rank(), ncclCommFinalize(comm_));

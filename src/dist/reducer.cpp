@@ -73,7 +73,7 @@ Reducer::Reducer(FlatParameters& flat, Communicator& communicator, const Reducer
       extras_scratch_ = at::empty({options.extra}, wide);
     }
   }
-  // What backward writes on a device is ordered by its stream, of which another thread knows nothing.
+  // Writes of backward on a device are ordered by its stream, which another thread does not see.
   const bool may_leave_early = communicator_->stream_ordered() || flat.gradients().is_cpu();
   if (options.overlap && may_leave_early && communicator_->size() > 1) early_buckets_ = buckets_.size() - 1;
   install_hooks();
@@ -147,7 +147,7 @@ void Reducer::end_shard() {
   flat_.check_attached();
   ++shard_;
   if (last_shard_) {
-    // Gradients that have not come will not come.
+    // Gradients that have not arrived by now will not arrive.
     std::fill(missing_.begin(), missing_.end(), 0);
     release_ready_buckets();
     phase_ = Phase::complete;

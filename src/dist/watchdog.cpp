@@ -186,7 +186,7 @@ void Watchdog::extend_deadlines(Clock::duration gap) {
   if (heartbeat_) heartbeat_->extend_deadlines(gap);
 }
 
-// What this rank and the others have to say to each other.
+// Exchanges states and verdicts with the other ranks.
 std::optional<Verdict> Watchdog::converse(const RankState& mine) {
   if (!heartbeat_) return {};
   if (const auto now = Clock::now(); now - heartbeat_sent_ > nap_) {

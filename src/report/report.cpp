@@ -63,7 +63,7 @@ std::string verdict_text_of(const RunRecord& run) {
   return run.result.at("verdict").at("text").get<std::string>();
 }
 
-// What the group whose key decides most gives to whom, on average and at worst.
+// Summarises the group whose key decides most, with its accuracy for each kind of user, on average and at worst.
 std::string study_summary(const DataStudy& study) {
   const auto by = [&](double (*gap)(const Group&)) {
     return &*std::max_element(study.groups.begin(), study.groups.end(),
@@ -115,7 +115,7 @@ std::string range_over_groups(const DataStudy& study, std::int64_t (*value)(cons
                                      : fmt::format("{} to {}", value(*low), value(*high));
 }
 
-// What the figures of a study rest on.
+// The numbers of seeds, keys and samples behind the figures of a study.
 std::string facts_text(const DataStudy& study) {
   constexpr std::int64_t wanted_seeds = 5, wanted_keys = 50;
   const auto seeds = [](const Group& group) { return static_cast<std::int64_t>(group.runs.size()); };

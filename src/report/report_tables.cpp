@@ -18,7 +18,8 @@ namespace {
 
 constexpr const char* not_run = "not run";
 
-// Figures that are followed over seeds, with their names for people; the training split follows where it was measured.
+// Figures that are compared over seeds, with their names for people. Those of the training split are added where it was
+// measured.
 struct Followed {
   std::string path;
   const char* title;
@@ -80,13 +81,13 @@ std::string grade(const RunRecord& run) {
   return run.result.at("verdict").at("grade").get<std::string>();
 }
 
-// As far as the run came.
+// The progress of an unfinished run.
 std::int64_t steps_of(const RunRecord& run) {
   return run.status == RunStatus::done ? static_cast<std::int64_t>(number_at(run.result, "steps").value_or(0.0))
                                        : run.steps_done;
 }
 
-// Every number of a result, "wrong_key.accuracy.mean"; texts and lists are left out.
+// Every number of a result by its path, such as "wrong_key.accuracy.mean". Texts and lists are left out.
 void flatten(const nlohmann::json& node, const std::string& path, std::map<std::string, double>& numbers) {
   if (node.is_number()) numbers[path] = node.get<double>();
   if (!node.is_object()) return;

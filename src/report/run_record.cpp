@@ -28,7 +28,7 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, error);
 }
 
-// What the holders of a trial write about it, see sweep/ledger.h.
+// The state of a trial that its workers write, see sweep/ledger.h.
 bool is_trial(const fs::path& directory) {
   return is_there(directory / "sweep" / "state.json");
 }
@@ -38,7 +38,7 @@ bool is_run(const fs::path& directory) {
          is_trial(directory);
 }
 
-// Everything a report takes for granted about a result beside its figures.
+// Checks for everything besides the figures that a report needs in a result.
 void require_facts(const nlohmann::json& result) {
   if (!result.value("seconds_total", nlohmann::json()).is_number()) fail_input("seconds_total is missing or no number");
   if (!result.value("config_hash", nlohmann::json()).is_string()) fail_input("config_hash is missing or no text");
@@ -64,7 +64,7 @@ class Collector {
  public:
   explicit Collector(RunCollection& collection) : collection_(collection) {}
 
-  // `name`: of the directory, for people, where it is one that was asked for; a sweep's own takes its place.
+  // `name` is the name of a requested directory, for people. The name of a sweep replaces it.
   void visit(const fs::path& directory, std::string* name = nullptr) {
     if (is_there(plan_path(directory))) return add_sweep(directory, name);
     if (is_run(directory)) return add_run(directory, nullptr, nullptr);
@@ -112,7 +112,7 @@ class Collector {
     }
   }
 
-  // What was trained, or, where that has not begun, what was to be trained.
+  // The configuration that was trained, or that was to be trained where training has not begun.
   static Config find_config(const fs::path& directory, const SweepPlan* plan, const PlannedTrial* trial) {
     const RunDirectory run{directory};
     const auto planned = Ledger(directory.parent_path()).config_file(directory.filename().string());

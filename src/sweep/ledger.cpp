@@ -99,7 +99,7 @@ TrialEntry read_entry(const std::filesystem::path& folder, bool& damaged) {
   return entry.value_or(TrialEntry{});
 }
 
-// The folders in `store`; nothing where it cannot be listed.
+// The folders in `store`, or nullopt where it cannot be listed.
 std::optional<std::unordered_set<std::string>> folders_of(const std::filesystem::path& store) {
   std::unordered_set<std::string> names;
   std::error_code error;
@@ -191,7 +191,7 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
   TrialState unused;
   auto& state = seen ? *seen : unused;
   state = read(trial.id).state;
-  // Without leases nothing tells that a trial is being run.
+  // Without leases nothing shows that a trial is running.
   if (state != TrialState::waiting && (claims_ == Claims::exclusive || state != TrialState::running))
     return std::nullopt;
   auto claim = claim_any(trial.id);
@@ -199,7 +199,7 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
     state = TrialState::running;
     return std::nullopt;
   }
-  // Between the look and the claim somebody else may have finished it.
+  // Another worker may have finished the trial between the check and the claim.
   state = claim->entry().state;
   if (state != TrialState::waiting) return std::nullopt;
   if (!has_result(trial)) return claim;

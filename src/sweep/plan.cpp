@@ -41,7 +41,7 @@ void make_data_path_absolute(Config& config) {
   require_utf8(config.data.file, "data.file");  // the folder that it is relative to may be anything
 }
 
-// The configuration layer knows overrides from the command line; ours come from a line of the sweep file.
+// The configuration layer reports overrides as from the command line. Here they come from a line of the sweep file.
 std::string at_place_of_sweep(const std::string& message, const SweepFile& file) {
   if (!message.starts_with(override_place)) return message;
   const auto key =
@@ -56,7 +56,7 @@ struct KnownData {
   DataFacts facts;
 };
 
-// The keys in which two lists of settings differ; a key that one of them leaves out counts.
+// The keys in which two lists of settings differ, including keys that only one of them has.
 std::vector<std::string> differing_keys(const Settings& a, const Settings& b) {
   std::vector<std::string> keys;
   const auto add_missing = [&keys](const Settings& from, const Settings& in) {
@@ -107,7 +107,7 @@ class Planner {
     plan_.trials.push_back(std::move(trial));
   }
 
-  // What several trials are that have several names for one law.
+  // Notes on trials that are equal because they use different names of one law.
   std::vector<std::string> notes() const {
     std::vector<std::string> notes;
     for (const auto& [hash, same] : same_law_)
@@ -117,7 +117,8 @@ class Planner {
     return notes;
   }
 
-  // After the last trial: what each will cost, and why there are fewer trials than combinations.
+  // Call this after the last trial. It computes the cost of each trial, and why there are fewer trials than
+  // combinations.
   void finish() {
     learn_costs();
     std::size_t measured = 0;
@@ -315,7 +316,7 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   return plan;
 }
 
-// One line a trial: a tenth of the text that indented lists would be.
+// Each trial is one line, which is a tenth of the text of indented lists.
 std::string plan_json(const SweepPlan& plan) {
   const nlohmann::json head{{"name", plan.name},           {"base", plan.base_name},
                             {"base_text", plan.base_text}, {"store", plan.store.string()},

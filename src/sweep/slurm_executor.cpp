@@ -15,7 +15,7 @@
 namespace spankey {
 namespace {
 
-constexpr std::chrono::seconds patience{120};  // a busy controller is asked again by Slurm's own commands
+constexpr std::chrono::seconds patience{120};  // Slurm's own commands retry while the controller is busy
 
 std::filesystem::path jobs_file(const std::filesystem::path& directory) {
   return directory / "slurm" / "jobs";

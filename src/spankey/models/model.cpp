@@ -29,7 +29,7 @@ constexpr auto registry = std::to_array<Entry>({
 #undef SPANKEY_NETWORK
 });
 
-// What the registry says of a network and what the network says of itself must be one.
+// The facts in the registry must equal those that the network itself gives.
 void check_facts(const NetworkFacts& facts, const Model& model, std::int64_t sample_size) {
   const auto points = model.injection_points();
   SPANKEY_CHECK_EQ(facts.widths.count, points.size());

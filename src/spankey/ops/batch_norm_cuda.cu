@@ -60,7 +60,7 @@ struct Shape {
   dim3 grid() const { return grid(groups); }
 };
 
-// What both ways read.
+// The tensors that the forward and the backward pass read.
 template <class T>
 struct Source {
   const T *x, *residual;  // `residual` may be null
@@ -402,7 +402,7 @@ Four forward_cuda(const at::Tensor& given, const at::Tensor& weight, const at::T
   return {y, mean, variance, inverse};
 }
 
-// Both passes of the way back. `prepared`: undefined, or where the first one leaves what the second one reads.
+// Runs both passes of backward. `prepared`, if defined, holds the result of the first for the second.
 template <class T, int width>
 void backward_passes(const at::Tensor& g, const Source<T>& in, const Parts& keys, const at::Tensor& x,
                      std::int64_t groups, const at::Tensor& prepared, const at::Tensor& of_x,
@@ -455,7 +455,7 @@ Four backward_cuda(const at::Tensor& given_g, const at::Tensor& given_x, const O
     const auto in = source_of<T>(x, residual, weight, bias, mean, inverse, relu);
     backward_passes<T, Width::value>(g, in, keys, x, groups, prepared, of_x, of_weight, of_bias);
   });
-  // With nothing in between, the residual's gradient is the one that came.
+  // Without a ReLU or a multiplying key, the residual's gradient is the incoming one.
   return {of_x, of_weight, of_bias, !with_residual ? at::Tensor() : stored ? prepared : g};
 }
 

@@ -1,6 +1,6 @@
 // spankey::inject for CUDA: float32 or bfloat16 activations, float32 keys. A thread has a few neighbouring columns of a
 // few rows, and a block the same columns of several such sets of rows, so that each number of the basis is fetched once
-// for many rows; coefficients come through shared memory.
+// for many rows; coefficients are read through shared memory.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>

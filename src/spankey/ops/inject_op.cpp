@@ -107,7 +107,7 @@ class InjectFunction : public torch::autograd::Function<InjectFunction> {
     const at::Tensor g = gradients[0].contiguous(format);
 
     variable_list result(1 + 2 * parts + 3);
-    // h' is linear in h: what multiplies h forward multiplies the gradient backward.
+    // h' is linear in h, so the multiplier of h is also that of the gradient.
     if (ctx->needs_input_grad(0)) {
       result[0] = mode == InjectMode::add ? g
                                           : inject(g, at::TensorList(saved).slice(0, parts),
