@@ -16,7 +16,7 @@ std::vector<std::string>& stored() {
   return words;
 }
 
-// What a message calls word `i`: its flag, or its place.
+// How a message names word `i`, by its flag or by its position.
 std::string name_of(const std::vector<std::string>& words, std::size_t i) {
   const auto is_flag = [](std::string_view word) { return word.starts_with("--") && word.size() > 2; };
   if (is_flag(words[i])) return escaped(words[i].substr(0, words[i].find('=')));

@@ -1,4 +1,4 @@
-// The command line of this process, for whoever compares or records it.
+// The command line of this process, for code that compares or records it.
 #pragma once
 
 #include <string>
@@ -6,8 +6,8 @@
 
 namespace spankey::command_line {
 
-// By main(), once. Error(bad_input) for a word that is not UTF-8 (it would end up in files that nobody can read again)
-// or empty (a shell variable that is not set), naming the flag or the place.
+// main() calls this once. It throws Error(bad_input), naming the flag or the position, for a word that is not UTF-8 (it
+// would end up in files that nobody can read again) or that is empty (a shell variable that is not set).
 void remember(int argc, const char* const* argv);
 
 // The words after the program's name.

@@ -1,4 +1,4 @@
-// Numbers of things in sentences.
+// Formats a count with its noun, in the singular or the plural.
 #pragma once
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// SHA-256 (libsodium) and CRC32C (Castagnoli; SSE4.2 where the processor has it, a table elsewhere).
+// SHA-256 (by libsodium) and CRC32C (Castagnoli). CRC32C uses SSE4.2 where the processor has it and a table elsewhere.
 #pragma once
 
 #include <array>
@@ -22,7 +22,7 @@ class Sha256 {
 
   Sha256& update(std::span<const std::byte> bytes);
   Sha256& update(std::string_view text);
-  // Little-endian, 8 bytes.
+  // Hashes the value as 8 bytes, little-endian.
   Sha256& update_int64(std::int64_t value);
   Digest finish();
 
@@ -35,11 +35,11 @@ Digest sha256(std::span<const std::byte> bytes);
 Digest sha256(std::string_view text);
 std::string to_hex(const Digest& digest);
 
-// `seed` is the value returned for the bytes before, 0 at the start.
+// `seed` is the value returned for the preceding bytes, or 0 at the start.
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed = 0);
 
 namespace detail {
-// The two implementations `crc32c` chooses from; the second needs SSE4.2. Named for the tests.
+// `crc32c` chooses between these two implementations. The second needs SSE4.2. They are declared here for the tests.
 std::uint32_t crc32c_portable(std::span<const std::byte> bytes, std::uint32_t seed);
 std::uint32_t crc32c_sse42(std::span<const std::byte> bytes, std::uint32_t seed);
 }  // namespace detail

@@ -1,4 +1,4 @@
-// Errors that a person reads: one sentence, and the exit code it leads to.
+// Errors that a person reads. Each carries one sentence and the exit code that it leads to.
 #pragma once
 
 #include <fmt/format.h>
@@ -9,7 +9,7 @@
 
 namespace spankey {
 
-// What the program returns to its caller (docs/exit-codes in README).
+// What the program returns to its caller (section "Exit codes" of README.md).
 enum class ExitCode : int { done = 0, bad_input = 2, run_failed = 3, requeue = 75 };
 
 // Thrown for everything that ends a run. `what()` is one line without a trailing newline.
@@ -22,13 +22,13 @@ class Error : public std::runtime_error {
   ExitCode code_;
 };
 
-// A user's mistake: name the file, key or flag, the value, and what would be accepted.
+// Reports a user's mistake. The sentence names the file, the key or the flag, the value, and what would be accepted.
 template <class... Args>
 [[noreturn]] void fail_input(fmt::format_string<Args...> format, Args&&... args) {
   throw Error(ExitCode::bad_input, fmt::format(format, std::forward<Args>(args)...));
 }
 
-// The run cannot go on (disk full, lost rank, non-finite loss).
+// Ends a run that cannot go on (disk full, lost rank, non-finite loss).
 template <class... Args>
 [[noreturn]] void fail_run(fmt::format_string<Args...> format, Args&&... args) {
   throw Error(ExitCode::run_failed, fmt::format(format, std::forward<Args>(args)...));
@@ -40,7 +40,8 @@ namespace detail {
 
 }  // namespace spankey
 
-// A programmer's mistake: these throw Error(run_failed) with place, expression and (for the binary ones) both values.
+// These check for a programmer's mistake. They throw Error(run_failed) with the place, the expression and (if binary)
+// both values.
 #define SPANKEY_CHECK(condition)                                                           \
   do {                                                                                     \
     if (!(condition)) ::spankey::detail::check_failed(__FILE__, __LINE__, #condition, ""); \

@@ -18,7 +18,7 @@ namespace spankey {
 
 namespace {
 
-// Owns a file descriptor; `close()` reports what the destructor would have to swallow.
+// Owns a file descriptor. close() reports errors that the destructor would have to ignore.
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -47,8 +47,8 @@ bool write_all(int fd, std::span<const std::byte> bytes) {
   return true;
 }
 
-// Some file systems (FUSE, SMB, vendors' own) have no fsync for folders or for anything. What was written is there;
-// only after a loss of power it may not be, and that is no reason to do without it.
+// Some file systems (FUSE, SMB, vendors' own) have no fsync for folders or for anything. The content is written all the
+// same and is at risk only in a loss of power, which is no reason to refuse such a file system.
 bool has_no_fsync(int error) {
   return error == EINVAL || error == ENOTSUP || error == ENOSYS || error == EBADF || error == ENOTTY;
 }
@@ -56,9 +56,8 @@ bool has_no_fsync(int error) {
 void tell_of_no_fsync(const std::filesystem::path& path, const char* what, int error) {
   static std::atomic<bool> told{false};
   if (told.exchange(true)) return;
-  log::warning(
-      "{}: the file system has no fsync for {} ({}): after a loss of power what was written last may be missing",
-      path.string(), what, system_reason(error));
+  log::warning("{}: the file system has no fsync for {} ({}): a loss of power may lose what was written last",
+               path.string(), what, system_reason(error));
 }
 
 // False with errno where the file system failed.
@@ -88,7 +87,8 @@ const char* kind_of(mode_t mode) {
 
 constexpr const char* accepted_target = "accepted: the name of a regular file, or of none";
 
-// The file that gets the content: where `path` is a symbolic link, what it names in the end, there or not.
+// The file that is written. Where `path` is a symbolic link, it is what the link finally names, whether that exists or
+// not.
 std::filesystem::path file_named_by(const std::filesystem::path& path) {
   constexpr int most_links = 40;  // as the kernel follows
   auto target = path;
@@ -109,7 +109,7 @@ std::filesystem::path file_named_by(const std::filesystem::path& path) {
   fail_system(ELOOP, "cannot write {}", path.string());
 }
 
-// O_NONBLOCK: a FIFO is refused by whoever looks at it, without a wait for its writer.
+// O_NONBLOCK keeps open() from waiting for the writer of a FIFO, which is refused later.
 Descriptor open_to_read(const std::filesystem::path& path) {
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd.valid()) fail_system(errno, "cannot read {}", path.string());
@@ -145,7 +145,7 @@ void write_durably(const std::filesystem::path& path, std::span<const std::byte>
     ::unlink(temporary.c_str());
     fail_system(error, "cannot write {}: {}", path.string(), what);
   };
-  // A temporary left by a crash may have another mode; a fresh one has the mode asked for.
+  // A temporary file left by a crash may have another mode, so a fresh one is made with the mode asked for.
   ::unlink(temporary.c_str());
   Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, static_cast<mode_t>(mode)));
   if (!fd.valid()) give_up("create");

@@ -23,7 +23,7 @@ static_assert(std::is_same_v<hid_t, std::int64_t>, "File keeps a hid_t in an int
 
 namespace {
 
-// Held during every call into the library; its own printing to stderr is switched off with the first.
+// Held during every call into the library. The first call switches off the library's own printing to stderr.
 class Lock {
  public:
   Lock() : guard_(mutex()) {
@@ -120,14 +120,15 @@ Handle access_list(herr_t (*configure)(hid_t) = nullptr) {
   return list;
 }
 
-// In memory, never on disk. Later format versions give an image that HDF5 1.10.8 itself cannot read back.
+// The file is made in memory, never on disk. Later format versions give an image that HDF5 1.10.8 itself cannot read
+// back.
 herr_t in_memory(hid_t list) {
   constexpr std::size_t growth_bytes = std::size_t{4} << 20;
   const herr_t driver = H5Pset_fapl_core(list, growth_bytes, 0);
   return driver < 0 ? driver : H5Pset_libver_bounds(list, H5F_LIBVER_EARLIEST, H5F_LIBVER_LATEST);
 }
 
-// Files of ours are committed whole and never changed: no lock is needed, and some shared file systems have none.
+// Our files are committed whole and never changed. They need no lock, and some shared file systems have none.
 herr_t without_locking(hid_t list) {
   return H5Pset_file_locking(list, false, true);
 }
@@ -146,7 +147,8 @@ std::uint64_t little_endian_64(std::span<const std::byte> bytes) {
   return value;
 }
 
-// Says what is wrong with a file before the library says only that something is. `head`: up to superblock_bytes.
+// Finds out what is wrong with a file, because the library only says that something is. `head` holds up to
+// superblock_bytes bytes.
 void check_superblock(std::span<const std::byte> head, std::uint64_t file_bytes, const std::string& name) {
   constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";
   if (head.size() < signature.size() || std::memcmp(head.data(), signature.data(), signature.size()) != 0) {
@@ -179,8 +181,8 @@ std::vector<std::byte> file_head(const std::filesystem::path& path, std::uint64_
   return head;
 }
 
-// A link to another place, of this file or of another one, is never followed: what is read lies in the file that was
-// named, under the name that was asked for.
+// A link to another place, in this file or in another one, is never followed. Everything that is read comes from the
+// named file and from the requested name.
 bool links_are_hard(hid_t file, const std::string& path) {
   for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
     H5L_info_t link;
@@ -213,7 +215,7 @@ std::uint64_t bytes_of(const Info& info, const std::string& path, const std::str
   return bytes;
 }
 
-// The values must lie in this file in one piece: the library takes a header's word for where they are.
+// The values must be contiguous inside this file, because the library believes any place that a header gives.
 void check_place(const Handle& dataset, std::uint64_t bytes, const std::string& path, const std::string& name) {
   const Handle creation(H5Dget_create_plist(dataset), H5Pclose);
   const Handle file(H5Iget_file_id(dataset), H5Fclose);
@@ -231,7 +233,7 @@ void check_place(const Handle& dataset, std::uint64_t bytes, const std::string& 
     fail_input("{}: data set '{}': its values lie outside of the file", name, path);
 }
 
-// With the shape checked against the bytes that are stored: damaged sizes must not become an allocation.
+// Checks the shape against the number of stored bytes, so that damaged sizes do not become an allocation.
 Info info_of(const Handle& dataset, const std::string& path, const std::string& name) {
   const Handle type(H5Dget_type(dataset), H5Tclose);
   const Handle space(H5Dget_space(dataset), H5Sclose);
@@ -292,7 +294,7 @@ Handle open_attribute(const Handle& object, const std::string& path, const std::
   return handle;
 }
 
-// What HDF5 lets an attribute hold; a header may say otherwise.
+// The limit of HDF5 for an attribute. A damaged header may claim more.
 constexpr std::size_t most_attribute_bytes = std::size_t{64} << 10;
 
 // An IEEE number, or an integer that fills 1, 2, 4 or 8 bytes.
@@ -302,8 +304,8 @@ bool is_plain_number(const Handle& type) {
   return size <= 8 && std::has_single_bit(size) && H5Tget_precision(type) == 8 * size && H5Tget_offset(type) == 0;
 }
 
-// Reads a numeric attribute converted to `memory_type`; integers convert to double, nothing converts to integers but
-// integers and enumerations (how h5py stores a bool).
+// Reads a numeric attribute converted to `memory_type`; integers convert to double, and only integers and enumerations
+// convert to integers (how h5py stores a bool).
 template <class T>
 std::vector<T> read_attribute(hid_t file, const std::string& path, const std::string& attribute, hid_t memory_type,
                               const std::string& name) {
@@ -327,7 +329,8 @@ std::vector<T> read_attribute(hid_t file, const std::string& path, const std::st
     fail_input("{}: attribute '{}' of '{}' is damaged: {} values do not fit into 64 kB", name, attribute, path, count);
   std::vector<T> values(static_cast<std::size_t>(count));
   if (values.empty()) return values;
-  // Read in the stored width, then convert in place: an enumeration has no conversion of its own.
+  // Values are read in the stored width and then converted in place, because an enumeration has no conversion of its
+  // own.
   std::vector<std::byte> buffer(values.size() * std::max(sizeof(T), H5Tget_size(type)));
   if (H5Aread(handle, type, buffer.data()) < 0 ||
       H5Tconvert(base, memory_type, values.size(), buffer.data(), nullptr, H5P_DEFAULT) < 0) {
@@ -377,7 +380,7 @@ std::vector<std::string> members(hid_t file, const std::string& path, H5O_type_t
   return names;
 }
 
-// Strings of fixed length: a single one, which rank 0 insists on, or a list.
+// Reads strings of fixed length. The rank of the data set is 0 for a single string, otherwise it is a list.
 std::vector<std::string> strings_of(hid_t file, const std::string& dataset, std::size_t rank, const std::string& name) {
   const Handle handle = open_dataset(file, dataset, name);
   const Handle type(H5Dget_type(handle), H5Tclose);
@@ -459,7 +462,7 @@ File File::from_image(std::span<const std::byte> image, const std::string& name)
   check_superblock(image.first(std::min(image.size(), superblock_bytes)), image.size(), name);
   const Lock lock;
   const Handle access = access_list(in_memory);
-  // The library copies the bytes; its parameter only lacks the const.
+  // The library copies the bytes. Its parameter is not const, but nothing is written.
   SPANKEY_CHECK_GE(H5Pset_file_image(access, const_cast<std::byte*>(image.data()), image.size()), 0);
   const hid_t id = H5Fopen(unique_name().c_str(), H5F_ACC_RDONLY, access);
   if (id < 0) fail_input("{}: damaged HDF5 file: the library cannot open it", name);
@@ -664,7 +667,7 @@ std::vector<double> File::doubles_attribute(const std::string& object, const std
 void File::set_attribute(const std::string& object, const std::string& name, const std::string& value) {
   const Lock lock;
   const Handle type = string_type(value.size());
-  // One byte longer than nothing: an empty string is stored as a single zero.
+  // The length is at least one byte, so that an empty string is stored as a single zero.
   write_attribute(id_, object, name, type, type, make_space({}), value.c_str());
 }
 

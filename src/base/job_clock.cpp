@@ -24,7 +24,7 @@ std::optional<double> number(std::string_view text) {
   return value;
 }
 
-// squeue waits long for a controller that is down; the ranks wait for this one.
+// squeue waits long for a controller that is down, while the other ranks wait for this one.
 std::optional<std::string> ask_squeue(const std::string& id) {
   constexpr std::chrono::seconds patience{10};
   const auto squeue = run_program({"squeue", "-h", "-j", id, "-o", "%L"}, patience);
@@ -68,7 +68,7 @@ JobClock::JobClock(Variable variable, Squeue squeue) : variable_(std::move(varia
     count_down(*end - since_1970.count());
     return;
   }
-  if (end) log::warning("SLURM_JOB_END_TIME = {}: it has passed, and is not believed", text);
+  if (end) log::warning("SLURM_JOB_END_TIME = {} has passed and is ignored", text);
   update();
 }
 
@@ -95,7 +95,7 @@ void JobClock::update() {
   const auto left = parse_time_left(*answer);
   if (left) return count_down(*left);
   if (end_ && answer->empty())
-    log::warning("SLURM_JOB_END_TIME is of job {}, which has ended: it is not believed", *id);
+    log::warning("SLURM_JOB_END_TIME belongs to job {}, which has ended, and is ignored", *id);
   end_.reset();
 }
 

@@ -30,7 +30,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds poll_interval{500};
 constexpr std::chrono::seconds renewal{5};
-// Less than others wait for: an owner that cannot renew its lease has stopped before they take it.
+// This is shorter than the time that others wait. An owner that cannot renew its lease has therefore stopped before
+// they take it.
 constexpr std::chrono::seconds longest_failure{25};
 
 std::string first_line(const char* path) {
@@ -40,8 +41,8 @@ std::string first_line(const char* path) {
   return line;
 }
 
-// Field 22 of /proc/<pid>/stat, in clock ticks since boot; empty where there is no such process, or only what is left
-// of it until its parent asks (a container without an init never does).
+// The start time of a process, which is field 22 of /proc/<pid>/stat in clock ticks since boot. Empty where there is no
+// such process, or only a zombie whose parent has not waited for it (a container without an init never does).
 std::string process_start_time(long pid) {
   const auto line = first_line(fmt::format("/proc/{}/stat", pid).c_str());
   const auto after_name = line.rfind(')');
@@ -58,7 +59,7 @@ std::string boot_id() {
   return first_line("/proc/sys/kernel/random/boot_id");
 }
 
-// Process numbers mean something within one name space only: containers on a machine may share its host name.
+// Process numbers are valid within one name space only, and containers on a machine may share its host name.
 std::string pid_namespace() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/ns/pid", error).string();
@@ -87,14 +88,14 @@ std::string own_content(std::int64_t attempt, const std::filesystem::path& folde
   return lease.dump() + "\n";
 }
 
-// What is at the path now.
+// The present content of the path.
 struct LeaseFile {
   int error = 0;  // ENOENT: nothing
   std::string content;
   std::int64_t renewed = 0;  // nanoseconds
 };
 
-// Opened each time: network file systems ask their server then, and not at a stat.
+// The file is opened each time, because network file systems ask their server on open but not on stat.
 LeaseFile read_lease(const std::filesystem::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return {.error = errno, .content = {}};
@@ -113,7 +114,7 @@ LeaseFile read_lease(const std::filesystem::path& path) {
   return file;
 }
 
-// Of a lease or of the file `attempt`; 0 where there is none.
+// The number of the attempt in a lease or in the file `attempt`. 0 where there is none.
 std::int64_t attempt_in(const std::string& text) {
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto number = json.is_object() && json.contains("attempt") ? json["attempt"] : json;
@@ -122,7 +123,7 @@ std::int64_t attempt_in(const std::string& text) {
   return attempt > 0 && attempt < most ? attempt : 0;
 }
 
-// "" where the field is missing or of another type: damaged.
+// A text field. "" where it is missing or of another type, which means damage.
 std::string text_of(const nlohmann::json& owner, const char* field) {
   const auto found = owner.find(field);
   return found != owner.end() && found->is_string() ? found->get<std::string>() : "";
@@ -134,7 +135,7 @@ std::uint64_t number_of(const nlohmann::json& owner, const char* field) {
   return found != owner.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
 }
 
-// For a person; empty for a lease that is empty.
+// Describes the owner for a person. Empty for a lease that is empty.
 std::string owner_words(const std::string& content) {
   const auto owner = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
   if (!owner.is_object()) return content.empty() ? "" : "a damaged lease";
@@ -145,8 +146,8 @@ std::string owner_words(const std::string& content) {
 
 enum class Known { nothing, dead, alive, copied };
 
-// What the lease alone tells, without watching it. On this machine only: elsewhere neither process numbers nor the
-// numbers that a file system gives its folders need mean the same.
+// What can be known from the lease without watching it. This works on this machine only, because process numbers and
+// the numbers that a file system gives its folders differ elsewhere.
 Known known_of(const std::string& content, const std::filesystem::path& folder) {
   const auto owner = nlohmann::json::parse(content, nullptr, /*allow_exceptions=*/false);
   if (!owner.is_object() || text_of(owner, "boot_id") != boot_id()) return Known::nothing;
@@ -184,7 +185,8 @@ void write_all(int fd, const std::string& path, const std::string& content) {
   fail_system(error, "{} cannot be written", path);
 }
 
-// False where the path is taken. Others may see the file before it is written: they take it for damaged, and watch.
+// False where the path is taken. Others may see the file before it is written. They then take it for damaged and watch
+// it.
 bool create_in_place(const std::string& path, const std::string& content) {
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0 && errno == EEXIST) return false;
@@ -199,7 +201,7 @@ bool has_no_links(int error) {
 
 // False where the path is taken.
 bool create_exclusively(const std::filesystem::path& path, const std::string& content) {
-  // Written aside and linked into place, so that nobody ever reads a half-written lease.
+  // Writes the lease beside its place and links it there, so that no process reads a half-written lease.
   const auto aside = own_temporary(path);
   unlink(aside.c_str());
   if (!create_in_place(aside, content)) return false;  // a thread of this process wants the same folder
@@ -219,7 +221,7 @@ bool create_exclusively(const std::filesystem::path& path, const std::string& co
   return false;
 }
 
-// Two attempts may see the same dead owner: only the one whose rename moves just that content away goes on.
+// Two attempts may see the same dead owner. Only the one whose rename moves exactly that content away goes on.
 void remove_stale(const std::filesystem::path& path, const std::string& content) {
   const auto aside = own_temporary(path, ".stale");
   if (rename(path.c_str(), aside.c_str()) != 0) return;
@@ -231,7 +233,7 @@ void remove_stale(const std::filesystem::path& path, const std::string& content)
   unlink(aside.c_str());
 }
 
-// Changes the file's time; the same content where only its owner may set times.
+// Changes the file's time, or writes the same content again where only its owner may set times.
 bool renew(const std::filesystem::path& path, const std::string& content, int& error) {
   if (utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0) return true;
   const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
@@ -240,8 +242,8 @@ bool renew(const std::filesystem::path& path, const std::string& content, int& e
   return (fd < 0 || close(fd) == 0) && written;
 }
 
-// Until remove_stale() has put a lease back that it should not have moved, two attempts may think they hold one: they
-// must not share a temporary file here, nor may one take the other's lease away.
+// Until remove_stale() has put a lease back that it should not have moved, two attempts may think they hold one: in
+// that time they must not share a temporary file, and neither may take the other's lease away.
 void write_attempt(const std::filesystem::path& run_directory, std::int64_t attempt) {
   const auto path = run_directory / "attempt";
   const auto aside = own_temporary(path);
@@ -252,7 +254,7 @@ void write_attempt(const std::filesystem::path& run_directory, std::int64_t atte
   fail_system(reason, "cannot write {}", path.string());
 }
 
-// What follows runs beside the program: requests to stop are for its other threads.
+// This thread blocks signals, because requests to stop are for the other threads of the program.
 void block_signals() {
   sigset_t all;
   sigfillset(&all);
@@ -297,7 +299,7 @@ LeaseObserver::Owner LeaseObserver::look(const std::filesystem::path& run_direct
   return sight.changed ? Owner::renewed : Owner::unknown;
 }
 
-// Shared with its threads: one that waits for a file system that does not answer outlives the lease.
+// It is shared with its threads, because a thread that waits for an unresponsive file system outlives the lease.
 struct Lease::Keeper {
   Keeper(std::filesystem::path its_path, std::string its_content, std::int64_t its_attempt)
       : path(std::move(its_path)), content(std::move(its_content)), attempt(its_attempt) {}
@@ -337,7 +339,7 @@ struct Lease::Keeper {
       const std::lock_guard lock(mutex);
       if (!std::exchange(trouble, what).empty()) return;
     }
-    log::warning("{}: {}; the run goes on for {} s of it", path.string(), what, longest_failure.count());
+    log::warning("{}: {}; the run goes on for at most {} s of this", path.string(), what, longest_failure.count());
   }
 
   void look_for_marker() {
@@ -374,8 +376,8 @@ struct Lease::Keeper {
     changed.notify_all();
   }
 
-  // The thread that judges, whatever the file system does. A process that was stopped finds that hardly any time has
-  // passed: its lease is read before it is given up.
+  // The thread that judges, whatever the file system does. A process that was stopped notices hardly any time, so its
+  // lease is read before it is given up.
   void judge() {
     block_signals();
     std::int64_t before = 0;
@@ -438,7 +440,7 @@ void Lease::take(const std::filesystem::path& run_directory, LeaseObserver& obse
                  owner_words(content));
     }
     if (watches && !std::exchange(told, true))
-      log::info("{} was in use elsewhere ({}): waiting up to {} s to see whether that run lives",
+      log::info("{} was in use elsewhere ({}): waiting up to {} s to see whether that run is alive",
                 run_directory.string(), owner_words(content),
                 std::chrono::duration_cast<std::chrono::seconds>(observer.silence_).count());
     if (shutdown::requested())
@@ -479,9 +481,9 @@ void Lease::check() const {
   throw Error(ExitCode::run_failed, keeper_->why);
 }
 
-// Where the file cannot be read it is still ours as long as the keeper has not given up: nobody takes it sooner.
+// A file that cannot be read is still ours until the keeper gives up, because nobody takes it sooner.
 void Lease::require() const {
-  constexpr std::chrono::seconds longest_absence{2};  // somebody who looks whether it is stale may have it in hand
+  constexpr std::chrono::seconds longest_absence{2};  // another process that checks for a stale lease may have moved it
   for (const auto begin = Clock::now();;) {
     check();
     const auto file = read_lease(path_);

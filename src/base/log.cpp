@@ -49,13 +49,13 @@ std::shared_ptr<spdlog::logger> make_logger(const std::string& pattern, spdlog::
 }
 
 struct State {
-  std::mutex mutex;  // the pointer and the list of sinks; the sinks lock themselves
+  std::mutex mutex;  // guards the pointer and the list of sinks, while sinks have their own locks
   std::shared_ptr<spdlog::logger> logger = make_logger("%^%l%$: %v", spdlog::level::info);
   int rank = 0;
 };
 
 State& state() {
-  // Never destroyed: threads may still log while the process ends.
+  // It is never destroyed, because threads may still log while the process ends.
   static State& instance = *new State;
   return instance;
 }
@@ -76,7 +76,7 @@ void add_file(const std::filesystem::path& folder) {
   try {
     auto file = std::make_shared<spdlog::sinks::basic_file_sink_mt>(path.string());
     file->set_pattern("%Y-%m-%d %H:%M:%S.%e %l: %v");
-    // A new logger instead of a longer list: another thread may be going through the list.
+    // A new logger replaces the old one instead of growing its list, which another thread may be reading.
     auto sinks = state().logger->sinks();
     sinks.push_back(std::move(file));
     auto logger = std::make_shared<spdlog::logger>("spankey", sinks.begin(), sinks.end());
@@ -84,7 +84,7 @@ void add_file(const std::filesystem::path& folder) {
     logger->flush_on(spdlog::level::info);
     state().logger = std::move(logger);
   } catch (const spdlog::spdlog_ex& error) {
-    // The library does not say why: the system is asked again.
+    // The library does not give the reason, so the system is asked again.
     const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
     if (file < 0) fail_system(errno, "cannot write the log {}", path.string());
     ::close(file);

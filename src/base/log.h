@@ -1,5 +1,5 @@
-// Logging: a console sink that shows the rank and the time, and a file per rank in the run directory.
-// spdlog stays behind log.cpp.
+// Logging to a console sink that shows the rank and the time, and to a file per rank in the run directory. Only log.cpp
+// includes spdlog.
 #pragma once
 
 #include <fmt/format.h>
@@ -12,14 +12,14 @@ namespace spankey::log {
 
 enum class Level { debug, info, warning, error };
 
-// Call once per process; before it, messages go to stderr without a rank. Rank 0 alone prints info to the
-// console; warnings and errors come from every rank.
+// Call this once per process. Messages before it go to stderr without a rank. Only rank 0 prints info to the console,
+// and every rank prints warnings and errors.
 void start(int rank, int world_size, Level console_level = Level::info);
 
-// Adds `<folder>/rank<rank>.log`, appended to.
+// Also appends to `<folder>/rank<rank>.log` from now on.
 void add_file(const std::filesystem::path& folder);
 
-// Writes out what is buffered; called before an exit that runs no destructors.
+// Flushes buffered output. Call it before an exit that runs no destructors.
 void flush();
 
 void write(Level level, const std::string& message);

@@ -21,8 +21,8 @@
 namespace spankey {
 namespace {
 
-// What the handler of SIGBUS knows, in memory that never moves. A process maps few files at a time; a mapping beyond
-// these is one that the handler cannot name.
+// The data of the SIGBUS handler, in memory that never moves. A process maps few files at a time. The handler cannot
+// name further mappings.
 struct Watched {
   std::atomic<std::uintptr_t> begin{0}, size{0};
   std::array<char, 512> name{};
@@ -32,7 +32,7 @@ std::mutex watching;
 struct sigaction handler_before;
 
 void say(std::string_view text) {
-  // Whether it arrives or not, the process ends.
+  // The process ends whether this line is written or not.
   [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), text.size());
 }
 
@@ -46,8 +46,8 @@ void on_bus_error(int, siginfo_t* info, void*) {
     say(" cannot be read any more: it was cut short while it was in use, or its disk or server failed (SIGBUS)\n");
     ::_exit(static_cast<int>(ExitCode::run_failed));
   }
-  ::sigaction(SIGBUS, &handler_before, nullptr);  // returning meets the fault again, under that handler
-  if (info->si_code <= 0) ::raise(SIGBUS);        // but not a signal that somebody sent
+  ::sigaction(SIGBUS, &handler_before, nullptr);  // returning repeats the fault under that handler
+  if (info->si_code <= 0) ::raise(SIGBUS);        // but does not repeat a signal sent by a process
 }
 
 void watch(const std::byte* data, std::size_t size, const std::string& name) {

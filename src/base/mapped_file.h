@@ -1,4 +1,4 @@
-// Read-only mapped files, and whether they are still what was mapped.
+// Read-only memory-mapped files, with a check whether a file has changed since it was mapped.
 #pragma once
 
 #include <sys/stat.h>
@@ -10,13 +10,13 @@
 
 namespace spankey {
 
-// A read-only shared mapping of a whole file. Of a page that the file no longer has (it was cut short), or that its
-// disk or server cannot give, the kernel tells with SIGBUS: the process then ends at once with exit code 3 and one line
-// on stderr that names the file. Other causes of SIGBUS go on to the handler that was there before.
+// A read-only shared mapping of a whole file. The kernel sends SIGBUS for a page that the file no longer has (it was
+// cut short), or that its disk or server cannot deliver. The process then ends at once with exit code 3 and one line on
+// stderr that names the file. A SIGBUS with another cause goes to the handler that was there before.
 class MappedFile {
  public:
   MappedFile() = default;
-  // Error(bad_input) names path and reason.
+  // Throws Error(bad_input) with path and reason.
   explicit MappedFile(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
@@ -25,18 +25,18 @@ class MappedFile {
 
   enum class State {
     as_mapped,
-    changed,   // written to: another size or time of modification
-    replaced,  // the path leads to another file, or to none; the mapping still shows the old one, unchanged
+    changed,   // its size or its time of modification has changed
+    replaced,  // the path names another file or none, while the mapping still shows the old one unchanged
   };
-  // Asks the file system. Where it does not answer, the file counts as it was.
+  // Asks the file system. If it does not answer, the file counts as unchanged.
   State state() const;
-  // From here on, as_mapped means as it is now.
+  // Takes the file's present state as the new reference for state().
   void accept();
 
  private:
   struct Stamp {
     std::uint64_t device = 0, inode = 0, size = 0;
-    std::int64_t seconds = 0, nanoseconds = 0;  // of the last modification
+    std::int64_t seconds = 0, nanoseconds = 0;  // time of the last modification
     bool operator==(const Stamp&) const = default;
     bool is_file_of(const Stamp& other) const { return device == other.device && inode == other.inode; }
     static Stamp of(const struct stat& status);
@@ -46,7 +46,7 @@ class MappedFile {
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
-  int fd_ = -1;  // kept: the path may lead elsewhere later
+  int fd_ = -1;  // kept open, because the path may name another file later
   Stamp stamp_;
 };
 

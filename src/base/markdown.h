@@ -6,9 +6,9 @@
 
 namespace spankey {
 
-// Text that means itself, whatever it holds; line breaks become blanks.
+// Escapes text so that Markdown shows it literally. Line breaks become blanks.
 std::string markdown_escaped(const std::string& text);
-// The same but for `words in backquotes`, which stay code.
+// Escapes in the same way, but keeps `words in backquotes` as code.
 std::string markdown_prose(const std::string& text);
 
 enum class Align { left, right };
@@ -22,7 +22,7 @@ class MarkdownTable {
 
   // Titles and cells are Markdown.
   explicit MarkdownTable(const std::vector<Column>& columns);
-  void row(const std::vector<std::string>& cells);  // as many as columns
+  void row(const std::vector<std::string>& cells);  // one cell for each column
   const std::string& text() const { return text_; }
 
  private:

@@ -1,4 +1,4 @@
-// The arithmetic of Stream (stream.h), for the CPU and the device: the same bits on both.
+// The arithmetic of Stream (stream.h) for the CPU and the GPU. Both give the same bits.
 #pragma once
 
 #include <Random123/philox.h>
@@ -30,7 +30,7 @@ SPANKEY_HOST_DEVICE inline Words words(std::uint32_t c0, std::uint32_t c1, std::
   return generator(counter, {{key.first, key.second}});
 }
 
-// `purpose`: the number of a Purpose.
+// `purpose` is the number of a Purpose (stream.h).
 SPANKEY_HOST_DEVICE inline Key stream_key(std::uint64_t seed, std::uint32_t purpose, std::uint32_t epoch,
                                           std::uint32_t layer) {
   const Words mixed = words(purpose, layer, epoch, 0, {low(seed), high(seed)});

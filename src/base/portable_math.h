@@ -1,10 +1,10 @@
 // float log, exp, tanh, sin and cos that give the same bits on every machine and on the GPU.
 //
-// libm's versions differ between machines. These use +, -, *, / alone, each rounded on its own (IEEE 754): no fused
-// multiply-add (compile with -ffp-contract=off), no table, no branch, so that a loop over them vectorises.
-// Polynomials are Taylor series cut where the rest is below a tenth of an ulp on the reduced interval.
-// Largest errors, measured in tests/base/portable_math_test.cpp: log 1 ulp, exp 1 ulp, tanh 3 ulp,
-// sin and cos 2 ulp (of the larger of the result and 1/8).
+// libm's versions differ between machines. These use only +, -, * and /, each rounded on its own (IEEE 754). They have
+// no fused multiply-add (compile with -ffp-contract=off), no table and no branch, so that a loop over them vectorises.
+// The polynomials are Taylor series, cut where the rest is below a tenth of an ulp on the reduced interval.
+// tests/base/portable_math_test.cpp measures the largest errors, which are 1 ulp for log, 1 ulp for exp, 3 ulp for
+// tanh, and 2 ulp (of the larger of the result and 1/8) for sin and cos.
 #pragma once
 
 #include <bit>
@@ -22,7 +22,7 @@ namespace spankey::portable {
 namespace detail {
 
 #ifdef __CUDA_ARCH__
-// nvcc fuses a * b + c unless told not to; the intrinsics are never fused.
+// nvcc fuses a * b + c unless told not to. It never fuses the intrinsics.
 SPANKEY_HOST_DEVICE inline float mul(float a, float b) {
   return __fmul_rn(a, b);
 }
@@ -69,7 +69,7 @@ SPANKEY_HOST_DEVICE inline float mul_add(float a, float b, float c) {
 
 // The nearest integer (ties to even), |a| < 2^22.
 SPANKEY_HOST_DEVICE inline float nearest(float a) {
-  constexpr float shift = 12582912.0f;  // 1.5 * 2^23: the sum has no bits left for a fraction
+  constexpr float shift = 12582912.0f;  // 1.5 * 2^23, where the sum has no bits left for a fraction
   return add(add(a, shift), -shift);
 }
 
@@ -78,12 +78,12 @@ SPANKEY_HOST_DEVICE inline float power_of_two(std::int32_t n) {
   return from_bits((n + 127) << 23);
 }
 
-// ln 2 in two parts; n * ln2_high is exact for |n| < 2^9.
+// ln 2 in two parts. n * ln2_high is exact for |n| < 2^9.
 constexpr float ln2_high = 0x1.62e4p-1f;
 constexpr float ln2_low = 0x1.7f7d1cp-20f;
 constexpr float log2_e = 0x1.715476p+0f;
 
-// x = n ln 2 + r with |r| <= ln 2 / 2; returns e^r - 1.
+// Splits x = n ln 2 + r with |r| <= ln 2 / 2 and returns e^r - 1.
 SPANKEY_HOST_DEVICE inline float exp_minus_one_reduced(float x, float& n) {
   n = nearest(mul(x, log2_e));
   const float r = mul_add(n, -ln2_low, mul_add(n, -ln2_high, x));
@@ -105,8 +105,8 @@ SPANKEY_HOST_DEVICE inline float log(float x) {
   const std::int32_t bits = to_bits(x);
   const std::int32_t e = (bits - sqrt_half) >> 23;
   const float f = add(from_bits(bits - (e << 23)), -1.0f);
-  // With s = f / (2 + f): log(1 + f) = 2 (s + s^3/3 + s^5/5 + ...) = f - f^2/2 + s (f^2/2 + R(s^2)); in the second form
-  // the leading term is exact.
+  // With s = f / (2 + f), log(1 + f) = 2 (s + s^3/3 + s^5/5 + ...) = f - f^2/2 + s (f^2/2 + R(s^2)). The leading term
+  // of the second form is exact.
   const float s = div(f, add(2.0f, f));
   const float z = mul(s, s);
   const float half_square = mul(mul(0.5f, f), f);
@@ -119,13 +119,13 @@ SPANKEY_HOST_DEVICE inline float log(float x) {
   return mul_add(exponent, ln2_high, add(f, -add(half_square, -small)));
 }
 
-// e^x for every finite x; 0 and infinity where float ends.
+// e^x for every finite x. Returns 0 and infinity beyond the range of float.
 SPANKEY_HOST_DEVICE inline float exp(float x) {
   using namespace detail;
   const float clamped = x < -104.0f ? -104.0f : (x > 89.0f ? 89.0f : x);
   float n;
   const float p = add(1.0f, exp_minus_one_reduced(clamped, n));
-  // In two factors: 2^n itself may not be a normal float.
+  // Two factors are used because 2^n itself may not be a normal float.
   const auto exponent = static_cast<std::int32_t>(n);
   const std::int32_t half = exponent >> 1;
   return mul(mul(p, power_of_two(half)), power_of_two(exponent - half));
@@ -135,7 +135,7 @@ SPANKEY_HOST_DEVICE inline float tanh(float x) {
   using namespace detail;
   constexpr std::int32_t magnitude = 0x7fffffff;
   const float t = from_bits(to_bits(x) & magnitude);
-  // tanh t = m / (m + 2) with m = e^(2t) - 1; from t = 10 on it rounds to 1.
+  // tanh t = m / (m + 2) with m = e^(2t) - 1. It rounds to 1 from t = 10 on.
   float n;
   const float p = exp_minus_one_reduced(mul(2.0f, t > 10.0f ? 10.0f : t), n);
   const float scale = power_of_two(static_cast<std::int32_t>(n));
@@ -170,7 +170,7 @@ SPANKEY_HOST_DEVICE inline void sincos_2pi(float u, float& sine, float& cosine) 
 // Two independent N(0, 1) draws from two random words (Box and Muller 1958); |z| <= 6.7.
 SPANKEY_HOST_DEVICE inline void normal_pair(std::uint32_t word1, std::uint32_t word2, float& z0, float& z1) {
   using namespace detail;
-  // u1 = (k + 1/2) / 2^31 in (0, 1]: 31 bits, since the tail of the normal lies in the small u1.
+  // u1 = (k + 1/2) / 2^31 in (0, 1] has 31 bits, since the tail of the normal comes from small u1.
   const float u1 = mul(add(static_cast<float>(static_cast<std::int32_t>(word1 >> 1)), 0.5f), 0x1p-31f);
   const float u2 = mul(static_cast<float>(static_cast<std::int32_t>(word2 >> 8)), 0x1p-24f);
   const float radius = square_root(mul(-2.0f, log(u1)));

@@ -50,7 +50,7 @@ Pipe make_pipe() {
   return {Descriptor(ends[0]), Descriptor(ends[1])};
 }
 
-// Appends what there is to read; closes the descriptor at the end of the stream.
+// Appends what can be read and closes the descriptor at the end of the stream.
 void read_some(Descriptor& from, std::string& text) {
   std::array<char, 4096> buffer{};
   const auto count = read(from.number(), buffer.data(), buffer.size());
@@ -58,7 +58,7 @@ void read_some(Descriptor& from, std::string& text) {
   if (count == 0 || (count < 0 && errno != EINTR)) from.reset();
 }
 
-// Until both streams end or the deadline comes.
+// Reads until both streams end or the deadline has passed.
 void read_both(Descriptor& out, Descriptor& err, ProgramOutcome& outcome, Clock::time_point deadline) {
   while (out.number() >= 0 || err.number() >= 0) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
@@ -70,7 +70,7 @@ void read_both(Descriptor& out, Descriptor& err, ProgramOutcome& outcome, Clock:
   }
 }
 
-// Its exit code. It may have closed its streams and live on: until the deadline.
+// Its exit code. The program may have closed its streams and still run, so this waits until the deadline.
 int wait_for(pid_t child, ProgramOutcome& outcome, Clock::time_point deadline) {
   int status = 0;
   while (true) {

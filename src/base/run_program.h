@@ -8,23 +8,24 @@
 namespace spankey {
 
 struct ProgramOutcome {
-  int exit_code = 127;     // 128 + the signal that ended it; 127, as in a shell: there is no such program
+  int exit_code = 127;     // 128 + the signal that ended it, or 127 (as in a shell) where there is no such program
   std::string out, err;    // standard output and error
-  bool timed_out = false;  // it was killed
+  bool timed_out = false;  // it ran past its limit and was killed
 
   bool missing() const { return exit_code == 127; }
-  // What it says about a failure: the last line of its standard error that is not blank.
+  // What the program says about its failure, which is the last line of its standard error that is not blank.
   std::string complaint() const;
 };
 
-// The first word is looked up in PATH, no shell sees the others; standard input is empty. After `limit` the program is
-// killed. An Error where the system cannot start it although it is there.
+// Runs a program without a shell. The first word is looked up in PATH, and standard input is empty. The program is
+// killed after `limit`. Throws an Error where the system cannot start a program that exists.
 ProgramOutcome run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit);
 
-// The words as exec and posix_spawn want them: closed by a null pointer, good for as long as `words` stays as it is.
+// Pointers to the words as exec and posix_spawn want them, closed by a null pointer. They are valid while `words` does
+// not change.
 std::vector<char*> pointers_to(const std::vector<std::string>& words);
 
-// The last line of a text that is not blank, without blanks at its end; empty where there is none.
+// The last line of a text that is not blank, without trailing blanks. Empty where there is none.
 std::string last_line_of(const std::string& text);
 
 }  // namespace spankey

@@ -25,11 +25,11 @@ bool is_ignored(int signal) {
 }  // namespace
 
 void install_handlers() {
-  // As this process was started: looked at once, before a library may have changed it.
+  // The state with which this process was started. It is read once, before a library may have changed it.
   static const bool hangup_ignored = is_ignored(SIGHUP);
   struct sigaction action {};
   action.sa_handler = remember;
-  action.sa_flags = SA_RESTART;  // reads and writes under way go on
+  action.sa_flags = SA_RESTART;  // calls that a signal interrupts are restarted
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2, SIGXCPU}) sigaction(signal, &action, nullptr);
   if (!hangup_ignored) sigaction(SIGHUP, &action, nullptr);

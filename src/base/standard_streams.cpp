@@ -20,7 +20,7 @@ std::atomic<int> first_failure{0};  // errno
 std::atomic<bool> told_of_reader{false};
 bool was_terminal = false;
 
-// Blocks as a blocking write does, also where somebody who shares the stream has made it non-blocking.
+// Blocks as a blocking write does, even if another process that shares the stream has made it non-blocking.
 bool write_or_wait(const char* text, std::size_t size) {
   while (size > 0) {
     const ssize_t written = ::write(STDOUT_FILENO, text, size);
@@ -37,7 +37,7 @@ bool write_or_wait(const char* text, std::size_t size) {
   return true;
 }
 
-// For fopencookie(): always the size, so that the stream never has an error of its own.
+// The writer for fopencookie(). It always returns the size, so that the stream itself never has an error.
 ssize_t write_output(void*, const char* text, std::size_t size) {
   const auto all = static_cast<ssize_t>(size);
   if (write_or_wait(text, size)) return all;

@@ -1,22 +1,23 @@
-// Standard input, output and error of the program, whatever they were at its start and become later.
+// Standard input, output and error of the program, whatever their state at its start and later.
 #pragma once
 
 #include <string>
 
 namespace spankey::standard_streams {
 
-// First of all in main():
-// - /dev/null takes the place of a stream that is closed: the next file to be opened would get its number, and what is
-//   printed would land in that file;
-// - standard output is taken over: printing there never fails nor throws in the middle of the work. The failure is kept
-//   for flush_output(), and told in the log file of a run that has one.
+// Call this first in main().
+// - /dev/null replaces each stream that is closed. Otherwise the next file to be opened would get its number, and what
+// is
+//   printed would end up in that file.
+// - Standard output is taken over, so that printing neither fails nor throws in the middle of the work. The failure is
+//   kept for flush_output(), and is logged where the run has a log file.
 void take_over();
 
-// Writes out what is buffered. The errno of the first write to standard output that has failed, 0: none. A reader that
-// has gone away (`| head`, a terminal that was closed) has read what it wanted: no failure.
+// Flushes standard output and returns the errno of the first write to it that failed, or 0. It is no failure if the
+// reader has gone away (`| head`, a terminal that was closed), since that reader has read what it wanted.
 int flush_output();
 
-// One line to standard error, which may be gone as well.
+// Prints one line to standard error, which may be closed as well.
 void complain(const std::string& line);
 
 }  // namespace spankey::standard_streams

@@ -21,7 +21,7 @@ namespace math = boost::math;
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
-// Distributions end where their support does; Boost throws beyond it.
+// Clamps to the support of the distribution, because Boost throws beyond it.
 double in_unit(double x) {
   return std::clamp(x, 0.0, 1.0);
 }

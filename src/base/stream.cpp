@@ -92,7 +92,7 @@ void Stream::fill_uniform(std::span<double> out) const {
 
 void Stream::fill_normal(std::span<float> out) const {
   SPANKEY_CHECK_LE(out.size(), most_words);
-  // Words first, arithmetic second: the second loop vectorises.
+  // The words are made first, so that the loop with the arithmetic vectorises.
   constexpr std::size_t pairs = 128;
   std::array<std::uint32_t, pairs> word1, word2;
   std::array<float, pairs> even, odd;

@@ -1,10 +1,11 @@
-// Counter-based random streams: nothing random has state.
+// Counter-based random streams without any state.
 //
-// Every random number of a run is a pure function of (seed, purpose, epoch, step, sample, layer, index), so order of
-// work, number of ranks and interruptions cannot change it. Philox4x32-10 (Salmon et al., SC'11) from Random123.
+// Every random number of a run is a pure function of (seed, purpose, epoch, step, sample, layer, index), so that the
+// order of work, the number of ranks and interruptions cannot change it. The generator is Philox4x32-10 (Salmon et al.,
+// SC'11) from Random123.
 //
-// Layout: key = first two words of philox4x32(counter = {purpose, layer, epoch, 0}, key = seed);
-// block j of the stream = philox4x32(counter = {j, step, sample low, sample high}, key).
+// The key of a stream is the first two words of philox4x32(counter = {purpose, layer, epoch, 0}, key = seed). Block j
+// of the stream is philox4x32(counter = {j, step, sample low, sample high}, key).
 #pragma once
 
 #include <array>
@@ -14,7 +15,7 @@
 
 namespace spankey {
 
-// One value per use; numbers are part of the format of a run and are never reused.
+// Each use of random numbers has its own value. The numbers are part of the format of a run and are never reused.
 enum class Purpose : std::uint32_t {
   test = 0,
   sample_order = 1,
@@ -55,14 +56,14 @@ class Stream {
   // Words 4j .. 4j+3 of the stream.
   std::array<std::uint32_t, 4> block(std::uint32_t j) const;
 
-  // Draw number `index` of each kind. Kinds share the words underneath: use one kind per stream.
+  // Draw number `index` of each kind. All kinds read the same words, so use one kind per stream.
   std::uint32_t word(std::uint64_t index) const;
   float uniform(std::uint64_t index) const;                             // [0, 1), multiples of 2^-24
   double uniform_double(std::uint64_t index) const;                     // [0, 1), multiples of 2^-53
   float normal(std::uint64_t index) const;                              // N(0, 1), Box-Muller, see portable_math.h
-  std::uint64_t below(std::uint64_t index, std::uint64_t bound) const;  // 0 .. bound-1; bias < bound / 2^64
+  std::uint64_t below(std::uint64_t index, std::uint64_t bound) const;  // 0 .. bound-1 with a bias below bound / 2^64
 
-  // Draws 0 .. out.size()-1, equal bit for bit to the single draws.
+  // Fills `out` with draws 0 .. out.size()-1, equal bit for bit to the single draws.
   void fill_uniform(std::span<float> out) const;
   void fill_uniform(std::span<double> out) const;
   void fill_normal(std::span<float> out) const;

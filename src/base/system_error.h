@@ -1,4 +1,4 @@
-// What the operating system refuses, and whose fault that is.
+// Errors of the operating system, and whether the machine or the user is responsible.
 #pragma once
 
 #include <fmt/format.h>
@@ -11,15 +11,16 @@
 
 namespace spankey {
 
-// run_failed for what is the machine's or its file system's fault and may work elsewhere or later: no space, no quota,
-// an I/O error, a mount that is lost or went read-only, no memory, too many files or processes, a time-out, a limit of
-// the file size. bad_input for what the caller has named: missing, not allowed, not a folder, a name too long.
+// Returns run_failed where the machine or its file system is responsible and another attempt may work. These are no
+// space, no quota, an I/O error, a mount that is lost or read-only, no memory, too many files or processes, a time-out,
+// and a limit of the file size. Returns bad_input where the caller named something missing, forbidden, not a folder or
+// with too long a name.
 ExitCode exit_code_of(int error);
 
-// "No space left on device"
+// The system's text, such as "No space left on device".
 std::string system_reason(int error);
 
-// Error of that class: "WHAT: reason".
+// Throws an Error with that code and the text "WHAT: reason".
 [[noreturn]] void throw_system_error(int error, const std::string& what);
 
 // `error` is an errno.

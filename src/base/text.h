@@ -5,7 +5,7 @@
 
 namespace spankey {
 
-// "1 h 12 min", "4 min 05 s", "12 s"
+// Text such as "1 h 12 min", "4 min 05 s" or "12 s".
 std::string duration_text(double seconds);
 
 }  // namespace spankey

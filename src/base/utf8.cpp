@@ -10,7 +10,7 @@
 namespace spankey {
 namespace {
 
-// Bytes of the well-formed character that `text` begins with (Unicode 15, table 3-7); 0: there is none.
+// Number of bytes of the well-formed character with which `text` begins (Unicode 15, table 3-7), or 0.
 std::size_t character_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
   const auto first = byte(0);

@@ -1,5 +1,5 @@
-// Text from outside: file names, arguments and files may hold any bytes, but what the program writes (TOML, JSON, HDF5,
-// HTML) is UTF-8, and other text in it could never be read again.
+// Checks of text from outside. File names, arguments and files may hold any bytes. What the program writes (TOML, JSON,
+// HDF5, HTML) is UTF-8, and other text in it could never be read again.
 #pragma once
 
 #include <string>
@@ -7,13 +7,13 @@
 
 namespace spankey {
 
-// As RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF.
+// True for UTF-8 as RFC 3629 defines it, without overlong forms, surrogates, or anything above U+10FFFF.
 bool is_utf8(std::string_view text);
 
-// `text` for a message, on one line: what is not UTF-8, and control characters, as \xE9.
+// `text` on one line for a message. Bytes that are not UTF-8 and control characters appear as \xE9.
 std::string escaped(std::string_view text);
 
-// Error(bad_input) unless `text` is UTF-8: "WHAT '...': not UTF-8; accepted: text in UTF-8".
+// Throws Error(bad_input) "WHAT '...': not UTF-8; accepted: text in UTF-8" unless `text` is UTF-8.
 void require_utf8(std::string_view text, std::string_view what);
 
 }  // namespace spankey

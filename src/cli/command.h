@@ -1,4 +1,4 @@
-// The sub-commands: each one parses its arguments, calls, prints, and says how the program ends.
+// The sub-commands. Each one parses its arguments, calls the libraries, prints, and returns the exit code.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -15,7 +15,7 @@ class Communicator;
 
 namespace spankey::cli {
 
-// What the parsed command line asks for; set by the callback of the sub-command that was named.
+// The work that the parsed command line asks for. The callback of the sub-command that was named sets it.
 using Action = std::function<ExitCode()>;
 
 void add_train(CLI::App& app, Action& action);
@@ -29,11 +29,11 @@ void add_sweep(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
 
 // Starts communicator, log and signal handlers, runs `work`, and turns errors into one line and an exit code. An error
-// that not all ranks share ends the whole job. Before anything is done, the launcher must have started as many ranks as
-// MPI knows, and all of them with the same command line: Error(bad_input).
+// that not all ranks share ends the whole job. First it checks that the launcher has started as many ranks as MPI
+// knows, all of them with the same command line, and throws Error(bad_input) otherwise.
 ExitCode with_communicator(const DistConfig& config, const std::function<ExitCode(Communicator&)>& work);
 
-// Runs `action` and turns its error into one line (from rank 0 of the launcher first) and an exit code.
+// Runs `action` and turns its error into an exit code and one line, printed by rank 0 of the launcher first.
 ExitCode report_errors(const Action& action);
 
 }  // namespace spankey::cli

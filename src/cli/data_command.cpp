@@ -17,7 +17,7 @@
 namespace spankey::cli {
 namespace {
 
-// A mistyped name is the caller's mistake, and is told before any work.
+// A mistyped name is the caller's mistake and is reported before any work.
 void require_writable(const std::string& file, const std::string& flag) {
   std::error_code error;
   if (std::filesystem::is_directory(file, error))
@@ -27,7 +27,7 @@ void require_writable(const std::string& file, const std::string& flag) {
     fail_input("{} {}: there is no folder {}; accepted: a file in a folder that exists", flag, file, folder.string());
 }
 
-// Features may be more than memory holds: no copy of them.
+// Features are not copied, because they may exceed the memory.
 void print_features(std::span<const float> features) {
   double sum = 0.0, squares = 0.0;
   for (const double value : features) {

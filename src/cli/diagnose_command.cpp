@@ -43,9 +43,9 @@ void add_diagnose(CLI::App& app, Action& action) {
   const auto arguments = std::make_shared<DiagnoseArguments>();
   command->add_option("RUN", arguments->run, "run directory")->required();
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example data.file=mnist.h5");
-  command->add_option("--samples", arguments->options.samples, "test samples, evenly spread; at most all")
+  command->add_option("--samples", arguments->options.samples, "test samples to use, spread evenly over the split")
       ->transform(integer_between(1, std::int64_t{1} << 30));
-  command->add_option("--keys", arguments->options.keys, "valid and wrong keys")
+  command->add_option("--keys", arguments->options.keys, "number of valid and of wrong keys")
       ->transform(integer_between(2, std::int64_t{1} << 20));
   command
       ->add_option("--out", arguments->out, "where diagnose.json, diagnose.md and the plots go; default: RUN/diagnose")

@@ -50,7 +50,7 @@ EvaluationRequest request_of(const EvalArguments& arguments, const EvalConfig& c
           .norms = arguments.norms};
 }
 
-// Before anything is loaded: a quantity that will not be measured is refused at once.
+// A quantity that will not be measured is refused before anything is loaded.
 std::vector<Requirement> requirements_of(const EvalArguments& arguments, const Config& config) {
   const auto requirements = parse_requirements(arguments.required);
   const bool rejects =

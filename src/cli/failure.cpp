@@ -56,7 +56,7 @@ Failure of_torch(const c10::Error& error) {
 
 std::atomic<bool> returning{false};
 
-// Another thread may hold the lock of the log: this one waits for it, but not for ever.
+// Another thread may hold the lock of the log, so this one waits for it, but not for ever.
 [[noreturn]] void end_with(const Failure& failure) {
   constexpr unsigned patience_seconds = 10;
   alarm(patience_seconds);
@@ -66,7 +66,7 @@ std::atomic<bool> returning{false};
   std::_Exit(static_cast<int>(failure.code));
 }
 
-// The error of starting one more thread; 0: it works.
+// The error of starting one more thread, or 0 if that works.
 int thread_refusal() {
   try {
     std::thread([] {}).join();

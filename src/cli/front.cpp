@@ -1,5 +1,5 @@
-// The program `spankey`. What needs no LibTorch is answered here, since loading that takes a third of a second;
-// everything else, mistakes included, is the business of spankey_core beside it, which takes the place of this process
+// The program `spankey`. It answers what needs no LibTorch, since loading LibTorch takes a third of a second. For
+// everything else, mistakes included, it replaces itself by spankey_core, which is in the same folder
 // (docs/decisions/start-up.md).
 #include <fmt/format.h>
 #include <unistd.h>
@@ -26,7 +26,7 @@
 namespace spankey::cli {
 namespace {
 
-// One of several ranks leaves the word to rank 0, which the core knows how to do.
+// With several ranks only rank 0 prints, which the core takes care of.
 bool launched() {
   for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
     if (std::getenv(name)) return true;
@@ -60,13 +60,13 @@ std::optional<int> answer(int argc, char** argv) {
     code = static_cast<int>(action());
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() != 0) return std::nullopt;
-    std::ostringstream text;  // of --help or --version; std::cout would keep a failed write for itself
+    std::ostringstream text;  // for --help or --version, because std::cout would hide a failed write
     app.exit(error, text);
     std::fputs(text.str().c_str(), stdout);
   } catch (const std::exception&) {
     return std::nullopt;  // nothing has been printed
   }
-  // A reader that has gone away has read what it wanted; any other failure is the core's to tell.
+  // A reader that has gone away has read what it wanted. The core reports any other failure.
   const bool written = std::fflush(stdout) == 0 ? std::ferror(stdout) == 0 : errno == EPIPE;
   return written ? std::optional(code) : std::nullopt;
 }
@@ -76,7 +76,7 @@ std::optional<int> answer(int argc, char** argv) {
   auto beside = std::filesystem::read_symlink("/proc/self/exe", none);
   if (!beside.empty()) execv(beside.replace_filename("spankey_core").c_str(), argv);
   const int reason = errno;
-  execv(SPANKEY_BUILT_CORE, argv);  // of a copy of the program alone
+  execv(SPANKEY_BUILT_CORE, argv);  // for a copy of the front without its core
   fmt::print(stderr, "spankey: {} cannot be started: {}; the program is two files, spankey and spankey_core\n",
              beside.string(), std::strerror(reason));
   std::exit(static_cast<int>(ExitCode::run_failed));

@@ -19,8 +19,8 @@
 
 namespace {
 
-// Tensors of tens of megabytes come and go in every step: kept by the allocator instead of being given back to the
-// kernel, they cost no page faults.
+// Every step allocates and frees tensors of tens of megabytes. The allocator keeps that memory instead of returning it
+// to the kernel, which saves page faults.
 void keep_freed_memory() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
@@ -37,8 +37,8 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
                      near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
 }
 
-// When a process ends in order LibTorch takes back its thousands of operators one by one: a third of what a short
-// command costs. What is ours has been written and closed by now; a sanitizer wants to look for what has not.
+// In an orderly exit LibTorch unregisters its thousands of operators one by one, which is a third of the time of a
+// short command. Our own files are written and closed by now. A sanitizer needs the orderly exit to find leaks.
 [[noreturn]] void leave(spankey::ExitCode code) {
   std::fflush(nullptr);
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -48,7 +48,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
 #endif
 }
 
-// Every other command is the work of one process: under a launcher it is left to rank 0.
+// Every other command needs one process, so under a launcher only rank 0 does it.
 bool works_on_all_ranks(const CLI::App& app) {
   for (const char* name : {"train", "eval", "diagnose"})
     if (app.got_subcommand(name)) return true;
@@ -57,8 +57,8 @@ bool works_on_all_ranks(const CLI::App& app) {
   return sweep->got_subcommand("run") || sweep->got_subcommand("resume") || sweep->got_subcommand("work");
 }
 
-// A launcher that is none of the ancestors of this process has left its variables in a shell, or is one unknown here:
-// whoever waits for work from this process must learn why there is none.
+// If no ancestor of this process is a known launcher, its variables were left in a shell, or the launcher is unknown
+// here. The user then has to learn why this process does nothing.
 spankey::ExitCode leave_to_rank_0(const spankey::Launch& launch) {
   if (spankey::Launcher().name().empty())
     spankey::standard_streams::complain(

@@ -8,7 +8,7 @@
 namespace spankey::cli {
 namespace {
 
-// What is typed becomes what CLI11 converts without a second opinion.
+// Rewrites the typed word in a form that CLI11 always converts to the same number.
 template <class T, class Read>
 CLI::Validator between(const Bounds& bounds, Read read, bool whole) {
   const std::string accepted = accepted_text(FieldInfo<T>{.bounds = bounds});

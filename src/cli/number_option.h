@@ -1,5 +1,5 @@
-// Numbers of the command line, read as configurations read them (config/number.h): .5 and 1_000 are numbers, 010 and
-// nan are not.
+// Numbers of the command line, read as configurations read them (config/number.h). For example .5 and 1_000 are
+// numbers, 010 and nan are not.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -8,7 +8,8 @@
 
 namespace spankey::cli {
 
-// For Option::transform(): refuses what is no integer (number) from `low` to `high`, both included, in one line.
+// Validators for Option::transform(). They refuse, in one line, what is no integer (number) from `low` to `high`, both
+// included.
 CLI::Validator integer_between(std::int64_t low, std::int64_t high);
 CLI::Validator number_between(double low, double high);
 

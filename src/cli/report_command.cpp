@@ -37,11 +37,11 @@ void add_report(CLI::App& app, Action& action) {
   const auto arguments = std::make_shared<ReportArguments>();
   command->add_option("DIR", arguments->directories, "run directories, sweep directories, or folders that hold them")
       ->required();
-  command->add_option("--out", arguments->out, "where the report goes; default: DIR/report, or report for several")
+  command->add_option("--out", arguments->out, "folder of the report; default: DIR/report, or report for several")
       ->default_str("");
   command
       ->add_option("--published", arguments->published,
-                   "figures to set beside ours; default: configs/paper/published.toml")
+                   "published figures to compare with; default: configs/paper/published.toml")
       ->default_str("");
   end_help(*command, "report runs/smoke --out runs/smoke/report");
   command->callback([arguments, &action] { action = [arguments] { return report(*arguments); }; });

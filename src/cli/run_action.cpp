@@ -20,7 +20,7 @@
 namespace spankey::cli {
 namespace {
 
-// Every rank has met the same error: rank 0 speaks for all, and the launcher ends the others. One that is still there
+// Every rank has the same error. Rank 0 reports it for all, and the launcher ends the others. One that is still there
 // seconds later is the only one that knows.
 void let_rank_0_speak() {
   if (read_launch().rank != 0) std::this_thread::sleep_for(std::chrono::seconds(5));
@@ -34,7 +34,7 @@ std::string mpi_library() {
   return std::string(version.substr(0, std::min(version.find(','), version.find('\n'))));
 }
 
-// A launcher of another MPI starts processes that do not find one another: each would train alone, in one folder.
+// Processes started by the launcher of another MPI do not find one another. Each would train alone, in the same folder.
 void require_launcher_and_mpi_to_agree(Backend asked, const Communicator& communicator) {
   if (asked == Backend::self || communicator.size() > 1) return;
   if (const auto launch = read_launch(); launch.size > 1) {
@@ -50,7 +50,7 @@ void require_launcher_and_mpi_to_agree(Backend asked, const Communicator& commun
     log::warning("SLURM_NTASKS = {}, and this is one process: srun or mpirun would use the other tasks", *tasks);
 }
 
-// From the first word that differs, with the flag it belongs to.
+// The command line from the first word that differs, with the flag it belongs to.
 std::string differing_words(const std::vector<std::string>& words, std::size_t first) {
   constexpr std::size_t shown_words = 2;
   const std::size_t begin = first > 0 && words[first - 1].starts_with("--") ? first - 1 : first;
@@ -93,10 +93,10 @@ ExitCode fail_alone(Communicator& communicator, const Failure& failure) {
 }  // namespace
 
 ExitCode with_communicator(const DistConfig& config, const std::function<ExitCode(Communicator&)>& work) {
-  shutdown::install_handlers();  // a request that comes early is not lost
+  shutdown::install_handlers();  // so that an early request is not lost
   const auto communicator = make_communicator(config.backend, config.timeout_seconds);
   log::start(communicator->rank(), communicator->size());
-  shutdown::install_handlers();  // after MPI, which sets handlers of its own
+  shutdown::install_handlers();  // after MPI, which sets its own handlers
   ExitCode code = ExitCode::run_failed;
   try {
     require_launcher_and_mpi_to_agree(config.backend, *communicator);

@@ -32,7 +32,7 @@ std::filesystem::path directory_of(const SweepArguments& arguments) {
   return sweep_directory(arguments.file, arguments.directory);
 }
 
-// Works the sweep out and gets D ready for workers: the plan is written, failed trials are opened again as asked.
+// Plans the sweep and prepares D for workers. It writes the plan and, if asked, makes failed trials waiting again.
 // Without a file it is the plan that D holds.
 SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
   const auto directory = directory_of(arguments);
@@ -64,7 +64,7 @@ ExitCode work_locally(const SweepArguments& arguments, const SweepPlan& plan, bo
                     .wait_for_others = wait_for_others});
 }
 
-// What the base and [set] say of it; no axis may vary it.
+// The value from the base and [set]. No axis may vary it.
 DistConfig communication_of(const SweepArguments& arguments) {
   DistConfig config;
   if (arguments.file.empty()) {
@@ -107,7 +107,7 @@ ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
                              ? std::string("nothing is submitted")
                              : fmt::format("submitted as job array{} with the id{} {}", ids.size() == 1 ? "" : "s",
                                            ids.size() == 1 ? "" : "s", fmt::join(ids, ", "));
-  fmt::print("{} waiting trial{}, {}; `spankey sweep status --dir {}` tells how far they are\n", waiting,
+  fmt::print("{} waiting trial{}, {}; `spankey sweep status --dir {}` shows their progress\n", waiting,
              waiting == 1 ? "" : "s", submitted, directory_of(arguments).string());
   return ExitCode::done;
 }
@@ -153,11 +153,11 @@ constexpr std::array steps{
     StepEntry{"run", "Run the trials that are not done",
               [](const SweepArguments& a) { return run_sweep(a, RetryFailed::none); }, true},
     StepEntry{"resume",
-              "Go on after a kill: as run, and trials that a signal ended are tried again; without SWEEP with the plan "
-              "that --dir holds",
+              "Go on after a kill: like run, and trials that a signal ended are tried again; without SWEEP by the plan "
+              "in --dir",
               [](const SweepArguments& a) { return run_sweep(a, RetryFailed::crashed); }, false},
     StepEntry{"cancel", "Ask all workers to stop with checkpoints", cancel, false},
-    StepEntry{"work", "Help with a sweep that `run` has started: take trials until none is free",
+    StepEntry{"work", "Work on a sweep that `run` has started until no trial is free",
               [](const SweepArguments& a) { return work_locally(a, load_plan(directory_of(a)), false); }, false},
 };
 
@@ -165,9 +165,10 @@ void add_options(CLI::App& command, const std::string& name, SweepArguments& arg
   command.add_option("--dir", arguments.directory, sweep_directory_help);
   const bool starts = name == "run" || name == "resume";
   if (name == "plan") command.add_flag("--json", arguments.json, "print JSON");
-  if (starts || name == "plan") command.add_flag("--yes", arguments.yes, "more than 100,000 trials are meant");
+  if (starts || name == "plan") command.add_flag("--yes", arguments.yes, "allow more than 100,000 trials");
   if (starts || name == "work") {
-    command.add_option("--jobs", arguments.jobs, "local: trials at a time")->transform(integer_between(1, 4096));
+    command.add_option("--jobs", arguments.jobs, "local: trials that run at the same time")
+        ->transform(integer_between(1, 4096));
     command.add_option("--ranks-per-trial", arguments.ranks_per_trial, "ranks of each trial")
         ->transform(integer_between(1, 4096));
     command.add_option("--nice", arguments.nice, "niceness of the trials")->transform(integer_between(0, 19));

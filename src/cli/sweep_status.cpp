@@ -21,7 +21,7 @@ void add_sweep_status(CLI::App& sweep, Action& action) {
     std::string file, directory;
     bool json = false;
   };
-  auto* command = sweep.add_subcommand("status", "Count what is done, from files alone");
+  auto* command = sweep.add_subcommand("status", "Count finished, running and failed trials, from files alone");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("SWEEP", arguments->file, "sweep (TOML)");
   command->add_option("--dir", arguments->directory, sweep_directory_help);

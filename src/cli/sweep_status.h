@@ -17,6 +17,6 @@ void add_sweep_status(CLI::App& sweep, Action& action);
 // where both are empty, and where its name is no UTF-8, which plan and ledger could not hold.
 std::filesystem::path sweep_directory(const std::string& file, const std::string& directory);
 
-inline constexpr const char* sweep_directory_help = "where the sweep lives; default: runs/<name of the file>";
+inline constexpr const char* sweep_directory_help = "folder of the sweep; default: runs/<name of the file>";
 
 }  // namespace spankey::cli

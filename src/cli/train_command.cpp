@@ -28,7 +28,7 @@ void add_train(CLI::App& app, Action& action) {
   command->add_option("CONFIG", arguments->config, "configuration file (TOML)")->required();
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example key.gamma=1.0");
   command->add_option("--run-dir", arguments->run_directory,
-                      "where the run lives; default: runs/<name of the file>-<hash of the configuration>");
+                      "folder of the run; default: runs/<name of the file>-<hash of the configuration>");
   command->add_option("--resume", arguments->resume, "auto: go on if there is a checkpoint")
       ->check(CLI::IsMember({"auto", "never", "require"}));
   command->add_flag("--allow-change", arguments->allow_change, "go on although the configuration has changed");

@@ -10,7 +10,7 @@
 namespace spankey {
 namespace {
 
-// Optimal string alignment distance: insertions, deletions, replacements and swaps of neighbours.
+// Optimal string alignment distance, which counts insertions, deletions, replacements and swaps of neighbours.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before(b.size() + 1);
   std::vector<std::size_t> previous(b.size() + 1);
@@ -100,7 +100,7 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
   for (const std::string& candidate : candidates) {
     const std::size_t longest = std::max(wanted.size(), candidate.size());
     const std::size_t distance = edit_distance(wanted, folded(candidate));
-    // A third of the letters may be wrong; a single letter is near to nothing but itself.
+    // A third of the letters may be wrong. A single letter is near only to itself.
     const bool near = distance == 0 || (distance < longest && distance <= std::max<std::size_t>(1, longest / 3));
     if (near && (best.empty() || distance < best_distance)) {
       best = candidate;
@@ -108,7 +108,7 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
     }
   }
   if (!best.empty() || wanted.size() < 3) return best;
-  // A word that was cut short or drawn out: "batch" for "global_batch".
+  // Recognises a word that is part of the other, such as "batch" of "global_batch".
   for (const std::string& candidate : candidates) {
     const std::string other = folded(candidate);
     if (other.find(wanted) != std::string::npos || (other.size() >= 3 && wanted.find(other) != std::string::npos)) {

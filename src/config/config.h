@@ -1,9 +1,10 @@
 // Typed configuration of a run, read from TOML.
 //
-// Each table of the file is a struct; its `fields` is the one place where a key is named, described and bounded.
-// Parsing, defaults, --help, the resolved dump, the hash, the diff and docs/configuration.md are visitors of it:
+// Each table of the file is a struct. Its `fields` is the one place where a key is named, described and bounded.
+// Parsing, defaults, --help, the resolved file, the hash, the diff and docs/configuration.md are made by visitors of
+// this form:
 //   template <class T> void operator()(T& value, const FieldOf<T>& field)
-// A new key is one member and one line in `fields`.
+// A new key needs one member and one line in `fields`.
 #pragma once
 
 #include <cstdint>
@@ -47,13 +48,13 @@ struct DataConfig {
     visit(self.file, {.name = "file",
                       .help = "HDF5 data set (spankey data import), or builtin:glyphs",
                       .length = {.min = 1},
-                      .hashed = false});  // the digest of the content stands in
+                      .hashed = false});  // config_hash takes the digest of the content instead
     visit(self.augment, {.name = "augment", .help = "augmentation of the training images"});
     visit(self.rotation,
           {.name = "rotation", .help = "largest angle of augment = \"affine\", in degrees", .bounds = from_to(0, 180)});
     visit(self.limit,
           {.name = "limit",
-           .help = "use N training samples only, spread evenly over the classes: of each the first ones; 0: all",
+           .help = "use only N training samples, spread evenly over the classes, the first ones of each; 0: all",
            .bounds = at_least(0)});
     visit(self.verify, {.name = "verify", .help = "check the digest of the data at start; auto: up to 1 GiB"});
   }
@@ -177,12 +178,13 @@ struct OptimConfig {
   static void fields(Self& self, Visitor&& visit) {
     visit(self.name, {.name = "name", .help = "the optimiser", .names = registry_names::optimizers});
     visit(self.lr, {.name = "lr", .help = "learning rate", .bounds = above(0)});
-    visit(self.momentum, {.name = "momentum", .help = "of sgd", .bounds = from_below(0, 1)});
-    visit(self.nesterov, {.name = "nesterov", .help = "Nesterov's momentum, of sgd"});
-    visit(self.weight_decay,
-          {.name = "weight_decay", .help = "on every parameter; decoupled for adamw", .bounds = at_least(0)});
+    visit(self.momentum, {.name = "momentum", .help = "momentum of sgd", .bounds = from_below(0, 1)});
+    visit(self.nesterov, {.name = "nesterov", .help = "Nesterov's momentum, for sgd"});
+    visit(self.weight_decay, {.name = "weight_decay",
+                              .help = "weight decay of every parameter; decoupled for adamw",
+                              .bounds = at_least(0)});
     visit(self.betas, {.name = "betas",
-                       .help = "averaging of the gradient and of its square, adam and adamw",
+                       .help = "decay rates of the averages of gradient and squared gradient, for adam and adamw",
                        .bounds = from_below(0, 1),
                        .length = {.min = 2, .max = 2}});
     visit(self.schedule, {.name = "schedule", .help = "how the learning rate falls, once an epoch"});
@@ -191,8 +193,9 @@ struct OptimConfig {
            .help = "multistep: epochs at which the rate falls; step: the number of epochs between falls",
            .bounds = at_least(1),
            .ascending = true});
-    visit(self.schedule_factor,
-          {.name = "schedule_factor", .help = "factor of one fall, step and multistep", .bounds = above_to(0, 1)});
+    visit(self.schedule_factor, {.name = "schedule_factor",
+                                 .help = "factor of each fall of the rate, for step and multistep",
+                                 .bounds = above_to(0, 1)});
     visit(self.clip_norm,
           {.name = "clip_norm", .help = "largest norm of the gradient; 0: none", .bounds = at_least(0)});
   }
@@ -211,7 +214,7 @@ struct TrainConfig {
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
-    // Epochs and steps are 32-bit words of the random streams; the bound keeps well below.
+    // Epochs and steps are 32-bit words of the random streams. The bound keeps well below that.
     visit(self.epochs, {.name = "epochs", .help = "passes over the training samples", .bounds = from_to(1, 1'000'000)});
     visit(self.global_batch,
           {.name = "global_batch", .help = "samples of one step, over all ranks", .bounds = from_to(1, 1'000'000'000)});
@@ -224,7 +227,8 @@ struct TrainConfig {
                                  "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook) or "
                                  "deny.families draw keys on the host, or gradients go through it",
                          .hashed = false});
-    visit(self.precision, {.name = "precision", .help = "of activations; weights, losses and statistics stay float32"});
+    visit(self.precision,
+          {.name = "precision", .help = "type of activations; weights, losses and statistics stay float32"});
     visit(self.max_seconds, {.name = "max_seconds",
                              .help = "stop with a checkpoint and ask to be queued again after this time; 0: never",
                              .bounds = at_least(0),
@@ -266,20 +270,21 @@ struct DistConfig {
            .help = "compute threads of a rank; 0: 1 under elastic, cores / ranks of the machine under fast",
            .bounds = from_to(0, 4096)});
     visit(self.bucket_bytes, {.name = "bucket_bytes",
-                              .help = "gradients travel in parts of about this size",
+                              .help = "gradients are sent in parts of about this size",
                               .bounds = at_least(1024),
                               .hashed = false});
-    visit(self.overlap, {.name = "overlap",
-                         .help = "gradients leave during backward; auto: on a GPU, between machines, or where a rank "
-                                 "has a core to spare for it",
-                         .hashed = false});
+    visit(self.overlap,
+          {.name = "overlap",
+           .help = "gradients are sent during backward; auto: on a GPU, between machines, or where a rank "
+                   "has a core to spare for it",
+           .hashed = false});
     visit(self.audit_every_steps,
           {.name = "audit_every_steps",
            .help = "compare all ranks this often, by checksum; 0: at start, resume, checkpoints and end",
            .bounds = at_least(0),
            .hashed = false});
     visit(self.timeout_seconds, {.name = "timeout_seconds",
-                                 .help = "a rank that is silent for .8 of it is taken for dead",
+                                 .help = "a rank that is silent for .8 of this time counts as lost",
                                  .bounds = above(0),
                                  .hashed = false});
   }
@@ -298,13 +303,13 @@ struct CheckpointConfig {
                              .bounds = at_least(0),
                              .hashed = false});
     visit(self.keep,
-          {.name = "keep", .help = "newest checkpoints that are kept", .bounds = at_least(1), .hashed = false});
+          {.name = "keep", .help = "number of newest checkpoints to keep", .bounds = at_least(1), .hashed = false});
     visit(self.async, {.name = "async", .help = "write while training goes on", .hashed = false});
   }
   bool operator==(const CheckpointConfig&) const = default;
 };
 
-// An evaluation takes as many passes over the data; each key has a row of counts.
+// An evaluation makes one pass over the data for each key, and keeps a row of counts for each key.
 inline constexpr std::int64_t most_eval_keys = 1'000'000;
 
 struct EvalConfig {
@@ -348,13 +353,13 @@ struct Config {
   DistConfig dist;
   CheckpointConfig checkpoint;
   EvalConfig eval;
-  Origins origins;  // by "table.key", explicit values only; takes no part in comparison
+  Origins origins;  // by "table.key", for explicit values only, and ignored in comparisons
 
   // visit(table, name, help)
   template <class Self, class Visitor>
   static void tables(Self& self, Visitor&& visit) {
     visit(self.run, "run", "The run as a whole.");
-    visit(self.data, "data", "What it learns from.");
+    visit(self.data, "data", "The data to learn from.");
     visit(self.model, "model", "The network.");
     visit(self.key, "key", "The key space and how keys enter the network.");
     visit(self.deny, "deny", "What the network is taught to do without a valid key.");
@@ -367,53 +372,55 @@ struct Config {
   friend bool operator==(const Config& a, const Config& b);
 };
 
-// Reads a configuration file, then overrides ("key.gamma=1.0": a TOML value, or a bare word taken as a string; the
-// last one of a key wins). Names, ranges and the rules between keys are checked, everything that needs neither data nor
-// machine; names of registries come out as they are written there. Error(bad_input): "FILE:LINE: table.key = VALUE:
-// accepted: ...; did you mean 'x'?" in one line; the place is "command line" for an override, and "default" where a
-// default value breaks a rule.
+// Reads a configuration file, then applies the overrides. An override is "key.gamma=1.0", with a TOML value or a bare
+// word that is taken as a string. The last override of a key wins. Names, ranges and the rules between keys are
+// checked, which is everything that needs neither data nor machine. Names are returned in the spelling of their
+// registry. Throws Error(bad_input) "FILE:LINE: table.key = VALUE: accepted: ...; did you mean 'x'?" in one line. The
+// place is "command line" for an override, and "default" where a default value breaks a rule.
 Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
 
-// The same from text; `name` stands for the file in messages. Empty text means the defaults (as a file it is refused).
+// Does the same from text. `name` stands for the file in messages. Empty text means the defaults (an empty file is
+// refused).
 Config parse_config(std::string_view toml, const std::string& name, const std::vector<std::string>& overrides = {});
 
-// The resolved file: every key in the order of the field lists; parse_config(to_toml(c)) == c.
+// The resolved file, with every key in the order of the field lists. parse_config(to_toml(c)) == c holds.
 std::string to_toml(const Config& config);
 
-// Hex SHA-256 of everything that decides the result, with the digest of the data in place of data.file.
-// Not in it: checkpoint.*, dist.* but shards, reduction and threads, train.device, train.capture, train.max_seconds,
+// Hex SHA-256 of everything that decides the result, with the digest of the data in place of data.file. It leaves out
+// checkpoint.*, dist.* except shards, reduction and threads, train.device, train.capture, train.max_seconds and
 // run.name.
 std::string config_hash(const Config& config, std::string_view data_digest);
 
-// "key.gamma: 0.5 -> 1.0", one entry for each key that differs. `hashed_only`: leaves out what config_hash leaves out.
+// Entries such as "key.gamma: 0.5 -> 1.0", one for each key that differs. `hashed_only` leaves out what config_hash
+// leaves out.
 std::vector<std::string> config_diff(const Config& a, const Config& b, bool hashed_only);
 
-// What is trained, and what a hash is of: the vanilla twin has no keys to deny, and as the same experiment as one
-// without a deny loss it has the same hash.
+// The configuration that is trained and hashed. The vanilla twin has no keys to deny. It is the same experiment as one
+// without a deny loss, so it has the same hash.
 Config canonical(Config config);
 
-// What a configuration is held against once its data are known.
+// What a configuration is checked against once its data are known.
 struct DataFacts {
   std::vector<std::int64_t> sample_shape;  // (C, H, W), or (D) of features
   std::int64_t classes = 0;
-  std::int64_t train_samples = 0;  // data.limit not observed
+  std::int64_t train_samples = 0;  // before data.limit is applied
 };
 
-// Error(bad_input) as from fail_key where network, key, batch or augmentation do not go with these data.
+// Throws Error(bad_input) as fail_key does where network, key, batch or augmentation do not fit these data.
 void check_data(const Config& config, const DataFacts& data);
 
-// Why the keys of training cannot be drawn on a device (train.capture); nullopt where they can.
+// Why a device cannot draw the training keys (train.capture). Returns nullopt where it can.
 std::optional<std::string> why_keys_on_host(const Config& config);
 
-// Every key with what it accepts, its default and its meaning: for --help, and as docs/configuration.md.
+// Every key with what it accepts, its default and its meaning, as text for --help and as docs/configuration.md.
 std::string describe_fields();
 std::string fields_markdown();
 
-// For checks made above this layer (registries, model, data): throws Error(bad_input)
-// "PLACE: table.key = VALUE: problem".
+// Throws Error(bad_input) "PLACE: table.key = VALUE: problem", for checks made above this layer (registries, model,
+// data).
 [[noreturn]] void fail_key(const Config& config, std::string_view table_key, std::string_view problem);
 
-// The candidate that `word` is most likely a misspelling of, in any case; "" when none is near.
+// The candidate that `word` most likely misspells, in any case, or "" when none is near.
 std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 }  // namespace spankey

@@ -1,4 +1,4 @@
-// The two tables that people read: the one of --help, and docs/configuration.md.
+// The two tables of keys that people read, in --help and in docs/configuration.md.
 #include <fmt/format.h>
 
 #include <sstream>
@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t text_column = 36;
 constexpr std::size_t line_width = 118;
 
-// `text` behind `first`, broken between words into lines that start at text_column.
+// Puts `text` after `first` and breaks it between words into lines that start at text_column.
 std::string wrapped(const std::string& first, const std::string& text) {
   std::string out;
   std::string line = first.size() < text_column ? first : first + "\n" + std::string(text_column - 1, ' ');

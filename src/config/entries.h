@@ -1,4 +1,5 @@
-// The field lists of a configuration, flattened to text: what dump, hash, diff, help and docs are made of.
+// The field lists of a configuration, flattened to text. The resolved file, the hash, the diff, help and docs are made
+// from this.
 #pragma once
 
 #include <string>
@@ -25,14 +26,14 @@ struct Entry {
 // Every key of every table, in the order of the field lists.
 std::vector<Entry> entries(const Config& config);
 
-// The canonical values of the keys that are in the hash, in the order of the field lists: what config_diff compares, at
-// a tenth of the cost of entries().
+// The canonical values of the hashed keys, in the order of the field lists. config_diff compares these, at a tenth of
+// the cost of entries().
 std::vector<std::string> hashed_values(const Config& config);
 
-// Gives the keys that differ under run.compat = "reference" their default there.
+// Sets each key that has another default under run.compat = "reference" to that default.
 void apply_reference_defaults(Config& config);
 
-// The rules between keys; Error(bad_input) as from fail_key.
+// Checks the rules between keys. Throws Error(bad_input) as fail_key does.
 void check_rules(const Config& config);
 
 }  // namespace spankey

@@ -1,5 +1,5 @@
-// The closed sets of the configuration: each enumeration beside the words that stand for it in a file.
-// Adding a value is one line here. Words are read in any case and written as they stand here.
+// The closed sets of the configuration. Each enumeration stands beside the words that mean it in a file. A new value is
+// one new word here. Words are read in any case and written as they stand here.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ constexpr auto enum_words(Compat) {
   return std::to_array<std::string_view>({"honest", "reference"});
 }
 
-// h + gamma k, or h * multiplier(gamma, k).
+// Keys are added, h + gamma k, or multiplied in, h * multiplier(gamma, k).
 enum class Inject { add, mul };
 constexpr auto enum_words(Inject) {
   return std::to_array<std::string_view>({"add", "mul"});
@@ -26,7 +26,8 @@ constexpr auto enum_words(Rescale) {
   return std::to_array<std::string_view>({"batch", "key", "none"});
 }
 
-// U[0,1)^m, U[-1,1)^m, N(0,1)^m, uniform on the unit sphere, Dirichlet(1, ..., 1), uniform over 64 fixed u11 draws.
+// The laws of alpha are, in this order, U[0,1)^m, U[-1,1)^m, N(0,1)^m, uniform on the unit sphere, Dirichlet(1, ...,
+// 1), and uniform over 64 fixed draws of u11.
 enum class AlphaLaw { u01, u11, gauss, sphere, simplex, codebook };
 constexpr auto enum_words(AlphaLaw) {
   return std::to_array<std::string_view>({"u01", "u11", "gauss", "sphere", "simplex", "codebook"});
@@ -37,27 +38,28 @@ constexpr auto enum_words(BasisLaw) {
   return std::to_array<std::string_view>({"uniform", "orthonormal"});
 }
 
-// Which columns of which basis a layer uses: the first d_l of one, its own basis, or its own block of one of width
-// sum d_l.
+// The columns that a layer uses are the first d_l of one basis, all of its own basis, or its own block of one basis of
+// width sum d_l.
 enum class Layout { shared_prefix, per_layer, shared_blocks };
 constexpr auto enum_words(Layout) {
   return std::to_array<std::string_view>({"shared_prefix", "per_layer", "shared_blocks"});
 }
 
-// clamp(1 + gamma tanh k, 0.1, 2), exp(gamma tanh k), 1 + min(gamma, 0.9) tanh k.
+// The multipliers are clamp(1 + gamma tanh k, 0.1, 2), exp(gamma tanh k), and 1 + min(gamma, 0.9) tanh k.
 enum class Multiplier { clamp, exp, sym };
 constexpr auto enum_words(Multiplier) {
   return std::to_array<std::string_view>({"clamp", "exp", "sym"});
 }
 
-// Which passes update the running statistics: all; the correct pass; all, deny passes into a set of their own; all, and
-// after training they are computed anew from correct-key batches.
+// Which passes update the running statistics. `polluted` lets all passes, `freeze_deny` only the correct pass. `split`
+// gives deny passes a set of their own. `recalibrate_ok` lets all, and computes them anew from correct-key batches
+// after training.
 enum class BatchNorm { polluted, freeze_deny, split, recalibrate_ok };
 constexpr auto enum_words(BatchNorm) {
   return std::to_array<std::string_view>({"polluted", "freeze_deny", "split", "recalibrate_ok"});
 }
 
-// The passes a deny loss may look at: with a wrong key, and without a key.
+// The passes that a deny loss may look at, with a wrong key and without a key.
 enum class Pass { wrong, none };
 constexpr auto enum_words(Pass) {
   return std::to_array<std::string_view>({"wrong", "none"});
@@ -93,7 +95,7 @@ constexpr auto enum_words(Reduction) {
   return std::to_array<std::string_view>({"fast", "elastic"});
 }
 
-// Whether gradients leave while backward goes on: auto, where that was measured as the faster way.
+// Whether gradients are sent while backward still runs. `auto` does so where it was measured to be faster.
 enum class Overlap { auto_, on, off };
 constexpr auto enum_words(Overlap) {
   return std::to_array<std::string_view>({"auto", "on", "off"});
@@ -109,8 +111,8 @@ constexpr auto enum_words(Verify) {
   return std::to_array<std::string_view>({"auto", "always", "never"});
 }
 
-// A network to compare with: without injection and deny loss; with a fresh Gaussian key for every sample in place of
-// the valid one; with one valid key for all samples and steps.
+// A network to compare with. `vanilla` has neither injection nor deny loss. `noise` takes a fresh Gaussian key for
+// every sample in place of the valid one. `fixed_key` takes one valid key for all samples and steps.
 enum class Twin { none, vanilla, noise, fixed_key };
 constexpr auto enum_words(Twin) {
   return std::to_array<std::string_view>({"none", "vanilla", "noise", "fixed_key"});

@@ -1,4 +1,4 @@
-// What a field list says about one configuration key; read by every visitor (parse, dump, hash, diff, help, docs).
+// What a field list says about one configuration key. Every visitor (parse, dump, hash, diff, help, docs) reads it.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace spankey {
 
-// Accepted numbers (for a list: of every element). An open end excludes the bound itself.
+// Accepted numbers, for a list those of every element. An open end excludes the bound itself.
 struct Bounds {
   double low = -std::numeric_limits<double>::infinity();
   double high = std::numeric_limits<double>::infinity();
@@ -45,14 +45,14 @@ struct FieldInfo {
   std::string_view help = {};
   Bounds bounds = {};
   Length length = {};
-  bool ascending = false;                        // list: strictly ascending, so without repetition
-  bool distinct = false;                         // list: without repetition
-  std::span<const std::string_view> names = {};  // string: one of these (config/names.h), in any case
+  bool ascending = false;                        // a list must be strictly ascending, so without repetition
+  bool distinct = false;                         // a list must be without repetition
+  std::span<const std::string_view> names = {};  // a string must be one of these (config/names.h), in any case
   bool hashed = true;                            // part of config_hash
   std::optional<T> reference = {};               // default under run.compat = "reference", where it differs
 };
 
-// The second argument of a visitor: `visit(self.gamma, {.name = "gamma", ...})` takes its type from the first.
+// The second argument of a visitor. `visit(self.gamma, {.name = "gamma", ...})` takes its type from the first.
 template <class T>
 using FieldOf = FieldInfo<std::remove_const_t<T>>;
 

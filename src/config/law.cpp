@@ -3,9 +3,10 @@
 namespace spankey {
 namespace {
 
-constexpr double largest_sym_gamma = 0.9;  // where sym cuts gamma off; up to there clamp reaches neither of its bounds
+constexpr double largest_sym_gamma =
+    0.9;  // where sym limits gamma, and below which clamp reaches neither of its bounds
 
-// The rescale of every key undoes the length, which is all that tells the two laws apart.
+// The two laws differ only in the length, which the rescale of every key removes.
 bool length_is_undone(const KeyConfig& key) {
   return key.rescale == Rescale::key && (key.alpha == AlphaLaw::gauss || key.alpha == AlphaLaw::sphere);
 }

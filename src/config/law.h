@@ -1,4 +1,4 @@
-// Settings that have two names for one law: what is drawn and computed is the same, whatever the name.
+// Settings whose different names mean the same law, so that the same is drawn and computed whatever the name.
 #pragma once
 
 #include <string>
@@ -8,11 +8,11 @@
 
 namespace spankey {
 
-// The configuration with the first name of each law, which another name may share with it: trials whose configurations
-// this makes equal differ in nothing but rounding.
+// Replaces each name by the first name of the same law. Trials whose configurations become equal by this differ only in
+// rounding.
 Config with_first_names(const Config& config);
 
-// One sentence for each setting of `config` that has another name, or that does nothing beside its other settings.
+// One sentence for each setting of `config` that has another name, or that has no effect beside its other settings.
 std::vector<std::string> law_notes(const Config& config);
 
 }  // namespace spankey

@@ -1,6 +1,6 @@
-// The names that a configuration may use: of networks, deny losses, families of wrong keys, optimisers and built-in
-// data sets. Each has one line in a .inc file of this folder, which is its registry: the configuration reads the names
-// from there, the layers above the functions that they stand for.
+// The names that a configuration may use for networks, deny losses, families of wrong keys, optimisers and built-in
+// data sets. Each name has one line in a .inc file of this folder, which is its registry. The configuration reads the
+// names from it, and the layers above read the functions that they stand for.
 #pragma once
 
 #include <array>
@@ -13,7 +13,7 @@
 
 namespace spankey {
 
-// A few sizes, written into a line of a registry.
+// A few sizes in a line of a registry.
 struct Extents {
   std::array<std::int64_t, 8> values{};
   std::size_t count = 0;
@@ -24,7 +24,7 @@ constexpr Extents extents(Size... sizes) {
   return {.values = {sizes...}, .count = sizeof...(sizes)};
 }
 
-// What is known of a network without making it; 0: as the data have it.
+// What is known about a network before it is constructed. A size of 0 is taken from the data.
 struct NetworkFacts {
   std::string_view name;
   Extents sample;  // (C, H, W) or (D)
@@ -38,7 +38,7 @@ inline constexpr auto network_facts = std::to_array<NetworkFacts>({
 });
 
 bool takes(const NetworkFacts& network, std::span<const std::int64_t> sample_shape);
-std::string shape_text(const NetworkFacts& network);  // of its samples: "1, 28, 28", "D"
+std::string shape_text(const NetworkFacts& network);  // shape of its samples, such as "1, 28, 28" or "D"
 
 namespace registry_names {
 
@@ -79,14 +79,14 @@ inline constexpr auto builtin_data = std::to_array<std::string_view>({
 // make them. False for a name that is no family's, which results of other versions may hold.
 bool is_derived_family(std::string_view name);
 
-bool same_name(std::string_view a, std::string_view b);  // in any case
+bool same_name(std::string_view a, std::string_view b);  // ignores case
 
-// Error(bad_input) "ASKED "NAME": accepted: "a", "b" or "c"; did you mean 'a'?"
+// Throws Error(bad_input) "ASKED "NAME": accepted: "a", "b" or "c"; did you mean 'a'?".
 [[noreturn]] void fail_unknown_name(std::string_view asked, std::string_view name,
                                     std::span<const std::string_view> names);
 
-// The entry of a table of named things that is called `name`, in any case. `asked` says where the name was written, as
-// messages begin: "--families", "c.toml:3: deny.mode =". Error(bad_input) as from fail_unknown_name.
+// The entry of a table of named things that is called `name`, in any case. `asked` says where the name was written and
+// begins the message, as in "--families" or "c.toml:3: deny.mode =". Throws Error(bad_input) as fail_unknown_name does.
 template <class Table>
 const auto& find_named(const Table& table, std::string_view name, std::string_view asked) {
   for (const auto& entry : table)

@@ -28,7 +28,7 @@ struct Parts {
   std::string_view exponent;  // with its e
 };
 
-// A decimal number, digits before or behind the point lacking at most; nullopt for anything else.
+// Reads a decimal number, which may lack the digits before or after the point. nullopt for anything else.
 std::optional<Parts> split(std::string_view token) {
   Parts parts;
   const auto take = [&token](std::string_view characters) {
@@ -64,8 +64,8 @@ std::string completed(std::string_view token) {
   return fmt::format("{}{}.{}{}", parts->sign, or_zero(parts->before), or_zero(parts->after), parts->exponent);
 }
 
-// Calls visit(piece, is_token) for all of `text`: what stands between quotes, blanks, commas, brackets and the like is
-// a token.
+// Calls visit(piece, is_token) for all of `text`. Tokens are separated by quotes, blanks, commas, brackets and the
+// like.
 template <class Visit>
 void for_tokens(std::string_view text, Visit&& visit) {
   constexpr std::string_view ends = " \t\r\n,[]{}=\"'#";

@@ -33,7 +33,7 @@ struct Written {
 
 // ---- One value ----
 
-// False when the node has the wrong type or a value that is not accepted; `out` is then unspecified. A name from a
+// False when the node has the wrong type or a value that is not accepted. `out` is then unspecified. A name from a
 // registry is taken as it is written there.
 template <class T>
 bool read_one(const toml::node& node, const Bounds& bounds, std::span<const std::string_view> names, T& out) {
@@ -105,7 +105,7 @@ struct ElementOf<std::vector<T>> {
   using Type = T;
 };
 
-// "; did you mean 'x'?" about the first string that is none of the accepted words.
+// Returns "; did you mean 'x'?" for the first string that is not an accepted word.
 template <class T>
 std::string near_word(const toml::node& node, std::span<const std::string_view> words) {
   if constexpr (IsList<T>::value) {
@@ -123,7 +123,7 @@ std::string near_word(const toml::node& node, std::span<const std::string_view> 
   return did_you_mean(nearest(value->get(), std::vector<std::string>(words.begin(), words.end())));
 }
 
-// What helps with a value that was refused: the nearest word, or how a number or a list is written.
+// Advice for a value that was refused, which is the nearest word, or how a number or a list is written.
 template <class T>
 std::string advice(const Written& written, const FieldInfo<T>& field) {
   using Element = typename ElementOf<T>::Type;

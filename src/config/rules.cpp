@@ -14,7 +14,7 @@
 namespace spankey {
 namespace {
 
-// Of several keys that break a rule together, the first one that the user wrote.
+// The key to blame where several keys break a rule together, which is the first one that the user wrote.
 std::string_view written_first(const Config& config, std::initializer_list<std::string_view> keys) {
   for (const std::string_view key : keys) {
     if (config.origins.contains(key)) return key;
@@ -52,7 +52,8 @@ const NetworkFacts& network_of(const Config& config) {
   return find_named(network_facts, config.model.name, "model.name =");
 }
 
-// `sample`: elements of a sample, 0 while the data are not known; then nor are the widths that depend on it.
+// `sample` is the number of elements of a sample. It is 0 while the data, and the widths that depend on them, are
+// unknown.
 void check_layers(const Config& config, std::int64_t sample) {
   const auto widths = network_of(config).widths.all();
   std::int64_t narrowest = 0;

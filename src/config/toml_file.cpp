@@ -25,12 +25,12 @@ std::string_view opening_quote(std::string_view rest) {
   return "";
 }
 
-// Outside comments and strings of one line nothing but ASCII is let through: beside strings TOML forbids the rest, and
-// toml++ 3.3 classifies such a character as white space or not by a table that has a hole (U+FB26 to U+FEFE, undefined
-// behaviour), in strings of several lines too.
+// Only ASCII is accepted outside comments and strings of one line. TOML itself forbids other characters outside
+// strings. toml++ 3.3 looks such characters up in a table with a gap (U+FB26 to U+FEFE, undefined behaviour), in
+// strings of several lines too.
 void refuse_stray_characters(std::string_view text, const std::string& name) {
   const std::string_view line_end = "\n";
-  std::string_view closing;  // what ends the string or comment we are in; empty outside
+  std::string_view closing;  // the end mark of the current string or comment, empty outside
   for (std::size_t i = text.starts_with("\xef\xbb\xbf") ? 3 : 0; i < text.size();) {
     const std::string_view rest = text.substr(i);
     if (static_cast<unsigned char>(rest[0]) >= 0x80 && closing.size() != 1) {
@@ -45,11 +45,11 @@ void refuse_stray_characters(std::string_view text, const std::string& name) {
       i += 2;
     } else if (rest.starts_with(closing)) {
       i += closing.size();
-      // A string of several lines may end in one or two quotes of its own.
+      // The content of a string of several lines may end in one or two quotes.
       for (int own = 0; own < 2 && closing.size() == 3 && i < text.size() && text[i] == closing[0]; ++own) ++i;
       closing = {};
     } else {
-      if (closing.size() == 1 && rest[0] == '\n') closing = {};  // left open; toml++ says so
+      if (closing.size() == 1 && rest[0] == '\n') closing = {};  // not closed, which toml++ reports
       ++i;
     }
   }
@@ -84,7 +84,7 @@ toml::table typed_value(const std::string& word) {
   return toml::table{{"value", word}};
 }
 
-// On one line and not too long, whatever it is.
+// Shortens any text to one line that is not too long.
 std::string shown(std::string text) {
   constexpr std::size_t longest = 80;
   for (char& c : text) {

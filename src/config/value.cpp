@@ -6,7 +6,7 @@
 namespace spankey {
 namespace {
 
-// 16 and 0.5 rather than 16.0: a bound is read by a person.
+// A person reads a bound, so it is 16 or 0.5 rather than 16.0.
 std::string bound_text(double bound) {
   const bool whole = bound == std::floor(bound) && std::abs(bound) < 1e15;
   return whole ? fmt::format("{}", static_cast<std::int64_t>(bound)) : fmt::format("{}", bound);

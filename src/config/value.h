@@ -1,4 +1,4 @@
-// One value of the configuration as text: how it is written in a file, and what is accepted in its place.
+// One value of the configuration as text, and the text that says which values are accepted.
 #pragma once
 
 #include <fmt/format.h>
@@ -15,7 +15,7 @@
 
 namespace spankey {
 
-// TOML, on one line; numbers in the shortest form that reads back as the same bits.
+// The value as TOML on one line. Numbers have the shortest form that reads back as the same bits.
 std::string value_text(bool value);
 std::string value_text(std::int64_t value);
 std::string value_text(double value);
@@ -33,13 +33,13 @@ std::string value_text(const std::vector<T>& values) {
   return "[" + text + "]";
 }
 
-// `"a", "b" or "c"`
+// Joins words as in `"a", "b" or "c"`.
 std::string alternatives(std::span<const std::string_view> words);
-// ` from 1 to 8`, ` > 0 and <= 1`, or nothing
+// Words for the bounds, as in ` from 1 to 8` or ` > 0 and <= 1`, or nothing.
 std::string bounds_text(const Bounds& bounds);
-// "; did you mean 'NEAR'?", or nothing where nothing is near.
+// Returns "; did you mean 'NEAR'?", or nothing where `near` is empty.
 std::string did_you_mean(const std::string& near);
-// The words of `text` in lower case, as registries and enumerations compare them.
+// `text` in lower case, as registries and enumerations compare it.
 std::string lower_case(std::string_view text);
 
 template <class T>
@@ -47,7 +47,7 @@ struct IsList : std::false_type {};
 template <class T>
 struct IsList<std::vector<T>> : std::true_type {};
 
-// "an integer >= 1", "true or false", "a list of 2 numbers >= 0 and < 1", ...
+// What a field accepts, such as "an integer >= 1", "true or false" or "a list of 2 numbers >= 0 and < 1".
 template <class T>
 std::string accepted_text(const FieldInfo<T>& field);
 

@@ -1,4 +1,4 @@
-// The synthetic data of the paper's example 01: labels are the argmax of a hidden linear map, without noise.
+// The synthetic data of the paper's example 01. Labels are the argmax of a hidden linear map, without noise.
 #pragma once
 
 #include <filesystem>
@@ -7,9 +7,9 @@
 
 namespace spankey {
 
-// 2000 samples of 20 features x = .5 N(0, 1), y = argmax x W with W (20, 5) = .5 N(0, 1); 1600 train and 400 test
-// samples by a random split. The law of the reference implementation, drawn from streams of our own; always the same
-// samples.
+// Makes 2000 samples of 20 features x = .5 N(0, 1) with y = argmax x W and W (20, 5) = .5 N(0, 1). A random split gives
+// 1600 train and 400 test samples. The law is that of the reference implementation, drawn from our own streams. The
+// samples are always the same.
 DatasetContent make_argmax();
 
 void render_argmax(const std::filesystem::path& out);

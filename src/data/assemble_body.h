@@ -1,5 +1,4 @@
-// The arithmetic of augmentation, for the CPU and the device: the same bits on both. What it means stands in
-// assembler.h.
+// The arithmetic of augmentation, with the same bits on the CPU and the GPU. assembler.h explains what it means.
 #pragma once
 
 #include <cmath>
@@ -11,8 +10,8 @@
 
 namespace spankey {
 
-// The inverse of torchvision's affine matrix, in PIL's fixed point: output pixel (x, y) shows the input pixel
-// ((xx x + xy y + x0) >> 16, (yx x + yy y + y0) >> 16).
+// The inverse of torchvision's affine matrix in PIL's fixed point. Output pixel (x, y) shows the input pixel ((xx x +
+// xy y + x0) >> 16, (yx x + yy y + y0) >> 16).
 struct FixedAffine {
   std::int32_t xx, xy, x0, yx, yy, y0;
 };
@@ -22,7 +21,7 @@ namespace augmentation {
 constexpr float affine_translate = 0.06f;
 constexpr std::int64_t crop_padding = 4;
 
-// Rounded one by one on the device, too.
+// Each operation is rounded on its own, on the device as well.
 #ifdef __CUDA_ARCH__
 SPANKEY_HOST_DEVICE inline double mul(double a, double b) {
   return __dmul_rn(a, b);
@@ -59,8 +58,8 @@ SPANKEY_HOST_DEVICE inline std::int32_t fixed(double value) {
 
 }  // namespace augmentation
 
-// torchvision functional._get_inverse_affine_matrix without scale and shear, centre (W/2, H/2):
-// x_in = c (x - cx - tx) + s (y - cy - ty) + cx;  y_in = -s (x - cx - tx) + c (y - cy - ty) + cy, at pixel centres.
+// torchvision functional._get_inverse_affine_matrix without scale and shear, for the centre (W/2, H/2). At pixel
+// centres x_in = c (x - cx - tx) + s (y - cy - ty) + cx, and y_in = -s (x - cx - tx) + c (y - cy - ty) + cy.
 SPANKEY_HOST_DEVICE inline FixedAffine fixed_affine(float angle_degrees, std::int64_t shift_x, std::int64_t shift_y,
                                                     std::int64_t width, std::int64_t height) {
   using augmentation::add, augmentation::fixed, augmentation::mul;
@@ -82,7 +81,7 @@ struct SampleMap {
   bool flip = false;
 };
 
-// From three draws of [0, 1).
+// Makes the map of a sample from three draws of [0, 1).
 SPANKEY_HOST_DEVICE inline SampleMap sample_map(Augment augment, const float (&u)[3], float rotation,
                                                 std::int64_t width, std::int64_t height) {
   using namespace augmentation;
@@ -101,7 +100,7 @@ SPANKEY_HOST_DEVICE inline SampleMap sample_map(Augment augment, const float (&u
   return map;
 }
 
-// The place in the plane that output pixel (x, y) shows, or -1: outside, which has the value of a black pixel.
+// The index in the plane of the pixel that output pixel (x, y) shows, or -1 outside, where pixels count as black.
 SPANKEY_HOST_DEVICE inline std::int32_t source_pixel(const SampleMap& m, std::int32_t x, std::int32_t y) {
   std::int32_t from_x = x, from_y = y;
   if (m.augment == Augment::affine) {
@@ -115,7 +114,7 @@ SPANKEY_HOST_DEVICE inline std::int32_t source_pixel(const SampleMap& m, std::in
   return inside ? from_y * m.width + from_x : -1;
 }
 
-// What a batch is assembled from and how.
+// The shapes and the augmentation of a batch.
 struct AssemblyPlan {
   std::int64_t channels, height, width;
   Augment augment;
@@ -127,7 +126,8 @@ struct AssemblyPlan {
   SPANKEY_HOST_DEVICE std::int64_t pixels() const { return height * width; }
 };
 
-// The first three uniform draws of Stream(seed, purpose, epoch, 0, sample): words of one block (base/stream.h).
+// The first three uniform draws of Stream(seed, purpose, epoch, 0, sample), which are words of one block
+// (base/stream.h).
 SPANKEY_HOST_DEVICE inline void sample_draws(const AssemblyPlan& plan, std::int64_t epoch, std::int64_t sample,
                                              float (&u)[3]) {
   const philox::Key key = philox::stream_key(plan.seed, plan.purpose, static_cast<std::uint32_t>(epoch), 0);
@@ -135,15 +135,15 @@ SPANKEY_HOST_DEVICE inline void sample_draws(const AssemblyPlan& plan, std::int6
   for (int i = 0; i < 3; ++i) u[i] = philox::uniform(words.v[i]);
 }
 
-// Of the data set's sample number `sample` in an epoch.
+// The map of sample number `sample` of the data set in an epoch.
 SPANKEY_HOST_DEVICE inline SampleMap sample_map(const AssemblyPlan& plan, std::int64_t epoch, std::int64_t sample) {
   float u[3] = {};
   if (plan.augment != Augment::none) sample_draws(plan, epoch, sample, u);
   return sample_map(plan.augment, u, plan.rotation, plan.width, plan.height);
 }
 
-// One output pixel of all channels. image: (C, H, W); table: (C, 256), the normalised value of each byte; out: the
-// batch, at row `row`.
+// Fills one output pixel of all channels. `image` is (C, H, W). `table` is (C, 256), the normalised value of each byte.
+// `out` is the batch, filled at row `row`.
 template <class T>
 SPANKEY_HOST_DEVICE void fill_pixel(const AssemblyPlan& plan, const SampleMap& map, const std::uint8_t* image,
                                     const float* table, std::int64_t row, std::int64_t pixel, T* out) {

@@ -1,5 +1,5 @@
-// spankey::assemble for CUDA. A block belongs to one sample: its first thread works out where the sample's pixels come
-// from, then every thread writes output pixels.
+// spankey::assemble for CUDA. A block handles one sample. Its first thread computes the sample's map, then every thread
+// writes output pixels.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>

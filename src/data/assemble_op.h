@@ -1,5 +1,5 @@
-// The operator spankey::assemble: a normalised, augmented batch from images that lie where the batch is wanted. Its CPU
-// implementation is assemble_op.cpp; a device module adds its own (assemble_cuda.cu). No value comes back to the host.
+// The operator spankey::assemble makes a normalised, augmented batch from images on the same device. Its CPU
+// implementation is assemble_op.cpp. The CUDA module adds its own (assemble_cuda.cu). The host never waits for a value.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,12 +8,13 @@
 
 namespace spankey {
 
-// images (N, C, H, W) uint8, table (C, 256) float32, samples (n) int64, position (2) int64 = {epoch, step}: the bits of
-// Assembler, as (n, C, H, W) of `type`, float32 or bfloat16, in the memory format of the plan.
+// `images` is (N, C, H, W) uint8, `table` (C, 256) float32, `samples` (n) int64, and `position` (2) int64 = {epoch,
+// step}. Returns the bits of Assembler as (n, C, H, W) of `type`, float32 or bfloat16, in the memory format of the
+// plan.
 at::Tensor assemble(const at::Tensor& images, const at::Tensor& table, const at::Tensor& samples,
                     const at::Tensor& position, const AssemblyPlan& plan, at::ScalarType type);
 
-// The plan, from the operator's arguments; `images`: the shape (N, C, H, W).
+// Makes the plan from the operator's arguments. `images` is the shape (N, C, H, W).
 inline AssemblyPlan assembly_plan(at::IntArrayRef images, std::int64_t seed, std::int64_t purpose, std::int64_t augment,
                                   double rotation, bool channels_last) {
   return {.channels = images[1],

@@ -23,10 +23,12 @@ void copy_plane(const Plane& in, const Table& table, float* out) {
   for (std::int64_t i = 0; i < in.width * in.height; ++i) out[i] = table[in.pixels[i]];
 }
 
-// An affine map reads from a copy of the plane in the middle of zeros wide enough for every map of the augmentation:
-// no pixel needs a bounds check. Rows start at multiples of a power of two, so that an index takes no multiplication.
+// An affine map reads from a copy of the plane surrounded by zeros. The border is wide enough for every map of the
+// augmentation, so that no pixel needs a bounds check. Rows start at multiples of a power of two, so that an index
+// takes no multiplication.
 PaddedPlane padded_plane(std::int64_t width, std::int64_t height, float rotation) {
-  // A corner leaves the plane by no more than it moves, and stays in the circle around the plane; then the shift.
+  // Rotation moves a corner out of the plane by no more than its own movement and keeps it in the circle around the
+  // plane. The shift comes on top.
   const double reach = 0.5 * std::hypot(static_cast<double>(width), static_cast<double>(height));
   const double turned = std::min(0.0175 * rotation * reach, reach - 0.5 * static_cast<double>(std::min(width, height)));
   const auto side = static_cast<double>(std::max(width, height));

@@ -1,11 +1,11 @@
-// Gathers samples into one normalised float batch, augmented on the way, in a single pass over the pixels.
+// Gathers samples into one normalised float batch and augments them, in a single pass over the pixels.
 //
-// All draws of a sample come from Stream(seed, purpose, epoch, 0, sample index): which rank or thread assembles it, and
-// when, cannot matter. Augmentations are those of the paper's examples, with torchvision's semantics on PIL images:
-// `affine` (examples 02, 03, 05) is RandomAffine(rotation, translate=(.06, .06)): angle U(-rotation, rotation), shifts
-// round(U(-.06 W, .06 W)), about the centre, nearest pixel in PIL's 16.16 fixed point, 0 outside;
-// `crop_flip` (examples 04, 06) is RandomCrop(size, padding=4) with zeros and RandomHorizontalFlip(.5).
-// Both come before the normalisation, so that the outside has the value (0 - mean) / std.
+// All draws of a sample come from Stream(seed, purpose, epoch, 0, sample index). The rank or thread that assembles it,
+// and the time, therefore make no difference. The augmentations are those of the paper's examples, with torchvision's
+// semantics on PIL images. `affine` (examples 02, 03, 05) is RandomAffine(rotation, translate=(.06, .06)). It takes an
+// angle U(-rotation, rotation), shifts round(U(-.06 W, .06 W)), the centre of the image, the nearest pixel in PIL's
+// 16.16 fixed point, and 0 outside. `crop_flip` (examples 04, 06) is RandomCrop(size, padding=4) with zeros and
+// RandomHorizontalFlip(.5). Both come before the normalisation, so that the outside has the value (0 - mean) / std.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,7 +22,8 @@
 
 namespace spankey {
 
-// Working memory of one thread for `affine`: a plane amid zeros, and where each output pixel is read from in it.
+// Working memory of one thread for `affine`. It holds a plane with zeros around it, and for each output pixel the index
+// in it that is read.
 struct PaddedPlane {
   std::int64_t margin = 0;
   int row_bits = 0;                  // a row takes 2^row_bits places
@@ -30,23 +31,23 @@ struct PaddedPlane {
   std::vector<std::int32_t> source;  // (H, W)
 };
 
-// Per channel the normalised value of each byte: (v / 255 - mean) / std.
+// The normalised value (v / 255 - mean) / std of each byte v, for each channel.
 std::vector<std::array<float, 256>> normalisation_table(const DataInfo& info);
 
-// Error(bad_input) when the augmentation does not fit the samples.
+// Throws Error(bad_input) when the augmentation does not fit the samples.
 void require_augment(const Dataset& dataset, Augment augment);
 
 class Assembler {
  public:
-  // Keeps references to both. `rotation`: largest angle of `affine` in degrees. Error(bad_input) when the augmentation
-  // does not fit the samples (features).
+  // Keeps references to `dataset` and `split`. `rotation` is the largest angle of `affine` in degrees. Throws
+  // Error(bad_input) when the augmentation does not fit the samples (features).
   Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose,
             double rotation = 6.0);
 
-  // x: (n, C, H, W) or (n, D) float32; labels: (n) int64. Tensors of the right shape and type are filled, others
-  // replaced.
+  // Fills `x`, (n, C, H, W) or (n, D) float32, and `labels`, (n) int64. Tensors of the right shape and type are filled,
+  // others are replaced.
   void operator()(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
-  // The same bits, on the calling thread alone.
+  // Gives the same bits, on the calling thread alone.
   void serially(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
 
  private:

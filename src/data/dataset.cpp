@@ -35,7 +35,7 @@ constexpr auto builtins = std::to_array<Builtin>({
 #undef SPANKEY_BUILTIN_DATA
 });
 
-// Mean and standard deviation of pixel / 255 per channel, from exact integer sums: the same on every machine.
+// Mean and standard deviation of pixel / 255 per channel, from exact integer sums, which are the same on every machine.
 void measure_channels(std::span<const std::uint8_t> images, DataInfo& info) {
   const auto channels = static_cast<std::size_t>(info.sample_shape[0]);
   const auto plane = static_cast<std::size_t>(info.sample_shape[1] * info.sample_shape[2]);
@@ -82,7 +82,7 @@ void check_content(const SplitContent& split, std::int64_t sample_size, bool ima
 // Reads the parts of a file and checks each against the others.
 class FileReader {
  public:
-  // `bytes`: all of the file.
+  // `bytes` holds the whole file.
   FileReader(std::string name, std::span<const std::byte> bytes, h5::File file)
       : name_(std::move(name)), mapping_(bytes), file_(std::move(file)) {}
 
@@ -355,7 +355,7 @@ std::vector<std::byte> Dataset::image() const {
   file.set_attribute("/", "source", info_.source);
   file.set_attribute("/", "digest", info_.digest);
   for (const auto& [group, split] : {std::pair("train/", &train_), std::pair("test/", &test_)}) {
-    // Eight-byte values first: what follows them stays aligned.
+    // Eight-byte values come first, so that the values after them stay aligned.
     file.write<std::int64_t>(std::string(group) + "labels", std::array{split->size}, split->labels);
     std::vector<std::int64_t> shape = {split->size};
     shape.insert(shape.end(), info_.sample_shape.begin(), info_.sample_shape.end());

@@ -119,7 +119,7 @@ const std::array<std::vector<Glyph>, digits>& glyph_shapes() {
   return shapes;
 }
 
-// The jitter of one image: its draws in the order they are asked for.
+// The jitter of one image, drawn in the order of the calls.
 class Draws {
  public:
   Draws(std::uint32_t split, std::uint64_t sample)
@@ -139,7 +139,7 @@ struct Segment {
   Point from, to;
 };
 
-// Catmull-Rom: passes through every point; the ends have no neighbour and stand in for one.
+// A Catmull-Rom curve, which passes through every point. An end point serves as its own missing neighbour.
 void flatten(const Stroke& stroke, std::vector<Segment>& segments) {
   constexpr int pieces = 4;
   const bool straight = stroke.size() == 2;
@@ -159,7 +159,7 @@ void flatten(const Stroke& stroke, std::vector<Segment>& segments) {
   }
 }
 
-// Rotation, slant, size and shift: from the unit square to pixels.
+// Rotation, slant, size and shift, which map the unit square to pixels.
 struct Frame {
   float xx, xy, yx, yy, x0, y0;
 
@@ -193,7 +193,8 @@ struct PixelRange {
   }
 };
 
-// Squared distance of every pixel centre to the nearest segment, where that is within `reach`; elsewhere maybe more.
+// Squared distance of every pixel centre to the nearest segment where that is within `reach`. Elsewhere it may be
+// larger than the true distance.
 void measure_distances(const std::vector<Segment>& segments, float reach, std::array<float, pixels>& square) {
   square.fill(1e9f);
   for (const Segment& s : segments) {

@@ -1,8 +1,9 @@
-// The built-in data set: digits drawn from stroke outlines with random jitter, 28 x 28 grey pixels.
+// The built-in data set of digits drawn from stroke outlines with random jitter, 28 x 28 grey pixels.
 //
-// No download, any number of samples, the same bits on every machine (counter-based draws, portable arithmetic).
-// Sample i of a split is a function of (split, i) alone, so a smaller set is the beginning of a larger one; its label
-// is i mod 10. Rotation, slant, size, shift, pen width, the bending of every stroke and noise vary.
+// It needs no download, has any number of samples, and has the same bits on every machine (counter-based draws,
+// portable arithmetic). Sample i of a split is a function of (split, i) alone, so that a smaller set is the beginning
+// of a larger one. Its label is i mod 10. Rotation, slant, size, shift, pen width, the bending of every stroke and
+// noise vary.
 #pragma once
 
 #include <cstdint>

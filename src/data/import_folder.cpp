@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What is in a folder, sorted, but for names that start with a dot: side files of systems and editors.
+// The sorted content of a folder, without names that start with a dot, which are side files of systems and editors.
 std::vector<fs::path> sorted_entries(const fs::path& folder, Remarks& remarks) {
   std::error_code error;
   std::vector<fs::path> entries;
@@ -36,7 +36,7 @@ std::vector<fs::path> sorted_entries(const fs::path& folder, Remarks& remarks) {
   return entries;
 }
 
-// Of what a link leads to; not_found where it leads nowhere.
+// The type of the file to which a link leads. not_found where it leads nowhere.
 fs::file_type type_of(const fs::path& path) {
   std::error_code error;
   const auto type = fs::status(path, error).type();

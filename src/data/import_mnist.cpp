@@ -23,7 +23,7 @@ struct Source {
   std::vector<std::uint8_t> bytes;
 };
 
-// The plain or the compressed file; zlib reads both.
+// Finds the plain or the compressed file. zlib reads both.
 Source read_maybe_gz(const std::filesystem::path& path) {
   const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
   if (file == nullptr) fail_system(errno, "cannot read {}", path.string());
@@ -61,8 +61,7 @@ std::uint32_t word(const Source& source, std::size_t offset) {
   return value;
 }
 
-// Checks magic and size; returns the dimensions and leaves the values alone in `source`. `offset` + i is where value i
-// was.
+// Checks magic and size, returns the dimensions and reduces `source` to the values. Value i was at `offset` + i.
 std::vector<std::int64_t> strip_header(Source& source, std::size_t dimensions) {
   const std::size_t header = 4 + 4 * dimensions;
   const auto magic = static_cast<std::uint32_t>(0x0800 + dimensions);

@@ -19,9 +19,9 @@
 namespace spankey {
 namespace {
 
-// libjpeg reports through callbacks; `jump` leaves its C frames, none of which holds a C++ object of ours.
+// libjpeg reports through callbacks. `jump` leaves its C frames, none of which holds a C++ object of ours.
 struct JpegErrors {
-  jpeg_error_mgr base;  // first: libjpeg hands this back
+  jpeg_error_mgr base;  // must be first, because libjpeg returns a pointer to it
   std::jmp_buf jump;
   std::array<char, JMSG_LENGTH_MAX> message;  // of the error, or of the first warning
   bool ended_early;                           // the file ended before the picture was said to be complete
@@ -30,14 +30,14 @@ struct JpegErrors {
 
 [[noreturn]] void jpeg_fail(j_common_ptr info) {
   auto* errors = reinterpret_cast<JpegErrors*>(info->err);
-  // What the decoder lacks after the end of the file is not what is wrong with it.
+  // Errors after the end of the file are only consequences of that end, which is the message to give.
   if (errors->ended_early) errors->base.msg_code = JWRN_JPEG_EOF;
   info->err->format_message(info, errors->message.data());
   std::longjmp(errors->jump, 1);
 }
 
-// Samples are lost: the decoder goes on with what it makes up. Much that is left over where the samples end means that
-// it has lost its way among them.
+// Samples are lost, and the decoder goes on with values that it makes up. Many bytes left over after the samples mean
+// that it lost its position among them.
 bool loses_samples(const JpegErrors& errors) {
   const int code = errors.base.msg_code;
   if (code == JWRN_EXTRANEOUS_DATA) {
@@ -56,7 +56,7 @@ void jpeg_message(j_common_ptr info, int level) {
   if (errors->base.num_warnings++ == 0) info->err->format_message(info, errors->message.data());
 }
 
-// What libjpeg does not read, in files that may be whole.
+// Formats that libjpeg does not read although the file may be intact.
 bool is_unsupported(int code) {
   constexpr std::array codes = {JERR_SOF_UNSUPPORTED,     JERR_BAD_PRECISION,   JERR_CONVERSION_NOTIMPL,
                                 JERR_ARITH_NOTIMPL,       JERR_COMPONENT_COUNT, JERR_CCIR601_NOTIMPL,
@@ -104,7 +104,7 @@ class JpegReader {
   void finish() {
     if (setjmp(errors_.jump) != 0) fail();
     jpeg_finish_decompress(&info_);
-    // The scans that would have refined it are missing. In a single scan every sample was there: only the end mark is
+    // The scans that would have refined it are missing. A single scan held every sample, so only the end mark is
     // missing.
     if (errors_.ended_early && several_scans_) jpeg_fail(reinterpret_cast<j_common_ptr>(&info_));
   }
@@ -126,7 +126,7 @@ class JpegReader {
     const int code = errors_.base.msg_code;
     if (is_unsupported(code))
       fail_input("{}: offset 0: expected a JPEG of 8-bit grey or colour samples: {}", name_, errors_.message.data());
-    // The decoder moves on in units of a block; only at the end of the file is the place known to the byte.
+    // The decoder advances in units of a block. The place is known to the byte only at the end of the file.
     const bool at_end = code == JWRN_JPEG_EOF;
     const std::size_t left = at_end || info_.src == nullptr ? 0 : std::min(info_.src->bytes_in_buffer, bytes_.size());
     fail_input("{}: offset {}: expected intact JPEG data: {}", name_, bytes_.size() - left, errors_.message.data());

@@ -38,7 +38,7 @@ Batch Loader::load(std::int64_t epoch, std::int64_t step) {
     wanted_ = next;
     changed_.notify_all();
   };
-  if (wanted_ && *wanted_ != place) changed_.wait(lock, ready);  // let it finish what nobody will ask for
+  if (wanted_ && *wanted_ != place) changed_.wait(lock, ready);  // let it finish the batch that will not be used
   if (wanted_ != place) order(place);
   changed_.wait(lock, ready);
   if (error_ != nullptr) {

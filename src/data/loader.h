@@ -1,4 +1,4 @@
-// Batches in the order of training, the next one prepared on a helper thread while the current one is used.
+// Loads batches in the order of training. A helper thread prepares the next one while the current one is used.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,8 +21,8 @@ namespace spankey {
 struct Batch {
   at::Tensor x;                       // (n, C, H, W) or (n, D) float32, normalised
   at::Tensor labels;                  // (n) int64
-  std::vector<std::int64_t> samples;  // data-set indices of the whole GLOBAL batch
-  Range range;                        // this rank's part of `samples`; n = end - begin
+  std::vector<std::int64_t> samples;  // data-set indices of the whole global batch
+  Range range;                        // this rank's part of `samples`, with n = end - begin
 };
 
 class Loader {
@@ -34,8 +34,8 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  // A function of (epoch, step) alone, with or without prefetching; fastest in order. From one thread at a time.
-  // An error of the helper thread is thrown by the call that asks for the batch it belongs to.
+  // Returns the batch of (epoch, step), the same with or without prefetching. It is fastest in order. One thread at a
+  // time may call it. An error of the helper thread is thrown by the call that asks for the batch it belongs to.
   Batch load(std::int64_t epoch, std::int64_t step);
 
  private:
@@ -53,15 +53,15 @@ class Loader {
   Assembler assembler_;
   std::int64_t shards_, first_shard_, shard_count_;
 
-  // Shared with the helper thread, under the mutex. `wanted_` set and `batch_`, `error_` empty: the helper is at work,
-  // and it alone uses the sampler.
+  // The helper thread shares these under the mutex. The helper is at work, and it alone uses the sampler, while
+  // `wanted_` is set and `batch_` and `error_` are empty.
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<Place> wanted_;
   std::optional<Batch> batch_;
   std::exception_ptr error_;
   bool stop_ = false;
-  std::thread helper_;  // last: it uses everything above
+  std::thread helper_;  // last, because it uses everything above
 };
 
 }  // namespace spankey

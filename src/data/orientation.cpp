@@ -7,7 +7,7 @@
 namespace spankey {
 namespace {
 
-// Numbers of a TIFF file in its own byte order; 0 beyond the end.
+// Reads numbers of a TIFF file in the file's byte order. They are 0 beyond the end.
 class Tiff {
  public:
   explicit Tiff(std::span<const std::byte> bytes) : bytes_(bytes) {

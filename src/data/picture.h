@@ -13,30 +13,30 @@
 namespace spankey {
 
 struct Picture {
-  std::int64_t channels = 0, height = 0, width = 0;  // channels: 1 (grey) or 3 (red, green, blue)
+  std::int64_t channels = 0, height = 0, width = 0;  // 1 channel (grey) or 3 (red, green, blue)
   std::vector<std::uint8_t> pixels;                  // (channels, height, width)
 };
 
-// .jpg, .jpeg, .png in any case.
+// True for names that end in .jpg, .jpeg or .png, in any case.
 bool has_picture_name(const std::filesystem::path& path);
 
-// JPEG or PNG by content; the samples as they are stored: no gamma, colour profile or transfer function is applied, of
-// 16 bits the high byte is taken, less than 8 bits of grey are spread over 0 to 255, and a palette becomes colours.
-// Transparency is laid over black, and what EXIF says of the camera's orientation is observed. These, names of the
-// other format and warnings of the decoders are remarked. A damaged picture is Error(bad_input) with `name`, offset and
-// what was expected, as is one of CMYK.
+// Decodes JPEG or PNG, told apart by content. The samples are those that are stored. No gamma, colour profile or
+// transfer function is applied, 16 bits are cut to the high byte, less than 8 bits of grey are spread over 0 to 255,
+// and a palette becomes colours. Transparency is laid over black, and the EXIF orientation is applied. These, names of
+// the other format and warnings of the decoders are recorded in `remarks`. A damaged picture or one of CMYK throws
+// Error(bad_input) with `name`, the offset and what was expected.
 Picture decode_picture(std::span<const std::byte> bytes, const std::string& name, Remarks& remarks);
 Picture decode_picture(std::span<const std::byte> bytes, const std::string& name);
 
 std::vector<std::byte> encode_png(const Picture& picture);
 
-// decode_picture() by format.
+// The decoders of decode_picture(), one for each format.
 Picture decode_jpeg(std::span<const std::byte> bytes, const std::string& name, Remarks& remarks);
 Picture decode_png(std::span<const std::byte> bytes, const std::string& name, Remarks& remarks);
 
-// For the decoders. A picture of zeros; Error(bad_input) where a side is too long.
+// A picture of zeros, for the decoders. Throws Error(bad_input) where a side is too long.
 Picture blank_picture(std::int64_t channels, std::int64_t height, std::int64_t width, const std::string& name);
-// Row y of (width, channels) into the planes.
+// Copies row y, (width, channels), into the planes.
 void scatter_row(const std::uint8_t* row, std::int64_t y, Picture& picture);
 
 }  // namespace spankey

@@ -23,12 +23,12 @@ std::uint32_t big_endian_32(std::span<const std::byte> bytes) {
   return value;
 }
 
-// Of a chunk that holds samples or changes them; the others may be lost.
+// True for a chunk that holds samples or changes them. The other chunks may be lost.
 bool decides_samples(std::string_view type) {
   return (static_cast<unsigned char>(type[0]) & 0x20U) == 0 || type == "tRNS";
 }
 
-// Walks the chunks (length, type, data, CRC) up to IEND: libpng would not say where the damage is.
+// Walks the chunks (length, type, data, CRC) up to IEND, because libpng would not say where the damage is.
 void check_png_chunks(std::span<const std::byte> bytes, const std::string& name, Remarks& remarks) {
   for (std::size_t at = signature_bytes;;) {
     const std::size_t left = bytes.size() - at;
@@ -52,7 +52,7 @@ void check_png_chunks(std::span<const std::byte> bytes, const std::string& name,
   }
 }
 
-// libpng reports through callbacks and longjmp; none of the frames that it leaves holds a C++ object of ours.
+// libpng reports through callbacks and longjmp. None of the frames that it leaves holds a C++ object of ours.
 class PngReader {
  public:
   PngReader(std::span<const std::byte> bytes, const std::string& name) : left_(bytes), name_(name) {
@@ -134,7 +134,7 @@ class PngReader {
   int depth_ = 0;
 };
 
-// Pixels (samples, alpha) become (samples) over black, in place; whether any of them is not opaque.
+// Lays pixels (samples, alpha) over black, in place. Returns whether any of them is not opaque.
 bool lay_over_black(std::vector<std::uint8_t>& values, std::size_t samples) {
   bool transparent = false;
   auto out = values.begin();

@@ -1,4 +1,5 @@
-// What an import tells about its sources once, with a count, instead of once for each file.
+// Collects what an import reports about its sources, so that it is told once with a count instead of once for each
+// file.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +10,12 @@ namespace spankey {
 
 class Remarks {
  public:
-  // `kind`: what is the matter; `example`: where, shown for the first of the kind.
+  // `kind` says what is wrong. `example` says where, and is shown for the first of the kind.
   void add(const std::string& kind, const std::string& example);
   void add(const Remarks& others);
 
-  // "<kind>: <count>, the first <example>", in the order in which the kinds came; of very many kinds the first ones and
-  // how many more there are.
+  // Sentences "<kind>: <count>, the first <example>", in the order in which the kinds came. If there are very many
+  // kinds, they are the first ones and a count of the others.
   std::vector<std::string> sentences() const;
 
  private:

@@ -11,7 +11,7 @@
 namespace spankey {
 namespace {
 
-// The numbers where they lie; they are only read.
+// A tensor over existing memory, which is only read.
 template <class T>
 at::Tensor view_of(const T* values, at::IntArrayRef shape, at::ScalarType type) {
   return at::from_blob(const_cast<T*>(values), shape, at::TensorOptions(type));

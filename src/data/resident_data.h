@@ -1,5 +1,5 @@
-// A split that lies on the device it is used on, images as bytes: batches are assembled there, by samples and an epoch
-// that lie there too.
+// A split whose samples are in the memory of the device that uses them, images as bytes. Batches are assembled there
+// from sample indices and an epoch that are there too.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,14 +16,14 @@ namespace spankey {
 
 class ResidentData {
  public:
-  // Copies the split to the device; on the CPU images and features are used where they lie, and the data set must live
-  // as long as this object. Error(bad_input) when the augmentation does not fit the samples.
+  // Copies the split to the device. On the CPU images and features are not copied, and the data set must live as long
+  // as this object. Throws Error(bad_input) when the augmentation does not fit the samples.
   ResidentData(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose,
                double rotation, at::Device device);
 
-  // samples (n) int64 and position (2) int64 = {epoch, step} on the device -> x (n, C, H, W) or (n, D) and labels (n)
-  // int64, both as Assembler gives them, bit for bit; `channels_last`: of images, in memory. bfloat16 is float32
-  // rounded. Nothing waits for the device, and all of it may be captured.
+  // `samples` (n) int64 and `position` (2) int64 = {epoch, step} are on the device. Returns x, (n, C, H, W) or (n, D),
+  // and labels, (n) int64, equal bit for bit to those of Assembler. `channels_last` is the memory format of images.
+  // bfloat16 is float32 rounded. The host does not wait for the device, and all of it may be captured.
   std::pair<at::Tensor, at::Tensor> assemble(const at::Tensor& samples, const at::Tensor& position, bool channels_last,
                                              at::ScalarType type = at::kFloat) const;
 

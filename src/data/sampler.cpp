@@ -9,7 +9,7 @@
 namespace spankey {
 namespace {
 
-// How many samples of each class: `limit` of them in all, as evenly as the `counts` allow.
+// The number of samples of each class, `limit` in all, as even as the `counts` allow.
 std::vector<std::int64_t> even_quotas(const std::vector<std::int64_t>& counts, std::int64_t limit) {
   std::vector<std::int64_t> quotas(counts.size());
   while (limit > 0) {

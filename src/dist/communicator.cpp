@@ -32,7 +32,7 @@ void check_root(int root, int size) {
   SPANKEY_CHECK_LT(root, size);
 }
 
-// Where a back end that knows only host memory may work on `tensor`: the tensor itself or a pinned copy.
+// A host tensor for back ends that know only host memory, which is `tensor` itself or a pinned copy.
 at::Tensor staged(const at::Tensor& tensor, bool on_device) {
   if (on_device || tensor.is_cpu()) return tensor;
   auto copy = at::empty(tensor.sizes(), tensor.options().device(at::kCPU).pinned_memory(true));
@@ -52,7 +52,8 @@ std::string short_hex(const std::uint8_t* digest) {
 
 }  // namespace
 
-// A rank on its own has it all: a tensor on a GPU then makes no way over the host, for which the host would wait.
+// A single rank already has the result. A tensor on a GPU is then not copied through the host, which would have to
+// wait.
 void Communicator::broadcast(at::Tensor& tensor, int root) {
   check_tensor(tensor);
   check_root(root, size());
@@ -162,7 +163,7 @@ constexpr std::array backends{
 }  // namespace
 
 std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds) {
-  // NCCL comes on top of a host communicator, once a GPU has been chosen.
+  // NCCL is added on top of a host communicator, once a GPU has been chosen.
   const auto host = backend == Backend::nccl ? Backend::auto_ : backend;
   const auto wanted = resolve_backend(host, [](const char* name) -> const char* { return std::getenv(name); });
   for (const auto& entry : backends)

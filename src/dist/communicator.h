@@ -1,8 +1,8 @@
-// Collective communication between the ranks of a run (tensors in, tensors out).
+// Collective communication between the ranks of a run. Tensors go in and come out.
 //
-// The public functions state and check the contract once for every back end; the back ends implement the private do_*.
-// Every collective has a deadline. A communicator is used by one thread at a time: whoever wants to communicate from
-// two threads takes a second one with split().
+// The public functions state and check the contract once for every back end. The back ends implement the private do_*.
+// Every collective has a deadline. Only one thread at a time may use a communicator. Code that communicates from two
+// threads gets a second communicator with split().
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -23,28 +23,28 @@ namespace spankey {
 
 enum class ReduceOp { sum, max, min };
 
-// Thrown on every rank at the same point, so no rank is left waiting in a collective and all may end in order. The
-// message is empty on the ranks that have nothing of their own to say.
+// Every rank throws this at the same point, so that no rank is left waiting in a collective and all can end in order.
+// The message is empty on the ranks that have nothing of their own to report.
 class AgreedError : public Error {
  public:
   using Error::Error;
 };
 
-// What every rank holds to be the same.
+// A value that must be the same on every rank.
 struct Claim {
   std::string what;  // "the weights"
   Digest digest;
 };
 
-// Tensors are contiguous, float32, float64, int64 or uint8, and have the same shape and type on every rank; a violation
-// that this rank can see throws Error(run_failed) with both values. A failure of the library below throws
-// Error(run_failed) naming expression, rank and place. Tensors on a GPU go through pinned host copies where the back
-// end knows only host memory.
+// Tensors are contiguous, float32, float64, int64 or uint8, and have the same shape and type on every rank. If this
+// rank can see a violation, Error(run_failed) is thrown with both values. A failure of the library below throws
+// Error(run_failed) with the expression, the rank and the place. Tensors on a GPU go through pinned host copies where
+// the back end knows only host memory.
 class Communicator {
  public:
   struct Topology {
     int rank, size, local_rank, local_size;
-    int node_rank = local_rank, node_size = local_size;  // a split hands on those of its parent
+    int node_rank = local_rank, node_size = local_size;  // split() passes on those of its parent
   };
 
   virtual ~Communicator() = default;
@@ -54,43 +54,45 @@ class Communicator {
   const Topology& topology() const { return topology_; }
   int rank() const { return topology_.rank; }
   int size() const { return topology_.size; }
-  // Position among, and number of, the ranks of this communicator on the same node.
+  // Position among the ranks of this communicator on the same node, and their number.
   int local_rank() const { return topology_.local_rank; }
   int local_size() const { return topology_.local_size; }
-  // The same among all ranks of the job, from which this communicator may have been split: what they take of a node's
-  // devices must not meet.
+  // The same among all ranks of the job, from which this communicator may have been split. These numbers assign a
+  // node's devices, of which no two ranks may take the same one.
   int node_rank() const { return topology_.node_rank; }
   int node_size() const { return topology_.node_size; }
 
-  // `tensor` of every rank becomes that of `root`.
+  // Copies the `tensor` of `root` to every rank.
   void broadcast(at::Tensor& tensor, int root);
-  // `tensor` of every rank becomes the element-wise sum, maximum or minimum over the ranks: the same bits on all of
-  // them.
+  // Replaces the `tensor` of every rank by the element-wise sum, maximum or minimum over the ranks, with the same bits
+  // on all of them.
   void all_reduce(at::Tensor& tensor, ReduceOp op = ReduceOp::sum);
-  // (size, ...): the tensors of all ranks in rank order.
+  // Returns (size, ...), the tensors of all ranks in rank order.
   at::Tensor all_gather(const at::Tensor& tensor);
-  // Sends `send` to `peer` and receives its `send` in `receive`; both sides call it. `peer` is another rank.
+  // Sends `send` to `peer` and receives the peer's `send` in `receive`. Both sides call it. `peer` is another rank.
   void exchange(const at::Tensor& send, at::Tensor& receive, int peer);
   void barrier();
 
-  // True: all_reduce of a tensor on a GPU returns at once and runs behind what the current stream has been given so
-  // far, beside what it is given later. All other collectives are in the order of the current stream.
+  // If true, all_reduce of a tensor on a GPU returns at once. It runs after the work already queued on the current
+  // stream, and beside the work queued later. All other collectives run in the order of the current stream.
   virtual bool stream_ordered() const { return false; }
-  // What comes on the current stream from here on finds the results of every all_reduce before; the host does not wait.
+  // Makes work queued on the current stream after this call wait for every all_reduce before it. The host does not
+  // wait.
   virtual void join() {}
 
   // Collective. The ranks with the same `color` form a communicator, ordered by `key`, then by rank.
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
-  // Ends every rank of the whole job with `exit_code` (in-process ranks: wakes them with an Error and throws one).
+  // Ends every rank of the whole job with `exit_code`. For in-process ranks it wakes them with an Error and throws one.
   [[noreturn]] virtual void abort(int exit_code) = 0;
-  // Where the run stands ("evaluation after epoch 2"); a lost or late rank is reported with it. Not collective.
+  // Tells where the run stands ("evaluation after epoch 2"), which is reported with a lost or late rank. Not
+  // collective.
   virtual void set_place(const std::string& place) = 0;
-  // The same for a training step ("epoch 2, step 17"), which has a deadline: timeout_seconds + 5 x the slowest before.
-  // It ends with the next call of either.
+  // Does the same for a training step ("epoch 2, step 17"), whose deadline is timeout_seconds + 5 x the slowest step
+  // before it. The step ends with the next call of set_place() or begin_step().
   virtual void begin_step(const std::string& place) = 0;
 
-  // Collective. Throws AgreedError(run_failed) where a digest of any rank differs from rank 0's, whose message names
-  // the first such thing, the first ranks and how many they are.
+  // Collective. Throws AgreedError(run_failed) where a digest of any rank differs from that of rank 0. The message of
+  // rank 0 names the first value that differs, the first ranks concerned and how many they are.
   void agree(const std::vector<Claim>& claims);
   void agree(const Digest& digest, std::string_view what);
   std::vector<std::byte> broadcast_bytes(const std::vector<std::byte>& bytes, int root);
@@ -109,17 +111,17 @@ class Communicator {
   Topology topology_;
 };
 
-// The communicator of the whole run. Backend::self starts no MPI; Backend::auto_ see resolve_backend().
-// `timeout_seconds`: after a rank has been stopped or cut off for .8 of it, the others say so and end with exit
-// code 3 (src/dist/watchdog.h).
-// Error(bad_input) for a back end that is not built in.
+// The communicator of the whole run. Backend::self starts no MPI. resolve_backend() explains Backend::auto_. When a
+// rank has been stopped or cut off for 0.8 `timeout_seconds`, the others report it and end with exit code 3
+// (src/dist/watchdog.h). Throws Error(bad_input) for a back end that is not built in.
 std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds);
 
-// auto_ becomes mpi where the environment shows that a launcher started this process (mpirun, PMIx, PMI, srun with
-// more than one task), else self. `variable` returns the value of an environment variable or nullptr.
+// Turns auto_ into mpi where the environment shows that a launcher started this process (mpirun, PMIx, PMI, srun with
+// more than one task), and into self elsewhere. `variable` returns the value of an environment variable or nullptr.
 Backend resolve_backend(Backend backend, const std::function<const char*(const char*)>& variable);
 
-// `size` communicators for `size` threads of this process. A missed deadline throws instead of ending the process.
+// Makes `size` communicators for `size` threads of this process. A missed deadline throws instead of ending the
+// process.
 std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int size, double timeout_seconds = 30);
 
 }  // namespace spankey

@@ -37,8 +37,8 @@ Opened open_module() {
     return {nullptr,
             "this program was built without its CUDA module, libspankey_cuda.so (launch/setup builds it where "
             "nvcc is found)"};
-  // Registers ATen's CUDA back end, for which it must come before the first question for a GPU. Both stay open for
-  // ever: their static objects are known to the dispatcher.
+  // Registers ATen's CUDA back end. It must therefore be opened before the first query for a GPU. Both stay open for
+  // ever, because the dispatcher refers to their static objects.
   if (!dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL))
     return {nullptr, loader_error() + " (launch/setup --with-cuda installs the full wheel)"};
   void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);

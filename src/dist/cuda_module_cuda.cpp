@@ -17,8 +17,9 @@
 namespace spankey {
 namespace {
 
-// LibTorch can be told to warn before each call that waits for the device. While this lives, such warnings of the
-// calling thread are counted in place of being printed; those of autograd's threads reach it when their pass is over.
+// LibTorch can be told to warn before each call that waits for the device. While this object exists, it counts such
+// warnings of the calling thread instead of printing them. Warnings of autograd's threads reach it when their pass is
+// over.
 class WaitCounter final : public c10::WarningHandler {
  public:
   WaitCounter() : before_(c10::WarningUtils::get_warning_handler()) {
@@ -47,7 +48,7 @@ class WaitCounter final : public c10::WarningHandler {
 
 class Module final : public CudaModule {
  public:
-  // Neither driver nor device is no error here: the caller has a sentence for it.
+  // A missing driver or device is no error here, because the caller reports it.
   std::vector<CudaDevice> devices() const override {
     int count = 0;
     if (cudaGetDeviceCount(&count) != cudaSuccess) {

@@ -43,8 +43,8 @@ class CudaGraph final : public DeviceGraph {
     stream_.synchronize();
     kernels_ = 0;
     auto& graph = graph_.emplace(/*keep_graph=*/true);  // which capture_end() would throw away, uncounted
-    // Thread-local: threads that ask for events meanwhile (NCCL's errors, checkpoints) must not spoil the capture. What
-    // autograd's threads launch is captured by its stream.
+    // The capture is thread-local, so that other threads that query events (NCCL's errors, checkpoints) do not break
+    // it. What autograd's threads launch is captured by its stream.
     graph.capture_begin(/*pool=*/{0, 0}, cudaStreamCaptureModeThreadLocal);
     try {
       work();
@@ -71,7 +71,7 @@ class CudaGraph final : public DeviceGraph {
   std::int64_t kernels() const override { return kernels_; }
 
  private:
-  // Ends a capture that has failed; what the end itself reports is only the same failure again.
+  // Ends a capture that has failed. An error of this call is only the same failure again.
   void abandon() {
     try {
       graph_->capture_end();

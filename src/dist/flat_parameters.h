@@ -1,4 +1,4 @@
-// All parameters of a model in one tensor, all gradients in another.
+// Keeps all parameters of a model in one tensor and all gradients in another.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,12 +11,12 @@
 
 namespace spankey {
 
-// Makes the parameters views of one flat weight tensor and their gradients views of one flat gradient tensor, so that
-// optimiser, reduction, snapshot and norm are each one pass over contiguous memory.
+// Makes the parameters views of one flat weight tensor and their gradients views of one flat gradient tensor.
+// Optimiser, reduction, snapshot and norm are then each one pass over contiguous memory.
 //
-// Backward order: the reverse of the order of registration, which is about the order in which gradients become final.
-// Every parameter starts at a multiple of 64 bytes. The gaps are zero in both tensors at the start and stay zero under
-// any element-wise update that maps (weight 0, gradient 0) to 0, as all optimisers here do. Views are contiguous
+// Backward order is the reverse of the order of registration, which is about the order in which gradients become final.
+// Every parameter starts at a multiple of 64 bytes. The gaps are zero in both tensors at the start. They stay zero
+// under any element-wise update that maps (weight 0, gradient 0) to 0, as all optimisers here do. Views are contiguous
 // whatever the strides of the parameter were.
 class FlatParameters {
  public:
@@ -26,7 +26,7 @@ class FlatParameters {
     std::int64_t offset = 0, size = 0;  // in elements
   };
 
-  // `named` in order of registration: different leaves that require gradients, float32, on one device.
+  // `named` is in order of registration. It holds different leaves that require gradients, float32, on one device.
   explicit FlatParameters(const std::vector<std::pair<std::string, at::Tensor>>& named);
 
   const at::Tensor& weights() const { return weights_; }          // (size) float32
@@ -35,8 +35,8 @@ class FlatParameters {
   const std::vector<Entry>& entries() const { return entries_; }  // in backward order
   const Entry& find(std::string_view name) const;
 
-  // Throws Error(run_failed) naming the parameter when its weight or gradient is a view of the flat tensors no more, as
-  // after zero_grad(set_to_none) or set_data.
+  // Throws Error(run_failed) with the parameter's name when its weight or gradient is no longer a view of the flat
+  // tensors, as after zero_grad(set_to_none) or set_data.
   void check_attached(std::size_t entry) const;
   void check_attached() const;
 

@@ -30,7 +30,7 @@ namespace spankey {
 namespace {
 
 constexpr std::chrono::milliseconds patience_to_connect{3000};
-constexpr std::chrono::milliseconds patience_for_welcome{10000};  // somebody listens there: rank 0 may be busy
+constexpr std::chrono::milliseconds patience_for_welcome{10000};  // long, since rank 0 may be busy
 constexpr std::size_t most_named = 4;
 
 enum class Kind : std::uint32_t { hello, welcome, state, complaint, farewell, verdict };
@@ -107,8 +107,8 @@ class Link {
   bool ended() const { return socket_.get() < 0; }
   bool has_unsent() const { return !outgoing_.empty() && !ended(); }
 
-  // What the connection does not take now leaves with the next message, or with flush(). A peer that is behind needs no
-  // old states: a newer one will follow.
+  // Bytes that the connection does not take now are sent with the next message, or by flush(). A peer that is behind
+  // gets no old states, because a newer one will follow.
   void send(Message message) {
     flush();
     if (ended() || (message.kind == Kind::state && !outgoing_.empty())) return;
@@ -118,14 +118,14 @@ class Link {
     flush();
   }
 
-  // Where the peer is gone nothing leaves: receive() finds that out.
+  // Nothing is sent if the peer is gone. receive() finds that out.
   void flush() {
     if (outgoing_.empty() || ended()) return;
     const auto sent = ::send(socket_.get(), outgoing_.data(), outgoing_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) outgoing_.erase(0, static_cast<std::size_t>(sent));
   }
 
-  // The next messages, a few at most: while there are more the socket stays readable.
+  // Returns the next messages, a few at most. The socket stays readable while there are more.
   std::vector<Message> receive() {
     std::vector<Message> messages;
     if (ended()) return messages;
@@ -169,9 +169,10 @@ Verdict silent(int rank, const std::string& place, double seconds, double timeou
                       rank, seconds, timeout_seconds, place)};
 }
 
-// Of the timeout, after which silence is judged: the rest is for the others, and their launcher, to end in.
+// Share of the timeout after which a rank counts as silent. The rest is left to the other ranks, and their launcher, to
+// end in.
 constexpr double longest_silence = 0.8;
-// How often rank 0 looks who is silent.
+// Number of times per timeout that rank 0 checks for silent ranks.
 constexpr double looks_per_timeout = 50;
 
 // The other end of a connection, as this side knows it.
@@ -193,7 +194,7 @@ struct Peer {
   }
 
   Link link;
-  int rank;  // -1: has not said yet
+  int rank;  // -1 until the peer has sent it
   Heartbeat::Clock::time_point heard = Heartbeat::Clock::now();
   RankState state{.place = "the start"};
   bool left = false;
@@ -276,7 +277,7 @@ class Host final : public HeartbeatHost {
   void send(const RankState& mine) override { tell_all(make_message(Kind::state, mine)); }
 
   std::optional<Verdict> receive(const RankState& mine) override {
-    const auto now = Clock::now();  // of before the reading: who falls asleep here does not take its own for silence
+    const auto now = Clock::now();  // before reading, so that a pause here does not count as a peer's silence
     std::optional<Verdict> verdict;
     constexpr int most_rounds = 16;  // then others have their turn
     auto speaking = await(std::chrono::milliseconds(0));
@@ -313,7 +314,7 @@ class Host final : public HeartbeatHost {
       fail_run("no watch over the connections between the ranks: {}", std::strerror(errno));
   }
 
-  // Who has something to say or is gone; null: somebody is at the door.
+  // The peers that have sent something or are gone. nullptr stands for a new connection.
   std::vector<Peer*> await(std::chrono::milliseconds patience) {
     events_.resize(std::max<std::size_t>(peers_.size(), 16));
     const int count = epoll_wait(readable_.get(), events_.data(), static_cast<int>(events_.size()),
@@ -332,7 +333,7 @@ class Host final : public HeartbeatHost {
     }
   }
 
-  // What a rank says after its name waits for stop_accepting().
+  // Messages of a rank after its name wait for stop_accepting().
   void greet(Peer& guest) {
     for (const auto& message : guest.link.receive())
       if (message.kind == Kind::hello) guest.rank = message.rank;
@@ -378,7 +379,7 @@ class Host final : public HeartbeatHost {
     }
   }
 
-  // The ranks that have entered the fewest collectives; of these, those that are at work rather than waiting.
+  // The ranks that have entered the fewest collectives, and among these the ones that are working rather than waiting.
   Verdict name_the_late(const RankState& mine) const {
     std::vector<std::pair<int, RankState>> ranks{{0, mine}};
     for (const auto& peer : peers_)
@@ -401,13 +402,13 @@ class Host final : public HeartbeatHost {
   HeartbeatInvitation invitation_;
   Socket door_;
   Socket readable_;         // an epoll of the door and of all connections
-  std::list<Peer> guests_;  // have not said who they are
+  std::list<Peer> guests_;  // clients that have not sent their rank
   std::list<Peer> peers_;
   std::vector<epoll_event> events_;
   Clock::time_point looked_ = Clock::now();  // who is silent
   bool complaint_ = false;
   bool announced_ = false;
-  bool unsent_ = false;  // somebody has not read yet what it was told
+  bool unsent_ = false;  // a peer has not yet read everything sent to it
 };
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -15,11 +15,11 @@ namespace {
 struct LaunchVariables {
   const char* size;
   const char* rank;
-  bool in_step = false;  // of Slurm: counts with several tasks only, one needs no MPI
+  bool in_step = false;  // set by Slurm, which counts with several tasks only, since one needs no MPI
 };
 
-// Open MPI; PMI of MPICH, Intel MPI, Cray and srun; MVAPICH2; a step of Slurm; PMIx, which tells the size to whoever
-// asks it and not in a variable.
+// The launchers are Open MPI, PMI (MPICH, Intel MPI, Cray, srun), MVAPICH2, a step of Slurm, and PMIx, which gives the
+// size by a call and not in a variable.
 constexpr std::array variables{
     LaunchVariables{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"},
     LaunchVariables{"PMI_SIZE", "PMI_RANK"},

@@ -27,7 +27,8 @@ struct Process {
   pid_t parent = 0;
 };
 
-// Of /proc/<pid>/stat: "pid (name) state parent ...". The name may hold anything, so the last bracket counts.
+// Reads /proc/<pid>/stat, which is "pid (name) state parent ...". The name may hold anything, so the last bracket
+// counts.
 Process read_process(pid_t process) {
   std::ifstream file(fmt::format("/proc/{}/stat", process));
   std::string line;
@@ -67,8 +68,8 @@ bool Launcher::is_gone() const {
   return poll(&ended, 1, 0) == 1;
 }
 
-// Between fork and _exit only what a signal handler may call: this process has threads. The child keeps no file of
-// this one open, or mpirun would take the rank for alive.
+// Between fork and _exit only functions that a signal handler may call are allowed, because this process has threads.
+// The child keeps no file of this one open, or mpirun would take the rank for alive.
 void Launcher::must_end() const {
   if (!ours_ || descriptor_ < 0 || fork() != 0) return;
   setsid();

@@ -8,8 +8,8 @@
 namespace spankey {
 
 // The nearest ancestor of this process that is a launcher of parallel programs (mpirun, orted, prted, slurmstepd, a
-// hydra proxy), whatever scripts lie between. A rank outlives it for nothing: nobody collects its output or its exit
-// code.
+// hydra proxy), whatever scripts lie between. A rank has no reason to outlive it, because nobody collects its output or
+// its exit code any more.
 class Launcher {
  public:
   Launcher();
@@ -17,18 +17,19 @@ class Launcher {
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
 
-  // Readable once it has ended; -1 where there is none, or the kernel is older than 5.3.
+  // The descriptor is readable once the launcher has ended. It is -1 where there is no launcher, or where the kernel is
+  // older than 5.3.
   int descriptor() const { return descriptor_; }
   bool is_gone() const;
-  // Call right before this rank ends because another is lost: leaves a process behind that gives the launcher some
-  // seconds to end as well and then kills it (mpirun waits for ever for the ranks behind a cut cable). Never
-  // slurmstepd.
+  // Call this right before this rank ends because another is lost. It leaves a process behind that gives the launcher
+  // some seconds to end and then kills it, because mpirun waits for ever for the ranks behind a cut cable. It never
+  // kills slurmstepd.
   void must_end() const;
 
   const std::string& name() const { return name_; }  // "mpirun (process 1234)"
 
  private:
-  pid_t process_ = 0;  // 0: none
+  pid_t process_ = 0;  // 0 where there is none
   bool ours_ = false;  // belongs to this job alone
   int descriptor_ = -1;
   std::string name_;

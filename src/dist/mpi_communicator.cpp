@@ -17,7 +17,7 @@ struct MpiCommunicator::Shared {
   Shared(std::shared_ptr<MpiSession> mpi_session, double timeout_seconds, std::int64_t bytes)
       : session(std::move(mpi_session)), piece_bytes(bytes), watchdog(session->world_rank(), timeout_seconds) {}
 
-  // MPI_Finalize waits for the other ranks, and one of them may have results to write before it comes.
+  // MPI_Finalize waits for the other ranks, and one of them may have to write results before it calls it.
   ~Shared() {
     if (is_unwinding()) return;
     const Watchdog::Guard guard(watchdog, {.operation = "end of MPI", .patience = 10});
@@ -66,13 +66,13 @@ const std::byte* bytes(const at::Tensor& tensor) {
   return static_cast<const std::byte*>(tensor.const_data_ptr());
 }
 
-// A duplicate or part of the world whose errors come back as return codes.
+// A duplicate or part of the world that returns errors as return codes.
 MPI_Comm with_error_codes(int world_rank, MPI_Comm comm) {
   SPANKEY_MPI(world_rank, MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
   return comm;
 }
 
-// Collective. Null where this rank has none; rank 0 says which ranks that are.
+// Collective. nullptr where this rank has none. Rank 0 reports which ranks have none.
 std::unique_ptr<Heartbeat> start_heartbeat(MPI_Comm comm, double timeout_seconds) {
   int rank = 0, size = 0;
   SPANKEY_MPI(-1, MPI_Comm_rank(comm, &rank));
@@ -97,7 +97,7 @@ std::unique_ptr<Heartbeat> start_heartbeat(MPI_Comm comm, double timeout_seconds
   host->stop_accepting();
   for (int other = 0; other < size; ++other)
     if (!present[static_cast<std::size_t>(other)])
-      log::warning("rank {} finds no TCP connection to rank 0: if it is lost, only the deadline of a step tells",
+      log::warning("rank {} cannot connect to rank 0 over TCP: only the deadline of a step would notice its loss",
                    other);
   return host;
 }
@@ -173,8 +173,8 @@ std::unique_ptr<Communicator> MpiCommunicator::split(int color, int key) {
   return std::unique_ptr<Communicator>(new MpiCommunicator(shared_, part, of_part));
 }
 
-// MPI_Abort gives the launcher the exit code; the other ranks learn from the watchdog who it was, before the launcher
-// kills them or where none does.
+// MPI_Abort gives the launcher the exit code. The other ranks learn from the watchdog which rank it was, before the
+// launcher kills them, if there is one.
 void MpiCommunicator::abort(int exit_code) {
   log::flush();
   shared_->watchdog.announce_end(exit_code);

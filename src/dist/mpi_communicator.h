@@ -1,6 +1,6 @@
-// Communicator over MPI, host tensors.
+// The communicator over MPI, for host tensors.
 //
-// The calls are the blocking ones, made on the caller's thread: they are faster than the non-blocking ones, which make
+// The calls are the blocking ones, made on the caller's thread. They are faster than the non-blocking ones, which make
 // no progress by themselves. A watchdog thread ends the process when another rank is lost or late.
 #pragma once
 
@@ -15,13 +15,13 @@
 
 namespace spankey {
 
-// Of the tensor's elements; Error(run_failed) for a type that Communicator does not take.
+// The MPI type of the tensor's elements. Throws Error(run_failed) for a type that Communicator does not take.
 MPI_Datatype mpi_type(const at::Tensor& tensor);
 
 class MpiCommunicator final : public Communicator {
  public:
-  // Large tensors travel in pieces of this many bytes: pieces that fit the caches are faster than one large message
-  // (two ranks on one machine, 45 MB: 24 ms in pieces of 1 MiB, 26 to 37 in pieces of 4 MiB, 36 to 66 in one), and
+  // Large tensors are sent in pieces of this many bytes. Pieces that fit the caches are faster than one large message
+  // (two ranks on one machine, 45 MB, took 24 ms in pieces of 1 MiB, 26 to 37 in pieces of 4 MiB, 36 to 66 in one), and
   // counts stay far below INT_MAX.
   static constexpr std::int64_t default_piece_bytes = std::int64_t{1} << 20;
 

@@ -7,9 +7,9 @@
 
 namespace spankey {
 
-// Holds MPI open. Starts it with MPI_THREAD_MULTIPLE, or joins what somebody else has started (and then leaves the end
-// to them). Throws Error(run_failed) when the thread level is not granted. The last holder finalizes, except while an
-// exception unwinds: a dying rank would wait there for ranks that wait for it.
+// Keeps MPI initialised. It starts MPI with MPI_THREAD_MULTIPLE, or joins an MPI that other code has started and then
+// leaves its end to that code. Throws Error(run_failed) when the thread level is not granted. The last holder
+// finalizes, except while an exception unwinds, because a dying rank would wait there for ranks that wait for it.
 class MpiSession {
  public:
   static std::shared_ptr<MpiSession> acquire();
@@ -26,12 +26,12 @@ class MpiSession {
   int world_rank_ = 0;
 };
 
-// True while an exception is on its way through this thread: nothing collective may be done then.
+// True while an exception unwinds this thread. Collective calls are not allowed then.
 bool is_unwinding();
 
-// Open MPI spins while it waits, and counts neither our compute threads nor the cores that a rank is bound to: whoever
-// waits must offer its core to whoever computes. Sets OMPI_MCA_mpi_yield_when_idle unless the user has. Call before MPI
-// starts.
+// Open MPI spins while it waits. It counts neither our compute threads nor the cores that a rank is bound to, so a
+// waiting thread must yield its core to computing threads. This sets OMPI_MCA_mpi_yield_when_idle unless the user has
+// set it. Call it before MPI starts.
 void yield_when_idle();
 
 namespace detail {
@@ -40,6 +40,7 @@ void check_mpi(int code, const char* expression, int rank, const char* file, int
 
 }  // namespace spankey
 
-// Throws Error(run_failed) naming expression, rank, place and MPI's own text. `rank` is the rank in the world.
+// Throws Error(run_failed) with the expression, the rank, the place and MPI's own text. `rank` is the rank in the
+// world.
 #define SPANKEY_MPI(rank, expression) \
   ::spankey::detail::check_mpi((expression), #expression, (rank), __FILE__, __LINE__)

@@ -27,10 +27,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A non-blocking communicator answers "in progress" to anything; wait_for_answer() waits for the real answer.
+// A non-blocking communicator returns "in progress" from every call. wait_for_answer() waits for the real result.
 void check_nccl(ncclResult_t code, const char* expression, int rank, int line) {
   if (code == ncclSuccess || code == ncclInProgress) return;
-  // The last error says what the code only classes: which peer, which interface.
+  // The last error names the peer and the interface, which the code does not.
   const std::string cause = ncclGetLastError(nullptr);
   fail_run("rank {}: {} failed at {}:{}: {}{}{}", rank, expression, __FILE__, line, ncclGetErrorString(code),
            cause.empty() ? "" : ": ", cause);
@@ -155,7 +155,8 @@ class NcclCommunicator final : public Communicator {
              size(), timeout_seconds_);
   }
 
-  // A call of a non-blocking communicator goes on in the background. Its result, or ncclInProgress after the limit.
+  // A call of a non-blocking communicator continues in the background. Returns its result, or ncclInProgress after the
+  // limit.
   ncclResult_t wait_for_answer(double limit_seconds) {
     const auto limit = Clock::now() + std::chrono::duration<double>(limit_seconds);
     ncclResult_t state = ncclInProgress;
@@ -168,14 +169,14 @@ class NcclCommunicator final : public Communicator {
   }
 
   // Nothing may be recorded behind a call before NCCL has put its work on the stream. The first call of a kind connects
-  // the ranks, for which it waits for the last of them: as patient as what then runs on the device.
+  // the ranks and so waits for the last of them. It has the same deadline as the operations on the device.
   void wait_for_answer(const char* name) {
     const double limit_seconds = PendingOperations::patience * timeout_seconds_;
     if (wait_for_answer(limit_seconds) == ncclInProgress)
       fail_run("rank {}: NCCL has not started {} after {} s", rank(), name, limit_seconds);
   }
 
-  // What this rank has sent has left it.
+  // All data of this rank has been sent.
   bool finalized() {
     try {
       SPANKEY_NCCL(rank(), ncclCommFinalize(comm_));
@@ -187,7 +188,7 @@ class NcclCommunicator final : public Communicator {
   }
 
   // Starts `call` behind the current stream's work so far. The allocator must not give the tensors' memory away before
-  // it is done. In a capture nothing runs: the deadline of the step, which the host watches, is the one of a replay.
+  // it is done. Nothing runs during a capture. A replay is under the deadline of the step, which the host watches.
   template <class Call>
   void start(const char* name, std::initializer_list<at::Tensor> tensors, Call&& call) {
     const c10::cuda::CUDAGuard guard(device_);
@@ -254,7 +255,7 @@ class NcclCommunicator final : public Communicator {
 
   void do_barrier() override { host_->barrier(); }
 
-  // The watching thread: NCCL reports the failure of a peer only to those who ask, and a kernel that waits for a lost
+  // The watching thread. NCCL reports the failure of a peer only when it is asked, and a kernel that waits for a lost
   // peer waits for ever.
   void watch() {
     const std::chrono::duration<double> nap(std::min(longest_nap_seconds, timeout_seconds_ / naps_per_timeout));

@@ -1,4 +1,4 @@
-// Communicator over NCCL, one GPU per rank. Part of the CUDA module.
+// The communicator over NCCL, with one GPU per rank. Part of the CUDA module.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// Operations that a device works on after their call has returned: which is the oldest, and since when.
+// Operations on which a device works after their call has returned. This tracks which one is the oldest, and since
+// when.
 #pragma once
 
 #include <chrono>
@@ -16,24 +17,24 @@ struct PendingOperation {
   std::function<bool()> is_done;  // must not wait
 };
 
-// Operations of one stream, which end in the order in which they were added. The host may be many of them ahead of the
-// device: an operation is late when the stream has not got on for the deadline, not when it was asked for long ago.
-// Not synchronised.
+// The operations of one stream, which end in the order in which they were added. The host may be many of them ahead of
+// the device. An operation is therefore late when the stream has made no progress for the deadline, not when it was
+// requested long ago. Not synchronised.
 //
-// The deadline is a long one. A late rank is the business of the step's deadline, which knows how long steps take and
-// stands still while rank 0 is outside of a step (it saves, the others already wait for it in the next); a lost one is
-// that of the heartbeat. This one is for a device that hangs where neither looks.
+// The deadline is long on purpose. The step's deadline finds a late rank, because it knows how long steps take and
+// pauses while rank 0 is outside of a step (it saves while the others already wait for it in the next one). The
+// heartbeat finds a lost rank. This deadline is for a device that hangs where neither of them looks.
 class PendingOperations {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // In timeouts: what the watchdog grants to a wait (Waiting::patience).
+  // Deadline in multiples of timeout_seconds, the same as that of a wait in the watchdog (Waiting::patience).
   static constexpr double patience = 60;
 
   explicit PendingOperations(double timeout_seconds) : deadline_(patience * timeout_seconds) {}
 
   void add(PendingOperation operation, Clock::time_point now);
-  // Forgets those that are done. Returns the oldest of the others where the deadline has passed.
+  // Removes finished operations. Returns the oldest unfinished one if the deadline has passed.
   std::optional<PendingOperation> overdue(Clock::time_point now);
   std::size_t size() const { return operations_.size(); }
   double deadline_seconds() const { return deadline_.count(); }

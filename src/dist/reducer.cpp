@@ -73,7 +73,7 @@ Reducer::Reducer(FlatParameters& flat, Communicator& communicator, const Reducer
       extras_scratch_ = at::empty({options.extra}, wide);
     }
   }
-  // What backward writes on a device is ordered by its stream, of which another thread knows nothing.
+  // Writes of backward on a device are ordered by its stream, which another thread does not see.
   const bool may_leave_early = communicator_->stream_ordered() || flat.gradients().is_cpu();
   if (options.overlap && may_leave_early && communicator_->size() > 1) early_buckets_ = buckets_.size() - 1;
   install_hooks();
@@ -91,7 +91,7 @@ Reducer::~Reducer() {
   thread_.join();  // a collective without peers is ended by its deadline
 }
 
-// Post hooks of the AccumulateGrad nodes. Tensors hold their accumulator weakly: keeping the node keeps the hook.
+// Post hooks of the AccumulateGrad nodes. Tensors hold their accumulator weakly, so the node is kept to keep the hook.
 void Reducer::install_hooks() {
   for (std::size_t entry = 0; entry < flat_.entries().size(); ++entry) {
     auto node = torch::autograd::impl::grad_accumulator(flat_.entries()[entry].parameter);
@@ -147,7 +147,7 @@ void Reducer::end_shard() {
   flat_.check_attached();
   ++shard_;
   if (last_shard_) {
-    // Gradients that have not come will not come.
+    // Gradients that have not arrived by now will not arrive.
     std::fill(missing_.begin(), missing_.end(), 0);
     release_ready_buckets();
     phase_ = Phase::complete;
@@ -178,7 +178,7 @@ void Reducer::finish() {
   phase_ = Phase::idle;
 }
 
-// The communication thread: buckets in the order of the plan.
+// The communication thread, which sends buckets in the order of the plan.
 void Reducer::communicate() {
   std::unique_lock lock(mutex_);
   while (true) {

@@ -25,45 +25,47 @@ struct Node;
 namespace spankey {
 
 struct ReducerOptions {
-  // fast: a rank's shards add up in place, ranks through the library's all-reduce.
-  // elastic: all shards as one balanced tree; the same bits for every number of ranks.
+  // `fast` adds a rank's shards in place and sums over ranks with the library's all-reduce. `elastic` adds all shards
+  // as one balanced tree, which gives the same bits for every number of ranks.
   Reduction reduction = Reduction::fast;
-  std::int64_t shards = 0;  // of the whole run; read under elastic only
+  std::int64_t shards = 0;  // shards of the whole run, read under elastic only
   std::int64_t bucket_bytes = std::int64_t{1} << 20;
   std::int64_t extra = 0;  // number of values that travel with the gradients
-  bool overlap = true;     // false: every bucket leaves in finish()
+  bool overlap = true;     // false sends every bucket in finish()
 };
 
-// One step of a rank:
+// One step of a rank is
 //
 //   for each of its shards:  begin_shard(last?); forward; backward; extras() = ...; end_shard();
 //   finish();                // flat.gradients() and extras() hold the sum over all shards of all ranks
 //
 // Hooks on the gradient accumulators notice which gradients are final. During the last shard's backward, full buckets
-// go to a communication thread, strictly in the order of the plan, so that all ranks communicate in one order whatever
-// order their hooks fire in. The last bucket has nothing left to hide behind and is reduced in finish() on the caller's
-// thread; a plan of one bucket, or one rank, needs no thread. A stream-ordered communicator needs none either: the
-// hooks start its collectives themselves, beside backward on the device, and finish() joins them without making the
-// host wait. Gradients on a device under any other communicator all leave in finish(). A parameter without a gradient
-// counts as zero. A shard without backward (an empty one) is a sum of zeros.
+// go to a communication thread, strictly in the order of the plan. All ranks therefore communicate in one order,
+// whatever the order in which their hooks run. The last bucket has no computation left to hide behind and is reduced in
+// finish() on the caller's thread. A plan of one bucket, or one rank, needs no thread. A stream-ordered communicator
+// needs none either, since the hooks start its collectives themselves, beside backward on the device, and finish()
+// joins them without making the host wait. Gradients on a device under any other communicator are all sent in finish().
+// A parameter without a gradient counts as zero. A shard without backward (an empty one) is a sum of zeros.
 //
-// At most one backward a shard may reach a parameter. Errors of the communication thread are thrown by finish(); after
-// any error the reducer is of no more use. Elastic: Error(bad_input) where shards and ranks do not fit.
+// At most one backward of a shard may reach a parameter. finish() throws errors of the communication thread. The
+// reducer cannot be used after any error. Under elastic, Error(bad_input) is thrown where shards and ranks do not fit.
 class Reducer {
  public:
-  // Collective: takes a communicator of its own. `flat` outlives the reducer.
+  // Collective, because it splits off a communicator of its own. `flat` must outlive the reducer.
   Reducer(FlatParameters& flat, Communicator& communicator, const ReducerOptions& options);
   ~Reducer();
   Reducer(const Reducer&) = delete;
   Reducer& operator=(const Reducer&) = delete;
 
-  // Zeroes what the shard's backward adds to. Throws when a gradient has been torn off the flat tensor.
+  // Zeroes the memory to which the shard's backward adds. Throws when a gradient has been detached from the flat
+  // tensor.
   void begin_shard(bool last);
   at::Tensor extras() const { return extras_; }  // (extra) float64, zero at the begin of a shard
   void end_shard();
   void finish();
 
-  // Between steps, the same on every rank: whether from now on gradients are summed, or the extras alone.
+  // Call this between steps with the same value on every rank. It says whether the gradients are summed from now on, or
+  // only the extras.
   void sum_gradients(bool wanted) { gradients_wanted_ = wanted; }
 
   const std::vector<Bucket>& buckets() const { return buckets_; }
@@ -84,15 +86,15 @@ class Reducer {
   FlatParameters& flat_;
   std::unique_ptr<Communicator> communicator_;
   const bool elastic_;
-  const std::int64_t local_shards_;  // elastic; 0 under fast, where it is free
+  const std::int64_t local_shards_;  // for elastic, and 0 under fast, where it is free
   std::vector<Bucket> buckets_;
   std::vector<std::size_t> bucket_of_;    // entry -> bucket
-  std::size_t early_buckets_ = 0;         // the first ones, which leave during backward
+  std::size_t early_buckets_ = 0;         // the first ones, which are sent during backward
   std::optional<TreeSum> gradient_tree_;  // elastic
   std::optional<TreeSum> extras_tree_;    // elastic
   at::Tensor extras_;                     // (extra) float64
-  at::Tensor extras_sum_;                 // (extra) float64, fast: earlier shards
-  at::Tensor scratch_, extras_scratch_;   // elastic: what the peer sent
+  at::Tensor extras_sum_;                 // (extra) float64, the earlier shards under fast
+  at::Tensor scratch_, extras_scratch_;   // what the peer sent, under elastic
   std::vector<std::pair<std::shared_ptr<torch::autograd::Node>, std::uintptr_t>> hooks_;
 
   Phase phase_ = Phase::idle;

@@ -1,4 +1,4 @@
-// The communicator of a run of one process: nothing is copied and no MPI is started.
+// The communicator of a run with one process, which copies nothing and starts no MPI.
 #pragma once
 
 #include <memory>
@@ -7,7 +7,7 @@
 
 namespace spankey {
 
-// There is nobody to wait for: the deadline has no effect.
+// The deadline has no effect, because there is no other rank to wait for.
 std::unique_ptr<Communicator> make_self_communicator(double timeout_seconds);
 
 }  // namespace spankey

@@ -1,4 +1,4 @@
-// Communicator between threads of one process, for tests of what is built on communicators.
+// A communicator between threads of one process, for tests of code that uses communicators.
 #include <ATen/Functions.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 namespace spankey {
 namespace {
 
-// What all communicators that come from one make_thread_communicators() share. One lock is enough for tests.
+// The state that all communicators of one make_thread_communicators() share. One lock is enough for tests.
 struct Family {
   Family(int ranks, double seconds) : size(ranks), timeout(seconds) {}
 
@@ -24,7 +24,7 @@ struct Family {
   std::chrono::duration<double> timeout;
   std::mutex mutex;
   std::condition_variable changed;
-  std::optional<std::string> broken;  // why nobody may wait any more
+  std::optional<std::string> broken;  // the reason to stop waiting
 };
 
 // The meeting point of the ranks of one communicator.
@@ -68,7 +68,7 @@ class ThreadCommunicator final : public Communicator {
     meet("barrier", {}, [](const auto&) {});
   }
 
-  // All ranks deposit a tensor; then each reads the deposits of all; nobody leaves before everybody has read.
+  // All ranks deposit a tensor, then each reads the tensors of all. No rank returns before all have read.
   template <class Read>
   void meet(const char* operation, const at::Tensor& tensor, Read&& read);
   void wait_for_all(std::unique_lock<std::mutex>& lock, const char* operation);

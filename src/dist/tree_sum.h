@@ -15,29 +15,30 @@ namespace spankey {
 
 bool is_power_of_two(std::int64_t value);
 
-// Error(bad_input) unless `shards` and `ranks` are powers of two and `ranks` divides `shards`.
+// Throws Error(bad_input) unless `shards` and `ranks` are powers of two and `ranks` divides `shards`.
 void check_elastic(std::int64_t shards, std::int64_t ranks);
 
-// The tree over the terms of one rank, one term after the other, with log2(terms) buffers: what a binary counter does
-// with its carries.
+// The tree over the terms of one rank, added one after the other with log2(terms) buffers, as a binary counter handles
+// its carries.
 class TreeSum {
  public:
   explicit TreeSum(std::int64_t terms);  // a power of two
 
   // Takes a term other than the last. `term` is used as scratch memory.
   void add(at::Tensor& term);
-  // Turns elements begin .. begin+slice.numel()-1 of the last term into those of the sum. Once for each element.
+  // Turns elements begin .. begin+slice.numel()-1 of the last term into those of the sum. Call it once for each
+  // element.
   void complete(at::Tensor& slice, std::int64_t begin) const;
-  // For the next sum; buffers are kept.
+  // Starts the next sum and keeps the buffers.
   void restart() { count_ = 0; }
 
  private:
   std::int64_t terms_, count_ = 0;
-  std::vector<at::Tensor> levels_;  // level l: sum of 2^l terms
+  std::vector<at::Tensor> levels_;  // level l holds the sum of 2^l terms
 };
 
-// The tree over the ranks of `communicator` (a power of two): `tensor` becomes the sum, the same bits on every rank.
-// `scratch`: at least as many elements of the same type.
+// Sums over the ranks of `communicator` (a power of two) as a tree. `tensor` becomes the sum, with the same bits on
+// every rank. `scratch` has at least as many elements of the same type.
 void tree_all_reduce(Communicator& communicator, at::Tensor& tensor, const at::Tensor& scratch);
 
 }  // namespace spankey

@@ -26,15 +26,15 @@ constexpr std::chrono::seconds patience_with_judge{3};
 constexpr std::chrono::seconds patience_with_abort{5};
 constexpr std::chrono::milliseconds for_the_others_to_log{300};
 
-// The first rank to end makes the launcher end the others, after they have logged. They do not end at the same moment
-// of their own accord: mpirun 4.1 has been seen to lose count of ranks that end while it ends them, and then waits for
+// The first rank to end makes the launcher end the others, after they have logged. They end at different moments on
+// purpose, because mpirun 4.1 has been seen to lose count of ranks that end while it ends them, and then waits for
 // ever.
 std::chrono::milliseconds pause_before_exit(int rank) {
   constexpr int most_steps = 8;
   return for_the_others_to_log * (1 + std::min(rank, most_steps));
 }
 
-// The log may lie on the same file system that made a peer late: whoever writes there does not wait for it longer.
+// The log may be on the same file system that made a peer late. A thread that writes there waits no longer than this.
 void exit_after(std::chrono::seconds patience, int exit_code) {
   std::thread([patience, exit_code] {
     std::this_thread::sleep_for(patience);
@@ -128,7 +128,7 @@ void Watchdog::leave() {
 // The watching thread
 
 void Watchdog::watch() {
-  // With the launcher the other end of stdout and stderr may have gone: writing there must not end this thread.
+  // The readers of stdout and stderr may have ended with the launcher. Writing there must not end this thread.
   sigset_t pipe_broken;
   sigemptyset(&pipe_broken);
   sigaddset(&pipe_broken, SIGPIPE);
@@ -140,8 +140,8 @@ void Watchdog::watch() {
   } while (look_around());
 }
 
-// A thousand ranks speak a thousand times a second, but this thread does not wake for each: what comes during a rest is
-// taken in together.
+// A thousand ranks send a thousand messages a second. This thread does not wake for each, but reads together those that
+// arrive while it sleeps.
 void Watchdog::sleep() const {
   const auto milliseconds = [](std::chrono::duration<double> time) { return static_cast<int>(1e3 * time.count()) + 1; };
   std::array<pollfd, 3> wanted{{{wake_, POLLIN, 0}, {launcher_.descriptor(), POLLIN, 0}, {-1, POLLIN, 0}}};
@@ -186,7 +186,7 @@ void Watchdog::extend_deadlines(Clock::duration gap) {
   if (heartbeat_) heartbeat_->extend_deadlines(gap);
 }
 
-// What this rank and the others have to say to each other.
+// Exchanges states and verdicts with the other ranks.
 std::optional<Verdict> Watchdog::converse(const RankState& mine) {
   if (!heartbeat_) return {};
   if (const auto now = Clock::now(); now - heartbeat_sent_ > nap_) {
@@ -219,7 +219,7 @@ void Watchdog::check_deadlines(Clock::time_point now) {
                          seconds, slowest_step_seconds_, timeout_seconds_));
 }
 
-// Rank 0 knows who is late; without its word this rank ends with its own.
+// Rank 0 knows which rank is late. Without its verdict this rank ends with its own.
 void Watchdog::complain(const std::string& sentence) {
   const auto mine = state();
   last_word_ = Verdict{static_cast<int>(ExitCode::run_failed),

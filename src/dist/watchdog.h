@@ -1,4 +1,4 @@
-// Ends a process that waits in vain: the ranks of a lost or stuck peer must not wait for ever.
+// Ends a process that waits in vain, so that ranks do not wait for ever for a lost or stuck peer.
 #pragma once
 
 #include <chrono>
@@ -15,28 +15,28 @@
 
 namespace spankey {
 
-// What a thread is waiting for.
+// The operation for which a thread is waiting.
 struct Waiting {
   const char* operation;  // "all_reduce"
   std::int64_t bytes = 0;
-  // In timeouts. Long: a lost rank is the heartbeat's business, a late one the step deadline's; this one is for what
-  // lies outside of the steps.
+  // Deadline in multiples of timeout_seconds. It is long, because the heartbeat finds a lost rank and the step's
+  // deadline a late one. This deadline is for what happens outside of the steps.
   double patience = 60;
   bool collective = true;  // every rank does it, in the same order
   std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
 };
 
-// One thread that ends the process with _exit, outside of the libraries that may hang, when
-// - the heartbeat says that a rank is gone, silent for most of the timeout, or has ended the run;
-// - a step takes longer than the timeout + 5 x the slowest step so far (10 timeouts in the first steps);
-// - something has been waited for longer than its patience;
-// - the launcher is gone.
-// It logs why, which rank is late, its last step and what it was in, on every rank. Time in which this process was
-// suspended does not count.
+// One thread that ends the process with _exit, outside of the libraries that may hang, in one of these cases.
+// - The heartbeat reports a rank that is gone, was silent for most of the timeout, or has ended the run.
+// - A step takes longer than the timeout + 5 x the slowest step so far (10 timeouts in the first steps).
+// - An operation has been waited for longer than its patience.
+// - The launcher is gone.
+// It logs the reason, the rank that is late, its last step and the operation it was in, on every rank. Time in which
+// this process was suspended does not count.
 class Watchdog {
  public:
   Watchdog(int world_rank, double timeout_seconds);
-  // Without leave() before, the other ranks take the end for a loss.
+  // Call leave() before, or the other ranks take this rank for lost.
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
@@ -56,12 +56,12 @@ class Watchdog {
 
   void listen(std::unique_ptr<Heartbeat> heartbeat);
 
-  // Where the run stands; part of the messages. No step deadline from here on.
+  // Tells where the run stands, which is part of the messages. No step deadline applies from here on.
   void set_place(const std::string& place);
-  // A step begins; it ends with the next call of either.
+  // Begins a step, which ends with the next call of set_place() or begin_step().
   void begin_step(const std::string& place);
 
-  // This rank ends the run: the others end with the same code. This process has a few seconds left.
+  // Announces that this rank ends the run. The others end with the same code. This process has a few seconds left.
   void announce_end(int exit_code);
   void leave();
 
@@ -70,7 +70,7 @@ class Watchdog {
 
   void watch();
   void sleep() const;  // until something happens, at most a nap
-  bool look_around();  // false: this thread has nothing more to do
+  bool look_around();  // returns false when this thread has nothing more to do
   std::optional<Verdict> converse(const RankState& mine);
   void check_deadlines(Clock::time_point now);
   void complain(const std::string& sentence);
@@ -84,16 +84,16 @@ class Watchdog {
   const double timeout_seconds_;
   const std::chrono::duration<double> nap_;
   const Launcher launcher_;
-  int wake_ = -1;  // an eventfd: the destructor does not wait for a nap to end
+  int wake_ = -1;  // an eventfd, so that the destructor does not wait for a nap to end
 
-  // Held while the ranks are talked to, which takes milliseconds where they are thousands: not by whoever enters a
-  // collective. Taken before `mutex_` by whoever needs both.
+  // Held while this rank communicates with the others, which takes milliseconds with thousands of ranks. Threads that
+  // enter a collective therefore do not take it. Code that needs both mutexes takes this one before `mutex_`.
   mutable std::mutex conversation_;
   std::unique_ptr<Heartbeat> heartbeat_;
   Clock::time_point heartbeat_sent_{};
-  Clock::time_point looked_around_{};  // of the watching thread alone
+  Clock::time_point looked_around_{};  // used by the watching thread only
 
-  mutable std::mutex mutex_;  // for what follows
+  mutable std::mutex mutex_;  // guards all members below
   bool stop_ = false;
   std::list<Waiting> waiting_;
   std::uint64_t collectives_ = 0;
@@ -102,7 +102,7 @@ class Watchdog {
   std::int64_t steps_ = 0;
   double slowest_step_seconds_ = 0;
   bool announced_ = false;
-  std::optional<Verdict> last_word_;  // this process ends with it at `last_word_at_`, whatever happens
+  std::optional<Verdict> last_word_;  // this process ends with it at `last_word_at_` in any case
   Clock::time_point last_word_at_{};
   std::thread thread_;
 };

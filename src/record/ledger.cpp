@@ -34,7 +34,7 @@ std::string entry_text(const TrialEntry& entry) {
          "\n";
 }
 
-// More, or a fraction, is damage: sums of such numbers must not overflow.
+// A larger number, or a fraction, means damage. Sums of these numbers must not overflow.
 std::int64_t whole_number(const nlohmann::json& json, const char* key) {
   const auto& value = json.at(key);
   constexpr std::int64_t most = std::int64_t{1} << 53;
@@ -70,8 +70,7 @@ std::filesystem::path state_path(const std::filesystem::path& folder) {
   return folder / "state.json";
 }
 
-// Nothing where there is no file. Error(run_failed) where it cannot be read, which a moment later may be otherwise:
-// that is no damage.
+// Nothing where there is no file. Throws Error(run_failed) where the file cannot be read now, which is not damage.
 std::optional<std::string> read_state(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
@@ -91,7 +90,7 @@ std::optional<std::string> read_state(const std::filesystem::path& path) {
   return text;
 }
 
-// The entry of a folder; `damaged` where the file is there and cannot be understood. Error as of read_state.
+// The entry of a folder. `damaged` is set where the file exists and cannot be understood. Error as of read_state.
 TrialEntry read_entry(const std::filesystem::path& folder, bool& damaged) {
   const auto text = read_state(state_path(folder));
   const auto entry = text ? parse_entry(*text) : std::nullopt;
@@ -99,7 +98,7 @@ TrialEntry read_entry(const std::filesystem::path& folder, bool& damaged) {
   return entry.value_or(TrialEntry{});
 }
 
-// The folders in `store`; nothing where it cannot be listed.
+// The folders in `store`, or nullopt where it cannot be listed.
 std::optional<std::unordered_set<std::string>> folders_of(const std::filesystem::path& store) {
   std::unordered_set<std::string> names;
   std::error_code error;
@@ -118,10 +117,11 @@ void set_aside(const std::filesystem::path& path) {
     aside += fmt::format(".{}.damaged", i);
   }
   std::filesystem::rename(path, aside, error);
-  log::warning("{} is damaged: kept as {}, the trial is begun anew", path.string(), aside.filename().string());
+  log::warning("{} is damaged: renamed to {}, and the trial starts anew", path.string(), aside.filename().string());
 }
 
-// Nothing where another worker was faster; what keeps everybody from taking leases (a full disk) is an error.
+// nullopt where another worker was faster. A fault that keeps every worker from taking leases (a full disk) is an
+// Error.
 std::unique_ptr<Lease> try_lease(const std::filesystem::path& folder, LeaseObserver& leases) {
   for (int left = 2;; --left) {
     try {
@@ -190,7 +190,7 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
   TrialState unused;
   auto& state = seen ? *seen : unused;
   state = read(trial.id).state;
-  // Without leases nothing tells that a trial is being run.
+  // Without leases nothing shows that a trial is running.
   if (state != TrialState::waiting && (claims_ == Claims::exclusive || state != TrialState::running))
     return std::nullopt;
   auto claim = claim_any(trial.id);
@@ -198,7 +198,7 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
     state = TrialState::running;
     return std::nullopt;
   }
-  // Between the look and the claim somebody else may have finished it.
+  // Another worker may have finished the trial between the check and the claim.
   state = claim->entry().state;
   if (state != TrialState::waiting) return std::nullopt;
   if (!has_result(trial)) return claim;
@@ -211,7 +211,7 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
 }
 
 std::optional<TrialClaim> Ledger::claim_any(const std::string& id) {
-  // The ranks of an attempt may outlive their launcher by seconds: the lease of the run itself counts as well.
+  // The ranks of an attempt may outlive their launcher by seconds, so the lease of the run itself counts as well.
   if (claims_ == Claims::exclusive && (leases_->held(folder(id)) || leases_->held(run_directory(id).root)))
     return std::nullopt;
   make_writable_folder(folder(id));

@@ -1,12 +1,13 @@
-// The state of the trials of a store, in files: nothing else has to be alive for it to be known or to go on.
+// The state of the trials of a store, kept in files, so that no process has to stay alive for a sweep to go on.
 //
-// A trial is the run directory STORE/<id>. What the sweep knows of it lies in its folder `sweep`:
+// A trial is the run directory STORE/<id>. Its sub-folder `sweep` holds what the sweep knows of it.
 //
 //   state.json    attempts, outcome and progress, written by the holder of the lease. Without it nobody has begun.
-//   lease         who runs it now (base/lease.h). It is created exclusively, renewed, and taken over when its owner
-//   dies. config.toml   the resolved configuration that is trained
+//   lease         who runs the trial now (base/lease.h). It is created exclusively and renewed. Another worker takes it
+//                 over when its owner dies.
+//   config.toml   the resolved configuration that is trained
 //
-// and STORE/<id>/log/output.log holds what its attempts printed. Sweeps that share a store share all of this, so the
+// STORE/<id>/log/output.log holds what its attempts printed. Sweeps that share a store share all of this, so that the
 // same trial is never run twice.
 #pragma once
 
@@ -28,17 +29,17 @@ enum class TrialState { waiting, running, done, failed };
 struct TrialEntry {
   TrialState state = TrialState::waiting;
   std::int64_t attempts = 0;
-  std::int64_t idle_attempts = 0;  // the last ones, that ended without having come further
-  std::int64_t step = -1;          // of the newest checkpoint; -1: none
+  std::int64_t idle_attempts = 0;  // the number of last attempts that made no progress
+  std::int64_t step = -1;          // step of the newest checkpoint, -1 without one
   int exit_code = 0;               // of the last attempt
   std::string reason;              // of a failure
   double seconds = 0.0;            // of all attempts
 
-  // Ended by a signal, or by mpirun after one (1): not by what the trial is.
+  // True where a signal ended it, or mpirun after a signal (1), so that the trial itself is not the cause.
   bool crashed() const { return state == TrialState::failed && (exit_code == 1 || exit_code >= 128); }
 };
 
-// `none`: every claim succeeds. Only for tests, which show with it what leases are for.
+// Under `none` every claim succeeds. Only tests use it, to show what leases are for.
 enum class Claims { exclusive, none };
 
 class Ledger;
@@ -47,7 +48,8 @@ class Ledger;
 class TrialClaim {
  public:
   const TrialEntry& entry() const { return entry_; }
-  // Writes what has become of the trial. False where another worker has taken it meanwhile: nothing is written then.
+  // Writes the new entry of the trial. Returns false, and writes nothing, where another worker has taken the trial
+  // meanwhile.
   bool write(const TrialEntry& entry);
 
  private:
@@ -65,19 +67,19 @@ class Ledger {
   std::filesystem::path output_log(const std::string& id) const;
   std::filesystem::path config_file(const std::string& id) const;
 
-  // From files alone, without changing any: an entry that is damaged or cannot be read now reads as waiting.
+  // Reads the entry from files, without changing any. A damaged or unreadable entry reads as waiting.
   TrialEntry read(const std::string& id) const;
-  // The same of every trial, in order; one listing of the store stands for those that nobody has begun.
+  // Reads every trial, in order. One listing of the store answers for the trials that nobody has begun.
   std::vector<TrialEntry> read_all(const SweepPlan& plan) const;
   std::vector<TrialState> read_states(const SweepPlan& plan) const;
 
-  // Nothing where the trial is finished, has failed, or is being run by a process that may be alive; `seen` says which.
-  // A damaged entry is kept aside as state.json.damaged (one line says so) and the trial begun anew. A run directory
-  // that holds the result of this trial makes it done without being run. Error where the files cannot be read or
-  // written.
+  // Claims a trial. nullopt where it is finished, has failed, or is run by a process that may be alive, and `seen` says
+  // which. A damaged entry is renamed to state.json.damaged (one line says so) and the trial starts anew. If the run
+  // directory holds the result of this trial, it becomes done without being run. Throws an Error where the files cannot
+  // be read or written.
   std::optional<TrialClaim> claim(const PlannedTrial& trial, TrialState* seen = nullptr);
 
-  // The same, for a trial in any state: to try a failed one again.
+  // Claims a trial in any state, to try a failed one again.
   std::optional<TrialClaim> claim_any(const std::string& id);
 
   // Global step of the newest checkpoint, -1 without one.
@@ -91,7 +93,7 @@ class Ledger {
 
   std::filesystem::path store_;
   Claims claims_;
-  std::shared_ptr<LeaseObserver> leases_ = std::make_shared<LeaseObserver>();  // remembers what it saw of them
+  std::shared_ptr<LeaseObserver> leases_ = std::make_shared<LeaseObserver>();  // remembers what it saw
 };
 
 struct SweepCounts {

@@ -67,7 +67,7 @@ Config trial_config(const SweepPlan& plan, const PlannedTrial& trial) {
   return config;
 }
 
-// One line a trial: a tenth of the text that indented lists would be.
+// Each trial is one line, which is a tenth of the text of indented lists.
 std::string plan_json(const SweepPlan& plan) {
   const nlohmann::json head{{"name", plan.name},           {"base", plan.base_name},
                             {"base_text", plan.base_text}, {"store", plan.store.string()},

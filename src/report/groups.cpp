@@ -26,7 +26,7 @@ Keys deciding_keys(const Config& config) {
   return keys;
 }
 
-// Written digests differ where sets differ; a run that has none stands for the set of its file.
+// Recorded digests differ if and only if the sets differ. A run without one belongs to the set of its file.
 std::string data_name(const RunRecord& run) {
   const auto file = run.config.data.file.starts_with("builtin:")
                         ? run.config.data.file

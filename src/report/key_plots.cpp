@@ -34,7 +34,7 @@ std::vector<std::string> family_names(const std::vector<const Group*>& groups) {
   return names;
 }
 
-// A key that was tried on one batch says next to nothing by itself.
+// The figure of a key that was tried on one batch only means little.
 bool tries_single_keys(const Group& group) {
   return group.config().eval.keys > 0;
 }
@@ -63,7 +63,7 @@ std::optional<FamilyOverSeeds> over_seeds(const Group& group, const std::string&
   return all.means.empty() ? std::nullopt : std::optional(all);
 }
 
-// `views`: as_shipped, and class_logits where the network can reject.
+// `views` holds as_shipped, and class_logits where the network can reject.
 std::optional<nlohmann::json> read_acceptance(const RunRecord& run) {
   const auto path = run.directory / "diagnose" / "diagnose.json";
   std::error_code error;
@@ -81,7 +81,7 @@ std::optional<nlohmann::json> read_acceptance(const RunRecord& run) {
   }
 }
 
-// Of the views of one run; without rejection there is but one way to read the answers.
+// The name of one of a run's `views`. Without rejection there is only one way to read the answers.
 std::string view_name(const std::string& view, const nlohmann::json& views) {
   return view == "as_shipped" || views.size() == 1 ? "as shipped" : "rejection ignored";
 }

@@ -1,4 +1,4 @@
-// Which keys open a network: families of wrong keys, and keys near a valid one.
+// Tables and plots of which keys open a network, for families of wrong keys and for keys near a valid one.
 #pragma once
 
 #include <optional>
@@ -10,19 +10,20 @@
 
 namespace spankey {
 
-// The families of wrong keys that a run was tried with; figures as of result.json's wrong_key.
+// A family of wrong keys that a run was evaluated with. Its figures are those of result.json's wrong_key.
 struct FamilyFigures {
   std::string name;
   nlohmann::json figures;
 };
 std::vector<FamilyFigures> family_figures(const nlohmann::json& result);
 
-// Families by groups (mean over seeds, largest key of all seeds), whichever are fewer as columns; nothing where no run
-// tried more than one. Where every batch had a key of its own (eval.keys = 0) there is no figure of a single key.
+// A table of families by groups (mean over seeds, largest key of all seeds), with the fewer of the two as columns.
+// nullopt where no run tried more than one family. Where every batch had a key of its own (eval.keys = 0) there is no
+// figure of a single key.
 std::optional<Table> family_table(const DataStudy& study);
 std::vector<Figure> draw_families(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
-// Of the runs that `spankey diagnose` has measured (RUN/diagnose/diagnose.json), at most six.
+// The acceptance profiles of the runs that `spankey diagnose` has measured (RUN/diagnose/diagnose.json), at most six.
 struct AcceptanceReport {
   std::optional<Table> table;
   std::optional<Figure> figure;

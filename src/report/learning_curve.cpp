@@ -110,7 +110,7 @@ std::string epoch_range(std::int64_t epochs) {
   return fmt::format("set xlabel 'epoch'\nset xrange [{}:{}]", -margin, static_cast<double>(epochs) + margin);
 }
 
-// Before the plot of each panel.
+// Commands before the plot of each panel.
 std::vector<std::string> panels_of(const std::vector<Learner>& learners, const Panels& panels, const char* label) {
   std::vector<std::string> titles;
   for (const auto& learner : learners) titles.push_back(learner.group->label);

@@ -1,4 +1,4 @@
-// How a run learned, from its metrics.jsonl, and pictures of it.
+// The learning curve of a run, read from its metrics.jsonl, and plots of it.
 #pragma once
 
 #include <filesystem>
@@ -12,7 +12,7 @@ namespace spankey {
 
 struct LearningCurve {
   struct Step {
-    double epoch = 0.0;  // 1.5: in the middle of the second
+    double epoch = 0.0;  // 1.5 is the middle of the second epoch
     double loss = 0.0, ce = 0.0, deny = 0.0;
   };
   struct Evaluation {
@@ -23,14 +23,15 @@ struct LearningCurve {
   std::vector<Evaluation> evaluations;
 };
 
-// Lines that cannot be understood are passed over; a file that is not there is an empty curve.
+// Reads a learning curve. Lines that cannot be understood are skipped, and a missing file gives an empty curve.
 LearningCurve read_learning_curve(const std::filesystem::path& metrics);
 
-// Training loss and, beside it, accuracy by epoch of one run, as far as it came; with a prefix the title names the run.
+// Draws the training loss and, beside it, accuracy by epoch of one run, as far as it came. With a prefix the title
+// names the run.
 std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder, const std::string& prefix = "");
 
-// Training loss of every run, and accuracy by epoch, a panel for each group; chosen evenly where there are more
-// than fit.
+// Draws the training loss of every run, and accuracy by epoch, with a panel for each group. If there are more groups
+// than fit, they are chosen evenly.
 std::vector<Figure> draw_learning(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
 }  // namespace spankey

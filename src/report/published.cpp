@@ -14,7 +14,7 @@
 namespace spankey {
 namespace {
 
-// Keys that change neither the network nor the mean of what is measured.
+// Configuration keys that change neither the network nor the mean of a measurement.
 bool is_free(const std::string& key) {
   constexpr std::array names{"run.seed",  "key.seed",          "key.private", "data.verify",
                              "eval.keys", "eval.every_epochs", "eval.train"};
@@ -23,7 +23,7 @@ bool is_free(const std::string& key) {
 }
 
 std::vector<std::string> differences(Config published, Config ours) {
-  // The first family is the wrong key of the result; those after it stand beside it.
+  // The first family is the wrong key of the result. Further families do not change it.
   for (auto* config : {&published, &ours}) config->eval.families.resize(1);
   std::vector<std::string> found;
   for (const auto& difference : config_diff(published, ours, /*hashed_only=*/true))

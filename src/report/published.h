@@ -1,6 +1,7 @@
-// Figures that others have published, to stand beside ours.
+// Figures that others have published, for comparison with ours.
 //
-// A file of them (configs/paper/published.toml) lies beside the configurations that they belong to:
+// A file of published figures (configs/paper/published.toml) is in the folder of the configurations that they belong
+// to.
 //   source = "where the figures come from"
 //   [04_mul]                              # configuration: 04_mul.toml in the same folder
 //   row = "04 mul, 100 epochs"
@@ -30,9 +31,9 @@ struct PublishedRow {
   std::string name;  // stem of the configuration
   std::string row;   // for people
   Config config;
-  double test_samples = 0.0, majority_rate = 0.0;      // of the data set
+  double test_samples = 0.0, majority_rate = 0.0;      // properties of the data set
   std::map<std::string, std::vector<double>> figures;  // by place in result.json
-  std::map<std::string, double> accept, at_least;      // likewise
+  std::map<std::string, double> accept, at_least;      // also by place in result.json
 };
 
 struct PublishedTable {
@@ -42,18 +43,19 @@ struct PublishedTable {
 
 struct PublishedMatch {
   const PublishedRow* row = nullptr;
-  std::vector<std::string> differences;  // "train.epochs: 20 -> 5": of ours from the published configuration
+  std::vector<std::string> differences;  // from the published configuration to ours, as "train.epochs: 20 -> 5"
 };
 
-// Error(bad_input) names the file, the key and what is accepted.
+// Reads such a file. Error(bad_input) names the file, the key and what is accepted.
 PublishedTable load_published(const std::filesystem::path& file);
 
-// configs/paper/published.toml of the current folder, of the source tree or of the installation, whichever is there.
+// Finds configs/paper/published.toml in the current folder, in the source tree or in the installation.
 std::optional<std::filesystem::path> find_published();
 
-// The row whose configuration differs from `config` in nothing that changes what is measured (seeds, ranks, how many
-// keys and which further families of them are tried, and when), measured on data of the same size and class balance.
-// Otherwise the one whose name is run.name, with the differences.
+// Finds the row whose configuration differs from `config` in nothing that changes what is measured, and that was
+// measured on data of the same size and class balance. Seeds, ranks, the number of keys tried, further families of them
+// and the times of evaluation may differ. Without such a row it returns the one whose name is run.name, with the
+// differences.
 PublishedMatch match_published(const PublishedTable& table, const Config& config, const nlohmann::json& result);
 
 }  // namespace spankey

@@ -52,7 +52,7 @@ double withheld_at_worst(const Group& group) {
   return *number_at(group.least_withholding().result, "verdict.withheld");
 }
 
-// Over seeds: what the loss does not control is not averaged.
+// The range over seeds. What the loss does not control varies too much to be averaged.
 std::string range_text(const Group& group, const char* path) {
   const auto over_seeds = group.spread(path)->summary;
   const auto low = fmt::format("{:.3f}", over_seeds.min), high = fmt::format("{:.3f}", over_seeds.max);
@@ -63,7 +63,7 @@ std::string verdict_text_of(const RunRecord& run) {
   return run.result.at("verdict").at("text").get<std::string>();
 }
 
-// What the group whose key decides most gives to whom, on average and at worst.
+// Summarises the group whose key decides most, with its accuracy for each kind of user, on average and at worst.
 std::string study_summary(const DataStudy& study) {
   const auto by = [&](double (*gap)(const Group&)) {
     return &*std::max_element(study.groups.begin(), study.groups.end(),
@@ -115,7 +115,7 @@ std::string range_over_groups(const DataStudy& study, std::int64_t (*value)(cons
                                      : fmt::format("{} to {}", value(*low), value(*high));
 }
 
-// What the figures of a study rest on.
+// The numbers of seeds, keys and samples behind the figures of a study.
 std::string facts_text(const DataStudy& study) {
   constexpr std::int64_t wanted_seeds = 5, wanted_keys = 50;
   const auto seeds = [](const Group& group) { return static_cast<std::int64_t>(group.runs.size()); };
@@ -209,7 +209,7 @@ void add_study(Document& document, const DataStudy& study, const PublishedTable&
   add_section(document, std::move(spread));
 }
 
-// As far as they came; the ones that came furthest where there are many.
+// Draws unfinished runs as far as they came, and the furthest ones where there are many.
 void add_open_curves(Section& section, const RunCollection& collection, PlotFolder& folder) {
   std::vector<const RunRecord*> open;
   for (const auto& run : collection.runs)

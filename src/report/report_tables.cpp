@@ -17,7 +17,8 @@ namespace {
 
 constexpr const char* not_run = "not run";
 
-// Figures that are followed over seeds, with their names for people; the training split follows where it was measured.
+// Figures that are compared over seeds, with their names for people. Those of the training split are added where it was
+// measured.
 struct Followed {
   std::string path;
   const char* title;
@@ -79,13 +80,13 @@ std::string grade(const RunRecord& run) {
   return run.result.at("verdict").at("grade").get<std::string>();
 }
 
-// As far as the run came.
+// The progress of an unfinished run.
 std::int64_t steps_of(const RunRecord& run) {
   return run.status == RunStatus::done ? static_cast<std::int64_t>(number_at(run.result, "steps").value_or(0.0))
                                        : run.steps_done;
 }
 
-// Every number of a result, "wrong_key.accuracy.mean"; texts and lists are left out.
+// Every number of a result by its path, such as "wrong_key.accuracy.mean". Texts and lists are left out.
 void flatten(const nlohmann::json& node, const std::string& path, std::map<std::string, double>& numbers) {
   if (node.is_number()) numbers[path] = node.get<double>();
   if (!node.is_object()) return;
@@ -136,7 +137,7 @@ void add_published_rows(Table& table, const Group& group) {
   }
 }
 
-// `report`: the result whose test split the figures are of; null for another split.
+// `report` is the result whose test split the figures describe, or null for another split.
 std::vector<Cell> split_row(const std::string& name, const nlohmann::json& figures, const nlohmann::json& report) {
   const auto cell = [&](const char* path) {
     const auto value = number_at(figures, path);
@@ -170,7 +171,7 @@ void add_split(Table& table, const nlohmann::json& access, const std::string& su
                     family.figures, report));
 }
 
-// For a caption: what the wrong keys are, where they are not the usual ones.
+// Says in a caption what the wrong keys are, where they are not the usual ones.
 std::string wrong_family_note(const std::vector<const RunRecord*>& runs) {
   constexpr const char* usual = "gaussian";  // results of earlier versions name none
   std::vector<std::string> families;

@@ -10,24 +10,24 @@
 
 namespace spankey {
 
-// Access by group, in the order correct key, vanilla twin, no key, no key stripped, wrong key mean and max, stripped,
-// worst case; the caption says what was not run.
+// Access by group. The columns are correct key, vanilla twin, no key, no key stripped, wrong key mean and max,
+// stripped, worst case. The caption says what was not run.
 Table access_table_of(const DataStudy& study);
 // Each figure of each group over its seeds, with intervals.
 Table interval_table(const DataStudy& study);
-// Published figures beside ours; empty rows where nothing was published for these configurations.
+// Published figures beside ours. The table has no rows where nothing was published for these configurations.
 Table published_table(const DataStudy& study, const std::string& source);
-// Best and worst runs, by what a key holder gets and by what the key decides.
+// Best and worst runs, ranked by the accuracy of a key holder and by the difference that the key makes.
 Table extremes_table(const DataStudy& study, const std::filesystem::path& out);
-// Runs that did not come to an end, and what is known about why.
+// Runs that are not finished, with the known reason.
 Table open_runs_table(const RunCollection& collection, const std::filesystem::path& out);
-// No key, correct key, wrong keys of one run.
+// Access with no key, correct keys and wrong keys of one run.
 Table run_table(const RunRecord& run);
 
 std::string trials_csv(const RunCollection& collection);
 std::string groups_csv(const std::vector<DataStudy>& studies);
 
-// `directory` as a link from a file in `out`.
+// A link to `directory` from a file in `out`.
 std::string link_to(const std::filesystem::path& directory, const std::filesystem::path& out);
 
 }  // namespace spankey

@@ -27,7 +27,7 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, error);
 }
 
-// What the holders of a trial write about it, see record/ledger.h.
+// The state of a trial that its workers write, see record/ledger.h.
 bool is_trial(const fs::path& directory) {
   return is_there(directory / "sweep" / "state.json");
 }
@@ -37,7 +37,7 @@ bool is_run(const fs::path& directory) {
          is_trial(directory);
 }
 
-// Everything a report takes for granted about a result beside its figures.
+// Checks for everything besides the figures that a report needs in a result.
 void require_facts(const nlohmann::json& result) {
   if (!result.value("seconds_total", nlohmann::json()).is_number()) fail_input("seconds_total is missing or no number");
   if (!result.value("config_hash", nlohmann::json()).is_string()) fail_input("config_hash is missing or no text");
@@ -47,7 +47,7 @@ void require_facts(const nlohmann::json& result) {
       fail_input("{} is no text", name);
 }
 
-// The digest that the run was trained on: of its result, or of its newest checkpoint.
+// The digest of the data that the run was trained on, from its result or from its newest checkpoint.
 std::string find_data_digest(const RunDirectory& run, const nlohmann::json& result) {
   const auto recorded = result.is_object() ? result.value("data_digest", std::string()) : std::string();
   if (!recorded.empty()) return recorded;
@@ -63,7 +63,7 @@ class Collector {
  public:
   explicit Collector(RunCollection& collection) : collection_(collection) {}
 
-  // `name`: of the directory, for people, where it is one that was asked for; a sweep's own takes its place.
+  // `name` is the name of a requested directory, for people. The name of a sweep replaces it.
   void visit(const fs::path& directory, std::string* name = nullptr) {
     if (is_there(plan_path(directory))) return add_sweep(directory, name);
     if (is_run(directory)) return add_run(directory, nullptr, nullptr);
@@ -78,7 +78,7 @@ class Collector {
   }
 
  private:
-  // A link to a folder that `here` lies in: what is there was not asked for.
+  // A link to a folder that contains `here`. Its other content was not asked for.
   static bool leads_upwards(const fs::directory_entry& entry, const fs::path& here) {
     std::error_code error;
     if (!entry.is_symlink(error)) return false;
@@ -111,7 +111,7 @@ class Collector {
     }
   }
 
-  // What was trained, or, where that has not begun, what was to be trained.
+  // The configuration that was trained, or that was to be trained where training has not begun.
   static Config find_config(const fs::path& directory, const SweepPlan* plan, const PlannedTrial* trial) {
     const RunDirectory run{directory};
     const auto planned = Ledger(directory.parent_path()).config_file(directory.filename().string());
@@ -168,7 +168,7 @@ class Collector {
   std::set<fs::path> known_, visited_;
 };
 
-// "a, b, c and 3 more"; each once.
+// Text such as "a, b, c and 3 more", with each name once.
 std::string joined_names(const std::vector<std::string>& all) {
   constexpr std::size_t most_names = 3;
   std::vector<std::string> names;

@@ -1,4 +1,4 @@
-// Run directories as a report reads them: configuration, result and what became of the run. Nothing is changed.
+// Reads run directories for a report, with configuration, result and status of the run. It changes nothing.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -23,18 +23,18 @@ struct RunRecord {
   std::string reason;         // of a failure, otherwise empty
   std::filesystem::path log;  // of a failure, otherwise empty
   Config config;
-  std::string hash;         // config_hash; empty where nothing tells it
-  std::string data_digest;  // empty where nothing tells it
-  nlohmann::json result;    // result.json with the verdict of this version; null unless done
-  // How far a run came that is not done, from its metrics.jsonl: 0 and null where that tells nothing.
+  std::string hash;         // config_hash, empty where unknown
+  std::string data_digest;  // empty where unknown
+  nlohmann::json result;    // result.json with the verdict of this version, null unless done
+  // The progress of an unfinished run, from its metrics.jsonl. 0 and null where that is unknown.
   std::int64_t steps_done = 0, epochs_done = 0;
-  nlohmann::json last_evaluation;  // as result.json
+  nlohmann::json last_evaluation;  // in the form of result.json
 
-  // Of training; 0 unless done.
+  // Seconds of training, 0 unless done.
   double seconds() const;
-  // Ranks x compute threads x seconds / 3600; nothing on GPUs, and where the number of threads is not recorded.
+  // Ranks x compute threads x seconds / 3600. nullopt on GPUs, and where the number of threads was not recorded.
   std::optional<double> core_hours() const;
-  // Ranks x seconds / 3600 of a run with train.device = "cuda", or whose result says that it ran there.
+  // Ranks x seconds / 3600. nullopt unless train.device = "cuda", or the result says that it ran on a GPU.
   std::optional<double> gpu_hours() const;
 };
 
@@ -46,13 +46,13 @@ struct DamagedRun {
 struct RunCollection {
   std::string title;  // the names of the sweeps or directories that were asked for
   std::vector<RunRecord> runs;
-  std::vector<DamagedRun> damaged;  // left out, each named in a warning
+  std::vector<DamagedRun> damaged;  // left out and named in a warning
 };
 
-// A directory is a run directory, a sweep directory (`spankey sweep run`, whose trials may lie in a shared store) or
-// any folder that has such directories, or links to such, below it. What is reached twice counts once; a link to a
-// folder that it lies in is passed over. Error(bad_input) where a directory does not exist, or where none of them holds
-// a run.
+// Reads all runs of `directories`. A directory is a run directory, a sweep directory (`spankey sweep run`, whose trials
+// may be in a shared store) or any folder that contains such directories, or links to them, at any depth. A run that is
+// reached twice counts once. A link to a folder that contains the link is skipped. Throws Error(bad_input) where a
+// directory does not exist, or where none of them holds a run.
 RunCollection collect_runs(const std::vector<std::filesystem::path>& directories);
 
 }  // namespace spankey

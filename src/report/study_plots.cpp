@@ -97,7 +97,8 @@ double level_of(const Group& group, const std::string& key) {
   return number_value(group.keys.at(key)).value_or(0.0);
 }
 
-// What the loss does not control varies wildly, and the worst is no average: every seed is a point.
+// Every seed is a point, because accuracies that the loss does not control vary widely, and the worst case is no
+// average.
 bool is_averaged(const Series& series) {
   return series.path != "no_key.accuracy" && series.path != worst_case_series().path;
 }
@@ -137,7 +138,7 @@ std::optional<Figure> draw_axis(const DataStudy& study, const std::string& key, 
                                 PlotFolder& folder) {
   auto all = slices(study, {key});
   const auto longest = all.front().groups.size();
-  // With two values there is a line to be seen only where nothing else varies; a heat map shows it otherwise.
+  // Two values make a useful line only where nothing else varies. Otherwise a heat map shows them.
   if (longest < 2 || (longest == 2 && study.varied.size() > 1)) return std::nullopt;
   std::erase_if(all, [&](const Slice& slice) { return slice.groups.size() < longest; });
   const auto shown = evenly_chosen(all, most_panels, wrong_key_accuracy);
@@ -222,7 +223,7 @@ std::vector<std::string> plain_values(std::vector<std::string> values) {
   return values;
 }
 
-// What tells the rows of panels apart.
+// The settings in which the rows of panels differ.
 std::string settings_text(const std::vector<Slice>& shown) {
   if (shown.size() == 1)
     return shown.front().fixed.empty() ? std::string() : fmt::format(" All with {}.", shown.front().fixed);

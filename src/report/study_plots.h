@@ -1,4 +1,5 @@
-// What the axes of a study do to access: every run as a point, lines over a number, heat maps over two keys.
+// Plots of how the axes of a study change access. They are every run as a point, lines over a number, and heat maps
+// over two keys.
 #pragma once
 
 #include <vector>
@@ -8,15 +9,16 @@
 
 namespace spankey {
 
-// Every run of every group, one row a group; several figures where there are many groups. `prefix` begins the names of
-// the files.
+// Draws every run of every group, in one row for each group. If there are many groups, there are several figures.
+// `prefix` begins the names of the files.
 std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
-// For each key whose values are numbers: accuracy over its values, all other keys alike; a panel for each setting of
-// the others, of those with the most values.
+// For each key with numeric values, draws accuracy over its values while all other keys are fixed. There is a panel for
+// each setting of the others, for those with the most values.
 std::vector<Figure> draw_axes(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
-// For each two keys of whose values all combinations were run, the others alike; a row for each setting of the others.
+// Draws a heat map for each two keys of which all combinations were run while the other keys are fixed. There is a row
+// for each setting of the others.
 std::vector<Figure> draw_heat_maps(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
 }  // namespace spankey

@@ -62,7 +62,7 @@ TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool r
   constexpr int signalled = 128;
   const bool advanced = step > before.step;
   const bool crashed = end.exit_code == 1 || end.exit_code >= signalled;
-  // A stop may find a trial that has no handlers yet, or come as SIGKILL: that says nothing about the trial.
+  // A stop may reach a trial that has no handlers yet, or come as SIGKILL. Neither says anything about the trial.
   const bool ended_by_stop = end.stopped && crashed;
   auto entry = before;
   entry.state = TrialState::waiting;

@@ -1,4 +1,4 @@
-// One attempt at a trial, whoever makes it: what it leaves and what follows.
+// The outcome of one attempt at a trial, whichever executor made it.
 #pragma once
 
 #include <cstdint>
@@ -17,24 +17,24 @@ struct AttemptEnd {
   bool stopped = false;  // the worker was asked to stop while the attempt ran
 };
 
-// What follows from the end of an attempt; `before` is the entry at its begin, `result` whether the result of the trial
-// is there. 0 with a result: done. 75: waiting. 1 (mpirun after TERM) and 128 and above: waiting if the checkpoint has
-// advanced or the attempt was stopped, otherwise failed. Everything else: failed, with what `complaint` returns, asked
-// only then, as the reason.
+// The new entry after an attempt has ended. `before` is the entry at its begin, and `result` says whether the trial has
+// a result. Exit code 0 with a result means done, and 75 means waiting. 1 (mpirun after TERM) and 128 and above mean
+// waiting if the checkpoint has advanced or the attempt was stopped, and failed otherwise. Everything else means
+// failed. The reason of a failure is the text of `complaint`, which is called only then.
 TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool result, std::int64_t step,
                          const std::function<std::string()>& complaint);
 
-// The same, with what the run directory shows; the complaint is the last line of the trial's log that is not mpirun's.
-// Error where the run directory cannot be read.
+// Does the same with what the run directory shows. The complaint is the last line of the trial's log that is not
+// mpirun's. Throws an Error where the run directory cannot be read.
 TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before,
                               const AttemptEnd& end);
 
-// Trials of a store elsewhere show under D/trials as links.
+// Makes a link under D/trials to a trial whose store is elsewhere.
 void link_trial(const SweepPlan& plan, const std::filesystem::path& directory, const std::string& id);
 
 // The file that asks every worker of a sweep to stop.
 std::filesystem::path cancel_marker(const std::filesystem::path& directory);
-// Whether it is there. Where that cannot be told now, it is asked again the next time.
+// Whether that file exists. False where the file system cannot say now. The caller asks again later.
 bool is_cancelled(const std::filesystem::path& directory);
 
 }  // namespace spankey

@@ -72,7 +72,8 @@ cpu_set_t core_set(const Slot& slot) {
   return set;
 }
 
-// Everything that the child needs, made before the fork: other threads may hold the allocator's locks after it.
+// Everything that the child needs is made before the fork, because other threads may hold the allocator's locks after
+// it.
 struct ChildImage {
   std::vector<std::string> environment;
   std::vector<char*> arguments, variables;
@@ -83,7 +84,7 @@ struct ChildImage {
   sigset_t back_to_default;
 };
 
-// After the fork: nothing but system calls.
+// After the fork the child makes system calls only.
 [[noreturn]] void become(const ChildImage& image) {
   constexpr int cannot_start = 127;
   // A group of its own, so that Ctrl-C reaches the worker alone, which asks the trial for a checkpoint.

@@ -1,5 +1,5 @@
-// A program that a worker starts for one trial: on its own cores, with its output in a file, and no longer alive than
-// the worker.
+// A program that a worker starts for one trial. It runs on its own cores, writes its output to a file, and ends with
+// the worker at the latest.
 #pragma once
 
 #include <filesystem>
@@ -9,33 +9,36 @@
 
 namespace spankey {
 
-// The cores (and GPUs) that one of several trials at a time runs on.
+// The cores (and GPUs) of one of several trials that run at the same time.
 struct Slot {
-  std::vector<int> cores;  // empty: wherever the system likes
-  std::string gpus;        // CUDA_VISIBLE_DEVICES; empty: as inherited
+  std::vector<int> cores;  // if empty, the system chooses
+  std::string gpus;        // CUDA_VISIBLE_DEVICES, inherited if empty
 };
 
-// `count` slots over the cores this process may use and the GPUs it sees (CUDA_VISIBLE_DEVICES, or all of the machine):
-// disjoint where there are enough; with more slots than cores nothing is pinned. `ranks`: GPUs a slot asks for.
+// Makes `count` slots over the cores that this process may use and the GPUs it sees (CUDA_VISIBLE_DEVICES, or all of
+// the machine). They are disjoint where there are enough cores. With more slots than cores nothing is pinned. `ranks`
+// is the number of GPUs for each slot.
 std::vector<Slot> make_slots(int count, int ranks);
 
 struct ChildOptions {
   std::vector<std::string> command;  // the first word is the program
   std::filesystem::path log;         // standard output and error, appended
   Slot slot;
-  int ranks = 1;  // of the program: they share the cores of the slot
+  int ranks = 1;  // ranks of the program, which share the cores of the slot
   int nice = 0;
 };
 
 class ChildProcess {
  public:
-  // Error(run_failed) where the process cannot be started. It is killed (SIGKILL) when the calling thread ends.
+  // Throws Error(run_failed) where the process cannot be started. The process is killed (SIGKILL) when the calling
+  // thread ends.
   explicit ChildProcess(const ChildOptions& options);
   ~ChildProcess();  // kills it if it still runs
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
 
-  // Its exit code once it has ended; 128 + the signal where one ended it; 127 where the program is not there.
+  // Its exit code once it has ended. The code is 128 + the signal where one ended it, and 127 where the program does
+  // not exist.
   std::optional<int> poll();
   void signal(int number);
 
@@ -44,7 +47,7 @@ class ChildProcess {
   std::optional<int> exit_code_;
 };
 
-// The file of the program that runs.
+// The path of the running program.
 std::filesystem::path program_path();
 
 }  // namespace spankey

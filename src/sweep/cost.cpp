@@ -20,7 +20,7 @@ struct NetworkCost {
   double microseconds;  // a sample, forward and backward, one core
 };
 
-// Orders of magnitude on a processor of 2020, to start with; the first finished trial replaces them.
+// Orders of magnitude on a processor of 2020. The first finished trial replaces them.
 constexpr std::array network_costs{NetworkCost{"mlp", 5}, NetworkCost{"small_cnn", 60},
                                    NetworkCost{"small_resnet", 1500}, NetworkCost{"resnet18", 15000},
                                    NetworkCost{"vit_tiny", 15000}};
@@ -38,7 +38,7 @@ double rule_of_thumb_seconds(const Config& config, std::int64_t train_samples) {
   return 1e-6 * microseconds * passes * static_cast<double>(train_samples);
 }
 
-// Numbers words in the order in which they come.
+// Numbers words in the order of their first use.
 std::uint32_t number_of(std::unordered_map<std::string, std::uint32_t>& numbers, std::string word) {
   return numbers.emplace(std::move(word), static_cast<std::uint32_t>(numbers.size())).first->second;
 }
@@ -56,7 +56,7 @@ std::vector<FinishedTrial> finished_trials(const std::filesystem::path& store) {
       found.push_back(
           {run.root, result.at("config_hash").get<std::string>(), result["seconds_per_epoch"].get<double>()});
     } catch (const std::exception&) {
-      continue;  // not there or not readable: no help for an estimate, and no obstacle
+      continue;  // missing or unreadable, so it gives no estimate and no error
     }
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.run < b.run; });

@@ -1,4 +1,4 @@
-// What a trial will cost, from trials that have been run, or from a rule of thumb.
+// Estimates the cost of a trial from finished trials, or by a rule of thumb.
 #pragma once
 
 #include <cstdint>
@@ -12,45 +12,45 @@
 
 namespace spankey {
 
-// A finished trial of a store, as its result.json tells it.
+// A finished trial of a store, as read from its result.json.
 struct FinishedTrial {
   std::filesystem::path run;       // its run directory
   std::string hash;                // of its configuration
   double seconds_per_epoch = 0.0;  // of training
 };
 
-// Run directories below `store` with a readable result, by name.
+// The run directories below `store` with a readable result, ordered by name.
 std::vector<FinishedTrial> finished_trials(const std::filesystem::path& store);
 
 struct CostEstimate {
   double seconds = 0.0;
-  bool measured = false;  // false: by the rule of thumb
+  bool measured = false;  // false for the rule of thumb
 };
 
-// Estimates from the finished trial with the fewest other settings, among those of the same network and data (of
-// several the one that was added first); otherwise from a rule: microseconds a sample by network, times passes of the
-// deny loss.
+// Estimates from the finished trial with the fewest other settings, among those of the same network and data. If there
+// are several, it takes the one added first. If there is none, a rule gives microseconds a sample by network, times
+// passes of the deny loss.
 class CostModel {
  public:
-  // A configuration as far as its cost goes.
+  // The settings of a configuration that affect its cost.
   struct Subject {
     std::uint32_t kind = 0;             // network and data, by number
     std::vector<std::uint32_t> values;  // of the hashed keys, by number
-    double rule_seconds = 0.0;          // an epoch by the rule of thumb
+    double rule_seconds = 0.0;          // of an epoch, by the rule of thumb
     std::int64_t epochs = 0;
   };
 
-  // `train_samples`: in one epoch.
+  // `train_samples` is the number in one epoch.
   Subject describe(const Config& config, std::int64_t train_samples);
   void add_finished(const Subject& trial, double seconds_per_epoch);
   CostEstimate estimate(const Subject& subject) const;
 
  private:
   // Finished trials of one network and data. A column holds the values of one key, in the order of the trials, so that
-  // a subject is compared with many trials at a time.
+  // one pass compares a subject with many trials.
   struct Kind {
     std::vector<std::vector<std::uint32_t>> columns;
-    std::vector<bool> varies;  // by column: not all trials have the same value
+    std::vector<bool> varies;  // by column, true where trials have different values
     std::vector<double> seconds_per_epoch;
     std::map<std::vector<std::uint32_t>, std::size_t> same;  // the first trial with these values
   };

@@ -71,7 +71,7 @@ std::vector<Settings> expand(const Grid& grid) {
     }
     if (!excluded) trials.push_back(std::move(trial));
   }
-  // A value in another spelling would leave nothing out, and nobody would see it.
+  // A value in another spelling would exclude nothing without any sign of it.
   for (std::size_t i = 0; i < grid.exclude.size(); ++i)
     if (!matched[i])
       fail_input("{}: [[exclude]] {}: no combination has that; accepted: values as they are set or varied in this file",

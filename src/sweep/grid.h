@@ -1,4 +1,4 @@
-// The settings that a sweep tries: the product of its dimensions, less what it excludes.
+// The settings that a sweep tries, which are the product of its dimensions without what it excludes.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace spankey {
 
-// Keys that vary together; each row gives them a value (a row may leave one out: the base decides).
+// Keys that vary together. Each row gives them a value. A key that a row leaves out has its value of the base.
 struct Dimension {
   std::string place;  // "FILE:LINE"
   std::vector<Settings> rows;
@@ -28,7 +28,7 @@ struct Grid {
   std::map<std::string, std::string> places;  // "FILE:LINE" of each key that is set or varied
 };
 
-// Number of combinations before anything is excluded; the largest number there is where that overflows.
+// Number of combinations before anything is excluded, or the largest number of its type where that overflows.
 std::uint64_t combinations(const Grid& grid);
 
 // The varied settings of each trial, in order, without grid.fixed. Error(bad_input) names an exclusion that no

@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* job_end_variable = "SLURM_JOB_END_TIME";
 
-// Seconds since 1970; 0: not known, or known to everybody already.
+// Seconds since 1970, or 0 where the end is unknown or SLURM_JOB_END_TIME already tells it.
 std::int64_t ask_for_job_end() {
   if (std::getenv(job_end_variable) || !std::getenv("SLURM_JOB_ID")) return 0;
   const auto left = JobClock().seconds_left();

@@ -101,7 +101,7 @@ class LocalWorker {
     }
   }
 
-  // Error where the files of the trial cannot be written; it is waiting as before then.
+  // Throws an Error where the files of the trial cannot be written. The trial then stays waiting.
   void start(std::size_t slot, TakenTrial taken) {
     const auto& planned = *taken.trial;
     auto entry = taken.claim.entry();
@@ -119,7 +119,7 @@ class LocalWorker {
 
   void pause(const std::string& reason) {
     try {
-      claimable_ = true;  // nobody has looked
+      claimable_ = true;  // unknown until the next poll
       pauses_.met(reason);
     } catch (const Error& error) {
       gives_up_ = error;
@@ -156,7 +156,8 @@ class LocalWorker {
       else
         log::warning("trial {}: another worker has taken it over; its outcome here is not recorded", planned.id);
     } catch (const Error& error) {
-      // The ledger has what was written at the start: it is waiting, or done where its result is there.
+      // The ledger still has the entry written at the start. The trial reads as waiting, or as done where its result
+      // exists.
       queue_.give_back(planned, /*behind=*/true);
       pause(fmt::format("trial {}: its outcome cannot be recorded: {}", planned.id, error.what()));
     }
@@ -172,7 +173,7 @@ class LocalWorker {
     const bool out_of_time = plan_.max_hours > 0 && hours.count() >= plan_.max_hours;
     if (shutdown::requested()) {
       shutdown::clear();
-      // Slurm may signal this process as well as the batch script, which passes it on: that is one request.
+      // Slurm may signal both this process and the batch script, which forwards the signal. That counts as one request.
       if (stopping_ && now - asked_ < one_request) return;
       if (stopping_)
         signal_trials(SIGKILL, "ending the trials at once", "go on from their newest checkpoints when resumed");
@@ -220,7 +221,7 @@ TrialCommand train_command(const SweepPlan& plan, const Ledger& ledger, int rank
       command = {"mpirun", "-np", std::to_string(ranks), "--bind-to", "none", "--oversubscribe"};
       if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
     }
-    // A worker's own image stays what it is when the program is built anew; mpirun asks for a path.
+    // The running image stays the same when the program is rebuilt. mpirun needs a path.
     command.push_back(ranks > 1 ? program_path().string() : "/proc/self/exe");
     for (const auto& word : {std::string("train"), config.string(), std::string("--run-dir"),
                              ledger.run_directory(trial.id).root.string()})

@@ -1,4 +1,4 @@
-// Runs the trials of a sweep as processes of this machine, so many at a time.
+// Runs the trials of a sweep as processes of this machine, several at a time.
 #pragma once
 
 #include <filesystem>
@@ -14,23 +14,23 @@ namespace spankey {
 
 struct LocalOptions {
   std::filesystem::path directory;  // D
-  int jobs = 1;                     // trials at a time
+  int jobs = 1;                     // trials at the same time
   int ranks_per_trial = 1;
   int nice = 0;
-  bool wait_for_others = true;  // stay until trials that other workers run have ended, to take over what they leave
+  bool wait_for_others = true;  // wait until the trials of other workers have ended, and take over what they leave
 };
 
 // The command line that runs a trial. It exits with 0 and leaves a result.json whose config_hash is the trial's, or
-// with one of the codes of `spankey train`; started again, it goes on.
+// exits with one of the codes of `spankey train`. If it is started again, it continues.
 using TrialCommand = std::function<std::vector<std::string>(const PlannedTrial&)>;
 
-// `spankey train` on STORE/<id>/sweep/config.toml, which it writes; under mpirun with more than one rank.
+// Runs `spankey train` on STORE/<id>/sweep/config.toml, which it writes. With more than one rank it runs under mpirun.
 TrialCommand train_command(const SweepPlan& plan, const Ledger& ledger, int ranks);
 
-// Takes trials, longest first, until none is left. Prints a line for each one that ends. Stops with checkpoints on a
-// signal, on D/CANCEL and after plan.max_hours. Returns done, run_failed where trials failed, requeue after a stop.
-// Where the store cannot be written it pauses (sweep/store_fault.h); Error(run_failed) with the reason where that does
-// not pass, after the trials that run have ended.
+// Runs trials, longest first, until none is left. It prints a line for each one that ends. It stops with checkpoints on
+// a signal, on D/CANCEL and after plan.max_hours. Returns done, run_failed where trials failed, and requeue after a
+// stop. Where the store cannot be written it pauses (sweep/store_fault.h). If that does not pass, it throws
+// Error(run_failed) with the reason after the running trials have ended.
 ExitCode run_local(const SweepPlan& plan, Ledger& ledger, const TrialCommand& command, const LocalOptions& options);
 
 }  // namespace spankey

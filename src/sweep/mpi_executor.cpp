@@ -27,10 +27,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Requests to stop come as signals and are heard that often; the file that asks for a stop is looked for less often.
+// Interval at which requests to stop by signal are checked. The file that asks for a stop is checked less often.
 constexpr std::chrono::milliseconds listen_again{200}, look_at_marker{5000};
 
-// What the first rank of a group tells the others to do, where it is not the index of a trial.
+// Orders of the first rank of a group to the others that are not the index of a trial.
 constexpr std::int64_t order_wait = -1, order_end = -2;
 
 // Standard output and error of this process go to a file as long as the object lives.
@@ -94,7 +94,7 @@ class TrialGroup {
 
   double hours() const { return std::chrono::duration<double, std::ratio<3600>>(Clock::now() - started_).count(); }
 
-  // Collective. The others hear from the first rank several times a second, so that nobody waits in vain for long.
+  // Collective. The first rank sends an order several times a second, so that no other rank waits long in vain.
   std::int64_t next_order() {
     auto stop = at::full({1}, shutdown::requested() ? 1 : 0, at::kLong);
     group_->all_reduce(stop, ReduceOp::max);
@@ -104,7 +104,7 @@ class TrialGroup {
     return order.item<std::int64_t>();
   }
 
-  // On the first rank. An Error ends the job: nothing of it is left to the others of the group to settle.
+  // On the first rank. An Error ends the job, so the others of the group need not agree on it.
   std::int64_t decide(bool stop) {
     stopping_ = stop || (plan_.max_hours > 0 && hours() >= plan_.max_hours) || cancelled();
     if (stopping_) return order_end;
@@ -164,7 +164,7 @@ class TrialGroup {
     if (shows_progress_) progress_.show(*queue_, std::min<int>(groups_, static_cast<int>(queue_->left())));
   }
 
-  // What one rank of the group could not do for the trial is nobody else's failure, nor the trial's.
+  // A fault on one rank of the group is not a failure of the other ranks or of the trial.
   void let_go(const PlannedTrial& trial, const std::string& mine) {
     if (!leads()) {
       if (!mine.empty()) log::warning("trial {}: {}", trial.id, mine);
@@ -211,7 +211,8 @@ class TrialGroup {
       if (!faultless) return;
       fault = entry.reason;
     } catch (const Error& error) {
-      // The ledger has what was written at the begin: it is waiting, or done where its result is there.
+      // The ledger still has the entry written at the start. The trial reads as waiting, or as done where its result
+      // exists.
       queue_->give_back(trial, /*behind=*/true);
       fault = fmt::format("its outcome cannot be recorded: {}", error.what());
     }
@@ -224,7 +225,7 @@ class TrialGroup {
   const bool shows_progress_;
   const int groups_;
   std::unique_ptr<Communicator> group_;
-  // Of the first rank.
+  // Only the first rank of a group uses these.
   std::optional<TrialQueue> queue_;
   std::optional<TakenTrial> taken_;
   StorePauses pauses_;

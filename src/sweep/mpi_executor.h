@@ -15,16 +15,16 @@ struct MpiOptions {
   int ranks_per_trial = 1;
 };
 
-// Collective over `world`, whose ranks are cut into groups of options.ranks_per_trial; Error(bad_input) where that does
-// not divide them. Rank 0 reads the ledger for all. The first rank of each group takes the longest trial that is left
-// of its share, then of the others' (the ledger's leases keep groups, and other workers, apart) and the group trains
-// it; a group without a trial looks again, less and less often, until all have ended. What a trial prints goes to its
-// log.
+// Collective over `world`, whose ranks are divided into groups of options.ranks_per_trial. Throws Error(bad_input)
+// where that does not divide them. Rank 0 reads the ledger for all. The first rank of each group takes the longest
+// trial that is left of its share, then of the others' (the ledger's leases keep groups and other workers apart), and
+// the group trains it. A group without a trial looks again, less and less often, until all have ended. The output of a
+// trial goes to its log.
 //
 // An error on which the ranks of a group agree (bad option, NaN) ends that trial as failed. A group that cannot read or
-// write its trial's files lets the trial go and pauses (sweep/store_fault.h); where that does not pass, its first rank
-// ends the job with the reason. Anything else ends the job: trials in flight stay waiting. Returns done, run_failed
-// where trials failed, requeue after a stop (signal, D/CANCEL, plan.max_hours).
+// write its trial's files releases the trial and pauses (sweep/store_fault.h). If that does not pass, its first rank
+// ends the job with the reason. Any other error ends the job, and the running trials stay waiting. Returns done,
+// run_failed where trials failed, and requeue after a stop (signal, D/CANCEL, plan.max_hours).
 ExitCode run_mpi(const SweepPlan& plan, Ledger& ledger, const MpiOptions& options, Communicator& world);
 
 }  // namespace spankey

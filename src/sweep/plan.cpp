@@ -29,7 +29,7 @@ constexpr std::uint64_t most_trials_unasked = 100'000;
 constexpr std::size_t id_digits = 16;
 constexpr std::string_view override_place = "command line: ";
 
-// The configuration layer knows overrides from the command line; ours come from a line of the sweep file.
+// The configuration layer reports overrides as from the command line. Here they come from a line of the sweep file.
 std::string at_place_of_sweep(const std::string& message, const SweepFile& file) {
   if (!message.starts_with(override_place)) return message;
   const auto key =
@@ -44,7 +44,7 @@ struct KnownData {
   DataFacts facts;
 };
 
-// The keys in which two lists of settings differ; a key that one of them leaves out counts.
+// The keys in which two lists of settings differ, including keys that only one of them has.
 std::vector<std::string> differing_keys(const Settings& a, const Settings& b) {
   std::vector<std::string> keys;
   const auto add_missing = [&keys](const Settings& from, const Settings& in) {
@@ -68,7 +68,7 @@ bool is_hashed(const std::string& key) {
   return !others.contains(key);
 }
 
-constexpr std::string_view data_key = "data.file";  // not hashed itself: the digest of the content stands in
+constexpr std::string_view data_key = "data.file";  // not hashed itself, since the digest of the content is
 
 class Planner {
  public:
@@ -95,7 +95,7 @@ class Planner {
     plan_.trials.push_back(std::move(trial));
   }
 
-  // What several trials are that have several names for one law.
+  // Notes on trials that are equal because they use different names of one law.
   std::vector<std::string> notes() const {
     std::vector<std::string> notes;
     for (const auto& [hash, same] : same_law_)
@@ -105,7 +105,8 @@ class Planner {
     return notes;
   }
 
-  // After the last trial: what each will cost, and why there are fewer trials than combinations.
+  // Call this after the last trial. It computes the cost of each trial, and why there are fewer trials than
+  // combinations.
   void finish() {
     learn_costs();
     std::size_t measured = 0;
@@ -132,7 +133,7 @@ class Planner {
     for (const auto& reason : law_notes(config)) same.reasons.insert(reason);
   }
 
-  // A dimension that makes no trials of its own is a mistake: every combination would be there several times.
+  // A dimension that makes no trials of its own is a mistake, because every combination would exist several times.
   void require_difference(const Dimension& dimension) {
     std::set<Settings> different;
     std::vector<std::string> keys;
@@ -197,7 +198,7 @@ class Planner {
         const auto path = RunDirectory{trial.run}.config();
         costs_.add_finished(costs_.describe(parse_config(read_text(path), path.string()), 0), trial.seconds_per_epoch);
       } catch (const Error&) {
-        continue;  // not readable: no help for an estimate, and no obstacle
+        continue;  // unreadable, so it gives no estimate and no error
       }
     }
   }
@@ -221,7 +222,7 @@ class Planner {
     const std::pair key(config.data.file, config.data.limit);
     const auto known = data_.find(key);
     if (known != data_.end()) return known->second;
-    // The digest alone is wanted; each trial checks the content when it starts.
+    // Only the digest is needed here. Each trial checks the content when it starts.
     const auto dataset = Dataset::open(config.data.file, Verify::never);
     const auto& info = dataset->info();
     const DataFacts facts{info.sample_shape, info.classes, dataset->train().size};
@@ -249,7 +250,7 @@ void require_reasonable(const SweepFile& file, bool many_trials) {
 
 SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   require_reasonable(file, options.many_trials);
-  load_config(file.base);  // by itself first: its mistakes are no axis's
+  load_config(file.base);  // checked by itself first, so that no axis is blamed for its mistakes
   SweepPlan plan;
   plan.name = file.name;
   plan.base_name = file.base.string();

@@ -1,4 +1,4 @@
-// Works a sweep out: every trial with its identity and its estimated cost.
+// Plans a sweep, which gives every trial its identity and its estimated cost.
 #pragma once
 
 #include <filesystem>
@@ -10,11 +10,11 @@ namespace spankey {
 
 struct PlanOptions {
   std::filesystem::path directory;  // D
-  bool many_trials = false;         // more than 100,000 are meant
+  bool many_trials = false;         // allows more than 100,000
 };
 
-// Every trial is resolved and checked before any of them runs. Combinations that come out the same are one trial, and
-// `merged` says why; an axis whose values all come out the same is refused. Error(bad_input) names the place in the
+// Resolves and checks every trial before any of them runs. Combinations with the same result are one trial, and
+// `merged` says why. An axis whose values all give the same trial is refused. Error(bad_input) names the place in the
 // sweep file, the key and the value.
 SweepPlan make_plan(const SweepFile& file, const PlanOptions& options);
 

@@ -15,13 +15,13 @@
 namespace spankey {
 namespace {
 
-constexpr std::chrono::seconds patience{120};  // a busy controller is asked again by Slurm's own commands
+constexpr std::chrono::seconds patience{120};  // Slurm's own commands retry while the controller is busy
 
 std::filesystem::path jobs_file(const std::filesystem::path& directory) {
   return directory / "slurm" / "jobs";
 }
 
-// What a command of Slurm prints; Error(bad_input) with its own words where it fails.
+// Returns what a command of Slurm prints. Throws Error(bad_input) with its own words where it fails.
 std::string slurm(const std::vector<std::string>& command) {
   const auto outcome = run_program(command, patience);
   if (outcome.missing())
@@ -81,7 +81,7 @@ std::vector<std::string> submit_to_slurm(const SweepPlan& plan, std::int64_t wai
                script.string(), program_path().string(), options.directory.string(),
                std::to_string(options.ranks_per_trial), std::to_string(options.nice)});
     ids.push_back(printed.substr(0, printed.find_first_of(";\n")));
-    // Noted one by one: what is submitted can be cancelled although the next array is refused.
+    // Each array is recorded at once, so that it can be cancelled even if the next one is refused.
     std::ofstream(jobs_file(options.directory), std::ios::app) << ids.back() << "\n";
   }
   return ids;

@@ -66,7 +66,7 @@ std::optional<TrialEntry> without_machine_fault(const std::filesystem::path& sto
     if (!why) return std::nullopt;
     entry.reason = *why;
   }
-  // However often: with room the trial would not have failed.
+  // This holds however often it happens, because the trial would not have failed with enough space.
   if (!broken) entry.idle_attempts = before.idle_attempts;
   if (entry.idle_attempts >= most_input_output_errors) return std::nullopt;
   return entry;

@@ -1,4 +1,4 @@
-// What a machine's fault (a full disk, an input/output error) does to a sweep: it is no trial's failure.
+// How a sweep handles a fault of the machine (a full disk, an input/output error), which is not a failure of the trial.
 #pragma once
 
 #include <chrono>
@@ -10,15 +10,15 @@
 
 namespace spankey {
 
-// The entry of a failed attempt that says nothing about its trial: `outcome` waiting again, with what the machine could
-// not do as the reason. Nothing where the failure is the trial's own: `store` can be written to and the trial's last
-// words tell of nothing else. An input/output error that has met a trial three times counts as its own: its data may
-// lie on a bad disk.
+// Returns `outcome` as waiting again, with the machine's fault as the reason, if the failure says nothing about the
+// trial. Returns nullopt where the failure is the trial's own, because `store` can be written to and the trial's last
+// words mention no fault of the machine. An input/output error that has met a trial three times counts as its own,
+// since its data may be on a bad disk.
 std::optional<TrialEntry> without_machine_fault(const std::filesystem::path& store, const TrialEntry& before,
                                                 const TrialEntry& outcome);
 
-// A worker that cannot write where the trials are starts nothing for a while: 10 s (SPANKEY_PAUSE_SECONDS), then twice
-// as long each time.
+// A worker that cannot write to the store starts no trial for a while. The pause is 10 s (SPANKEY_PAUSE_SECONDS), then
+// twice as long each time.
 class StorePauses {
  public:
   using Clock = std::chrono::steady_clock;
@@ -26,9 +26,9 @@ class StorePauses {
 
   StorePauses();
 
-  // Logs `reason` and the pause that follows. Error(run_failed) with the reason after the last pause.
+  // Logs `reason` and the pause that follows. Throws Error(run_failed) with the reason after the last pause.
   void met(const std::string& reason);
-  // A trial is done: it was passing.
+  // Call this when a trial is done, which shows that the fault has passed.
   void over() { pauses_ = 0; }
   bool pausing() const { return Clock::now() < until_; }
 

@@ -1,4 +1,4 @@
-// The commands of a sweep, as the command line calls them.
+// The sub-commands of `spankey sweep`, as the command line calls them.
 #pragma once
 
 #include <filesystem>
@@ -13,18 +13,19 @@ namespace spankey {
 
 enum class RetryFailed { none, crashed, all };
 
-// Failed trials that are to be tried again become waiting: `crashed` those that a signal ended, `all` every one.
-// Returns how many.
+// Makes failed trials waiting, so that they are tried again. `crashed` does so for those that a signal ended, `all` for
+// every one. Returns how many.
 std::int64_t reopen_failed(const SweepPlan& plan, Ledger& ledger, RetryFailed which);
 
-// "12 combinations, 6 trials: ..." with the reasons and a newline; nothing where every combination is a trial.
+// Text such as "12 combinations, 6 trials: ..." with the reasons and a newline. Empty where every combination is a
+// trial.
 std::string merged_text(const SweepPlan& plan);
 
-// The trials with their estimated cost, and the sum; `json`: one object instead of the table.
+// The trials with their estimated cost, and the sum. `json` gives one object instead of the table.
 std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json);
 
-// Asks every worker to stop: D/CANCEL for those that watch D, and a STOP file for each trial that runs. Returns the
-// number of those.
+// Asks every worker to stop, with D/CANCEL for those that watch D, and a STOP file for each running trial. Returns the
+// number of those trials.
 std::int64_t cancel_sweep(const SweepPlan& plan, const Ledger& ledger, const std::filesystem::path& directory);
 
 }  // namespace spankey

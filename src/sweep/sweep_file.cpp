@@ -29,7 +29,7 @@ struct NamedNode {
   std::string place;
 };
 
-// To so many significant digits: 0.3 instead of 0.30000000000000004, and a learning rate that a person can read.
+// Rounds to this many significant digits, which gives 0.3 instead of 0.30000000000000004, and a readable learning rate.
 double to_digits(double value, int digits) {
   const auto text = fmt::format("{:.{}g}", value, digits);
   double rounded = value;
@@ -248,7 +248,7 @@ class SweepReader {
     file_.grid.dimensions.push_back(std::move(dimension));
   }
 
-  // `key` of [random]; 0 where it is absent.
+  // The value of `key` in [random], or 0 where it is absent.
   std::int64_t random_integer(const char* key, std::int64_t least, std::int64_t most, std::string_view accepted) const {
     const auto* node = table("random").get(key);
     if (!node) return 0;
@@ -272,7 +272,7 @@ class SweepReader {
       if (named.key.find('.') == std::string::npos)
         require_known(named.place, named.key, *named.node, {"count", "seed"});
       claim(named);
-      // Adding a key must not change the draws of another: each has a stream of its own.
+      // Each key has a stream of its own, so that adding a key does not change the draws of another.
       const auto layer = crc32c(std::as_bytes(std::span(named.key)));
       for (std::size_t i = 0; i < dimension.rows.size(); ++i) {
         const Stream stream({.seed = seed, .purpose = Purpose::sweep, .sample = i, .layer = layer});

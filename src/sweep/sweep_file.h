@@ -1,4 +1,4 @@
-// A sweep as its author writes it (TOML):
+// Reads a sweep as its author writes it (TOML).
 //
 //   [sweep]
 //   base = "../mnist_mode_b.toml"  # relative to this file
@@ -42,15 +42,15 @@ struct SweepFile {
   std::filesystem::path path;
   std::string name;
   std::filesystem::path base;
-  std::filesystem::path store;  // empty: D/trials
+  std::filesystem::path store;  // D/trials if empty
   Grid grid;
-  std::int64_t max_trials = 0;  // 0: all
-  double max_hours = 0.0;       // 0: no limit
+  std::int64_t max_trials = 0;  // 0 for all
+  double max_hours = 0.0;       // 0 for no limit
 };
 
-// Error(bad_input) "FILE:LINE: KEY = VALUE: accepted: ..." for what this file itself can be wrong about: unknown keys
-// of its own tables, empty lists, a key that is varied twice; an exclusion without effect is seen in expand(). Whether
-// the configuration knows a key is seen in make_plan.
+// Throws Error(bad_input) "FILE:LINE: KEY = VALUE: accepted: ..." for mistakes inside this file, which are unknown keys
+// of its own tables, empty lists, and a key that is varied twice. expand() finds an exclusion without effect. make_plan
+// finds keys that the configuration does not know.
 SweepFile load_sweep_file(const std::filesystem::path& path);
 
 }  // namespace spankey

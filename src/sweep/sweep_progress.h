@@ -1,4 +1,4 @@
-// What a person sees of a sweep that runs.
+// Shows the progress of a running sweep to a person.
 #pragma once
 
 #include <chrono>
@@ -12,11 +12,11 @@ namespace spankey {
 
 class SweepProgress {
  public:
-  // `redraw`: on a terminal the line of show() replaces itself (not under mpirun, which mixes several processes).
+  // With `redraw`, the line of show() replaces itself on a terminal (not under mpirun, which mixes several processes).
   explicit SweepProgress(bool redraw = true);
-  // One line: "[12/36 done, 1 failed, 2 running, 21 waiting; about 14 min left]".
+  // Prints one line such as "[12/36 done, 1 failed, 2 running, 21 waiting; about 14 min left]".
   void show(const TrialQueue& queue, int running);
-  // A line that stays.
+  // Prints a line that is not replaced.
   void ended(const PlannedTrial& trial, const TrialEntry& entry, double seconds, const std::filesystem::path& log);
   void note(const std::string& line);
   void summary(const TrialQueue& queue);
@@ -26,7 +26,7 @@ class SweepProgress {
 
   bool redraws_;
   bool line_open_ = false;
-  double planned_seconds_ended_ = 0.0;  // by the estimates, of what has ended here
+  double planned_seconds_ended_ = 0.0;  // estimated seconds of the trials that have ended here
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now(), shown_{};
 };
 

@@ -114,7 +114,7 @@ void check_schedule(const h5::File& file, const std::string& group) {
                          1e-12, group);
 }
 
-TEST(Golden, deny) {
+TEST(Golden, DenyLossesMatchTheReference) {
   const h5::File file = golden::open("deny.h5");
   golden::Tally tally("deny.h5");
   golden::expect_known(file, "/", {}, {}, {"*"});  // every group is checked below, whatever its name

@@ -39,7 +39,7 @@ double figure(const AccessCounts& counts, RejectKind reject, const std::string& 
   return share(reject == RejectKind::reject_head ? counts.strip : counts.correct);
 }
 
-TEST(Golden, eval) {
+TEST(Golden, EvaluationsMatchTheReference) {
   const h5::File file = golden::open("eval.h5");
   golden::Tally tally("eval.h5");
   golden::expect_known(file, "/", {}, {}, {"ex0[1-6]*"});

@@ -49,7 +49,7 @@ void check_case(const h5::File& file, const std::string& shape, const std::strin
   EXPECT_EQ(s.gt(multiplier_high).sum().item<std::int64_t>(), file.int_attribute(group, "n_clamped_high"));
 }
 
-TEST(Golden, injection) {
+TEST(Golden, InjectionMatchesTheReference) {
   const h5::File file = golden::open("injection.h5");
   golden::Tally tally("injection.h5");
   golden::expect_known(file, "/", {}, {}, {"h*_rows", "h*_shared"});

@@ -130,7 +130,7 @@ void check_differentiable(const h5::File& file, const std::string& group) {
   golden::expect_close(alpha.grad(), golden::tensor(file, group + "/dalpha"), float64_tolerance, group + "/dalpha");
 }
 
-TEST(Golden, keys) {
+TEST(Golden, KeysMatchTheReference) {
   const h5::File file = golden::open("keys.h5");
   golden::Tally tally("keys.h5");
   golden::expect_known(file, "/", {}, {}, {"span_*", "ortho_*", "layered_*", "diff_rescale_*"});

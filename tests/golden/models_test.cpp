@@ -199,7 +199,7 @@ void check_closed_forms(const h5::File& file) {
   golden::expect_close(golden::closed_input(0.0, {x.size(0)}), x, 1e-15, "x");
 }
 
-TEST(Golden, models) {
+TEST(Golden, ModelsMatchTheReference) {
   const h5::File file = golden::open("models.h5");
   golden::Tally tally("models.h5");
   golden::expect_known(file, "/", {}, {}, {"*"});  // every group is checked below, whatever its name

@@ -461,7 +461,7 @@ void check_attack(const h5::File& file, const std::string& group) {
                        "reject");
 }
 
-TEST(Golden, train) {
+TEST(Golden, TrainingMatchesTheReference) {
   const h5::File file = golden::open("train.h5");
   golden::Tally tally("train.h5");
   golden::expect_known(file, "/", {}, {}, {"*"});  // every group is checked below, whatever its name

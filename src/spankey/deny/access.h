@@ -1,4 +1,4 @@
-// Counting what a pass opens.
+// Counts how many samples a pass answers correctly or rejects.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,12 +16,12 @@ struct AccessCounts {
   std::int64_t correct = 0;         // answered with the label, not rejected (by the class or by the head)
   std::int64_t strip = 0;           // argmax over the class logits is the label, rejection ignored
   std::int64_t rejected = 0;        // argmax is the reject class, or sigma(reject logit) > 0.5
-  double reject_probability = 0.0;  // sum of sigma(reject logit); 0 without a head
+  double reject_probability = 0.0;  // sum of sigma(reject logit), 0 without a head
 
   AccessCounts& operator+=(const AccessCounts& other);
 };
 
-// `labels`: (n) int64 in 0 .. classes-1. Ties go to the first index.
+// `labels` is (n) int64 in 0 .. classes-1. If several logits are largest, the first index counts.
 AccessCounts count_access(const Output& output, const at::Tensor& labels, RejectKind reject);
 
 }  // namespace spankey

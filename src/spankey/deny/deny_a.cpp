@@ -1,4 +1,4 @@
-// Mode A: the prediction without a valid key shall have high entropy. -H(p)
+// Mode A wants a prediction of high entropy without a valid key. The loss is -H(p).
 #include <ATen/ATen.h>
 
 #include "spankey/deny/deny.h"

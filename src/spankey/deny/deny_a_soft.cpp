@@ -1,4 +1,4 @@
-// Mode A_soft: entropy within `gap` of the largest possible is enough. max(0, log C - H - gap)^2
+// Mode A_soft is satisfied with an entropy within `gap` of the largest possible. The loss is max(0, log C - H - gap)^2.
 #include <ATen/ATen.h>
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Mode AC: half A_soft, half C.
+// Mode AC is the mean of A_soft and C.
 #include <ATen/ATen.h>
 
 #include "spankey/deny/deny.h"

@@ -1,4 +1,4 @@
-// Mode B: inputs without a valid key belong to the reject class, the last one. -log p_reject
+// Mode B puts inputs without a valid key into the reject class, the last one. The loss is -log p_reject.
 #include <ATen/ATen.h>
 
 #include "spankey/deny/deny.h"

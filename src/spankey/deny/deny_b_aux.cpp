@@ -1,5 +1,5 @@
-// Mode B_aux: a head of its own tells denied passes (1) from the correct one (0). Mean of the binary cross entropies of
-// all passes, the correct one among them.
+// Mode B_aux has a separate head that tells denied passes (1) from the correct one (0). Mean of the binary cross
+// entropies of all passes, the correct one among them.
 #include <ATen/ATen.h>
 
 #include "spankey/deny/deny.h"

@@ -1,12 +1,13 @@
-// Mode BS: B, and on the denied passes the class logits are taught a label drawn from all classes. B alone leaves their
-// order as it is: whoever ignores the reject logit reads the right class off them (strip accuracy).
-// -log p_reject - log softmax(class logits)[y'], y' uniform over the classes. (Not in arXiv 2604.12254.)
+// Mode BS is B with one more term, in which the class logits of denied passes learn a label drawn from all classes. B
+// alone leaves the order of the class logits unchanged, so that the right class can be read off them once the reject
+// logit is ignored (strip accuracy). The loss is -log p_reject - log softmax(class logits)[y'] with y' uniform over the
+// classes. (Not in arXiv 2604.12254.)
 //
-// The label is drawn anew for every sample in every step, and the true class is as likely as any other: at the optimum
-// the class logits of a denied pass are equal. A shift of the true label that stays, or that a shard meets always at
-// the same place, leaves a map of classes that anybody undoes; one that is never the true class leaves it the least of
-// all, to be read off backwards. The features before the logits keep the class: whoever fits a new last layer to
-// labelled samples has it back.
+// The label is drawn anew for every sample in every step, and the true class is as likely as any other. At the optimum
+// the class logits of a denied pass are therefore equal. A label that is always the same shift of the true one would
+// leave a map of classes that can be inverted. A label that is never the true class would make the true class the least
+// likely one, which can be read off backwards. The features before the logits still know the class, so that a new last
+// layer fitted to labelled samples recovers it.
 #include <ATen/ATen.h>
 
 #include "base/error.h"

@@ -1,5 +1,5 @@
-// Mode C: the correct key's logit of the true class leads the denied one's by `margin`. max(0, margin - (z_ok[y] -
-// z_w[y])). It may be met by inflating z_ok: deny.stop_gradient leaves the denied pass as the only way.
+// Mode C wants the correct key's logit of the true class to exceed the denied one's by `margin`. The loss is max(0,
+// margin - (z_ok[y] - z_w[y])). Larger z_ok also satisfy it. deny.stop_gradient leaves only the denied pass to change.
 #include <ATen/ATen.h>
 
 #include "spankey/deny/deny.h"

@@ -1,5 +1,5 @@
-// Mode cplus: C, and on the denied pass some other class leads the true one by `margin2`.
-// C + max(0, margin2 + z_w[y] - max_{c != y} z_w[c])
+// Mode cplus adds to C that some other class exceeds the true one by `margin2` on the denied pass. C + max(0, margin2 +
+// z_w[y] - max_{c != y} z_w[c])
 #include <ATen/ATen.h>
 
 #include <limits>

@@ -53,7 +53,7 @@ bool in_range(const at::Tensor& labels, std::int64_t classes) {
 
 }  // namespace
 
-// What the fused loss does not take, bad labels among it, is left to ATen and its errors.
+// Inputs that the fused loss does not take, such as bad labels, go to ATen and its errors.
 at::Tensor task_loss(const at::Tensor& logits, const at::Tensor& labels, double global_batch) {
   if (logits.is_cpu() && logits.scalar_type() == at::kFloat && in_range(labels, logits.size(1)))
     return TaskLoss::apply(logits, labels, global_batch);

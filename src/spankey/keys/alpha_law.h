@@ -1,7 +1,7 @@
-// The laws of the coefficients alpha: what a valid key alpha B is drawn from.
+// The laws of the coefficients alpha from which a valid key alpha B is made.
 //
-// u01 (the reference's) makes all valid keys nearly one vector: E cos = 3/4. u11, gauss and sphere have mean 0 and no
-// direction of their own.
+// Under u01 (the reference's law) all valid keys point nearly the same way, with E cos = 3/4. u11, gauss and sphere
+// have mean 0 and no preferred direction.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,10 @@ constexpr std::int64_t codebook_size = 64;
 
 class AlphaDraw {
  public:
-  // `key_seed` makes the codebook and nothing else.
+  // `key_seed` is used for the codebook only.
   AlphaDraw(AlphaLaw law, std::int64_t m, std::uint64_t key_seed);
 
-  // The coefficients (m) of one key, a function of the stream alone.
+  // Writes the coefficients (m) of one key, a function of the stream alone.
   void operator()(const StreamId& id, std::span<float> out) const;
 
  private:

@@ -17,7 +17,7 @@
 namespace spankey {
 namespace {
 
-// Row j of the basis has a stream of its own: a wider basis begins with the narrower one's columns.
+// Row j of the basis has a stream of its own, so that a wider basis begins with the columns of a narrower one.
 Stream row_stream(std::uint64_t seed, std::int64_t row, std::uint32_t slot) {
   return Stream({.seed = seed, .purpose = Purpose::basis, .sample = static_cast<std::uint64_t>(row), .layer = slot});
 }

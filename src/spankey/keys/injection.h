@@ -1,6 +1,7 @@
-// How keys enter a network: h' = h + gamma k, or h' = h * multiplier(gamma, k), element by element; the multiplier is
-// clamp(1 + gamma tanh k, 0.1, 2) (arXiv 2604.12254, section on injection; reference implementation, example 04,
-// inject_add and inject_mul), exp(gamma tanh k), or 1 + min(gamma, 0.9) tanh k (sym): the latter two are never cut off.
+// How keys enter a network. The activation becomes h' = h + gamma k, or h' = h * multiplier(gamma, k), element by
+// element. The multiplier is clamp(1 + gamma tanh k, 0.1, 2) (arXiv 2604.12254, section on injection, and reference
+// implementation, example 04, inject_add and inject_mul), exp(gamma tanh k), or 1 + min(gamma, 0.9) tanh k (sym). The
+// latter two are never clamped.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,7 +20,7 @@ namespace spankey {
 
 class Injection;
 
-// A place in a network where a key may enter; `shape` of one sample's activation, (C, H, W) or (D).
+// A place in a network where a key may enter. `shape` is that of one sample's activation, (C, H, W) or (D).
 struct InjectionPoint {
   std::string name;
   std::vector<std::int64_t> shape;
@@ -32,50 +33,54 @@ struct InjectionKind {
   Multiplier multiplier = Multiplier::clamp;
 };
 
-// One injection point of a forward pass, for a layer that may let the key in itself. `injection` may be null: no key.
+// One injection point of a forward pass, for a layer whose own kernel can apply the key. A null `injection` means no
+// key.
 struct KeyedPoint {
   const Injection* injection = nullptr;
   std::int64_t point = 0;
 
   at::Tensor apply(const at::Tensor& h) const;
-  // The keys for an activation of h's shape, type and memory, where h' may be formed by another operator than inject();
-  // no parts where there is no key, and none where an observer wants to see h.
+  // The keys for an activation of h's shape, type and memory format, for an operator other than inject() that forms h'.
+  // There are no parts where there is no key, or where an observer wants to see h.
   InjectArguments arguments(const at::Tensor& h) const;
 };
 
-// The keys of one forward pass: what a network asks at each of its injection points. Cheap to copy.
-// A key belongs to the flattened activation in (C, H, W) order, whatever the memory format of the activation is.
+// The keys of one forward pass. A network calls this at each of its injection points. It is cheap to copy. A key
+// belongs to the flattened activation in (C, H, W) order, whatever the memory format of the activation is.
 class Injection {
  public:
-  // No key: apply() returns its argument.
+  // The pass without a key. apply() returns its argument.
   static Injection none();
 
-  // Full keys, one tensor (n or 1, d_l) for each entry of `layers` (indices of injection points); one row serves the
-  // whole batch. The keys may require gradients.
+  // Takes full keys, one tensor (n or 1, d_l) for each entry of `layers` (indices of injection points). One row serves
+  // the whole batch. The keys may require gradients.
   static Injection of_keys(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> keys, InjectionKind kind);
 
-  // Keys alpha B, formed inside the kernel. `alphas`: (n or 1, m), scaled already, one for each layer or a single one
-  // that all layers share; `bases`: one for each layer.
+  // Takes coefficients of keys alpha B, which are formed inside the kernel. `alphas` are (n or 1, m) and already
+  // scaled, one for each layer or a single one that all layers share. `bases` has one for each layer.
   static Injection of_alphas(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> alphas,
                              const std::vector<LayerBasis>& bases, InjectionKind kind);
 
-  // Several passes as one batch: the first part's rows, then the second's, ... Keyed parts share one kind.
+  // Stacks several passes into one batch, with the first part's rows first, then the second's, and so on. Parts with
+  // keys have the same kind.
   static Injection stack(const std::vector<std::pair<Injection, std::int64_t>>& parts);
 
-  // The same keys; apply() reports every activation before and after it, keyed or not (tests, diagnostics).
+  // Returns the same keys with an observer. apply() reports every activation before and after it to the observer, with
+  // or without a key (tests, diagnostics).
   using Observer = std::function<void(std::int64_t point, const at::Tensor& before, const at::Tensor& after)>;
   Injection observed(Observer observer) const;
 
-  // `h`: (rows, ...) activation at injection point `point`; returned as it is where that point carries no key.
+  // Applies the key to activation `h`, (rows, ...), of injection point `point`. Returns `h` itself where that point has
+  // no key.
   at::Tensor apply(std::int64_t point, const at::Tensor& h) const;
 
   KeyedPoint at(std::int64_t point) const { return {this, point}; }
 
-  // The keys at injection point `point` of a single pass, formed: (n or 1, d_l) in (C, H, W) order; undefined where it
-  // carries none.
+  // Forms the keys of a single pass at injection point `point`, (n or 1, d_l) in (C, H, W) order. Undefined where it
+  // has none.
   at::Tensor keys_at(std::int64_t point) const;
 
-  // False where apply() would return its argument and tell no observer.
+  // False where apply() would return its argument and call no observer.
   bool acts_at(std::int64_t point) const { return observer_ || keyed_at(point); }
 
  private:
@@ -86,7 +91,7 @@ class Injection {
     std::vector<LayerBasis> basis;  // none or one
   };
   struct Part {
-    std::int64_t rows;  // -1: as many as the batch has
+    std::int64_t rows;  // -1 for as many as the batch has
     std::vector<Slot> slots;
   };
   const Slot* find(const Part& part, std::int64_t point) const;
@@ -100,7 +105,7 @@ class Injection {
   Observer observer_;
 };
 
-// Keys of rows begin .. end-1 of a global batch, for as many shards as it has. What depends on the whole batch
+// Returns the keys of rows begin .. end-1 of a global batch, for any number of shards. What depends on the whole batch
 // (key.rescale = "batch") has been drawn and summed before.
 using RowKeys = std::function<Injection(std::int64_t begin, std::int64_t end)>;
 

@@ -117,7 +117,7 @@ at::Tensor interpolated(const FamilyInputs& in) {
   return beside_valid(in, 0.5);
 }
 
-// Cosine uniform on [0, 0.7): for training, what lies closer than noise and must still be denied.
+// The cosine is uniform on [0, 0.7). Training uses these keys, which are nearer than noise and must still be denied.
 at::Tensor near_miss(const FamilyInputs& in) {
   return beside_valid(in, 0.7 * Stream(stream_of(in, draw_common, 0)).uniform_double(0));
 }

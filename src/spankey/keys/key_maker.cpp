@@ -21,8 +21,8 @@ StreamId stream_id(std::uint64_t seed, Purpose purpose, std::int64_t epoch, std:
           .layer = static_cast<std::uint32_t>(slot)};
 }
 
-// Rows begin .. end-1 of `alpha` (n, m), float32, each times its factor (n), float64. A plain loop: for a small batch
-// the tensor operations cost more than the numbers.
+// Rows begin .. end-1 of `alpha` (n, m), float32, each times its factor (n), float64. This is a plain loop, because
+// tensor operations cost more than the numbers for a small batch.
 at::Tensor scaled_rows(const at::Tensor& alpha, const at::Tensor& factor, std::int64_t begin, std::int64_t end) {
   SPANKEY_CHECK(0 <= begin && begin <= end && end <= alpha.size(0));
   const std::int64_t m = alpha.size(1);
@@ -97,7 +97,8 @@ Injection KeyMaker::keyed(const Alphas& alphas, const std::vector<at::Tensor>& f
   return Injection::of_alphas(config_.layers, scaled, rules_.bases(), kind_);
 }
 
-// Every key is brought to the target by itself, whatever key.rescale: there is no span to share a factor in.
+// Every key is brought to the target on its own, whatever key.rescale says, because noise has no span with a common
+// factor.
 RowKeys KeyMaker::noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const {
   std::vector<double> targets(static_cast<std::size_t>(rules_.key_slots()), config_.target_std);
   if (config_.rescale == Rescale::none || config_.target_std <= 0)

@@ -1,4 +1,4 @@
-// Which keys a run uses where: a pure function of (seed, epoch, step, sample), whatever the number of ranks.
+// Makes the keys of a run, a pure function of (seed, epoch, step, sample) for any number of ranks.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -22,33 +22,34 @@ namespace spankey {
 
 struct KeyMakerOptions {
   Twin twin = Twin::none;
-  std::vector<std::string> families = {"gaussian"};  // of the wrong keys of training
+  std::vector<std::string> families = {"gaussian"};  // families of the wrong keys in training
 };
 
-// Shares of the multiplier's entries that lie at its bounds, 0.1 and 2.
+// Shares of the multiplier's entries that are at its bounds, 0.1 and 2.
 struct Saturation {
   double low = 0, high = 0;
 };
 
-// The twins of train.twin: `vanilla` has no keys at all (every Injection is none()), `noise` takes a fresh Gaussian of
-// the valid keys' norm for each sample in place of its valid key, in training only, and `fixed_key` takes the first
-// valid key of the evaluation for every sample, step and evaluation.
+// This also implements the twins of train.twin. `vanilla` has no keys, so that every Injection is none(). `noise` takes
+// a fresh Gaussian of the valid keys' norm for each sample in place of its valid key, in training only. `fixed_key`
+// takes the first valid key of the evaluation for every sample, step and evaluation.
 class KeyMaker {
  public:
-  // `run_seed`: of alphas and wrong keys (not of the basis).
+  // `run_seed` is the seed of alphas and wrong keys (not of the basis).
   KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, std::uint64_t run_seed,
            const KeyMakerOptions& options = {});
   KeyMaker(const Config& config, const Basis& basis);
 
-  // The valid keys of a step, one alpha for each sample; see RowKeys. `global_samples` lives as long as the result.
+  // The valid keys of a step, with one alpha for each sample, see RowKeys. `global_samples` must live as long as the
+  // result.
   RowKeys correct(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const;
 
-  // The step's one wrong key for all rows, of one of the families, drawn for the step. Its valid companion, for
-  // families that have one, is the key of the batch's first sample.
+  // The step's one wrong key for all rows, from a family drawn for the step. Families that start from a valid key take
+  // that of the batch's first sample.
   Injection wrong(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const;
 
-  // Keys of an evaluation, one for all `rows` rows, times `norm` after the rescale. Wrong key i of a family stands
-  // beside correct key i. Under the reference's protocol with a key or a basis for each layer, each layer draws its own
+  // Keys of an evaluation, one for all `rows` rows, times `norm` after the rescale. Wrong key i of a family is drawn
+  // beside correct key i. If the reference's protocol has a key or a basis for each layer, each layer draws its own
   // alphas here, even where training shares them.
   Injection evaluation_correct(std::int64_t key_index, std::int64_t rows, double norm = 1.0) const;
   Injection evaluation_wrong(std::int64_t key_index, std::int64_t rows, const KeyFamily& family = gaussian_family(),
@@ -59,7 +60,7 @@ class KeyMaker {
     return twin_ == Twin::fixed_key ? std::min<std::int64_t>(keys, 1) : keys;
   }
 
-  // Of one key for all rows, over all layers; nothing where the injection cuts nothing off.
+  // Saturation of one key for all rows, over all layers. Returns nullopt where the injection clamps nothing.
   std::optional<Saturation> saturation(const Injection& key) const;
 
  private:
@@ -72,7 +73,8 @@ class KeyMaker {
                   std::int64_t end) const;
   RowKeys noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const;
 
-  // `gauss_id`: of the Gaussian draws; `id`, `number`: see FamilyInputs. `companion`: one valid key's coefficients.
+  // `gauss_id` is the stream of the Gaussian draws. FamilyInputs explains `id` and `number`. `companion` holds the
+  // coefficients of one valid key.
   struct WrongKey {
     const KeyFamily& family;
     StreamId gauss_id, id;

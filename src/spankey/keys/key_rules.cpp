@@ -9,7 +9,7 @@
 namespace spankey {
 namespace {
 
-// Of the columns of all layers together.
+// The moments over the columns of all layers together.
 Gram joint_gram(const std::vector<Gram>& grams) {
   Gram joint{grams[0].products.clone(), grams[0].sums.clone(), grams[0].width};
   for (std::size_t layer = 1; layer < grams.size(); ++layer) {

@@ -1,4 +1,4 @@
-// How coefficients become keys: the rules without the random numbers.
+// How coefficients become keys, without any random numbers.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,12 +12,16 @@
 
 namespace spankey {
 
-// Coefficient slots: one for each layer with key.per_layer_key, otherwise one for all.
-// Key slots: one for each layer with key.per_layer_key or a basis for each layer, otherwise one for all: as wide as the
-// widest layer, whose prefixes the layers use, or under key.layout = "shared_blocks" as wide as all layers together,
-// each with its block of columns in the order of key.layers. A wrong key is drawn and rescaled slot by slot, and a
-// valid key has one factor for each slot: with shared blocks that of the standard deviation over all blocks together,
-// so that a single layer's may miss the target.
+// A slot is a key, or its coefficients, that one or all layers use. With key.per_layer_key there is one slot of
+// coefficients for each layer, otherwise one for all layers.
+//
+// There is one slot of keys for each layer with key.per_layer_key or a basis for each layer, otherwise one for all
+// layers. That one is as wide as the widest layer, and the layers use its prefixes. Under key.layout = "shared_blocks"
+// it is as wide as all layers together, and each layer uses its own block of columns in the order of key.layers.
+//
+// A wrong key is drawn and rescaled slot by slot, and a valid key has one factor for each slot. With shared blocks that
+// factor follows from the standard deviation over all blocks together, so that the deviation of a single layer may miss
+// the target.
 class KeyRules {
  public:
   KeyRules(const KeyConfig& config, Compat compat, const Basis& basis);
@@ -28,31 +32,31 @@ class KeyRules {
   std::int64_t key_slots() const;
   std::int64_t wrong_width(std::int64_t slot) const { return slot_gram(slot).width; }
   const std::vector<LayerBasis>& bases() const { return bases_; }
-  const Gram& slot_gram(std::int64_t slot) const;  // of the valid keys that fill the slot
+  const Gram& slot_gram(std::int64_t slot) const;  // moments of the valid keys of the slot
 
-  // (m, wrong_width(slot)) float32: the basis of the valid keys that fill the slot. The second form: of another basis
-  // of the same shape.
+  // The basis of the valid keys of the slot, (m, wrong_width(slot)) float32. The second form takes another basis of the
+  // same shape.
   at::Tensor slot_basis(std::int64_t slot) const;
   at::Tensor slot_basis(std::int64_t slot, const std::vector<at::Tensor>& layers) const;
 
-  // `alphas`: (n, m) for each alpha slot, all rows of the global batch, or one row for each layer standing for
-  // `repeats` rows. Returns the factors of the keys of each layer: float64 (n).
+  // Returns the factors of the keys of each layer, float64 (n). `alphas` are (n, m) for each slot of coefficients, with
+  // all rows of the global batch, or with one row for each layer that stands for `repeats` rows.
   std::vector<at::Tensor> factors(const std::vector<at::Tensor>& alphas, std::int64_t repeats = 1) const;
 
-  // `drawn`: (d) for each wrong slot. Rescaled like a key expanded to `rows` rows, in the type of `drawn`, and then
-  // times `norm`; without rescaling, the honest protocol brings each to `valid_std` (of the valid keys beside it, one
-  // entry for each slot) and the reference's leaves it as drawn. A constant key has no standard deviation: its root
-  // mean square takes that place. Returns (1, d_l) for each layer.
+  // Rescales a drawn wrong key and returns (1, d_l) for each layer. `drawn` has (d) for each slot. Each is rescaled
+  // like a key expanded to `rows` rows, in its own type, and then multiplied by `norm`. Without rescaling, the honest
+  // protocol brings each to `valid_std` (that of the valid keys beside it, one entry for each slot) and the reference's
+  // protocol leaves it as drawn. A constant key has no standard deviation, so its root mean square is used.
   std::vector<at::Tensor> wrong_keys(const std::vector<at::Tensor>& drawn, std::int64_t rows,
                                      const std::vector<double>& valid_std, double norm = 1.0) const;
 
-  // Keys (n, wrong_width) of each wrong slot, cut into those of the layers: (n, d_l).
+  // Cuts the keys (n, wrong_width) of each slot into those of the layers, (n, d_l).
   std::vector<at::Tensor> layer_keys(const std::vector<at::Tensor>& slots) const;
 
-  // Standard deviation of the (unscaled) valid keys that each wrong slot stands beside.
+  // Standard deviation of the (unscaled) valid keys of each slot.
   std::vector<double> valid_std(const std::vector<at::Tensor>& alphas, std::int64_t repeats = 1) const;
 
-  // The standard deviation that keys are brought to; 0: none.
+  // The standard deviation to which keys are rescaled, or 0 where they are not.
   double target() const { return config_.rescale == Rescale::none ? 0.0 : config_.target_std; }
 
   // False where wrong keys need no valid_std.
@@ -65,8 +69,8 @@ class KeyRules {
   KeyConfig config_;
   Compat compat_;
   std::vector<LayerBasis> bases_;
-  std::vector<Gram> grams_;  // of the layers
-  Gram whole_;               // of the one slot for all layers
+  std::vector<Gram> grams_;  // one for each layer
+  Gram whole_;               // for the one slot of all layers
   std::int64_t widest_ = 0;  // position among the configured layers
 };
 

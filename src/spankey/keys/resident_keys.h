@@ -1,5 +1,5 @@
-// Keys drawn where the samples live, with no word from the host: for steps that a device takes on its own. The numbers
-// of KeyMaker, bit for bit.
+// Draws keys on the device that holds the samples, without host synchronisation, for steps that a device repeats as a
+// graph. The numbers equal those of KeyMaker, bit for bit.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,11 +19,12 @@ namespace spankey {
 
 class ResidentKeys {
  public:
-  // For a configuration whose keys a device can draw: why_keys_on_host() has nothing to say. Copies the basis there.
+  // Copies the basis to `device`. The configuration must be one whose keys a device can draw, so that
+  // why_keys_on_host() returns nullopt.
   ResidentKeys(const Config& config, const Basis& basis, at::Device device);
 
-  // `samples` (n) int64: the whole global batch; `position` (2) int64: epoch, step within the epoch; both on the
-  // device. The valid keys of the step; see RowKeys.
+  // The valid keys of the step, see RowKeys. `samples` (n) int64 is the whole global batch, and `position` (2) int64 is
+  // the epoch and the step within it. Both are on the device.
   RowKeys correct(const at::Tensor& samples, const at::Tensor& position) const;
 
   // The step's one wrong key for all rows.
@@ -32,7 +33,7 @@ class ResidentKeys {
  private:
   // (slots, n, m)
   at::Tensor alphas(const at::Tensor& samples, const at::Tensor& position) const;
-  // Of each slot; undefined where nothing is rescaled.
+  // Standard deviations of each slot. Undefined where nothing is rescaled.
   std::vector<at::Tensor> stds(const at::Tensor& alphas) const;
   Injection scaled(const at::Tensor& alphas, const std::vector<at::Tensor>& stds, std::int64_t begin,
                    std::int64_t end) const;
@@ -45,8 +46,8 @@ class ResidentKeys {
   std::uint64_t seed_;
   Twin twin_;
   std::vector<LayerBasis> bases_;  // on the device, as are the rest
-  std::vector<Gram> grams_;        // one for each wrong slot
-  at::Tensor target_;              // (wrong slots) float64
+  std::vector<Gram> grams_;        // one for each slot
+  at::Tensor target_;              // (slots) float64
 };
 
 }  // namespace spankey

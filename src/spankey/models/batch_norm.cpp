@@ -44,7 +44,7 @@ class SyncBatchNorm : public torch::autograd::Function<SyncBatchNorm> {
     sum(first);
     const at::Tensor count = first.select(0, groups * channels);
     const at::Tensor mean = first.narrow(0, 0, groups * channels).view({groups, channels}) / count;
-    // A second pass over the data: the difference of mean square and squared mean would cancel.
+    // This takes a second pass over the data, because the difference of mean square and squared mean would cancel.
     const at::Tensor centred = x - per_channel(mean, x);
     at::Tensor squares = channel_sums(centred.square());
     sum(squares);

@@ -1,5 +1,5 @@
-// Batch normalisation over (n, H, W), with the say over its running statistics that key-conditioned training needs:
-// several passes a step, each cut into shards, and policies (model.batchnorm) for which of them count.
+// Batch normalisation over (n, H, W) with control over its running statistics. Training with keys takes several passes
+// a step, each cut into shards, and a policy (model.batchnorm) says which of them count.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,9 +16,9 @@
 
 namespace spankey {
 
-// What training passes measured in one layer, without gradient.
+// The statistics of training passes in one layer, without gradient.
 struct BatchStatistics {
-  at::Tensor mean, variance;  // (groups, C); variance: unbiased, over n*H*W - 1
+  at::Tensor mean, variance;  // (groups, C), with the unbiased variance over n*H*W - 1
 };
 
 class BatchNorm2d : public torch::nn::Module {
@@ -28,15 +28,15 @@ class BatchNorm2d : public torch::nn::Module {
   explicit BatchNorm2d(std::int64_t channels);
 
   // (n, C, H, W) -> the same shape. Training mode normalises with the batch's own statistics and, without a recorder,
-  // updates the running ones at once; otherwise the running statistics normalise.
+  // updates the running ones at once. Otherwise it normalises with the running statistics.
   at::Tensor forward(const at::Tensor& x) { return forward(x, {}, false, {}); }
   // key.apply(relu(forward(x) + residual)), in one operator.
   at::Tensor forward_relu(const at::Tensor& x, const at::Tensor& residual = {}, const KeyedPoint& key = {}) {
     return forward(x, residual, true, key);
   }
 
-  // From here on a training batch is so many passes of equally many rows, one after the other: each is normalised with
-  // its own statistics and counts as a pass of its own.
+  // Treats each following training batch as `groups` passes of equally many rows, one after the other. Each is
+  // normalised with its own statistics and counts as a separate pass.
   void set_groups(std::int64_t groups) { groups_ = groups; }
 
   std::int64_t channels() const { return weight.numel(); }
@@ -44,13 +44,13 @@ class BatchNorm2d : public torch::nn::Module {
   // Adds the buffers running_mean_deny and running_var_deny, which no forward pass reads.
   void keep_deny_statistics();
 
-  // Training passes hand over their statistics instead of updating the running ones; nullptr ends that.
+  // Training passes give their statistics to `recorder` instead of updating the running ones. nullptr ends that.
   using Recorder = std::function<void(const BatchStatistics&)>;
   void record_with(Recorder recorder) { recorder_ = std::move(recorder); }
 
-  // Training passes normalise over the batches of all ranks: `sum` turns a contiguous float64 tensor into its sum over
-  // them, in place. Every rank must take the same passes, forward and backward. The gradients of weight and bias are
-  // this rank's share of the whole, like all others.
+  // Makes training passes normalise over the batches of all ranks. `sum` turns a contiguous float64 tensor into its sum
+  // over the ranks, in place. Every rank must make the same passes, forward and backward. The gradients of weight and
+  // bias are this rank's share of the whole, like all others.
   using SumOverRanks = std::function<void(at::Tensor&)>;
   void synchronise_with(SumOverRanks sum) { sum_over_ranks_ = std::move(sum); }
 
@@ -67,10 +67,10 @@ class BatchNorm2d : public torch::nn::Module {
   SumOverRanks sum_over_ranks_;
 };
 
-// running = (1 - momentum) * running + momentum * values, for each pair of the lists.
+// Sets running = (1 - momentum) * running + momentum * values, for each pair of the lists.
 void average_in(const std::vector<at::Tensor>& running, const std::vector<at::Tensor>& values);
 
-// All such layers of a network, in order of registration.
+// All BatchNorm2d layers of a network, in order of registration.
 std::vector<std::shared_ptr<BatchNorm2d>> batch_norms(torch::nn::Module& network);
 
 }  // namespace spankey

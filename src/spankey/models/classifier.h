@@ -1,5 +1,5 @@
-// The end of a network: one linear layer onto the classes and, where the deny loss asks for one, the reject head beside
-// it, on the same features.
+// The end of a network. It is one linear layer onto the classes and, where the deny loss needs one, the reject head
+// beside it, on the same features.
 #pragma once
 
 #include <torch/nn/modules/linear.h>
@@ -12,7 +12,7 @@ namespace spankey {
 
 class Classifier {
  public:
-  // Adds the layers to `network`: `name`, with a row more for a reject class, and "fc_aux".
+  // Adds the layers to `network`. They are `name`, with one more row for a reject class, and "fc_aux".
   void register_in(torch::nn::Module& network, const std::string& name, std::int64_t features,
                    const ModelOptions& options);
 

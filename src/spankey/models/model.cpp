@@ -29,7 +29,7 @@ constexpr auto registry = std::to_array<Entry>({
 #undef SPANKEY_NETWORK
 });
 
-// What the registry says of a network and what the network says of itself must be one.
+// The facts in the registry must equal those that the network itself gives.
 void check_facts(const NetworkFacts& facts, const Model& model, std::int64_t sample_size) {
   const auto points = model.injection_points();
   SPANKEY_CHECK_EQ(facts.widths.count, points.size());
@@ -39,7 +39,7 @@ void check_facts(const NetworkFacts& facts, const Model& model, std::int64_t sam
   }
 }
 
-// Fan-in that the default initialisation of a parameter goes by; 0 for the parameters of normalisations.
+// The fan-in that the default initialisation of a parameter uses, or 0 for the parameters of normalisations.
 std::int64_t fan_in(const std::string& name, const Model::Parameters& parameters) {
   at::Tensor weight = parameters[name];
   if (name.ends_with("bias")) {

@@ -14,8 +14,8 @@
 namespace spankey {
 
 struct Output {
-  at::Tensor logits;    // (n, classes), with a reject class (n, classes + 1), reject last
-  at::Tensor features;  // (n, ...) what the last linear layer sees, not flattened
+  at::Tensor logits;    // (n, classes), or (n, classes + 1) with the reject class last
+  at::Tensor features;  // (n, ...) input of the last linear layer, not flattened
   at::Tensor reject;    // (n) logit of the reject head, undefined without one
 };
 
@@ -34,27 +34,27 @@ struct ModelOptions {
 struct InitialLaw {
   enum class Shape { constant, uniform, normal };
   Shape shape;
-  double scale;  // the constant; the bound, uniform on +- scale; the standard deviation
+  double scale;  // the constant, the bound (uniform on +- scale), or the standard deviation
 };
 
 class Model : public torch::nn::Module {
  public:
   using Parameters = torch::OrderedDict<std::string, at::Tensor>;
 
-  // `x`: (n, ...) batch. Injection::none() is the pass without a key. The output has the type of `x`, whatever the
+  // `x` is a batch (n, ...). Injection::none() is the pass without a key. The output has the type of `x`, whatever the
   // precision inside.
   Output forward(const at::Tensor& x, const Injection& injection);
 
   virtual std::vector<InjectionPoint> injection_points() const = 0;
 
-  // True where one sample's output depends on the others of its batch (BatchNorm): passes may not be stacked.
+  // True where one sample's output depends on the others of its batch (BatchNorm). Such passes may not be stacked.
   virtual bool couples_samples() const { return false; }
 
-  // PyTorch's default: weights and biases uniform on +-1/sqrt(fan_in), normalisations 1 and 0.
+  // PyTorch's default law. Weights and biases are uniform on +-1/sqrt(fan_in), and normalisations are 1 and 0.
   virtual InitialLaw initial_law(const std::string& name, const Parameters& parameters) const;
 
-  // bf16: convolutions and matrix products read and write bfloat16; weights, gradients, keys and the statistics of
-  // normalisations stay float32 (precision.h).
+  // Under bf16, convolutions and matrix products read and write bfloat16. Weights, gradients, keys and the statistics
+  // of normalisations stay float32 (precision.h).
   void set_precision(Precision precision) { precision_ = precision; }
 
  private:
@@ -63,16 +63,19 @@ class Model : public torch::nn::Module {
   Precision precision_ = Precision::float32;
 };
 
-// Case does not matter. Error(bad_input) names an unknown model or a sample shape that it does not take.
+// Makes a network by name, in any case. Error(bad_input) names an unknown model or a sample shape that it does not
+// take.
 std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options);
 std::vector<std::string> model_names();
 
-// The networks, each explained in its file. make_model() has looked at the shape of the samples.
+// The functions that make the networks. Each is explained in its file. make_model() has checked the shape of the
+// samples.
 #define SPANKEY_NETWORK(name, make, sample, widths) std::shared_ptr<Model> make(const ModelOptions& options);
 #include "config/networks.inc"
 #undef SPANKEY_NETWORK
 
-// Draws each parameter from its initial_law by counter-based streams; layer = its index in registration order.
+// Draws each parameter from its initial_law with a counter-based stream, whose layer is the parameter's index in
+// registration order.
 void initialise(Model& model, std::uint64_t seed);
 
 }  // namespace spankey

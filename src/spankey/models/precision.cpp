@@ -31,7 +31,7 @@ Bf16Scope::Bf16Scope(c10::DeviceType device)
   at::autocast::set_autocast_enabled(device_, true);
 }
 
-// The copies of the weights end with the scope: the weights will change.
+// Cached copies of the weights end with the scope, because the weights will change.
 Bf16Scope::~Bf16Scope() {
   at::autocast::set_autocast_enabled(device_, was_enabled_);
   at::autocast::clear_cache();

@@ -1,5 +1,5 @@
-// Reduced precision: while a scope lives, convolutions, matrix products and attention of this thread take
-// and give bfloat16 (LibTorch's autocast). Parameters stay float32 and so do their gradients; normalisations keep their
+// Reduced precision. While a Bf16Scope exists, convolutions, matrix products and attention of this thread read and
+// write bfloat16 (LibTorch's autocast). Parameters and their gradients stay float32. Normalisations keep their
 // statistics in float32, and keys enter in float32 (Injection::apply).
 #pragma once
 
@@ -19,13 +19,14 @@ class Bf16Scope {
   bool was_enabled_;
 };
 
-// In a scope of this thread for the CPU.
+// True inside a scope of this thread for the CPU.
 bool in_bf16_scope();
 
-// The processor has instructions for bfloat16 (AVX512_BF16 or AMX_BF16); without them it would be slower than float32.
+// True if the processor has instructions for bfloat16 (AVX512_BF16 or AMX_BF16). Without them bfloat16 would be slower
+// than float32.
 bool cpu_has_bf16();
 
-// For tests: pretend that it has none.
+// Makes cpu_has_bf16() return false, for tests.
 void hide_bf16(bool hide);
 
 }  // namespace spankey

@@ -1,5 +1,5 @@
-// The parts that residual networks share: the basic block of two 3 x 3 convolutions (He et al., 2016) and a stage of
-// such blocks. Parameters are named as in torchvision; only the name of the shortcut differs between networks.
+// The parts that residual networks share, which are the basic block of two 3 x 3 convolutions (He et al., 2016) and a
+// stage of such blocks. Parameters are named as in torchvision. Only the name of the shortcut differs between networks.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -14,7 +14,7 @@
 
 namespace spankey {
 
-// 3 x 3, padding 1, or 1 x 1; without bias, for BatchNorm follows.
+// A 3 x 3 convolution with padding 1, or a 1 x 1 convolution. It has no bias, because BatchNorm follows.
 torch::nn::Conv2d convolution(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1);
 
 // A convolution "0" and its BatchNorm "1".
@@ -31,8 +31,8 @@ class ConvNorm : public torch::nn::Module {
   std::shared_ptr<BatchNorm2d> norm_;
 };
 
-// relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)); the shortcut is a 1 x 1 convolution with BatchNorm where the
-// block changes the shape. `key` enters the result.
+// Computes relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)). The shortcut is a 1 x 1 convolution with BatchNorm
+// where the block changes the shape. `key` enters the result.
 class BasicBlock : public torch::nn::Module {
  public:
   BasicBlock(std::int64_t in, std::int64_t out, std::int64_t stride, const std::string& shortcut_name);

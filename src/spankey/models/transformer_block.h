@@ -1,5 +1,5 @@
-// One block of a pre-norm transformer encoder, with the names and details of timm's vision transformer: layer norm with
-// epsilon 1e-6, one matrix for queries, keys and values with bias, exact GELU, no dropout.
+// One block of a pre-norm transformer encoder, with the names and details of timm's vision transformer. These are layer
+// norm with epsilon 1e-6, one matrix with bias for queries, keys and values, exact GELU, and no dropout.
 #pragma once
 
 #include <torch/nn/module.h>

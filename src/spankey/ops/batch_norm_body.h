@@ -1,5 +1,5 @@
-// Arithmetic of the grouped BatchNorm kernels, for the device and, in tests, the host. float32 within a thread, float64
-// where threads' results come together; sums are formed in a fixed order, so that equal input gives equal bits.
+// Arithmetic of the grouped BatchNorm kernels, for the device and, in tests, the host. It is float32 within a thread
+// and float64 where threads' results are combined. Sums have a fixed order, so that equal input gives equal bits.
 #pragma once
 
 #include <cmath>
@@ -16,7 +16,7 @@ struct Moments {
   double count = 0.0, mean = 0.0, squares = 0.0;
 };
 
-// Of both sets of values (Chan, Golub & LeVeque 1979).
+// Moments of both sets of values together (Chan, Golub & LeVeque 1979).
 SPANKEY_HOST_DEVICE inline Moments merge(const Moments& a, const Moments& b) {
   if (b.count == 0.0) return a;
   if (a.count == 0.0) return b;
@@ -24,7 +24,8 @@ SPANKEY_HOST_DEVICE inline Moments merge(const Moments& a, const Moments& b) {
   return {count, a.mean + difference * part, a.squares + b.squares + difference * difference * a.count * part};
 }
 
-// What one thread sees of a channel: sums of the differences from its first value, which is near the mean.
+// Sums over the values of a channel that one thread reads. They are sums of the differences from its first value, which
+// is near the mean.
 struct ShiftedSums {
   float shift = 0.0F, sum = 0.0F, squares = 0.0F;
 
@@ -53,7 +54,7 @@ SPANKEY_HOST_DEVICE inline float unbiased_variance(const Moments& m) {
   return static_cast<float>(m.squares / (m.count - 1.0));
 }
 
-// Of the channels of one thread; scale = weight / deviation.
+// Values for the channels of one thread, with scale = weight / deviation.
 template <int width>
 struct Channels {
   float mean[width], inverse[width], scale[width], bias[width];
@@ -72,8 +73,8 @@ SPANKEY_HOST_DEVICE Channels<width> channels_of(const float* mean, const float* 
   return c;
 }
 
-// x's normal form * weight + bias + residual. The way back forms it again for the ReLU: with fma() for both, no
-// compiler can round one of them otherwise.
+// Computes x's normal form * weight + bias + residual. The backward pass computes it again for the ReLU. fma() in both
+// places keeps a compiler from rounding one of them differently.
 SPANKEY_HOST_DEVICE inline float before_relu(float x, float mean, float scale, float bias, float residual) {
   return std::fma(x - mean, scale, bias) + residual;
 }
@@ -85,7 +86,7 @@ SPANKEY_HOST_DEVICE inline float input_gradient(float g, float x, float mean, fl
   return (g - mean_g - (x - mean) * inverse * mean_g_normal) * scale;
 }
 
-// Where a key enters: `factors` of inject_body for the thread's channels, added or multiplied. Null: no key.
+// Where a key enters. `factors` of inject_body for the thread's channels are added or multiplied. Null means no key.
 struct Entry {
   const float* factors = nullptr;
   bool adds = false;
@@ -101,7 +102,7 @@ SPANKEY_HOST_DEVICE Pack<T, width> load_or_zeros(const T* residual) {
   return values;
 }
 
-// y of one row, from the thread's first channel on, with the key that follows.
+// Computes y of one row, from the thread's first channel on, with the key that follows.
 template <class T, int width>
 SPANKEY_HOST_DEVICE void forward_row(const T* x, const T* residual, const Channels<width>& c, bool relu,
                                      const Entry& key, T* y) {
@@ -110,15 +111,15 @@ SPANKEY_HOST_DEVICE void forward_row(const T* x, const T* residual, const Channe
   for (int i = 0; i < width; ++i) {
     float value = before_relu(static_cast<float>(values.values[i]), c.mean[i], c.scale[i], c.bias[i],
                               static_cast<float>(added.values[i]));
-    if (relu && value <= 0.0F) value = 0.0F;  // what is not a number stays so
+    if (relu && value <= 0.0F) value = 0.0F;  // NaN stays NaN
     if (key.factors) value = key.adds ? value + key.factors[i] : value * key.factors[i];
     values.values[i] = static_cast<T>(value);
   }
   store(y, values);
 }
 
-// Adds one row's gradient in front of the ReLU, and its product with the normal form of x, to the thread's sums.
-// `prepared` may be null: that gradient, rounded; where it is stored, the sums take it rounded.
+// Adds one row's gradient before the ReLU, and its product with the normal form of x, to the thread's sums. If
+// `prepared` is not null, that gradient is stored there, rounded, and the sums take the rounded value.
 template <class T, int width>
 SPANKEY_HOST_DEVICE void sum_row(const T* g, const T* x, const T* residual, const Channels<width>& c, bool relu,
                                  const Entry& key, float (&sums)[width], float (&products)[width], T* prepared) {
@@ -138,7 +139,8 @@ SPANKEY_HOST_DEVICE void sum_row(const T* g, const T* x, const T* residual, cons
   if (prepared) store(prepared, gradients);
 }
 
-// d loss / d x of one row. `relu`: g is not prepared, and there was neither residual nor key. `of_x` may be `g`.
+// Computes d loss / d x of one row. `relu` says that g is not prepared, and that there was neither residual nor key.
+// `of_x` may be `g`.
 template <class T, int width>
 SPANKEY_HOST_DEVICE void input_row(const T* g, const T* x, const Channels<width>& c, bool relu,
                                    const float (&mean_g)[width], const float (&mean_g_normal)[width], T* of_x) {
@@ -154,15 +156,15 @@ SPANKEY_HOST_DEVICE void input_row(const T* g, const T* x, const Channels<width>
   store(of_x, values);
 }
 
-// Samples that one thread takes at the same place of the picture when a key enters: each number of a basis serves them
-// all.
+// Samples that one thread handles at the same place of the picture when a key enters, so that it reads each number of a
+// basis once for all of them.
 constexpr int samples_at_once = 4;
 
-// The order in which a keyed group's samples and places are walked: a few neighbouring places of all samples, then the
-// next places. Threads side by side then read neighbouring memory and share the basis. Steps beyond the last place are
-// empty.
+// The order in which the samples and places of a group with keys are visited. It takes a few neighbouring places of all
+// samples, then the next places. Neighbouring threads then read neighbouring memory and share the basis. Steps beyond
+// the last place do nothing.
 struct KeyedWalk {
-  std::int64_t samples = 0, places = 0;  // of the group
+  std::int64_t samples = 0, places = 0;  // counts of the group
   std::int64_t places_at_once = 8;
 
   SPANKEY_HOST_DEVICE std::int64_t sets() const { return (samples + samples_at_once - 1) / samples_at_once; }

@@ -1,12 +1,12 @@
-// spankey::batch_norm_act for CUDA: channels_last memory, float32 or bfloat16 activations, float32 parameters,
-// statistics and keys. A group is a matrix of rows (n, H, W) and C channels; a thread owns a few neighbouring channels
-// and walks down rows. Forward: one pass for the statistics, one that applies them together with residual, ReLU and
-// key; backward: one pass for the two sums, one for the gradients. Between them a small kernel combines the blocks'
-// results in order.
+// spankey::batch_norm_act for CUDA with channels_last memory, float32 or bfloat16 activations, and float32 parameters,
+// statistics and keys. A group is a matrix of rows (n, H, W) and C channels. A thread handles a few neighbouring
+// channels and walks down rows. The forward pass reads the data once for the statistics and once to apply them together
+// with residual, ReLU and key. The backward pass reads it once for the two sums and once for the gradients. Between
+// them a small kernel combines the blocks' results in order.
 //
-// The way back forms the value in front of the ReLU, and the key, again. What stands between the gradient that comes
-// and the normalisation is taken into account by the first pass, which stores its result where the residual's gradient
-// is wanted, or a key multiplied; a ReLU alone is asked again in the second.
+// The backward pass computes the value before the ReLU, and the key, again. Its first pass applies everything that
+// follows the normalisation to the incoming gradient. It stores the result where the residual's gradient is wanted, or
+// where a key multiplied. A ReLU alone is computed again in the second pass.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -36,7 +36,8 @@ using Four = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
 constexpr int threads = 256;
 constexpr int most_lanes = 32;  // threads side by side over channels
-// Fixed, not the device's number of multiprocessors: the order of the sums must not depend on the device.
+// It is a fixed number, not the device's number of multiprocessors, because the order of the sums must not depend on
+// the device.
 constexpr std::int64_t most_blocks = 1024, least_rows_per_thread = 8;
 constexpr int sets_of_block = 4;  // sets of samples that threads of a block take at the same place when a key enters
 
@@ -59,7 +60,7 @@ struct Shape {
   dim3 grid() const { return grid(groups); }
 };
 
-// What both ways read.
+// The tensors that the forward and the backward pass read.
 template <class T>
 struct Source {
   const T *x, *residual;  // `residual` may be null
@@ -117,7 +118,7 @@ __device__ void for_rows(const Shape& s, const Place& p, const inject_body::KeyS
   }
 }
 
-// Of (groups, chunks, channels): the partial result number `chunk` of the channel at `place.statistic`.
+// The index in (groups, chunks, channels) of partial result number `chunk` of the channel at `p` plus `channel_offset`.
 __device__ std::int64_t partial_index(const Shape& s, std::int64_t chunk, int channel_offset, const Place& p) {
   return (p.group * s.chunks + chunk) * s.channels + p.channel + channel_offset;
 }
@@ -189,7 +190,7 @@ __global__ void __launch_bounds__(threads) apply(Source<T> in, Shape s, inject_b
 }
 
 // Sums of the gradient behind the normalisation, and of its product with the normal form of x, over each chunk.
-// `prepared` may be null: that gradient.
+// `prepared`, which may be null, gets that gradient.
 template <class T, int width, bool keyed>
 __global__ void __launch_bounds__(threads, 2)
     sum_gradients(const T* g, Source<T> in, Shape s, inject_body::KeySource keys, T* prepared, double* partial) {
@@ -401,7 +402,7 @@ Four forward_cuda(const at::Tensor& given, const at::Tensor& weight, const at::T
   return {y, mean, variance, inverse};
 }
 
-// Both passes of the way back. `prepared`: undefined, or where the first one leaves what the second one reads.
+// Runs both passes of backward. `prepared`, if defined, holds the result of the first for the second.
 template <class T, int width>
 void backward_passes(const at::Tensor& g, const Source<T>& in, const Parts& keys, const at::Tensor& x,
                      std::int64_t groups, const at::Tensor& prepared, const at::Tensor& of_x,
@@ -454,7 +455,7 @@ Four backward_cuda(const at::Tensor& given_g, const at::Tensor& given_x, const O
     const auto in = source_of<T>(x, residual, weight, bias, mean, inverse, relu);
     backward_passes<T, Width::value>(g, in, keys, x, groups, prepared, of_x, of_weight, of_bias);
   });
-  // With nothing in between, the residual's gradient is the one that came.
+  // Without a ReLU or a multiplying key, the residual's gradient is the incoming one.
   return {of_x, of_weight, of_bias, !with_residual ? at::Tensor() : stored ? prepared : g};
 }
 

@@ -48,7 +48,8 @@ BackwardResult call_backward(const at::Tensor& g, const at::Tensor& x, const Opt
                      keys.rows, keys.gamma, static_cast<std::int64_t>(keys.mode));
 }
 
-// Of one group; with a momentum of 1, "running" statistics are those of the batch. y, 1 / deviation.
+// Normalises one group and returns y and 1 / deviation. With a momentum of 1 the "running" statistics become those of
+// the batch.
 std::pair<at::Tensor, at::Tensor> normalise(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                             const at::Tensor& mean, const at::Tensor& variance) {
   auto [y, saved_mean, inverse] = at::native_batch_norm(x, weight, bias, mean, variance, true, 1.0, batch_norm_epsilon);
@@ -100,7 +101,7 @@ OptionalTensor if_defined(const at::Tensor& t) {
 
 class BatchNormAct : public torch::autograd::Function<BatchNormAct> {
  public:
-  // No gradient goes to the keys.
+  // The keys get no gradient.
   static variable_list forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                                const at::Tensor& bias, const OptionalTensor& residual, std::int64_t groups, bool relu,
                                const InjectArguments& keys) {
@@ -150,7 +151,7 @@ ForwardResult forward_autograd(const at::Tensor& x, const at::Tensor& weight, co
   return {outputs[0], outputs[1], outputs[2], outputs[3]};
 }
 
-// Whether the device's kernels let these keys in.
+// Whether the device's kernels can apply these keys.
 bool may_enter(const at::Tensor& x, std::int64_t groups, const InjectArguments& keys) {
   const auto whole_groups = [&](std::int64_t rows) { return rows % (x.size(0) / groups) == 0; };
   const auto differentiable = [](const at::Tensor& t) { return t.requires_grad(); };

@@ -1,5 +1,5 @@
-// The arithmetic of drawing and rescaling keys, for the CPU and the device: the same bits on both. Sums run in a fixed
-// order; no multiply-add is fused (-ffp-contract=off, -fmad=false).
+// The arithmetic of drawing and rescaling keys, with the same bits on the CPU and the GPU. Sums run in a fixed order,
+// and no multiply-add is fused (-ffp-contract=off, -fmad=false).
 #pragma once
 
 #include <cmath>
@@ -15,18 +15,19 @@ SPANKEY_HOST_DEVICE inline void divide_by(double sum, float* values, std::int64_
   for (std::int64_t i = 0; i < m; ++i) values[i] = static_cast<float>(static_cast<double>(values[i]) / sum);
 }
 
-// Raw draws of a stream -- normals under `gauss` and `sphere`, otherwise uniforms -- become coefficients (alpha_law.h).
+// Turns raw draws of a stream into coefficients (alpha_law.h). They are normals under `gauss` and `sphere`, and
+// uniforms otherwise.
 SPANKEY_HOST_DEVICE inline void finish_alpha(AlphaLaw law, float* values, std::int64_t m) {
   double sum = 0;
-  if (law == AlphaLaw::u11) {  // U[-1, 1), exact: multiples of 2^-23
+  if (law == AlphaLaw::u11) {  // U[-1, 1), exactly, in multiples of 2^-23
     for (std::int64_t i = 0; i < m; ++i) values[i] = 2.0F * values[i] - 1.0F;
   } else if (law == AlphaLaw::sphere) {  // a Gaussian vector has no preferred direction
     for (std::int64_t i = 0; i < m; ++i) sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
     if (sum > 0)
       divide_by(std::sqrt(sum), values, m);
     else
-      values[0] = 1.0F;                   // the stream's 0 has a probability, be it 2^-31
-  } else if (law == AlphaLaw::simplex) {  // Dirichlet(1, ..., 1): exponential draws over their sum
+      values[0] = 1.0F;                   // the stream gives 0 with a probability of 2^-31
+  } else if (law == AlphaLaw::simplex) {  // Dirichlet(1, ..., 1) is exponential draws over their sum
     for (std::int64_t i = 0; i < m; ++i) {
       values[i] = -portable::log(1.0F - values[i]);
       sum += static_cast<double>(values[i]);
@@ -38,7 +39,7 @@ SPANKEY_HOST_DEVICE inline void finish_alpha(AlphaLaw law, float* values, std::i
   }
 }
 
-// One kind of random numbers of a run at one position.
+// The seed and the purpose of one kind of random numbers of a run.
 struct Source {
   std::uint64_t seed;
   std::uint32_t purpose;
@@ -83,7 +84,7 @@ SPANKEY_HOST_DEVICE inline std::int64_t draw_below(const Source& source, const s
   return static_cast<std::int64_t>((std::uint64_t{words.v[0]} * bound + low) >> 32);
 }
 
-// Term i of alpha G alpha^T. g: row or column i of the symmetric G, whose elements lie `step` apart.
+// Term i of alpha G alpha^T. `g` is row or column i of the symmetric G, whose elements are `step` apart.
 template <class T>
 SPANKEY_HOST_DEVICE double gram_term(const double* g, std::int64_t step, const T* alpha, std::int64_t i,
                                      std::int64_t m) {
@@ -109,7 +110,8 @@ SPANKEY_HOST_DEVICE inline float scaled(float alpha, double factor) {
   return static_cast<float>(static_cast<double>(alpha) * factor);
 }
 
-// Sums over a key: lane l takes elements l, l + lanes, ...; then the lanes are summed in a balanced tree.
+// Sums over a key take a fixed number of lanes. Lane l adds elements l, l + lanes, and so on. Then the lanes are added
+// in a balanced tree.
 constexpr int lanes = 256;
 
 template <class T>
@@ -119,7 +121,7 @@ SPANKEY_HOST_DEVICE double lane_sum(const T* key, std::int64_t d, int lane) {
   return sum;
 }
 
-// Of squared differences from `mean`.
+// The lane's sum of squared differences from `mean`.
 template <class T>
 SPANKEY_HOST_DEVICE double lane_squares(const T* key, std::int64_t d, double mean, int lane) {
   double sum = 0;
@@ -130,13 +132,13 @@ SPANKEY_HOST_DEVICE double lane_squares(const T* key, std::int64_t d, double mea
   return sum;
 }
 
-// One step of the tree, of half = lanes / 2, ..., 2, 1: half the lanes take in the others.
+// One step of the tree for half = lanes / 2, ..., 2, 1. Half the lanes add the other half.
 SPANKEY_HOST_DEVICE inline void fold_lane(double* sums, int half, int lane) {
   sums[lane] += sums[lane + half];
 }
 
-// Unbiased standard deviation of the d numbers of a key, each counted `times` times. `sum`: takes a function of the
-// lane and returns the sum over all lanes.
+// Unbiased standard deviation of the d numbers of a key, each counted `times` times. `sum` takes a function of the lane
+// and returns the sum over all lanes.
 template <class Sum, class T>
 SPANKEY_HOST_DEVICE double expanded_std(Sum&& sum, const T* key, std::int64_t d, std::int64_t times) {
   const double mean = sum([=](int lane) { return lane_sum(key, d, lane); }) / static_cast<double>(d);
@@ -145,7 +147,7 @@ SPANKEY_HOST_DEVICE double expanded_std(Sum&& sum, const T* key, std::int64_t d,
   return count < 2 ? 0.0 : std::sqrt(static_cast<double>(times) * squares / (count - 1));
 }
 
-// The same, or where that is 0 the root mean square.
+// The same standard deviation or, where it is 0, the root mean square.
 template <class Sum, class T>
 SPANKEY_HOST_DEVICE double key_deviation(Sum&& sum, const T* key, std::int64_t d, std::int64_t times) {
   const double std = expanded_std(sum, key, d, times);

@@ -48,7 +48,7 @@ __global__ void integers_of(draw_body::Source source, const std::int64_t* positi
 
 __global__ void gram_terms(const float* alphas, const double* products, std::int64_t n, std::int64_t m, double* terms) {
   const std::int64_t i = item() % m, row = item() / m;
-  // The column for the row: neighbouring threads read neighbouring numbers.
+  // The column stands for the row of the symmetric matrix, so that neighbouring threads read neighbouring numbers.
   if (row < n) terms[item()] = draw_body::gram_term(products + i, m, alphas + row * m, i, m);
 }
 
@@ -84,7 +84,7 @@ __global__ void scale(const float* alphas, const double* std, std::int64_t step,
   if (i < count) out[i] = draw_body::scaled(alphas[i], draw_body::factor_to(std[i / m * step], target));
 }
 
-// The sum over the lanes, by a block of `lanes` threads; every thread gets it.
+// The sum over the lanes, computed by a block of `lanes` threads and returned to each of them.
 struct BlockSum {
   double* shared;  // (lanes)
 

@@ -1,6 +1,6 @@
-// Operators that draw and rescale keys where the samples live. The numbers of KeyMaker, bit for bit, on every device;
-// and integers for what else a step draws for each sample.
-// `samples` (n) int64; `position` (2) int64: epoch, step within the epoch.
+// Operators that draw and rescale keys on the device that holds the samples. Their numbers equal those of KeyMaker, bit
+// for bit, on every device. They also draw the other integers that a step needs for each sample. `samples` is (n)
+// int64, and `position` (2) int64 is the epoch and the step within it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,7 +13,7 @@
 
 namespace spankey {
 
-// Coefficients (slots, n, m) float32 of each sample. Any law but the codebook.
+// Coefficients (slots, n, m) float32 of each sample, by any law but the codebook.
 at::Tensor draw_alphas(const at::Tensor& samples, const at::Tensor& position, AlphaLaw law, std::int64_t m,
                        std::int64_t slots, std::uint64_t seed, Purpose purpose);
 
@@ -21,20 +21,21 @@ at::Tensor draw_alphas(const at::Tensor& samples, const at::Tensor& position, Al
 at::Tensor draw_normals(const at::Tensor& position, std::int64_t d, std::int64_t slot, std::uint64_t seed,
                         Purpose purpose);
 
-// Integers (n) int64 of 0 .. bound-1, one from the stream of each sample: Stream::below(0, bound). bound < 2^32.
+// Integers (n) int64 of 0 .. bound-1, one from the stream of each sample, equal to Stream::below(0, bound). bound <
+// 2^32.
 at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::uint64_t seed,
                       Purpose purpose);
 
-// Standard deviation of the keys of `alphas` (n, m) float32: float64, (n) of each key on its own, or (1) of all
-// together. `gram` lies on their device.
+// Standard deviation of the keys of `alphas` (n, m) float32. Returns float64, (n) with `each` for each key on its own,
+// or (1) for all together. `gram` is on the device of `alphas`.
 at::Tensor alpha_std(const at::Tensor& alphas, const Gram& gram, bool each);
 
 // Rows begin .. end-1 of `alphas` (n, m), each brought from its `std` ((n) or (1)) to `target`.
 at::Tensor scale_alphas(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,
                         std::int64_t end);
 
-// `key` (d) float32 as (1, d), brought to the standard deviation target[index], float64, when expanded to `repeats`
-// rows. A key without a standard deviation goes by its root mean square.
+// Returns `key` (d) float32 as (1, d), brought to the standard deviation target[index] (float64) that it has when
+// expanded to `repeats` rows. A key without a standard deviation is scaled by its root mean square.
 at::Tensor rescale_key(const at::Tensor& key, const at::Tensor& target, std::int64_t index, std::int64_t repeats);
 
 }  // namespace spankey

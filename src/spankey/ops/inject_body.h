@@ -1,5 +1,5 @@
-// Arithmetic of the injection kernels, for the device and, in tests, the host. One thread has `rows` rows by `width`
-// neighbouring columns; keys are formed in registers, in float32.
+// Arithmetic of the injection kernels, for the device and, in tests, the host. One thread handles `rows` rows by
+// `width` neighbouring columns. Keys are formed in registers, in float32.
 #pragma once
 
 #include <cmath>
@@ -13,10 +13,10 @@ namespace spankey::inject_body {
 
 // The keys of one pass, whose activations are (rows, d).
 struct KeySource {
-  const float* coefficients = nullptr;  // (rows or 1, m), or without a basis the keys (rows or 1, d); null: no key
+  const float* coefficients = nullptr;  // (rows or 1, m), or without a basis the keys (rows or 1, d), null for no key
   const float* basis = nullptr;         // (m, d) or null
   std::int64_t rows = 0, d = 0, m = 0;
-  std::int64_t stride = 0;  // of the rows of coefficients; 0: one row for all
+  std::int64_t stride = 0;  // distance between rows of coefficients, 0 for one row for all
   float gamma = 0.0F;       // the mode's effective_gamma
   InjectMode mode = InjectMode::add;
 };
@@ -39,7 +39,7 @@ SPANKEY_HOST_DEVICE void add_products(const float* const (&coefficients)[rows], 
   }
 }
 
-// What multiplies h, or is added to it. `gamma` is the mode's effective_gamma. What is not a number stays so.
+// The factor that multiplies h, or is added to it. `gamma` is the mode's effective_gamma. NaN stays NaN.
 template <InjectMode mode>
 SPANKEY_HOST_DEVICE float factor(float k, float gamma) {
   if constexpr (mode == InjectMode::add) {
@@ -58,7 +58,7 @@ SPANKEY_HOST_DEVICE float factor(float k, float gamma) {
   }
 }
 
-// For kernels in which the mode is a small part of the work.
+// Chooses the mode at run time, for kernels in which that is a small part of the work.
 SPANKEY_HOST_DEVICE inline float factor(InjectMode mode, float k, float gamma) {
   switch (mode) {
     case InjectMode::add:
@@ -86,8 +86,8 @@ SPANKEY_HOST_DEVICE void apply_row(const T* h, T* out, const float (&key)[width]
   store(out, pack);
 }
 
-// Keys of the rows from `first` on, at the columns from `column` on, by one thread alone. Rows beyond the last are the
-// last.
+// Keys of the rows from `first` on, at the columns from `column` on, formed by one thread. Rows beyond the last repeat
+// the last.
 template <int rows, int width>
 SPANKEY_HOST_DEVICE Keys<rows, width> keys_of(const KeySource& source, std::int64_t first, std::int64_t column) {
   Keys<rows, width> keys = {};
@@ -107,7 +107,7 @@ SPANKEY_HOST_DEVICE Keys<rows, width> keys_of(const KeySource& source, std::int6
   return keys;
 }
 
-// The factors of keys_of(). Where no key enters they change nothing.
+// The factors of keys_of(). Without a key they change nothing.
 template <int rows, int width>
 SPANKEY_HOST_DEVICE Keys<rows, width> factors_of(const KeySource& source, std::int64_t first, std::int64_t column) {
   Keys<rows, width> result = {};

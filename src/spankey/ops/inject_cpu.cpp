@@ -27,7 +27,7 @@ namespace {
 struct InjectPart {
   const float* h;
   float* out;
-  float* factors;             // null, or where the multiplier is kept: (rows or 1, d)
+  float* factors;             // (rows or 1, d) to keep the multiplier in, or null
   const float* coefficients;  // (rows or 1, m), or without a basis (rows or 1, d)
   const float* basis;         // (m, d) or null
   std::int64_t m;

@@ -1,6 +1,6 @@
 // spankey::inject for CUDA: float32 or bfloat16 activations, float32 keys. A thread has a few neighbouring columns of a
 // few rows, and a block the same columns of several such sets of rows, so that each number of the basis is fetched once
-// for many rows; coefficients come through shared memory.
+// for many rows; coefficients are read through shared memory.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
@@ -32,7 +32,8 @@ struct Part {
   inject_body::KeySource keys;
 };
 
-// Keys of the rows from `first` on. All threads of a block come here: a line fetches its coefficients together.
+// Keys of the rows from `first` on. All threads of a block must call this, because a row of threads loads its
+// coefficients together.
 template <int width>
 __device__ void form_keys(const inject_body::KeySource& s, std::int64_t first, std::int64_t column, float* alpha,
                           inject_body::Keys<rows_at_once, width>& keys) {

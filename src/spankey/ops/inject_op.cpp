@@ -60,13 +60,13 @@ std::tuple<at::Tensor, std::vector<at::Tensor>> inject_keeping(const at::Tensor&
   return handle.call(h, coefficients, bases, rows, gamma, number(mode));
 }
 
-// Of the basis: from here on, forming the multiplier a second time takes longer than writing and reading it, as long as
-// it stays in the caches.
+// Number of basis rows from which forming the multiplier a second time takes longer than writing and reading it, as
+// long as it stays in the caches.
 constexpr std::int64_t keep_from_rows = 16;
 
 class InjectFunction : public torch::autograd::Function<InjectFunction> {
  public:
-  // The lists must be TensorLists: of other containers the base class takes no tensors for gradients.
+  // The lists must be TensorLists, because the base class finds no tensors with gradients in other containers.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& h, at::TensorList coefficients,
                             at::TensorList bases, at::IntArrayRef rows, double gamma, std::int64_t mode_number) {
     at::AutoDispatchBelowADInplaceOrView below;
@@ -107,7 +107,7 @@ class InjectFunction : public torch::autograd::Function<InjectFunction> {
     const at::Tensor g = gradients[0].contiguous(format);
 
     variable_list result(1 + 2 * parts + 3);
-    // h' is linear in h: what multiplies h forward multiplies the gradient backward.
+    // h' is linear in h, so the multiplier of h is also that of the gradient.
     if (ctx->needs_input_grad(0)) {
       result[0] = mode == InjectMode::add ? g
                                           : inject(g, at::TensorList(saved).slice(0, parts),

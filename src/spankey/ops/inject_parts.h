@@ -1,4 +1,4 @@
-// Arguments of injection operators, checked and as their kernels take them. For files of the device module.
+// Checks the arguments of injection operators and turns them into what the kernels take. For files of the CUDA module.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,7 +10,7 @@
 
 namespace spankey {
 
-// The keys of a part of `rows` rows of `d` elements; see inject().
+// The keys of a part of `rows` rows of `d` elements, see inject().
 inline inject_body::KeySource key_source(const at::Tensor& coefficients, const at::Tensor& basis, std::int64_t rows,
                                          std::int64_t d, double gamma, InjectMode mode, at::Device device) {
   inject_body::KeySource source{
@@ -31,7 +31,7 @@ inline inject_body::KeySource key_source(const at::Tensor& coefficients, const a
   return source;
 }
 
-// Whether packs of `width` floats may be read from it.
+// Whether packs of `width` floats can be read from `source`.
 inline bool reads_whole_packs(const inject_body::KeySource& source, int width) {
   const auto* first = source.basis ? source.basis : source.coefficients;
   return source.d % width == 0 && reinterpret_cast<std::uintptr_t>(first) % (sizeof(float) * width) == 0;

@@ -54,7 +54,7 @@ at::Tensor evaluate(const DenyLoss& loss, const Logits& l, bool with_none, const
   return loss.per_sample({l.correct, &l.wrong, with_none ? &l.none : nullptr, y, config, drawn_labels(n, classes - 1)});
 }
 
-TEST_F(Deny, registry_knows_every_mode_in_any_case) {
+TEST_F(Deny, RegistryKnowsEveryModeInAnyCase) {
   EXPECT_EQ(deny_loss_names(),
             (std::vector<std::string>{"none", "A", "A_soft", "B", "B_aux", "BS", "C", "cplus", "AC"}));
   EXPECT_EQ(find_deny_loss("b_AUX").name, "B_aux");
@@ -67,7 +67,7 @@ TEST_F(Deny, registry_knows_every_mode_in_any_case) {
   EXPECT_ERROR(find_deny_loss("cpluss"), ExitCode::bad_input, HasSubstr("did you mean 'cplus'?"));
 }
 
-TEST_F(Deny, gradients_agree_with_finite_differences) {
+TEST_F(Deny, GradientsAgreeWithFiniteDifferences) {
   const DenyConfig config;
   constexpr double step = 1e-6;
   for (const std::string& name : deny_loss_names()) {
@@ -102,7 +102,7 @@ TEST_F(Deny, gradients_agree_with_finite_differences) {
 }
 
 // With gamma = 0 all passes have the same logits (arXiv 2604.12254; closed forms worked out by hand).
-TEST_F(Deny, without_injection_losses_take_their_closed_forms) {
+TEST_F(Deny, WithoutInjectionLossesTakeTheirClosedForms) {
   DenyConfig config;
   Logits l(12);
   l.wrong.logits = l.none.logits = l.correct.logits.requires_grad_();
@@ -119,7 +119,7 @@ TEST_F(Deny, without_injection_losses_take_their_closed_forms) {
 
 // A label is the integer of the stream of (seed, epoch, step, sample), whatever rows are drawn together: that is what
 // makes it the same for every number of ranks and shards.
-TEST_F(Deny, drawn_labels_are_a_function_of_seed_epoch_step_and_sample) {
+TEST_F(Deny, DrawnLabelsAreAFunctionOfSeedEpochStepAndSample) {
   const std::vector<std::int64_t> samples = {7, 0, 123456789, 3, (std::int64_t{1} << 40) + 5};
   const at::Tensor all = at::tensor(samples, at::kLong), position = at::tensor({2, 3}, at::kLong);
   for (const std::int64_t real : {2, 5, 10, 1000}) {
@@ -147,7 +147,7 @@ TEST_F(Deny, drawn_labels_are_a_function_of_seed_epoch_step_and_sample) {
 
 // BS = B + cross entropy of the class logits with a drawn label, worked out in scalars here. The label is found from
 // the loss: over many samples each class alike, whatever the true one.
-TEST_F(Deny, mode_bs_teaches_each_class_alike) {
+TEST_F(Deny, ModeBsTeachesEachClassAlike) {
   constexpr std::int64_t samples = 3000, real = classes - 1;
   at::manual_seed(14);
   const Output output{2 * at::randn({samples, classes}, at::kDouble), {}, {}};
@@ -179,7 +179,7 @@ TEST_F(Deny, mode_bs_teaches_each_class_alike) {
 
 // At its optimum BS has p_reject = 1, and the class logits are equal: neither the largest nor the smallest tells the
 // class.
-TEST_F(Deny, mode_bs_levels_the_classes) {
+TEST_F(Deny, ModeBsLevelsTheClasses) {
   const DenyConfig config;
   const at::Tensor y = at::full({400}, 2, at::kLong);
   at::Tensor z = at::tensor({0.0, 0.0, 5.0, 0.0, 0.0}, at::kDouble).unsqueeze(0).requires_grad_();
@@ -195,7 +195,7 @@ TEST_F(Deny, mode_bs_levels_the_classes) {
   for (std::int64_t c = 0; c < 4; ++c) EXPECT_NEAR(p[c].item<double>(), 0.25, 0.05) << c;
 }
 
-TEST_F(Deny, stop_gradient_leaves_the_correct_pass_alone) {
+TEST_F(Deny, StopGradientLeavesTheCorrectPassAlone) {
   DenyConfig config;
   for (const bool stop : {false, true}) {
     config.stop_gradient = stop;
@@ -213,7 +213,7 @@ TEST_F(Deny, stop_gradient_leaves_the_correct_pass_alone) {
 }
 
 // Mode B at gamma = 0: CE(z, y) + lambda CE(z, reject) is least at p_reject = lambda / (1 + lambda).
-TEST_F(Deny, mode_b_without_injection_settles_at_its_share) {
+TEST_F(Deny, ModeBWithoutInjectionSettlesAtItsShare) {
   const double lambda = 0.1;
   const DenyConfig config;
   const at::Tensor y = at::zeros({1}, at::kLong);
@@ -231,7 +231,7 @@ TEST_F(Deny, mode_b_without_injection_settles_at_its_share) {
   EXPECT_EQ(z.argmax(1).item<std::int64_t>(), 0);
 }
 
-TEST_F(Deny, entropy_is_clamped) {
+TEST_F(Deny, EntropyIsClamped) {
   const at::Tensor z = at::tensor({80.0, 0.0, 0.0}, at::kDouble).unsqueeze(0);
   const at::Tensor h = prediction_entropy(z);
   const double p = std::exp(-80.0);
@@ -239,7 +239,7 @@ TEST_F(Deny, entropy_is_clamped) {
   EXPECT_NEAR(prediction_entropy(at::zeros({1, 8}, at::kDouble)).item<double>(), std::log(8.0), 1e-14);
 }
 
-TEST_F(Deny, ties_send_the_gradient_to_the_first_other_class) {
+TEST_F(Deny, TiesSendTheGradientToTheFirstOtherClass) {
   Logits l(13);
   l.wrong.logits = at::zeros({n, classes}, at::kDouble).requires_grad_();
   l.correct.logits = at::full({n, classes}, 50.0, at::kDouble);  // C is inactive
@@ -251,7 +251,7 @@ TEST_F(Deny, ties_send_the_gradient_to_the_first_other_class) {
   }
 }
 
-TEST(Schedule, learning_rates) {
+TEST(Schedule, LearningRatesFollowTheSchedule) {
   OptimConfig c;
   c.lr = 0.2;
   EXPECT_EQ(learning_rate(c, 10, 7), 0.2);
@@ -270,7 +270,7 @@ TEST(Schedule, learning_rates) {
   EXPECT_DOUBLE_EQ(learning_rate(c, 10, 5), 0.1);
 }
 
-TEST(Schedule, deny_weight_starts_with_a_share) {
+TEST(Schedule, DenyWeightStartsWithAShare) {
   DenyConfig c;
   c.weight = 0.4;
   EXPECT_EQ(deny_weight(c, 0), 0.4);

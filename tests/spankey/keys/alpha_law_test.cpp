@@ -69,7 +69,7 @@ const std::vector<Law>& laws() {
   return all;
 }
 
-TEST(AlphaLaw, moments_and_marginals_are_the_laws) {
+TEST(AlphaLaw, MomentsAndMarginalsAreTheLaws) {
   for (const Law& law : laws()) {
     SCOPED_TRACE(law.name);
     const at::Tensor alphas = sample(law.law);
@@ -93,7 +93,7 @@ TEST(AlphaLaw, moments_and_marginals_are_the_laws) {
   }
 }
 
-TEST(AlphaLaw, spheres_and_simplices_are_what_they_are_called) {
+TEST(AlphaLaw, SpheresAndSimplicesAreWhatTheyAreCalled) {
   EXPECT_LT((sample(AlphaLaw::sphere).norm(2, 1) - 1).abs().max().item<double>(), 1e-6);
   const at::Tensor simplex = sample(AlphaLaw::simplex);
   EXPECT_LT((simplex.sum(1) - 1).abs().max().item<double>(), 1e-6);
@@ -102,7 +102,7 @@ TEST(AlphaLaw, spheres_and_simplices_are_what_they_are_called) {
     EXPECT_TRUE(sample(law, 1, 1, 50).abs().eq(1).all().item<bool>());  // m = 1 leaves no choice
 }
 
-TEST(AlphaLaw, the_codebook_has_64_words_that_belong_to_the_key_seed) {
+TEST(AlphaLaw, TheCodebookHas64WordsThatBelongToTheKeySeed) {
   const at::Tensor alphas = sample(AlphaLaw::codebook, 1, m, 6400), others = sample(AlphaLaw::codebook, 2, m, 6400);
   const auto words = [](const at::Tensor& rows) {
     std::multiset<std::vector<double>> result;
@@ -132,7 +132,7 @@ TEST(AlphaLaw, the_codebook_has_64_words_that_belong_to_the_key_seed) {
   EXPECT_EQ(first.count(std::vector<double>(word.begin(), word.end())), 0U);
 }
 
-TEST(AlphaLaw, a_draw_is_a_function_of_its_stream) {
+TEST(AlphaLaw, ADrawIsAFunctionOfItsStream) {
   for (const AlphaLaw law :
        {AlphaLaw::u01, AlphaLaw::u11, AlphaLaw::gauss, AlphaLaw::sphere, AlphaLaw::simplex, AlphaLaw::codebook}) {
     EXPECT_TRUE(sample(law, 5, m, 20).equal(sample(law, 5, m, 20)));
@@ -145,7 +145,7 @@ at::Tensor unit_rows(const at::Tensor& rows) {
 }
 
 // Mean pair cosine of coefficients: 3/4 for u01 up to 1/m, 0 for the laws without a mean (what the laws are for).
-TEST(AlphaLaw, only_u01_and_simplex_share_a_direction) {
+TEST(AlphaLaw, OnlyU01AndSimplexShareADirection) {
   const auto cosine = [](AlphaLaw law) {
     const at::Tensor unit = unit_rows(sample(law, 1, m, 2000));
     return unit.mean(0).square().sum().item<double>();

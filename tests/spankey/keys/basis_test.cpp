@@ -25,7 +25,7 @@ KeyConfig config(std::int64_t m, BasisLaw law = BasisLaw::uniform, Layout layout
   return result;
 }
 
-TEST(Basis, uniform_entries_have_the_reference_law) {
+TEST(Basis, UniformEntriesHaveTheReferenceLaw) {
   const at::Tensor b = make_basis(config(16), {20000}, 7).layers[0].to(at::kDouble);
   const double bound = 0.25;  // 16^-1/2
   EXPECT_LT(b.max().item<double>(), bound);
@@ -36,7 +36,7 @@ TEST(Basis, uniform_entries_have_the_reference_law) {
   EXPECT_NEAR(b.square().mean().item<double>(), sd * sd, 5 * sd * sd * std::sqrt(0.8) / std::sqrt(n));
 }
 
-TEST(Basis, orthonormal_rows_are_orthonormal) {
+TEST(Basis, OrthonormalRowsAreOrthonormal) {
   const at::Tensor b = make_basis(config(12, BasisLaw::orthonormal), {300}, 7).layers[0].to(at::kDouble);
   EXPECT_LT((b.matmul(b.t()) - at::eye(12, at::kDouble)).abs().max().item<double>(), 1e-6);
   // Even for rows that nearly coincide.
@@ -45,12 +45,12 @@ TEST(Basis, orthonormal_rows_are_orthonormal) {
   EXPECT_LT((q.matmul(q.t()) - at::eye(3, at::kDouble)).abs().max().item<double>(), 1e-12);
 }
 
-TEST(Basis, more_rows_than_columns_cannot_be_orthonormal) {
+TEST(Basis, MoreRowsThanColumnsCannotBeOrthonormal) {
   EXPECT_ERROR(make_basis(config(30, BasisLaw::orthonormal), {20}, 1), ExitCode::bad_input,
                AllOf(HasSubstr("key.m = 30"), HasSubstr("20")));
 }
 
-TEST(Basis, layouts) {
+TEST(Basis, LayoutsChooseTheColumns) {
   const Basis shared = make_basis(config(4), {10, 30, 20}, 3);
   EXPECT_TRUE(shared.layers[0].equal(shared.layers[1].narrow(1, 0, 10)));
   EXPECT_TRUE(shared.layers[2].equal(shared.layers[1].narrow(1, 0, 20)));
@@ -66,7 +66,7 @@ TEST(Basis, layouts) {
   EXPECT_LT((whole.matmul(whole.t()) - at::eye(4, at::kDouble)).abs().max().item<double>(), 1e-6);
 }
 
-TEST(Basis, digest_sees_seed_shape_and_single_bits) {
+TEST(Basis, DigestSeesSeedShapeAndSingleBits) {
   const Basis basis = make_basis(config(4), {10}, 3);
   EXPECT_EQ(basis_digest(basis), basis_digest(make_basis(config(4), {10}, 3)));
   EXPECT_NE(basis_digest(basis), basis_digest(make_basis(config(4), {10}, 4)));
@@ -77,7 +77,7 @@ TEST(Basis, digest_sees_seed_shape_and_single_bits) {
   EXPECT_NE(basis_digest(basis), basis_digest({{touched}}));
 }
 
-TEST(Gram, standard_deviations_equal_those_of_the_formed_keys) {
+TEST(Gram, StandardDeviationsEqualThoseOfTheFormedKeys) {
   at::manual_seed(1);
   const at::Tensor b = make_basis(config(8), {500}, 3).layers[0], alphas = at::rand({6, 8}, at::kDouble);
   const Gram gram = make_gram(b);
@@ -91,7 +91,7 @@ TEST(Gram, standard_deviations_equal_those_of_the_formed_keys) {
   EXPECT_GT(std::abs(key_std(gram, alphas) - keys.std(false).item<double>()), 1e-6);
 }
 
-TEST(Gram, no_target_means_no_rescaling) {
+TEST(Gram, NoTargetMeansNoRescaling) {
   EXPECT_EQ(rescale_factor(0.2, 0.0), 1.0);
   EXPECT_NEAR(rescale_factor(0.2, 0.5), 2.5, 1e-6);
 }

@@ -48,14 +48,14 @@ void expect_close(const at::Tensor& a, const at::Tensor& b, double allowed) {
   EXPECT_LE((a - b).abs().max().item<double>(), allowed * std::max(1.0, b.abs().max().item<double>()));
 }
 
-TEST(Injection, is_an_operator_of_the_dispatcher) {
+TEST(Injection, IsAnOperatorOfTheDispatcher) {
   const auto handle = c10::Dispatcher::singleton().findSchema({"spankey::inject", ""});
   ASSERT_TRUE(handle.has_value());
   EXPECT_TRUE(handle->hasKernelForDispatchKey(c10::DispatchKey::CPU));
   EXPECT_FALSE(c10::Dispatcher::singleton().findSchema({"spankey::no_such_operator", ""}).has_value());
 }
 
-TEST(Injection, without_a_key_returns_its_argument) {
+TEST(Injection, WithoutAKeyReturnsItsArgument) {
   const at::Tensor h = at::randn({3, 5});
   EXPECT_TRUE(Injection::none().apply(0, h).is_same(h));
   const Injection other = Injection::of_keys({2}, {at::randn({1, 5})}, {});
@@ -63,7 +63,7 @@ TEST(Injection, without_a_key_returns_its_argument) {
   EXPECT_FALSE(other.apply(2, h).is_same(h));
 }
 
-TEST(Injection, fused_kernels_agree_with_the_oracle) {
+TEST(Injection, FusedKernelsAgreeWithTheOracle) {
   at::manual_seed(1);
   for (const auto type : {at::kFloat, at::kDouble}) {
     for (const InjectionKind& kind : kinds) {
@@ -84,7 +84,7 @@ TEST(Injection, fused_kernels_agree_with_the_oracle) {
   }
 }
 
-TEST(Injection, channels_last_takes_the_key_in_channel_row_column_order) {
+TEST(Injection, ChannelsLastTakesTheKeyInChannelRowColumnOrder) {
   at::manual_seed(2);
   const at::Tensor h = at::randn({4, 6, 5, 3}), basis = at::randn({3, 90}), alphas = at::rand({4, 3});
   const at::Tensor last = h.contiguous(at::MemoryFormat::ChannelsLast);
@@ -101,7 +101,7 @@ TEST(Injection, channels_last_takes_the_key_in_channel_row_column_order) {
   EXPECT_FALSE(wrong.view({4, 5, 3, 6}).permute({0, 3, 1, 2}).equal(h + basis.narrow(0, 0, 1).view({1, 6, 5, 3})));
 }
 
-TEST(Injection, stacked_passes_equal_separate_ones) {
+TEST(Injection, StackedPassesEqualSeparateOnes) {
   at::manual_seed(3);
   const std::int64_t d = 6 * 4 * 4;
   const InjectionKind kind{Inject::mul, 0.5};
@@ -118,7 +118,7 @@ TEST(Injection, stacked_passes_equal_separate_ones) {
   EXPECT_TRUE(stacked.apply(2, h).is_same(h));
 }
 
-TEST(Injection, gradients_agree_with_the_oracle) {
+TEST(Injection, GradientsAgreeWithTheOracle) {
   at::manual_seed(4);
   const at::Tensor upstream = at::randn({6, 40}, at::kDouble);
   for (const InjectionKind& kind : kinds) {
@@ -135,7 +135,7 @@ TEST(Injection, gradients_agree_with_the_oracle) {
 }
 
 // 1 + gamma tanh k lands on the bound itself, where torch's clamp passes the gradient.
-TEST(Injection, the_gradient_passes_at_a_bound) {
+TEST(Injection, TheGradientPassesAtABound) {
   const double k0 = 0.3, gamma = 1 / std::tanh(k0);
   ASSERT_EQ(1 + gamma * std::tanh(k0), multiplier_high);
   at::Tensor k = at::full({1, 1}, k0, at::kDouble).requires_grad_();
@@ -147,7 +147,7 @@ TEST(Injection, the_gradient_passes_at_a_bound) {
   EXPECT_EQ(beyond.grad().item<double>(), 0);
 }
 
-TEST(Injection, gradients_agree_with_finite_differences) {
+TEST(Injection, GradientsAgreeWithFiniteDifferences) {
   at::manual_seed(5);
   const at::Tensor h0 = at::randn({3, 7}, at::kDouble), k0 = 0.5 * at::randn({1, 7}, at::kDouble);
   const at::Tensor upstream = at::randn({3, 7}, at::kDouble);
@@ -170,7 +170,7 @@ TEST(Injection, gradients_agree_with_finite_differences) {
   }
 }
 
-TEST(Injection, the_gradient_with_a_basis_is_that_of_the_whole_key) {
+TEST(Injection, TheGradientWithABasisIsThatOfTheWholeKey) {
   at::manual_seed(6);
   for (const auto type : {at::kFloat, at::kDouble}) {
     const at::Tensor basis = at::randn({4, 2 * 3 * 3}, type), alpha0 = at::rand({5, 4}, type);
@@ -185,7 +185,7 @@ TEST(Injection, the_gradient_with_a_basis_is_that_of_the_whole_key) {
   }
 }
 
-TEST(Injection, gamma_zero_is_bitwise_the_identity) {
+TEST(Injection, GammaZeroIsBitwiseTheIdentity) {
   const at::Tensor h = at::randn({9, 33});
   for (InjectionKind kind : kinds) {
     kind.gamma = 0;
@@ -194,7 +194,7 @@ TEST(Injection, gamma_zero_is_bitwise_the_identity) {
   EXPECT_FALSE(Injection::of_keys({0}, {at::randn({9, 33})}, {Inject::mul, 1e-3}).apply(0, h).equal(h));
 }
 
-TEST(Injection, threads_do_not_change_a_bit) {
+TEST(Injection, ThreadsDoNotChangeABit) {
   at::manual_seed(7);
   const at::Tensor h = at::randn({130, 3001});
   const Injection injection = Injection::of_alphas({0}, {at::rand({130, 9})}, {LayerBasis(at::randn({9, 3001}))}, {});
@@ -209,7 +209,7 @@ TEST(Injection, threads_do_not_change_a_bit) {
   }
 }
 
-TEST(Injection, instruction_sets_do_not_change_a_bit) {
+TEST(Injection, InstructionSetsDoNotChangeABit) {
   at::manual_seed(8);
   const at::Tensor h = at::randn({9, 333});
   const LayerBasis basis(at::randn({5, 333}));
@@ -227,7 +227,7 @@ TEST(Injection, instruction_sets_do_not_change_a_bit) {
   }
 }
 
-TEST(Injection, tanh_is_accurate_and_nan_stays) {
+TEST(Injection, TanhIsAccurateAndNanStays) {
   const at::Tensor k = at::linspace(-12, 12, 200001).reshape({1, -1});
   const Injection injection = Injection::of_keys({0}, {k}, {Inject::mul, 0.45});
   const at::Tensor s = injection.apply(0, at::ones_like(k)).to(at::kDouble);
@@ -243,7 +243,7 @@ TEST(Injection, tanh_is_accurate_and_nan_stays) {
 }
 
 // s(k) in closed form, float64 by libm: what the three multipliers do far out, where the clamp alone cuts off.
-TEST(Injection, multipliers_take_their_closed_forms) {
+TEST(Injection, MultipliersTakeTheirClosedForms) {
   const at::Tensor k = at::linspace(-12, 12, 20001).reshape({1, -1});
   const at::Tensor t = k.to(at::kDouble).tanh();
   const auto multiplier = [&](Multiplier kind, double gamma) {
@@ -271,7 +271,7 @@ TEST(Injection, multipliers_take_their_closed_forms) {
 
 // With 16 rows of the basis or more the multiplier is kept, with fewer it is formed again, and results past the caches
 // take another way out: all must agree with the oracle, for every part of a stack.
-TEST(Injection, the_way_back_of_a_stack_agrees_with_the_oracle) {
+TEST(Injection, TheWayBackOfAStackAgreesWithTheOracle) {
   at::manual_seed(9);
   for (const auto& [m, d] : {std::pair{4, 96}, {15, 96}, {16, 96}, {32, 96}, {32, 40000}, {8, 40007}}) {
     for (const InjectionKind& kind : {kinds[0], kinds[2], kinds[4], kinds[6]}) {
@@ -295,7 +295,7 @@ TEST(Injection, the_way_back_of_a_stack_agrees_with_the_oracle) {
   }
 }
 
-TEST(Injection, an_observer_sees_both_sides) {
+TEST(Injection, AnObserverSeesBothSides) {
   int calls = 0;
   const at::Tensor h = at::ones({2, 3});
   const Injection injection = Injection::of_keys({1}, {at::ones({1, 3})}, {Inject::add, 2.0})
@@ -309,7 +309,7 @@ TEST(Injection, an_observer_sees_both_sides) {
   EXPECT_EQ(calls, 2);
 }
 
-TEST(Injection, keys_of_another_width_are_refused) {
+TEST(Injection, KeysOfAnotherWidthAreRefused) {
   EXPECT_ANY_THROW(Injection::of_keys({0}, {at::ones({1, 4})}, {}).apply(0, at::ones({2, 5})));
   EXPECT_ANY_THROW(Injection::of_keys({0}, {at::ones({3, 5})}, {}).apply(0, at::ones({2, 5})));
   EXPECT_ANY_THROW(Injection::stack({{Injection::of_keys({0}, {at::ones({1, 5})}, {}), 3}}).apply(0, at::ones({2, 5})));

@@ -76,7 +76,7 @@ void for_keys(const std::string& family, std::int64_t keys, const Check& check) 
   }
 }
 
-TEST(KeyFamily, all_but_scaled_have_the_target_deviation) {
+TEST(KeyFamily, AllButScaledHaveTheTargetDeviation) {
   for (const std::string& name : key_family_names()) {
     if (name == "scaled") continue;
     SCOPED_TRACE(name);
@@ -88,7 +88,7 @@ TEST(KeyFamily, all_but_scaled_have_the_target_deviation) {
   }
 }
 
-TEST(KeyFamily, gaussian_fills_the_space_and_orth_complement_leaves_out_the_span) {
+TEST(KeyFamily, GaussianFillsTheSpaceAndOrthComplementLeavesOutTheSpan) {
   double share = 0, count = 0;
   for_keys("gaussian", 8, [&](const KeyConfig& c, std::size_t s, const at::Tensor&, const at::Tensor& k, std::int64_t) {
     share += span_share(c, s, k) * static_cast<double>(k.numel());
@@ -101,7 +101,7 @@ TEST(KeyFamily, gaussian_fills_the_space_and_orth_complement_leaves_out_the_span
            });
 }
 
-TEST(KeyFamily, in_span_families_stay_in_the_span) {
+TEST(KeyFamily, InSpanFamiliesStayInTheSpan) {
   for (const std::string name : {"negated", "one_hot", "alpha_normal", "alpha_u11", "scaled"})
     for_keys(name, 3, [&](const KeyConfig& c, std::size_t s, const at::Tensor&, const at::Tensor& k, std::int64_t) {
       EXPECT_NEAR(span_share(c, s, k), 1, 1e-9) << name;
@@ -114,7 +114,7 @@ TEST(KeyFamily, in_span_families_stay_in_the_span) {
     });
 }
 
-TEST(KeyFamily, negated_is_minus_the_valid_key_and_scaled_a_multiple) {
+TEST(KeyFamily, NegatedIsMinusTheValidKeyAndScaledAMultiple) {
   for_keys("negated", 3, [](const KeyConfig&, std::size_t, const at::Tensor& v, const at::Tensor& k, std::int64_t) {
     EXPECT_LT((k + v).abs().max().item<double>(), 1e-6);
   });
@@ -124,21 +124,21 @@ TEST(KeyFamily, negated_is_minus_the_valid_key_and_scaled_a_multiple) {
   });
 }
 
-TEST(KeyFamily, permuted_has_the_same_coordinates_elsewhere) {
+TEST(KeyFamily, PermutedHasTheSameCoordinatesElsewhere) {
   for_keys("permuted", 2, [](const KeyConfig&, std::size_t, const at::Tensor& v, const at::Tensor& k, std::int64_t) {
     EXPECT_LT((std::get<0>(k.sort()) - std::get<0>(v.sort())).abs().max().item<double>(), 1e-6);
     EXPECT_LT(std::abs(cosine(k, v)), 0.3);
   });
 }
 
-TEST(KeyFamily, one_hot_goes_through_the_rows_of_the_basis) {
+TEST(KeyFamily, OneHotGoesThroughTheRowsOfTheBasis) {
   for_keys("one_hot", 7, [](const KeyConfig& c, std::size_t s, const at::Tensor&, const at::Tensor& k, std::int64_t i) {
     EXPECT_NEAR(cosine(k, slot_basis(c, s)[i % c.m]), 1, 1e-9);
   });
 }
 
 // Signs of the coefficients tell these from valid keys; their laws are tested with the laws.
-TEST(KeyFamily, alpha_families_have_coefficients_of_both_signs) {
+TEST(KeyFamily, AlphaFamiliesHaveCoefficientsOfBothSigns) {
   for (const std::string name : {"alpha_normal", "alpha_u11"}) {
     double negative = 0, count = 0, largest = 0;
     for_keys(name, 20, [&](const KeyConfig& c, std::size_t s, const at::Tensor&, const at::Tensor& k, std::int64_t) {
@@ -155,7 +155,7 @@ TEST(KeyFamily, alpha_families_have_coefficients_of_both_signs) {
   });
 }
 
-TEST(KeyFamily, one_alpha_serves_all_slots_unless_each_layer_has_its_own) {
+TEST(KeyFamily, OneAlphaServesAllSlotsUnlessEachLayerHasItsOwn) {
   for (const bool own : {false, true}) {
     const KeyConfig c = config(Layout::per_layer, own);
     const auto keys = slots_of(c, maker(c).evaluation_wrong(0, 1, find_key_family("alpha_normal")));
@@ -163,7 +163,7 @@ TEST(KeyFamily, one_alpha_serves_all_slots_unless_each_layer_has_its_own) {
   }
 }
 
-TEST(KeyFamily, interpolated_and_near_miss_keep_their_cosine) {
+TEST(KeyFamily, InterpolatedAndNearMissKeepTheirCosine) {
   for_keys("interpolated", 3,
            [](const KeyConfig&, std::size_t, const at::Tensor& v, const at::Tensor& k, std::int64_t) {
              EXPECT_NEAR(cosine(k, v), 0.5, 1e-6);
@@ -186,7 +186,7 @@ TEST(KeyFamily, interpolated_and_near_miss_keep_their_cosine) {
   EXPECT_LT(high, 0.7);
 }
 
-TEST(KeyFamily, other_basis_is_another_one_for_each_key) {
+TEST(KeyFamily, OtherBasisIsAnotherOneForEachKey) {
   std::vector<at::Tensor> keys;
   for_keys("other_basis", 2,
            [&](const KeyConfig& c, std::size_t s, const at::Tensor&, const at::Tensor& k, std::int64_t) {
@@ -196,7 +196,7 @@ TEST(KeyFamily, other_basis_is_another_one_for_each_key) {
   EXPECT_LT(std::abs(cosine(keys[0], keys[1])), 0.2);
 }
 
-TEST(KeyFamily, constant_low_frequency_and_sparse_look_like_their_names) {
+TEST(KeyFamily, ConstantLowFrequencyAndSparseLookLikeTheirNames) {
   for_keys("constant", 1, [](const KeyConfig&, std::size_t, const at::Tensor&, const at::Tensor& k, std::int64_t) {
     EXPECT_TRUE(k.eq(k[0]).all().item<bool>());
   });
@@ -211,7 +211,7 @@ TEST(KeyFamily, constant_low_frequency_and_sparse_look_like_their_names) {
   });
 }
 
-TEST(KeyFamily, keys_differ_between_keys_and_not_between_calls) {
+TEST(KeyFamily, KeysDifferBetweenKeysAndNotBetweenCalls) {
   const KeyConfig c = config();
   const KeyMaker made = maker(c);
   for (const std::string& name : key_family_names()) {
@@ -222,7 +222,7 @@ TEST(KeyFamily, keys_differ_between_keys_and_not_between_calls) {
   }
 }
 
-TEST(KeyFamily, names_are_found_in_any_case_and_misspellings_explained) {
+TEST(KeyFamily, NamesAreFoundInAnyCaseAndMisspellingsExplained) {
   EXPECT_EQ(find_key_family("Near_Miss").name, "near_miss");
   EXPECT_EQ(key_family_names().size(), 14U);
   EXPECT_ERROR(find_key_family("gausian"), ExitCode::bad_input,
@@ -235,7 +235,7 @@ std::vector<std::int64_t> samples(std::int64_t n) {
   return result;
 }
 
-TEST(TrainingFamilies, the_default_is_the_gaussian_of_its_own_stream) {
+TEST(TrainingFamilies, TheDefaultIsTheGaussianOfItsOwnStream) {
   // Seven words of the stream, drawn here, times the factor to the target.
   const KeyConfig c = config();
   const at::Tensor key = slots_of(c, maker(c).wrong(3, 5, samples(4)))[0];
@@ -246,7 +246,7 @@ TEST(TrainingFamilies, the_default_is_the_gaussian_of_its_own_stream) {
   EXPECT_LT((key - gauss * (0.5 / gauss.std())).abs().max().item<double>(), 1e-6);
 }
 
-TEST(TrainingFamilies, one_family_is_drawn_for_each_step) {
+TEST(TrainingFamilies, OneFamilyIsDrawnForEachStep) {
   const KeyConfig c = config();
   const KeyMaker both = maker(c, {.families = {"gaussian", "negated", "constant"}});
   const KeyMaker plain = maker(c);
@@ -268,7 +268,7 @@ TEST(TrainingFamilies, one_family_is_drawn_for_each_step) {
   for (const auto& [name, count] : found) EXPECT_NEAR(count, steps / 3.0, 4.5 * std::sqrt(steps * 2.0 / 9)) << name;
 }
 
-TEST(Twins, vanilla_has_no_keys) {
+TEST(Twins, VanillaHasNoKeys) {
   const auto batch = samples(4);
   const KeyMaker vanilla = maker(config(), {.twin = Twin::vanilla});
   const at::Tensor h = at::randn({4, dims[0]});
@@ -278,7 +278,7 @@ TEST(Twins, vanilla_has_no_keys) {
   EXPECT_FALSE(maker(config()).correct(0, 0, batch)(0, 4).apply(0, h).equal(h));
 }
 
-TEST(Twins, noise_takes_a_fresh_gaussian_of_the_valid_norm_for_each_sample) {
+TEST(Twins, NoiseTakesAFreshGaussianOfTheValidNormForEachSample) {
   const auto batch = samples(12);
   for (const Layout layout : {Layout::shared_prefix, Layout::shared_blocks, Layout::per_layer}) {
     const KeyConfig c = config(layout);
@@ -301,7 +301,7 @@ TEST(Twins, noise_takes_a_fresh_gaussian_of_the_valid_norm_for_each_sample) {
   }
 }
 
-TEST(Twins, noise_follows_the_valid_norm_where_keys_are_not_rescaled) {
+TEST(Twins, NoiseFollowsTheValidNormWhereKeysAreNotRescaled) {
   KeyConfig c = config();
   c.rescale = Rescale::none;
   const auto batch = samples(6);
@@ -311,7 +311,7 @@ TEST(Twins, noise_follows_the_valid_norm_where_keys_are_not_rescaled) {
   EXPECT_LT((noise.std(1) - valid).abs().max().item<double>(), 1e-6);
 }
 
-TEST(Twins, fixed_key_is_one_key_everywhere) {
+TEST(Twins, FixedKeyIsOneKeyEverywhere) {
   const auto batch = samples(5);
   const KeyConfig c = config();
   const KeyMaker fixed = maker(c, {.twin = Twin::fixed_key}), normal = maker(c);

@@ -37,7 +37,7 @@ std::vector<std::int64_t> samples(std::int64_t n) {
   return result;
 }
 
-TEST(KeyMaker, any_cut_of_the_batch_gives_the_same_bits) {
+TEST(KeyMaker, AnyCutOfTheBatchGivesTheSameBits) {
   const auto batch = samples(13);
   for (const Rescale rescale : {Rescale::batch, Rescale::key, Rescale::none}) {
     for (const bool plk : {false, true}) {
@@ -56,7 +56,7 @@ TEST(KeyMaker, any_cut_of_the_batch_gives_the_same_bits) {
 }
 
 // What depends on all samples is summed when the step begins: it does not look at them again, shard by shard.
-TEST(KeyMaker, keys_of_a_global_batch_are_drawn_once) {
+TEST(KeyMaker, KeysOfAGlobalBatchAreDrawnOnce) {
   for (const Rescale rescale : {Rescale::batch, Rescale::key}) {
     const KeyMaker keys = maker(config(rescale));
     auto batch = samples(13);
@@ -69,7 +69,7 @@ TEST(KeyMaker, keys_of_a_global_batch_are_drawn_once) {
   }
 }
 
-TEST(KeyMaker, epoch_step_sample_and_seed_all_matter) {
+TEST(KeyMaker, EpochStepSampleAndSeedAllMatter) {
   const auto batch = samples(4);
   auto other = batch;
   other[0] += 1;
@@ -84,7 +84,7 @@ TEST(KeyMaker, epoch_step_sample_and_seed_all_matter) {
 }
 
 // Negative control of the test above the last: scaling each part by itself would be caught.
-TEST(KeyMaker, the_batch_factor_is_over_the_global_batch) {
+TEST(KeyMaker, TheBatchFactorIsOverTheGlobalBatch) {
   const KeyMaker keys = maker(config(Rescale::batch));
   const auto batch = samples(8);
   const at::Tensor part = keys_of(keys.correct(0, 0, batch)(0, 4), 1, 4);
@@ -94,7 +94,7 @@ TEST(KeyMaker, the_batch_factor_is_over_the_global_batch) {
   EXPECT_GT(std::abs(part.std().item<double>() - 0.5), 1e-6);
 }
 
-TEST(KeyMaker, rescale_key_brings_every_key_to_the_target) {
+TEST(KeyMaker, RescaleKeyBringsEveryKeyToTheTarget) {
   const auto batch = samples(20);
   for (const bool own : {false, true}) {
     const KeyMaker keys = maker(config(Rescale::key, own));
@@ -107,7 +107,7 @@ TEST(KeyMaker, rescale_key_brings_every_key_to_the_target) {
   }
 }
 
-TEST(KeyMaker, no_rescaling_leaves_alpha_times_basis) {
+TEST(KeyMaker, NoRescalingLeavesAlphaTimesBasis) {
   KeyConfig c = config(Rescale::none);
   const KeyMaker keys = maker(c);
   const at::Tensor basis = make_basis(c, dims, 7).layers[1].to(at::kDouble);
@@ -118,7 +118,7 @@ TEST(KeyMaker, no_rescaling_leaves_alpha_times_basis) {
   EXPECT_LE(alphas.max().item<double>(), 1 + 1e-5);
 }
 
-TEST(KeyMaker, wrong_keys_match_the_norm_of_valid_ones) {
+TEST(KeyMaker, WrongKeysMatchTheNormOfValidOnes) {
   const auto batch = samples(20);
   for (const Compat compat : {Compat::honest, Compat::reference}) {
     const at::Tensor key = keys_of(maker(config(Rescale::key), compat).wrong(0, 0, batch), 1, 1);
@@ -137,7 +137,7 @@ TEST(KeyMaker, wrong_keys_match_the_norm_of_valid_ones) {
   EXPECT_GT(std::abs(valid - 1.0), 0.3);
 }
 
-TEST(KeyMaker, wrong_keys_fill_the_space_and_valid_ones_do_not) {
+TEST(KeyMaker, WrongKeysFillTheSpaceAndValidOnesDoNot) {
   const KeyConfig c = config(Rescale::key);
   const at::Tensor basis = orthonormal_rows(make_basis(c, dims, 7).layers[1].to(at::kDouble));
   const auto share = [&](const at::Tensor& k) {
@@ -150,7 +150,7 @@ TEST(KeyMaker, wrong_keys_fill_the_space_and_valid_ones_do_not) {
   EXPECT_NEAR(share(keys_of(keys.evaluation_correct(0, 1), 1, 1)), 1.0, 1e-6);
 }
 
-TEST(KeyMaker, wrong_key_slots) {
+TEST(KeyMaker, WrongKeysFillTheirSlots) {
   const auto batch = samples(3);
   const KeyMaker shared = maker(config(Rescale::key)), own = maker(config(Rescale::key, true));
   EXPECT_TRUE(keys_of(shared.wrong(0, 0, batch), 0, 1)[0].equal(
@@ -166,7 +166,7 @@ at::Tensor alphas_of(const KeyConfig& c, const Injection& injection, std::int64_
   return alpha / alpha.norm();
 }
 
-TEST(KeyMaker, evaluation_follows_the_training_rule_unless_the_reference_is_asked_for) {
+TEST(KeyMaker, EvaluationFollowsTheTrainingRuleUnlessTheReferenceIsAskedFor) {
   const KeyConfig c = config(Rescale::key, false, Layout::per_layer);
   for (const Compat compat : {Compat::honest, Compat::reference}) {
     const Injection key = maker(c, compat).evaluation_correct(5, 16);
@@ -180,7 +180,7 @@ TEST(KeyMaker, evaluation_follows_the_training_rule_unless_the_reference_is_aske
 
 // With blocks the standard deviation is that of both layers together, for valid and for wrong keys, whose parts are
 // not prefixes of one another.
-TEST(KeyMaker, blocks_share_one_factor_over_all_columns) {
+TEST(KeyMaker, BlocksShareOneFactorOverAllColumns) {
   const auto batch = samples(20);
   for (const Rescale rescale : {Rescale::key, Rescale::batch}) {
     const KeyMaker keys = maker(config(rescale, false, Layout::shared_blocks));
@@ -202,7 +202,7 @@ TEST(KeyMaker, blocks_share_one_factor_over_all_columns) {
   }
 }
 
-TEST(KeyMaker, coefficients_follow_the_configured_law) {
+TEST(KeyMaker, CoefficientsFollowTheConfiguredLaw) {
   KeyConfig c = config(Rescale::none);
   c.alpha = AlphaLaw::sphere;
   const at::Tensor basis = make_basis(c, dims, 7).layers[1].to(at::kDouble);
@@ -213,7 +213,7 @@ TEST(KeyMaker, coefficients_follow_the_configured_law) {
 }
 
 // cos(k, k') of valid keys is 3/4 for coefficients on [0, 1).
-TEST(KeyMaker, valid_keys_are_nearly_collinear) {
+TEST(KeyMaker, ValidKeysAreNearlyCollinear) {
   const KeyMaker keys = maker(config(Rescale::key));
   const at::Tensor k = keys_of(keys.correct(0, 0, samples(200))(0, 200), 1, 200);
   const at::Tensor unit = k / k.norm(2, 1, true);

@@ -57,7 +57,7 @@ struct Both {
   ResidentKeys device;
 };
 
-TEST(ResidentKeys, are_those_of_the_host_bit_for_bit) {
+TEST(ResidentKeys, AreThoseOfTheHostBitForBit) {
   for (const Rescale rescale : {Rescale::batch, Rescale::key, Rescale::none}) {
     for (const bool per_layer_key : {false, true}) {
       for (const Layout layout : {Layout::shared_prefix, Layout::per_layer, Layout::shared_blocks}) {
@@ -70,7 +70,7 @@ TEST(ResidentKeys, are_those_of_the_host_bit_for_bit) {
   }
 }
 
-TEST(ResidentKeys, know_every_law_of_the_coefficients_but_the_codebook) {
+TEST(ResidentKeys, KnowEveryLawOfTheCoefficientsButTheCodebook) {
   for (const AlphaLaw law : {AlphaLaw::u01, AlphaLaw::u11, AlphaLaw::gauss, AlphaLaw::sphere, AlphaLaw::simplex}) {
     Config c = config();
     c.key.alpha = law;
@@ -80,7 +80,7 @@ TEST(ResidentKeys, know_every_law_of_the_coefficients_but_the_codebook) {
   }
 }
 
-TEST(ResidentKeys, follow_the_protocol_and_the_width_of_the_seed) {
+TEST(ResidentKeys, FollowTheProtocolAndTheWidthOfTheSeed) {
   Config c = config(Rescale::none);
   c.run.compat = Compat::reference;
   EXPECT_TRUE(Both(c).agree(1, 1));
@@ -89,7 +89,7 @@ TEST(ResidentKeys, follow_the_protocol_and_the_width_of_the_seed) {
   EXPECT_TRUE(Both(c).agree(1, 1));
 }
 
-TEST(ResidentKeys, bring_a_key_without_a_deviation_to_the_target_by_its_root_mean_square) {
+TEST(ResidentKeys, BringAKeyWithoutADeviationToTheTargetByItsRootMeanSquare) {
   Config c = config();
   c.key.layers = {0};
   const Basis basis = make_basis(c.key, {1}, 7);
@@ -99,7 +99,7 @@ TEST(ResidentKeys, bring_a_key_without_a_deviation_to_the_target_by_its_root_mea
   EXPECT_TRUE(key.equal(KeyMaker(c, basis).wrong(0, 0, std::vector<std::int64_t>{5}).keys_at(0)));
 }
 
-TEST(ResidentKeys, of_the_keyless_twin_are_none) {
+TEST(ResidentKeys, OfTheKeylessTwinAreNone) {
   Config c = config();
   c.train.twin = Twin::vanilla;
   const Both both(c);
@@ -107,7 +107,7 @@ TEST(ResidentKeys, of_the_keyless_twin_are_none) {
   EXPECT_FALSE(both.device.wrong(at::tensor({5}, at::kLong), at::tensor({0, 0}, at::kLong)).keys_at(0).defined());
 }
 
-TEST(ResidentKeys, say_what_only_the_host_draws) {
+TEST(ResidentKeys, SayWhatOnlyTheHostDraws) {
   EXPECT_FALSE(why_keys_on_host(config()));
   Config c = config();
   c.key.alpha = AlphaLaw::codebook;

@@ -32,7 +32,7 @@ at::Tensor batch() {
   return 2 * at::randn({4, 3, 5, 6}, at::kDouble) + 7;
 }
 
-TEST(BatchNorm2d, normalises_and_averages_as_the_definition_says) {
+TEST(BatchNorm2d, NormalisesAndAveragesAsTheDefinitionSays) {
   const at::Tensor x = batch();
   BatchNorm2d layer(3);
   layer.to(at::kDouble);
@@ -62,7 +62,7 @@ TEST(BatchNorm2d, normalises_and_averages_as_the_definition_says) {
       1e-12);
 }
 
-TEST(BatchNorm2d, a_recorder_gets_the_statistics_and_the_running_ones_wait) {
+TEST(BatchNorm2d, ARecorderGetsTheStatisticsAndTheRunningOnesWait) {
   const at::Tensor x = batch();
   BatchNorm2d layer(3);
   layer.to(at::kDouble);
@@ -79,7 +79,7 @@ TEST(BatchNorm2d, a_recorder_gets_the_statistics_and_the_running_ones_wait) {
   EXPECT_EQ(recorded.size(), 1U);
 }
 
-TEST(BatchNorm2d, denied_passes_have_a_set_of_their_own_only_where_asked_for) {
+TEST(BatchNorm2d, DeniedPassesHaveASetOfTheirOwnOnlyWhereAskedFor) {
   ModelOptions options{.sample_shape = {1, 28, 28}};
   EXPECT_EQ(make_model("small_resnet", options)->named_buffers().size(), 30U);
   options.deny_statistics = true;
@@ -94,7 +94,7 @@ TEST(BatchNorm2d, denied_passes_have_a_set_of_their_own_only_where_asked_for) {
 }
 
 // The layer that sums over ranks, with a sum over one rank, is the ordinary one; its gradients too.
-TEST(BatchNorm2d, synchronised_over_one_rank_changes_nothing) {
+TEST(BatchNorm2d, SynchronisedOverOneRankChangesNothing) {
   const at::Tensor upstream = at::randn({4, 3, 5, 6}, at::kDouble);
   std::vector<std::vector<at::Tensor>> results;
   for (const bool synchronised : {false, true}) {
@@ -134,7 +134,7 @@ std::vector<at::Tensor> operated(const at::Tensor& x, const at::Tensor& weight, 
   return result;
 }
 
-TEST(BatchNormAct, one_group_has_the_bits_of_the_composition) {
+TEST(BatchNormAct, OneGroupHasTheBitsOfTheComposition) {
   at::manual_seed(3);
   const auto draw = [](at::IntArrayRef shape) {
     return (2 * at::randn(shape) + 1).contiguous(at::MemoryFormat::ChannelsLast).requires_grad_();
@@ -163,7 +163,7 @@ batch_norm::Moments moments_of(const std::vector<float>& values, std::size_t lin
   return all;
 }
 
-TEST(BatchNormBody, statistics_keep_their_digits_far_from_zero) {
+TEST(BatchNormBody, StatisticsKeepTheirDigitsFarFromZero) {
   at::manual_seed(6);
   const at::Tensor x = (at::randn({1003}, at::kDouble) + 3000).to(at::kFloat);
   const std::vector<float> values(x.const_data_ptr<float>(), x.const_data_ptr<float>() + x.numel());
@@ -373,12 +373,12 @@ void expect_operators(Case in) {
   EXPECT_FALSE(all_near(by_bodies<c10::BFloat16, 8>(rounded), expected_half, half));
 }
 
-TEST(BatchNormBody, forward_and_backward_are_the_compositions) {
+TEST(BatchNormBody, ForwardAndBackwardAreTheCompositions) {
   for (const bool residual : {true, false})
     for (const bool relu : {true, false}) expect_operators(make_case(at::kFloat, 2, residual, relu));
 }
 
-TEST(BatchNormBody, a_key_enters_as_by_the_operator_that_follows) {
+TEST(BatchNormBody, AKeyEntersAsByTheOperatorThatFollows) {
   for (const auto mode : {InjectMode::add, InjectMode::clamp, InjectMode::exp, InjectMode::sym, InjectMode::product}) {
     for (const bool residual : {true, false}) {
       for (const bool relu : {true, false}) {
@@ -394,7 +394,7 @@ TEST(BatchNormBody, a_key_enters_as_by_the_operator_that_follows) {
   }
 }
 
-TEST(BatchNormBody, a_keyed_walk_meets_every_row_once) {
+TEST(BatchNormBody, AKeyedWalkMeetsEveryRowOnce) {
   for (const auto& [samples, places, at_once] :
        {std::tuple{1, 1, 8}, {4, 8, 8}, {5, 9, 1}, {11, 49, 8}, {11, 49, 2}, {8, 3, 4}}) {
     const batch_norm::KeyedWalk walk{.samples = samples, .places = places, .places_at_once = at_once};
@@ -450,7 +450,7 @@ TORCH_LIBRARY_IMPL(spankey, Meta, library) {
   library.impl("batch_norm_act_backward", backward_meta);
 }
 
-TEST(BatchNormAct, a_device_gets_the_keys_both_ways) {
+TEST(BatchNormAct, ADeviceGetsTheKeysBothWays) {
   const auto options = at::TensorOptions(at::kMeta);
   const auto leaf = [&](at::IntArrayRef shape) { return at::empty(shape, options).requires_grad_(); };
   const at::Tensor x = leaf({30, 8, 3, 5}), weight = leaf({8}), bias = leaf({8});
@@ -482,7 +482,7 @@ TEST(BatchNormAct, a_device_gets_the_keys_both_ways) {
 }
 
 // On the CPU the operator with keys is the two operators in their order, and keys may be learned.
-TEST(BatchNormAct, with_keys_has_the_bits_of_the_two_operators) {
+TEST(BatchNormAct, WithKeysHasTheBitsOfTheTwoOperators) {
   Case in = make_case(at::kFloat, 10, true, true);
   in.keys = every_key(InjectMode::clamp, 0.5);
   in.x.requires_grad_();
@@ -497,7 +497,7 @@ TEST(BatchNormAct, with_keys_has_the_bits_of_the_two_operators) {
 }
 
 // The operator's gradient against finite differences of its own result.
-TEST(BatchNormAct, gradients_are_finite_differences) {
+TEST(BatchNormAct, GradientsAreFiniteDifferences) {
   at::manual_seed(8);
   const auto draw = [](at::IntArrayRef shape) { return at::randn(shape, at::kDouble); };
   const at::Tensor x = draw({4, 2, 2, 3}), residual = draw({4, 2, 2, 3}), upstream = draw({4, 2, 2, 3});
@@ -523,7 +523,7 @@ TEST(BatchNormAct, gradients_are_finite_differences) {
   }
 }
 
-TEST(BatchNormAct, groups_are_batches_of_their_own) {
+TEST(BatchNormAct, GroupsAreBatchesOfTheirOwn) {
   at::manual_seed(4);
   const auto options = at::TensorOptions(at::kDouble);
   const at::Tensor x = at::cat({at::randn({3, 4, 5, 2}, options), 3 * at::randn({3, 4, 5, 2}, options) + 2});
@@ -544,7 +544,7 @@ TEST(BatchNormAct, groups_are_batches_of_their_own) {
   EXPECT_TRUE(at::allclose(batch.variance[1], x.narrow(0, 3, 3).var({0, 2, 3}, true), 1e-12, 1e-12));
 }
 
-TEST(BatchNormAct, synchronised_groups_are_those_of_the_operator) {
+TEST(BatchNormAct, SynchronisedGroupsAreThoseOfTheOperator) {
   const at::Tensor upstream = at::randn({4, 3, 5, 6}, at::kDouble), residual = at::randn({4, 3, 5, 6}, at::kDouble);
   std::vector<std::vector<at::Tensor>> results;
   for (const bool synchronised : {false, true}) {

@@ -36,7 +36,7 @@ at::Tensor batch_for(const std::string& name, std::int64_t n) {
   return at::randn(shape);
 }
 
-TEST(Model, registry_names_what_it_does_not_know) {
+TEST(Model, RegistryNamesWhatItDoesNotKnow) {
   EXPECT_EQ(model_names(), (std::vector<std::string>{"mlp", "small_cnn", "small_resnet", "resnet18", "vit_tiny"}));
   EXPECT_NE(make_model("Small_CNN", options_for("small_cnn")), nullptr);
   EXPECT_ERROR(make_model("resnet9000", options_for("mlp")), ExitCode::bad_input,
@@ -50,7 +50,7 @@ TEST(Model, registry_names_what_it_does_not_know) {
   }
 }
 
-TEST(Model, injection_points_and_outputs_have_the_declared_shapes) {
+TEST(Model, InjectionPointsAndOutputsHaveTheDeclaredShapes) {
   for (const std::string& name : model_names()) {
     for (const bool reject : {false, true}) {
       const auto model = make_model(name, options_for(name, reject, reject));
@@ -73,7 +73,7 @@ TEST(Model, injection_points_and_outputs_have_the_declared_shapes) {
   }
 }
 
-TEST(Model, initial_weights_are_uniform_on_their_bounds_and_a_function_of_the_seed) {
+TEST(Model, InitialWeightsAreUniformOnTheirBoundsAndAFunctionOfTheSeed) {
   const auto model = make_model("small_cnn", options_for("small_cnn")),
              again = make_model("small_cnn", options_for("small_cnn"));
   initialise(*model, 5);
@@ -114,7 +114,7 @@ void expect_drawn(const at::Tensor& value, const Expected& expected, const std::
   EXPECT_EQ(v.abs().max().item<double>() <= std::sqrt(3.0) * expected.deviation * (1 + 1e-6), expected.uniform) << name;
 }
 
-TEST(Model, residual_networks_and_the_transformer_start_like_the_references) {
+TEST(Model, ResidualNetworksAndTheTransformerStartLikeTheReferences) {
   const std::map<std::string, std::map<std::string, Expected>> cases = {
       {"small_resnet",
        {{"stem.0.weight", {0, 1 / std::sqrt(3 * 9.0), true}},
@@ -149,7 +149,7 @@ TEST(Model, residual_networks_and_the_transformer_start_like_the_references) {
 }
 
 // gamma = 0: no key, correct key and wrong key are the same function, bit by bit.
-TEST(Model, without_injection_strength_every_key_is_no_key) {
+TEST(Model, WithoutInjectionStrengthEveryKeyIsNoKey) {
   for (const std::string& name : model_names()) {
     const auto model = make_model(name, options_for(name));
     initialise(*model, 1);
@@ -173,7 +173,7 @@ TEST(Model, without_injection_strength_every_key_is_no_key) {
   }
 }
 
-TEST(Model, passes_stacked_into_one_batch_give_what_separate_passes_give) {
+TEST(Model, PassesStackedIntoOneBatchGiveWhatSeparatePassesGive) {
   for (const std::string& name : model_names()) {
     const auto model = make_model(name, options_for(name, true));
     EXPECT_EQ(model->couples_samples(), name.find("resnet") != std::string::npos);
@@ -209,7 +209,7 @@ std::vector<at::Tensor> outputs_and_gradients(Model& model, const at::Tensor& x,
   return result;
 }
 
-TEST(Model, the_fused_mlp_equals_the_composed_one) {
+TEST(Model, TheFusedMlpEqualsTheComposedOne) {
   at::manual_seed(8);
   const at::Tensor x = batch_for("mlp", 9);
   const at::Tensor no_key = at::zeros({1, 20}), shared = at::randn({1, 20}), searched = at::randn({9, 20});
@@ -231,7 +231,7 @@ TEST(Model, the_fused_mlp_equals_the_composed_one) {
   }
 }
 
-TEST(Model, the_fused_mlp_leaves_out_what_no_loss_needs) {
+TEST(Model, TheFusedMlpLeavesOutWhatNoLossNeeds) {
   const auto model = make_model("mlp", options_for("mlp"));
   initialise(*model, 2);
   const at::Tensor x = batch_for("mlp", 5);
@@ -241,7 +241,7 @@ TEST(Model, the_fused_mlp_leaves_out_what_no_loss_needs) {
   EXPECT_TRUE(parameters["net.0.weight"].grad().defined());
 }
 
-TEST(Model, a_step_repeats_bit_by_bit) {
+TEST(Model, AStepRepeatsBitByBit) {
   for (const std::string& name : model_names()) {
     const at::Tensor x = batch_for(name, 8), y = at::arange(8, at::kLong);
     std::vector<at::Tensor> first;
@@ -258,7 +258,7 @@ TEST(Model, a_step_repeats_bit_by_bit) {
   }
 }
 
-TEST(Access, counts_agree_with_a_plain_loop) {
+TEST(Access, CountsAgreeWithAPlainLoop) {
   at::manual_seed(4);
   const at::Tensor y = at::randint(4, {200}, at::kLong);
   for (const RejectKind reject : {RejectKind::none, RejectKind::reject_class, RejectKind::reject_head}) {

@@ -48,7 +48,7 @@ double relative(const at::Tensor& a, const at::Tensor& b) {
 
 // bfloat16 has 8 bits: a hundredth is what one rounding in a few layers costs, and not being equal shows that there was
 // one.
-TEST(Precision, activations_are_bf16_and_what_counts_is_float32) {
+TEST(Precision, ActivationsAreBf16AndWhatCountsIsFloat32) {
   if (!cpu_has_bf16()) GTEST_SKIP() << "this processor has no bfloat16 instructions";
   for (const std::string& name : model_names()) {
     SCOPED_TRACE(name);
@@ -69,7 +69,7 @@ TEST(Precision, activations_are_bf16_and_what_counts_is_float32) {
   }
 }
 
-TEST(Precision, a_scope_ends) {
+TEST(Precision, AScopeEnds) {
   EXPECT_FALSE(in_bf16_scope());
   const at::Tensor a = at::ones({3, 3});
   {
@@ -81,7 +81,7 @@ TEST(Precision, a_scope_ends) {
   EXPECT_EQ(a.matmul(a).scalar_type(), at::kFloat);
 }
 
-TEST(Precision, a_processor_may_lack_it) {
+TEST(Precision, AProcessorMayLackIt) {
   hide_bf16(true);
   EXPECT_FALSE(cpu_has_bf16());
   hide_bf16(false);

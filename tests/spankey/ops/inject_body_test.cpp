@@ -94,7 +94,7 @@ void expect_composed(double gamma) {
   EXPECT_TRUE(((out.to(at::kDouble) - exact).abs() <= exact.abs() * 0x1.01p-8 + tolerance).all().item<bool>());
 }
 
-TEST(InjectBody, agrees_with_composed_operations_in_every_mode) {
+TEST(InjectBody, AgreesWithComposedOperationsInEveryMode) {
   for (const double gamma : {0.5, 2.0}) {
     expect_composed<InjectMode::add>(gamma);
     expect_composed<InjectMode::clamp>(gamma);
@@ -125,7 +125,7 @@ at::Tensor by_factors(const at::Tensor& h, const at::Tensor& coefficients, const
   return out;
 }
 
-TEST(InjectBody, factors_of_one_thread_are_those_of_every_kind_of_key) {
+TEST(InjectBody, FactorsOfOneThreadAreThoseOfEveryKindOfKey) {
   at::manual_seed(4);
   const std::int64_t n = 7, d = 24;  // not whole sets of rows
   const at::Tensor h = at::randn({n, d}), basis = at::randn({8, d}), none = at::empty({0});
@@ -148,7 +148,7 @@ TEST(InjectBody, factors_of_one_thread_are_those_of_every_kind_of_key) {
   }
 }
 
-TEST(InjectBody, packs_are_read_only_where_they_are_aligned) {
+TEST(InjectBody, PacksAreReadOnlyWhereTheyAreAligned) {
   const at::Tensor keys = at::randn({2, 16}), none = at::empty({0});
   const auto source = key_source(keys, none, 2, 16, 1.0, InjectMode::add, keys.device());
   EXPECT_TRUE(reads_whole_packs(source, 8));
@@ -158,7 +158,7 @@ TEST(InjectBody, packs_are_read_only_where_they_are_aligned) {
   EXPECT_THROW(key_source(keys, none, 3, 16, 1.0, InjectMode::add, keys.device()), c10::Error);
 }
 
-TEST(InjectBody, exponent_is_bounded_and_nan_is_kept) {
+TEST(InjectBody, ExponentIsBoundedAndNanIsKept) {
   EXPECT_NEAR(inject_body::factor<InjectMode::exp>(9.0F, 1000.0F) / 0x1p126, 1.0, 1e-4);
   EXPECT_NEAR(inject_body::factor<InjectMode::exp>(-9.0F, 1000.0F) * 0x1p126, 1.0, 1e-4);
   const float nan = std::numeric_limits<float>::quiet_NaN();

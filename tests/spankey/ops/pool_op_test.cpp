@@ -21,7 +21,7 @@ void expect_close(const at::Tensor& a, const at::Tensor& b, double allowed) {
   EXPECT_LE((a.to(at::kDouble) - wide).abs().max().item<double>(), allowed * wide.abs().max().item<double>());
 }
 
-TEST(PoolOp, is_registered_with_a_cpu_kernel) {
+TEST(PoolOp, IsRegisteredWithACpuKernel) {
   for (const char* name : {"spankey::relu_max_pool", "spankey::conv_relu_max_pool"}) {
     const auto handle = c10::Dispatcher::singleton().findSchema({name, ""});
     ASSERT_TRUE(handle.has_value()) << name;
@@ -30,7 +30,7 @@ TEST(PoolOp, is_registered_with_a_cpu_kernel) {
 }
 
 // Few distinct values: most windows hold ties, many hold zeros.
-TEST(PoolOp, pooling_equals_aten_bit_by_bit_ties_included) {
+TEST(PoolOp, PoolingEqualsAtenBitByBitTiesIncluded) {
   at::manual_seed(1);
   for (const std::int64_t channels : {1, 5, 16, 33}) {
     const at::Tensor values = at::randint(-2, 3, {3, channels, 6, 4}, at::kFloat);
@@ -48,7 +48,7 @@ TEST(PoolOp, pooling_equals_aten_bit_by_bit_ties_included) {
   }
 }
 
-TEST(PoolOp, nan_and_infinity_come_through) {
+TEST(PoolOp, NanAndInfinityComeThrough) {
   at::Tensor h = at::zeros({1, 16, 4, 4}).contiguous(channels_last);
   h[0][3][0][1] = std::numeric_limits<float>::quiet_NaN();
   h[0][4][2][0] = std::numeric_limits<float>::infinity();
@@ -68,7 +68,7 @@ Convolution convolution(std::int64_t n, std::int64_t channels, std::int64_t heig
           at::randn({channels}).requires_grad_()};
 }
 
-TEST(PoolOp, convolution_agrees_with_float64) {
+TEST(PoolOp, ConvolutionAgreesWithFloat64) {
   at::manual_seed(2);
   for (const std::int64_t n : {1, 17, 40}) {
     Convolution c = convolution(n, 32, 12, 10);
@@ -85,7 +85,7 @@ TEST(PoolOp, convolution_agrees_with_float64) {
   }
 }
 
-TEST(PoolOp, convolution_differentiates_its_input_where_asked) {
+TEST(PoolOp, ConvolutionDifferentiatesItsInputWhereAsked) {
   at::manual_seed(3);
   Convolution c = convolution(3, 16, 8, 8);
   at::Tensor x = c.x.clone().requires_grad_();
@@ -95,7 +95,7 @@ TEST(PoolOp, convolution_differentiates_its_input_where_asked) {
   EXPECT_GT(x.grad().abs().sum().item<double>(), 0);
 }
 
-TEST(PoolOp, other_shapes_take_the_composed_way) {
+TEST(PoolOp, OtherShapesTakeTheComposedWay) {
   at::manual_seed(4);
   const at::Tensor odd = at::randn({2, 16, 7, 5});
   EXPECT_TRUE(relu_max_pool(odd).equal(at::max_pool2d(odd, 2).relu()));
@@ -103,7 +103,7 @@ TEST(PoolOp, other_shapes_take_the_composed_way) {
   EXPECT_TRUE(conv_relu_max_pool(x, weight, bias).equal(relu_max_pool(at::conv2d(x, weight, bias, 1, 1))));
 }
 
-TEST(PoolOp, threads_and_instruction_sets_do_not_change_a_bit) {
+TEST(PoolOp, ThreadsAndInstructionSetsDoNotChangeABit) {
   at::manual_seed(5);
   const Convolution c = convolution(50, 16, 28, 28);
   const at::Tensor upstream = at::randn({50, 16, 14, 14});
