@@ -9,6 +9,7 @@
 #include <limits>
 #include <map>
 
+#include "report/series.h"
 #include "train/run_directory.h"
 
 namespace spankey {
