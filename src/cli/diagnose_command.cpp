@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/number_option.h"
 #include "diagnose/diagnose.h"
+#include "page/document.h"
 
 namespace spankey::cli {
 namespace {
@@ -31,8 +32,9 @@ ExitCode run_diagnose(const DiagnoseArguments& arguments, Communicator& communic
                  folder.string());
   fmt::print("{}", arguments.json
                        ? diagnosis.figures.dump(2) + "\n"
-                       : diagnosis_markdown(diagnosis.figures) +
-                             fmt::format("\nwritten to {}: diagnose.json, diagnose.md, plots\n", folder.string()));
+                       : to_markdown(describe_diagnosis(diagnosis.figures)) +
+                             fmt::format("\nwritten to {}: diagnose.html, diagnose.json, diagnose.md, plots\n",
+                                         folder.string()));
   return ExitCode::done;
 }
 
@@ -48,7 +50,8 @@ void add_diagnose(CLI::App& app, Action& action) {
   command->add_option("--keys", arguments->options.keys, "number of valid and of wrong keys")
       ->transform(integer_between(2, std::int64_t{1} << 20));
   command
-      ->add_option("--out", arguments->out, "where diagnose.json, diagnose.md and the plots go; default: RUN/diagnose")
+      ->add_option("--out", arguments->out,
+                   "where diagnose.html, diagnose.json, diagnose.md and the plots go; default: RUN/diagnose")
       ->default_str("");
   command->add_flag("--json", arguments->json, "print JSON");
   end_help(*command, "diagnose runs/demo --keys 64", "Every figure is explained in docs/diagnostics.md.");

@@ -4,29 +4,33 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "diagnose/diagnosed_run.h"
+#include "diagnose/section.h"
 #include "dist/communicator.h"
+#include "page/document.h"
 #include "train/loaded_run.h"
 
 namespace spankey {
 
 struct Diagnosis {
-  nlohmann::json figures;  // docs/diagnostics.md; what does not exist is null
-  std::vector<DiagnosePlot> plots;
+  nlohmann::json figures;                                 // docs/diagnostics.md; what does not exist is null
+  std::map<std::string, std::vector<SectionPlot>> plots;  // by the name of their section
 };
 
 // Collective; every rank returns the same figures, whatever the number of ranks. The network of `run` is left in
 // evaluation mode, its parameters without gradients.
 Diagnosis diagnose(LoadedRun& run, const DiagnoseOptions& options, Communicator& communicator);
 
-// The figures as tables, in Markdown.
-std::string diagnosis_markdown(const nlohmann::json& figures);
+// What the figures say, without plots.
+Document describe_diagnosis(const nlohmann::json& figures);
 
-// diagnose.json, diagnose.md and the plots (data, commands and SVG) in `folder`. Returns false where there is no
-// gnuplot to make pictures of the plots.
+// Writes to `folder`: diagnose.json, the plots (data, commands and SVG), and the document with them as diagnose.md, as
+// diagnose.html and, for `spankey report`, as page.json. Returns false where there is no gnuplot to make pictures of
+// the plots.
 bool write_diagnosis(const Diagnosis& diagnosis, const std::filesystem::path& folder);
 
 }  // namespace spankey

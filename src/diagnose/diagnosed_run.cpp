@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "base/shutdown.h"
-#include "base/statistics.h"
 #include "data/assembler.h"
 #include "train/stop_rounds.h"
 
@@ -68,16 +67,16 @@ DiagnoseRun::DiagnoseRun(LoadedRun& run, const DiagnoseOptions& options, Communi
   for (const auto& slot : all_wrong())
     wrong_std_.push_back(std::sqrt(slot.to(at::kDouble).square().mean().item<double>()));
   const auto classes = run.experiment.dataset->info().classes;
-  views_.push_back({"class_logits", {classes, RejectKind::none}});
+  views_.push_back({"class_logits", "class logits", {classes, RejectKind::none}});
   const auto reject = run.experiment.deny->reject;
-  if (reject != RejectKind::none) views_.push_back({"as_shipped", {classes, reject}});
+  if (reject != RejectKind::none) views_.push_back({"as_shipped", "as shipped", {classes, reject}});
 }
 
-std::vector<at::Tensor> DiagnoseRun::stacked(const std::vector<std::vector<at::Tensor>>& keys) {
+std::vector<at::Tensor> DiagnoseRun::all_wrong() const {
   std::vector<at::Tensor> slots;
-  for (std::size_t s = 0; s < keys.front().size(); ++s) {
+  for (std::size_t s = 0; s < wrong_.front().size(); ++s) {
     std::vector<at::Tensor> rows;
-    for (const auto& key : keys) rows.push_back(key[s]);
+    for (const auto& key : wrong_) rows.push_back(key[s]);
     slots.push_back(at::cat(rows));
   }
   return slots;
@@ -130,10 +129,8 @@ std::vector<double> defined_doubles(const at::Tensor& values) {
   return all;
 }
 
-nlohmann::json spread_of(const std::vector<double>& values) {
-  const auto summary = summarise(values);
-  return {
-      {"mean", summary.mean}, {"sd", summary.sd}, {"min", summary.min}, {"max", summary.max}, {"count", summary.count}};
+double mean_of(const at::Tensor& values) {
+  return values.to(at::kDouble).mean().item<double>();
 }
 
 }  // namespace spankey

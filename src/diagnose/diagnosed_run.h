@@ -3,7 +3,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -14,7 +13,6 @@
 #include "diagnose/key_space.h"
 #include "diagnose/margin.h"
 #include "dist/communicator.h"
-#include "page/gnuplot.h"
 #include "spankey/keys/key_maker.h"
 #include "train/loaded_run.h"
 
@@ -23,14 +21,6 @@ namespace spankey {
 struct DiagnoseOptions {
   std::int64_t samples = 512;  // of the test split, evenly spread over it; at most all
   std::int64_t keys = 16;      // valid and wrong ones, at least 2
-};
-
-// A plot of a diagnosis: file stem, gnuplot commands and data (gnuplot.h).
-struct DiagnosePlot {
-  std::string name;
-  std::string title;
-  std::string commands;
-  std::vector<PlotBlock> blocks;
 };
 
 class DiagnoseRun {
@@ -54,9 +44,8 @@ class DiagnoseRun {
   std::int64_t key_count() const { return static_cast<std::int64_t>(valid_.size()); }
   const std::vector<at::Tensor>& valid(std::int64_t i) const { return valid_[static_cast<std::size_t>(i)]; }
   const std::vector<at::Tensor>& wrong(std::int64_t i) const { return wrong_[static_cast<std::size_t>(i)]; }
-  // All of them: (key_count, d) for each slot.
-  std::vector<at::Tensor> all_valid() const { return stacked(valid_); }
-  std::vector<at::Tensor> all_wrong() const { return stacked(wrong_); }
+  // All wrong keys: (key_count, d) for each slot.
+  std::vector<at::Tensor> all_wrong() const;
   // Root mean square of the elements of the wrong keys, for each slot.
   const std::vector<double>& wrong_std() const { return wrong_std_; }
   std::vector<at::Tensor> no_keys() const { return space_.no_keys(1, at::kFloat); }
@@ -64,6 +53,7 @@ class DiagnoseRun {
   // "class_logits", and "as_shipped" where the network can reject.
   struct View {
     std::string name;
+    std::string outputs;  // by which answers are judged, for the axis of a plot
     Judge judge;
   };
   const std::vector<View>& views() const { return views_; }
@@ -85,8 +75,6 @@ class DiagnoseRun {
 
  private:
   struct Left {};  // the work of a batch
-  static std::vector<at::Tensor> stacked(const std::vector<std::vector<at::Tensor>>& keys);
-
   LoadedRun& run_;
   Communicator& communicator_;
   KeyMaker keys_;
@@ -102,8 +90,7 @@ class DiagnoseRun {
 // The elements of a float64 tensor; without the NaN among them.
 std::vector<double> to_doubles(const at::Tensor& values);
 std::vector<double> defined_doubles(const at::Tensor& values);
-
-// {"mean", "sd", "min", "max", "count"}; numbers that do not exist are null.
-nlohmann::json spread_of(const std::vector<double>& values);
+// Mean of all elements.
+double mean_of(const at::Tensor& values);
 
 }  // namespace spankey

@@ -43,6 +43,12 @@ std::int64_t KeySpace::width() const {
   return width;
 }
 
+std::vector<std::int64_t> KeySpace::points_of(const KeySlot& slot) const {
+  std::vector<std::int64_t> points;
+  for (const std::int64_t layer : slot.layers) points.push_back(points_[static_cast<std::size_t>(layer)]);
+  return points;
+}
+
 std::vector<at::Tensor> KeySpace::keys_of(const Injection& injection) const {
   std::vector<at::Tensor> keys;
   for (const auto& slot : slots_) {

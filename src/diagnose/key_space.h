@@ -33,6 +33,7 @@ class KeySpace {
 
   const std::vector<KeySlot>& slots() const { return slots_; }
   const std::vector<std::int64_t>& points() const { return points_; }  // injection points, key.layers
+  std::vector<std::int64_t> points_of(const KeySlot& slot) const;      // those that use the slot
   const InjectionKind& kind() const { return kind_; }
   std::int64_t width() const;  // of all slots together
 

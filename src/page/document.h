@@ -1,4 +1,5 @@
-// What a report says, apart from how it is written down: the same document becomes a page and a Markdown file.
+// What a report or a diagnosis says, apart from how it is written down: the same document becomes a page, a Markdown
+// file, and JSON that another program puts into a document of its own.
 #pragma once
 
 #include <filesystem>
@@ -59,6 +60,13 @@ std::string to_html(const Document& document, const std::filesystem::path& folde
 
 // GitHub's dialect; figures are links to the SVG files.
 std::string to_markdown(const Document& document);
+
+// The document as JSON, and back. Error(bad_input) for a text that to_json_text() did not write; `origin` names it.
+std::string to_json_text(const Document& document);
+Document from_json_text(const std::string& text, const std::string& origin);
+
+// The name of that file beside the page.
+inline constexpr const char* document_file = "page.json";
 
 // "Accuracy by key" -> "accuracy-by-key"; `taken` keeps anchors apart.
 std::string anchor(const std::string& title, std::vector<std::string>& taken);

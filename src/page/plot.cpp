@@ -50,29 +50,6 @@ std::string without_middle(const std::string& text, std::size_t longest) {
 
 }  // namespace
 
-std::string Series::points() const {
-  return fmt::format("pt {} ps {} lw 1.4 lc rgb '{}'", point, size, colour);
-}
-
-std::string Series::lines() const {
-  return fmt::format("lw 1.8 dt {} lc rgb '{}'", dash, colour);
-}
-
-const std::vector<Series>& accuracy_series() {
-  static const std::vector<Series> series{
-      {"correct_key.accuracy", "correct key", "#2878b5", 7, 1, 0.7},
-      {"no_key.accuracy", "no key", "#c2551a", 4, 2, 0.9},
-      {"no_key.strip_accuracy", "no key, strip", "#77828c", 12, 4, 1.0},  // around what it coincides with
-      {"wrong_key.accuracy", "wrong key", "#9445bd", 8, 3, 1.0},
-  };
-  return series;
-}
-
-const Series& worst_case_series() {
-  static const Series series{"verdict.worst.accuracy", "worst case", "#000000", 2, 1, 0.8};
-  return series;
-}
-
 Plot::Plot(const Panels& panels) : Plot(panels.height()) {
   command("set multiplot");
 }
@@ -130,17 +107,19 @@ std::vector<std::string> shortened(std::vector<std::string> labels, std::size_t 
   return labels;
 }
 
-PlotFolder::PlotFolder(std::filesystem::path folder) : folder_(std::move(folder)) {
-  make_writable_folder(folder_ / "plots");
+PlotFolder::PlotFolder(std::filesystem::path folder, std::filesystem::path below)
+    : folder_(std::move(folder)), below_(std::move(below)) {
+  make_writable_folder(folder_ / below_);
 }
 
 std::optional<Figure> PlotFolder::draw(const std::string& name, const Plot& plot, const std::string& title,
                                        const std::string& caption) {
-  if (!write_plot(folder_ / "plots" / name, plot.commands(), plot.blocks(), plot.size())) {
+  const auto stem = below_ / name;
+  if (!write_plot(folder_ / stem, plot.commands(), plot.blocks(), plot.size())) {
     gnuplot_missing_ = true;
     return std::nullopt;
   }
-  return Figure{title, caption, "plots/" + name + ".svg"};
+  return Figure{title, caption, stem.generic_string() + ".svg"};
 }
 
 }  // namespace spankey

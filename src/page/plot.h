@@ -1,10 +1,9 @@
-// Figures of a report: gnuplot commands and data, drawn into one folder.
+// Figures of a document: gnuplot commands and data, drawn into one folder.
 #pragma once
 
 #include <filesystem>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "page/document.h"
@@ -12,22 +11,6 @@
 #include "page/panels.h"
 
 namespace spankey {
-
-// One accuracy that is drawn, always in the same way: by colour, and by point and dash where there is none.
-struct Series {
-  std::string path;  // in result.json
-  std::string_view title, colour;
-  int point, dash;
-  double size;
-
-  std::string points() const;  // "pt 7 ps 0.8 lc rgb '...'"
-  std::string lines() const;   // "lw 2 dt 1 lc rgb '...'"
-};
-
-// Correct key, no key, no key with the rejection ignored, wrong key.
-const std::vector<Series>& accuracy_series();
-// What stands beside those averages: the most that was reached without a valid key.
-const Series& worst_case_series();
 
 // Commands and data of one figure as they grow.
 class Plot {
@@ -62,17 +45,17 @@ std::vector<std::string> shortened(std::vector<std::string> labels, std::size_t 
 
 class PlotFolder {
  public:
-  // Plots go to `folder`/plots.
-  explicit PlotFolder(std::filesystem::path folder);
+  // Plots go to `folder`/`below`, which is made. `folder` is that of the document.
+  explicit PlotFolder(std::filesystem::path folder, std::filesystem::path below = "plots");
 
-  // Writes plots/<name>.dat, .gp and .svg. Nothing where there is no gnuplot.
+  // Writes <name>.dat, .gp and .svg. Nothing where there is no gnuplot.
   std::optional<Figure> draw(const std::string& name, const Plot& plot, const std::string& title,
                              const std::string& caption);
   // A figure was asked for and could not be drawn.
   bool gnuplot_missing() const { return gnuplot_missing_; }
 
  private:
-  std::filesystem::path folder_;
+  std::filesystem::path folder_, below_;
   bool gnuplot_missing_ = false;
 };
 

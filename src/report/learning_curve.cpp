@@ -10,6 +10,7 @@
 #include <map>
 
 #include "record/run_directory.h"
+#include "report/series.h"
 
 namespace spankey {
 namespace {

@@ -13,6 +13,7 @@
 #include "base/version.h"
 #include "page/document.h"
 #include "page/plot.h"
+#include "report/diagnosis_page.h"
 #include "report/key_plots.h"
 #include "report/learning_curve.h"
 #include "report/report_tables.h"
@@ -267,7 +268,7 @@ std::string run_summary(const RunRecord& run) {
 }
 
 Document describe_run(const RunCollection& collection, const std::vector<DataStudy>& studies,
-                      const PublishedTable& published, PlotFolder& folder) {
+                      const PublishedTable& published, const std::filesystem::path& out, PlotFolder& folder) {
   const auto& run = collection.runs.front();
   Document document;
   document.title = run.config.run.name.empty() ? collection.title : run.config.run.name;
@@ -275,15 +276,13 @@ Document describe_run(const RunCollection& collection, const std::vector<DataStu
   document.sections.push_back({"Access by key", {run_table(run)}});
   Section keys{"Keys", {}};
   add_figures(keys, draw_families(studies.front(), "", folder));
-  auto acceptance = acceptance_report({&run}, {document.title}, "", folder);
-  if (acceptance.table) keys.blocks.emplace_back(std::move(*acceptance.table));
-  if (acceptance.figure) keys.blocks.emplace_back(std::move(*acceptance.figure));
   add_section(document, std::move(keys));
   if (auto table = published_table(studies.front(), published.source); !table.rows.empty())
     document.sections.push_back({"Published figures", {std::move(table)}});
   Section learning{"Learning curves", {}};
   add_figures(learning, draw_learning(run, folder));
   add_section(document, std::move(learning));
+  for (auto& section : diagnosis_of(run, out)) add_section(document, std::move(section));
   Section facts{"The run", {}};
   add_cost(facts, collection);
   facts.blocks.emplace_back(
@@ -311,7 +310,7 @@ WrittenReport write_report(const ReportOptions& options) {
   const auto studies = make_studies(collection.runs, published);
   PlotFolder folder(options.out);
   const bool single = collection.runs.size() == 1 && collection.damaged.empty() && studies.size() == 1;
-  auto document = single ? describe_run(collection, studies, published, folder)
+  auto document = single ? describe_run(collection, studies, published, options.out, folder)
                          : describe_runs(collection, studies, published, options.out, folder);
   if (folder.gnuplot_missing())
     document.summary += " Plots are missing: gnuplot is not installed; their data and commands lie in plots/.";

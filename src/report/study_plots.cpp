@@ -6,6 +6,8 @@
 #include <array>
 #include <cmath>
 
+#include "report/series.h"
+
 namespace spankey {
 namespace {
 

@@ -16,6 +16,7 @@ TEST_F(Diagnose, WritesFiguresTablesAndPlots) {
   EXPECT_EQ(printed, nlohmann::json::parse(read_text(folder / "run/diagnose/diagnose.json")));
   EXPECT_EQ(printed.at("run").at("samples"), 64);
   EXPECT_TRUE(std::filesystem::exists(folder / "run/diagnose/diagnose.md"));
+  EXPECT_NE(read_text(folder / "run/diagnose/diagnose.html").find("Nearness that opens"), std::string::npos);
   EXPECT_TRUE(std::filesystem::exists(folder / "run/diagnose/acceptance.gp"));
 
   const auto on_two = on_ranks(2, {"diagnose", "run", "--samples", "64", "--keys", "2", "--out", "elsewhere"});
@@ -25,6 +26,19 @@ TEST_F(Diagnose, WritesFiguresTablesAndPlots) {
   const auto shared = nlohmann::json::parse(read_text(folder / "elsewhere/diagnose.json"));
   EXPECT_NEAR(shared.at("margin_tail").at("as_shipped").at("predicted").at("jacobian_gaussian").get<double>(),
               printed.at("margin_tail").at("as_shipped").at("predicted").at("jacobian_gaussian").get<double>(), 1e-9);
+}
+
+TEST_F(Diagnose, IsPartOfTheReportOfItsRun) {
+  expect_success(train(1, "run", {"train.epochs=1"}));
+  const auto report = [&] {
+    expect_success({program(), "report", "run"});
+    return read_text(folder / "run/report/index.html");
+  };
+  EXPECT_EQ(report().find("Diagnos"), std::string::npos);
+  expect_success({program(), "diagnose", "run", "--samples", "16", "--keys", "2"});
+  const auto page = report();
+  for (const char* title : {"Diagnosis", "Absorption", "Nearness that opens", "How alike valid keys are"})
+    EXPECT_NE(page.find(std::string(">") + title + "</a></h2>"), std::string::npos) << title;
 }
 
 TEST_F(Diagnose, NeedsRoomBesideTheValidKeys) {

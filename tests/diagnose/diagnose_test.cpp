@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <cmath>
 #include <thread>
@@ -10,19 +10,13 @@
 #include "base/file.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
-#include "train/coordinator.h"
+#include "untrained_run.h"
 
 namespace spankey::diagnose_test {
 namespace {
 
-// An untrained network on the built-in data: every part has something to measure.
-LoadedRun untrained(const std::string& more) {
-  auto experiment = make_experiment(parse_config("[train]\nepochs = 1\n" + more, "test"));
-  auto basis = make_basis(experiment.config.key, experiment.key_dims, 42);
-  return {std::move(experiment), std::move(basis), {1, 0, 32}};
-}
-
-constexpr const char* mode_b = "[deny]\nmode='B'\n[key]\nlayers=[0,2]\n";
+using test::mode_b;
+using test::untrained;
 
 nlohmann::json diagnose_on(int ranks, const std::string& config, const DiagnoseOptions& options) {
   auto communicators = make_thread_communicators(ranks, 120);
@@ -95,10 +89,9 @@ TEST(Diagnose, AccuraciesAreThoseOfTheNetwork) {
 
 TEST(Diagnose, HonestAboutTheLinearModel) {
   at::set_num_threads(1);
-  auto run = untrained("[key]\nlayers=[1,2]\ninject='add'\ngamma=0.3\nlayout='per_layer'\n");
+  auto run = untrained(test::added_keys);
   const auto communicator = make_communicator(Backend::self, 30);
-  const auto diagnosis = diagnose(run, {.samples = 64, .keys = 4}, *communicator);
-  const auto& figures = diagnosis.figures;
+  const auto figures = diagnose(run, {.samples = 64, .keys = 4}, *communicator).figures;
   EXPECT_EQ(figures.at("energy_split").size(), 2U);  // a key for each layer
   EXPECT_EQ(figures.at("weights").size(), 2U);
   EXPECT_TRUE(figures.at("multiplier").is_null());
@@ -107,19 +100,41 @@ TEST(Diagnose, HonestAboutTheLinearModel) {
   EXPECT_TRUE(figures.at("margin_tail").at("class_logits").at("predicted").at("hoeffding").is_null());
   // Untrained weights know nothing of the basis.
   for (const auto& row : figures.at("weights")) EXPECT_NEAR(row.at("index").get<double>(), 1.0, 0.5) << row;
-  const auto text = diagnosis_markdown(figures);
+  const auto text = to_markdown(describe_diagnosis(figures));
   EXPECT_NE(text.find("None of the predictions bounds the error of the network"), std::string::npos);
   auto locked = figures, open = figures;
   locked.at("acceptance").at("class_logits")["c50"] = 0.25;
   open.at("acceptance").at("class_logits")["c50"] = 0.0;
   const std::string sentence = "not a security level: gradients bypass it";
-  EXPECT_NE(diagnosis_markdown(locked).find(sentence), std::string::npos);
-  EXPECT_EQ(diagnosis_markdown(open).find(sentence), std::string::npos);
+  EXPECT_NE(to_markdown(describe_diagnosis(locked)).find(sentence), std::string::npos);
+  EXPECT_EQ(to_markdown(describe_diagnosis(open)).find(sentence), std::string::npos);
+}
 
+TEST(Diagnose, WritesOnePageInEveryForm) {
+  at::set_num_threads(1);
+  auto run = untrained(mode_b);
+  const auto communicator = make_communicator(Backend::self, 30);
+  const auto diagnosis = diagnose(run, {.samples = 32, .keys = 2}, *communicator);
   const test::TemporaryFolder folder;
-  write_diagnosis(diagnosis, folder / "out");
-  EXPECT_EQ(read_text(folder / "out/diagnose.md"), text);
-  for (const auto& plot : diagnosis.plots) EXPECT_TRUE(std::filesystem::exists(folder / ("out/" + plot.name + ".gp")));
+  const bool drawn = write_diagnosis(diagnosis, folder / "out");
+  EXPECT_EQ(nlohmann::json::parse(read_text(folder / "out/diagnose.json")), diagnosis.figures);
+  const auto markdown = read_text(folder / "out/diagnose.md"), html = read_text(folder / "out/diagnose.html");
+  for (const auto& section : describe_diagnosis(diagnosis.figures).sections) {
+    EXPECT_THAT(markdown, testing::HasSubstr("## " + section.title + "\n"));
+    EXPECT_THAT(html, testing::HasSubstr(">" + section.title + "</a></h2>"));
+  }
+  EXPECT_THAT(html, testing::Not(testing::HasSubstr("src=\"")));  // nothing from elsewhere
+  const auto kept = from_json_text(read_text(folder / "out/page.json"), "page.json");
+  EXPECT_EQ(to_markdown(kept), markdown);
+  std::size_t plots = 0, pictures = 0;
+  for (const auto& [section, of_section] : diagnosis.plots)
+    for (const auto& plot : of_section) {
+      ++plots;
+      EXPECT_TRUE(std::filesystem::exists(folder / ("out/" + plot.name + ".gp"))) << plot.name;
+    }
+  EXPECT_EQ(plots, 7U);  // one a section that draws, margin_tail one for each way to read the answers
+  for (auto at = html.find("<svg"); at != std::string::npos; at = html.find("<svg", at + 1)) ++pictures;
+  EXPECT_EQ(pictures, drawn ? plots : 0U);
 }
 
 TEST(Diagnose, RefusesARunWithoutKeys) {

@@ -8,9 +8,6 @@
 
 #include "base/file.h"
 #include "page/document.h"
-#include "page/inline_svg.h"
-#include "page/panels.h"
-#include "page/plot.h"
 #include "record/verdict.h"
 #include "report/groups.h"
 #include "report/run_record.h"
@@ -473,65 +470,39 @@ TEST_F(Report, HundredsOfRunsInOneTable) {
   EXPECT_THAT(text("report.md"), HasSubstr("240 runs in 60 groups"));
 }
 
-TEST(InlineSvg, StandsBesideOthersOnAPage) {
-  const std::string svg =
-      "<?xml version=\"1.0\"?><svg width=\"6\" viewBox=\"0 0 6 3\"><title>Gnuplot</title>"
-      "<rect x=\"0\" y=\"0\" width=\"6\" fill=\"#ffffff\"/><g id=\"a\"><use xlink:href='#p' color='rgb(  0,   0,   "
-      "0)'/>"
-      "</g></svg>";
-  const auto in_page = inline_svg(svg, "f1-", "a <b>");
-  EXPECT_THAT(in_page, testing::StartsWith("<svg viewBox=\"0 0 6 3\" role=\"img\" aria-label=\"a &lt;b&gt;\""));
-  EXPECT_THAT(in_page, HasSubstr("<g id=\"f1-a\"><use xlink:href='#f1-p'/></g></svg>"));
-  EXPECT_THAT(in_page, Not(HasSubstr("Gnuplot")));
-  EXPECT_THAT(in_page, Not(HasSubstr("<rect")));
+// What a diagnosis leaves of a run: its page, with a figure of its own and one that names another place.
+void write_diagnosis_page(const std::filesystem::path& run) {
+  Document page{"Diagnostics", "small_cnn; step 7.", "Written by hand.", {}};
+  page.sections.push_back({"Nearness that opens",
+                           {Paragraph{"Half the accuracy at cosine 0.25."}, Figure{"Profile", "Drawn.", "own.svg"},
+                            Figure{"Elsewhere", "Not drawn.", "../secret.svg"}}});
+  write_file(run / "diagnose" / document_file, to_json_text(page));
+  write_file(run / "diagnose/own.svg", "<svg viewBox=\"0 0 6 3\"><g id=\"own\"/></svg>");
+  write_file(run / "secret.svg", "<svg viewBox=\"0 0 6 3\"><g id=\"secret\"/></svg>");
 }
 
-// Left, right, top and bottom margin that gnuplot is given for a panel, as shares of the figure.
-std::vector<double> margins(const Panels& panels, std::size_t i) {
-  std::vector<double> found;
-  const auto text = panels.place(i);
-  for (const char* side : {"lmargin", "rmargin", "tmargin", "bmargin"}) {
-    const auto words = std::string("set ") + side + " at screen ";
-    found.push_back(std::stod(text.substr(text.find(words) + words.size())));
-  }
-  return found;
+TEST_F(Report, TheDiagnosisOfARunIsPartOfItsPage) {
+  add("a", {.config = seed_config(1)});
+  write();
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("Diagnos")));
+  write_diagnosis_page(folder / "runs/a");
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("## Diagnosis\n\nsmall_cnn; step 7. Written by hand."));
+  EXPECT_THAT(text("report.md"), HasSubstr("](../runs/a/diagnose/own.svg)"));
+  EXPECT_THAT(text("index.html"), HasSubstr("Half the accuracy at cosine 0.25."));
+  EXPECT_THAT(text("index.html"), HasSubstr("own\"/>"));
+  for (const char* name : {"report.md", "index.html"}) EXPECT_THAT(text(name), Not(HasSubstr("secret"))) << name;
+  // Of several runs none has a diagnosis of its own on the page.
+  add("b", {.config = seed_config(2)});
+  write();
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("Nearness that opens")));
 }
 
-TEST(Panels, AreOfOneSizeAndApart) {
-  for (const std::size_t count : {1, 2, 3, 4, 7, 12}) {
-    const auto panels = arrange_panels(count);
-    const auto first = margins(panels, 0);
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto a = margins(panels, i);
-      EXPECT_GT(a[0], 0.0);
-      EXPECT_LT(a[1], 1.0);
-      EXPECT_LT(a[2], 1.0);
-      EXPECT_GT(a[3], 0.0);
-      EXPECT_NEAR(a[1] - a[0], first[1] - first[0], 2e-4);
-      EXPECT_NEAR(a[2] - a[3], first[2] - first[3], 2e-4);
-      for (std::size_t j = 0; j < i; ++j) {
-        const auto b = margins(panels, j);
-        EXPECT_TRUE(a[0] > b[1] || b[0] > a[1] || a[3] > b[2] || b[3] > a[2]) << count << ": " << i << " and " << j;
-      }
-    }
-  }
-}
-
-TEST(Panels, ALegendNamesEachSeriesOnce) {
-  Legend legend;
-  legend.add("it's", "points pt 7");
-  legend.add("it's", "points pt 8");
-  legend.add("b", "lines");
-  const auto text = legend.draw(arrange_panels(2));
-  EXPECT_THAT(text, HasSubstr("plot NaN with points pt 7 title 'it''s', \\\n     NaN with lines title 'b'"));
-  EXPECT_THAT(text, Not(HasSubstr("pt 8")));
-  EXPECT_EQ(Legend().draw(arrange_panels(2)), "");
-}
-
-TEST(Panels, ChosenByTheirScoresInTheirOrder) {
-  const auto itself = [](int value) { return static_cast<double>(value); };
-  EXPECT_THAT(evenly_chosen(std::vector{8, 1, 0, 3, 4, 6, 5, 7, 2}, 3, itself), testing::ElementsAre(8, 0, 4));
-  EXPECT_THAT(evenly_chosen(std::vector{2, 0, 1}, 3, itself), testing::ElementsAre(2, 0, 1));
+TEST_F(Report, ADamagedDiagnosisIsLeftOut) {
+  add("a", {.config = seed_config(1)});
+  write_file(folder / "runs/a/diagnose" / document_file, "{\"title\": 3}");
+  EXPECT_EQ(write().runs, 1U);
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("Diagnos")));
 }
 
 // A report through gnuplot over all that it draws: a grid with families, learning curves and a measured profile.
@@ -561,12 +532,6 @@ TEST_F(Report, EveryFigureIsDrawn) {
     EXPECT_TRUE(std::filesystem::exists(folder / "out/plots" / (std::string(plot) + ".svg"))) << plot;
   EXPECT_THAT(text("index.html"), HasSubstr("Accuracy over key.m and key.gamma"));
   EXPECT_THAT(text("report.md"), HasSubstr("| it's |"));
-}
-
-TEST(Anchor, IsUnique) {
-  std::vector<std::string> taken;
-  EXPECT_EQ(anchor("Access by group: x", taken), "access-by-group-x");
-  EXPECT_EQ(anchor("Access by group: x", taken), "access-by-group-x-2");
 }
 
 }  // namespace

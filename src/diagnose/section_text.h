@@ -1,0 +1,22 @@
+// How a diagnosis words its figures: numbers, and tables whose first column names the row.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "page/document.h"
+
+namespace spankey {
+
+// Four digits that matter, "-" for a number that does not exist.
+std::string number_text(double value);
+std::string number_text(std::int64_t value);
+// "[0,2]"
+std::string list_text(const std::vector<std::int64_t>& values);
+
+// All columns but the first hold numbers.
+Table figure_table(const std::string& caption, const std::vector<std::string>& titles);
+void add_row(Table& table, const std::vector<std::string>& cells);
+
+}  // namespace spankey

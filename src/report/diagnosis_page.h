@@ -1,0 +1,16 @@
+// What `spankey diagnose` has left about a run, as part of the report of that run.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "page/document.h"
+#include "report/run_record.h"
+
+namespace spankey {
+
+// The sections of RUN/diagnose/page.json behind one that says what was examined, figures relative to `out`. Empty where
+// there is no diagnosis; a damaged one is left out with a warning.
+std::vector<Section> diagnosis_of(const RunRecord& run, const std::filesystem::path& out);
+
+}  // namespace spankey
