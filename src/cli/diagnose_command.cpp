@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/number_option.h"
 #include "diagnose/diagnose.h"
+#include "train/resources.h"
 
 namespace spankey::cli {
 namespace {

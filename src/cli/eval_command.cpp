@@ -15,6 +15,7 @@
 #include "train/named_tensor.h"
 #include "train/on_all_ranks.h"
 #include "train/requirement.h"
+#include "train/resources.h"
 
 namespace spankey::cli {
 namespace {

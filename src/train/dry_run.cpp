@@ -15,7 +15,8 @@
 #include "train/on_all_ranks.h"
 #include "train/optimizer.h"
 #include "train/placement.h"
-#include "train/resident_source.h"
+#include "train/resident_step.h"
+#include "train/resources.h"
 #include "train/run_directory.h"
 
 namespace spankey {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/sealed_file.h"
 #include "train/checkpoint_writer.h"
 
 namespace spankey::test {

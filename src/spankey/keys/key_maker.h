@@ -1,4 +1,5 @@
-// Which keys a run uses where: a pure function of (seed, epoch, step, sample), whatever the number of ranks.
+// Which keys a run uses where: a pure function of (seed, epoch, step, sample), whatever the number of ranks and
+// wherever they are drawn.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,6 +18,7 @@
 #include "spankey/keys/injection.h"
 #include "spankey/keys/key_family.h"
 #include "spankey/keys/key_rules.h"
+#include "spankey/ops/gram.h"
 
 namespace spankey {
 
@@ -38,7 +40,9 @@ class KeyMaker {
   // `run_seed`: of alphas and wrong keys (not of the basis).
   KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, std::uint64_t run_seed,
            const KeyMakerOptions& options = {});
-  KeyMaker(const Config& config, const Basis& basis);
+  // `device`: where samples may lie as well. The basis is copied there, unless the host alone can draw these keys
+  // (why_keys_on_host()).
+  KeyMaker(const Config& config, const Basis& basis, at::Device device = at::kCPU);
 
   // The valid keys of a step, one alpha for each sample; see RowKeys. `global_samples` lives as long as the result.
   RowKeys correct(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const;
@@ -46,6 +50,11 @@ class KeyMaker {
   // The step's one wrong key for all rows, of one of the families, drawn for the step. Its valid companion, for
   // families that have one, is the key of the batch's first sample.
   Injection wrong(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const;
+
+  // The same, bit for bit, drawn on the device by operators of draw_op.h, without host synchronisation. `samples` (n)
+  // int64, the whole global batch, and `position` (2) int64 (epoch, step within the epoch) lie there.
+  RowKeys correct(const at::Tensor& samples, const at::Tensor& position) const;
+  Injection wrong(const at::Tensor& samples, const at::Tensor& position) const;
 
   // Keys of an evaluation, one for all `rows` rows, times `norm` after the rescale. Wrong key i of a family stands
   // beside correct key i. Under the reference's protocol with a key or a basis for each layer, each layer draws its own
@@ -72,6 +81,15 @@ class KeyMaker {
                   std::int64_t end) const;
   RowKeys noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const;
 
+  // Of the keys that are drawn on the device. alphas: (slots, n, m); the deviations stand for each key slot, undefined
+  // where nothing is rescaled.
+  at::Tensor device_alphas(const at::Tensor& samples, const at::Tensor& position) const;
+  at::Tensor slot_alphas(const at::Tensor& alphas, std::size_t slot) const;
+  std::vector<at::Tensor> deviations(const at::Tensor& alphas) const;
+  Injection device_keyed(const at::Tensor& alphas, const std::vector<at::Tensor>& deviations, std::int64_t begin,
+                         std::int64_t end) const;
+  at::Tensor wrong_target(const at::Tensor& samples, const at::Tensor& position) const;
+
   // `gauss_id`: of the Gaussian draws; `id`, `number`: see FamilyInputs. `companion`: one valid key's coefficients.
   struct WrongKey {
     const KeyFamily& family;
@@ -89,6 +107,11 @@ class KeyMaker {
   std::uint64_t seed_;
   Twin twin_;
   std::vector<const KeyFamily*> families_;
+
+  // On the device; empty where only the host draws.
+  std::vector<LayerBasis> device_bases_;
+  std::vector<Gram> device_grams_;  // one for each key slot
+  at::Tensor device_target_;        // (key slots) float64
 };
 
 }  // namespace spankey
