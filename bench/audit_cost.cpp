@@ -21,6 +21,7 @@
 #include "train/coordinator.h"
 #include "train/experiment.h"
 #include "train/named_tensor.h"
+#include "train/resources.h"
 
 namespace spankey {
 namespace {

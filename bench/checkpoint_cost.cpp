@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/sealed_file.h"
 #include "bench/bench_main.h"
 #include "train/checkpoint_writer.h"
 

@@ -23,6 +23,7 @@
 #include "dist/mpi_communicator.h"
 #include "dist/mpi_session.h"
 #include "train/experiment.h"
+#include "train/resources.h"
 #include "train/training_parts.h"
 
 namespace spankey {

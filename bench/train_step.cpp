@@ -23,7 +23,6 @@
 #include <fstream>
 #include <memory>
 #include <numeric>
-#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -31,9 +30,9 @@
 #include "data/assembler.h"
 #include "data/sampler.h"
 #include "train/experiment.h"
-#include "train/resident_source.h"
 #include "train/resident_step.h"
-#include "train/training_parts.h"
+#include "train/resources.h"
+#include "train/stepper.h"
 
 namespace spankey {
 namespace {
@@ -81,31 +80,20 @@ std::vector<std::int64_t> bucket_bytes(const StepParts& parts) {
 }
 
 // The steps of one of the trainer's two flows.
-class Stepper {
+class TimedSteps {
  public:
-  Stepper(const Experiment& experiment, const Basis& basis, Communicator& communicator) : experiment_(experiment) {
-    const auto shards = resolve_shards(experiment.config, communicator.size());
-    if (!wants_resident(experiment) || resident_why_not(experiment, communicator)) {
-      if (experiment.config.train.capture == Capture::on)
-        fail_key(experiment.config, "train.capture", *resident_why_not(experiment, communicator));
-      parts_ = std::make_unique<TrainingParts>(experiment, basis, shards, communicator);
-      fixed_ = parts_->load(0, 0);
-      return;
-    }
-    auto graph = make_graph(experiment.placement);
-    graph->use([&] {
-      parts_ = std::make_unique<TrainingParts>(experiment, basis, shards, communicator);
-      resident_.emplace(parts_->step_parts(), parts_->sampler(), make_resident_source(experiment, basis),
-                        std::move(graph));
-    });
+  TimedSteps(const Experiment& experiment, const Basis& basis, Communicator& communicator)
+      : experiment_(experiment),
+        stepper_(make_stepper(experiment, basis, resolve_shards(experiment.config, communicator.size()), communicator)),
+        resident_(dynamic_cast<ResidentStep*>(stepper_.get())) {
+    if (!resident_) fixed_ = parts().load(0, 0);
   }
 
   std::string flow() const {
     if (!resident_) return "eager";
     return experiment_.placement.device.is_cpu() ? "resident" : "captured";
   }
-  std::int64_t steps_per_epoch() const { return parts_->steps_per_epoch(); }
-  const StepParts& parts() const { return parts_->step_parts(); }
+  TrainingParts& parts() const { return stepper_->parts(); }
   std::int64_t kernels() const { return resident_ ? resident_->kernels() : 0; }
   // Full steps without a look at their figures, for which a captured flow waits now and then only.
   std::int64_t host_waits(std::int64_t steps) {
@@ -138,14 +126,14 @@ class Stepper {
     ++taken_;
     const double lr = experiment_.config.optim.lr;
     if (resident_)
-      resident_->step(at, lr);
+      resident_->launch(at, lr);
     else
-      parts_->step(with_loader ? parts_->load(at.epoch, at.step) : fixed_, at, lr, false);
+      parts().step(with_loader ? parts().load(at.epoch, at.step) : fixed_, at, lr, false);
   }
 
   const Experiment& experiment_;
-  std::unique_ptr<TrainingParts> parts_;
-  std::optional<ResidentStep> resident_;
+  std::unique_ptr<Stepper> stepper_;
+  ResidentStep* resident_;  // where the steps are resident
   Batch fixed_;
   std::int64_t taken_ = 0;
 };
@@ -158,40 +146,41 @@ void run(const std::string& file, const std::vector<std::string>& overrides, std
   const auto on_device = make_device_communicator(config, placement, *host);
   auto& communicator = on_device ? *on_device : *host;
   const auto experiment = make_experiment(config, placement);
-  Stepper stepper(experiment, make_basis(config.key, experiment.key_dims, 42), communicator);
+  TimedSteps timed(experiment, make_basis(config.key, experiment.key_dims, 42), communicator);
   experiment.model->train();
 
   constexpr std::int64_t warm_up = 20;
-  stepper.time(warm_up, /*with_loader=*/false);
-  auto times = stepper.time(steps, /*with_loader=*/false);
+  timed.time(warm_up, /*with_loader=*/false);
+  auto times = timed.time(steps, /*with_loader=*/false);
   constexpr std::int64_t counted = 10;
-  const auto waits = static_cast<double>(stepper.host_waits(counted)) / counted;
-  stepper.time(warm_up, /*with_loader=*/true);
+  const auto waits = static_cast<double>(timed.host_waits(counted)) / counted;
+  timed.time(warm_up, /*with_loader=*/true);
   communicator.barrier();
-  const auto loaded = stepper.time(steps, /*with_loader=*/true);  // as many epochs as they are
+  const auto loaded = timed.time(steps, /*with_loader=*/true);  // as many epochs as they are
   const double with_loader = std::accumulate(loaded.begin(), loaded.end(), 0.0) / static_cast<double>(loaded.size());
 
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
-  const nlohmann::json line{{"who", "spankey"},
-                            {"model", config.model.name},
-                            {"device", placement.name},
-                            {"flow", stepper.flow()},
-                            {"precision", to_string(config.train.precision)},
-                            {"batch", config.train.global_batch},
-                            {"threads", at::get_num_threads()},
-                            {"ranks", communicator.size()},
-                            {"step_ms_median", median},
-                            {"step_ms_p99", times[std::min(times.size() - 1, times.size() * 99 / 100)]},
-                            {"step_ms_min", times.front()},
-                            {"bucket_bytes", bucket_bytes(stepper.parts())},
-                            {"kernels_per_step", stepper.kernels()},
-                            {"host_waits_per_step", waits},
-                            {"samples_per_second", 1e3 * static_cast<double>(config.train.global_batch) / median},
-                            {"loader_step_ms", with_loader},
-                            {"epoch_seconds", 1e-3 * with_loader * static_cast<double>(stepper.steps_per_epoch())},
-                            {"loader_us_per_sample", assembly_microseconds(experiment, config.train.global_batch)},
-                            {"resident_mb", resident_megabytes()}};
+  const nlohmann::json line{
+      {"who", "spankey"},
+      {"model", config.model.name},
+      {"device", placement.name},
+      {"flow", timed.flow()},
+      {"precision", to_string(config.train.precision)},
+      {"batch", config.train.global_batch},
+      {"threads", at::get_num_threads()},
+      {"ranks", communicator.size()},
+      {"step_ms_median", median},
+      {"step_ms_p99", times[std::min(times.size() - 1, times.size() * 99 / 100)]},
+      {"step_ms_min", times.front()},
+      {"bucket_bytes", bucket_bytes(timed.parts().step_parts())},
+      {"kernels_per_step", timed.kernels()},
+      {"host_waits_per_step", waits},
+      {"samples_per_second", 1e3 * static_cast<double>(config.train.global_batch) / median},
+      {"loader_step_ms", with_loader},
+      {"epoch_seconds", 1e-3 * with_loader * static_cast<double>(timed.parts().steps_per_epoch())},
+      {"loader_us_per_sample", assembly_microseconds(experiment, config.train.global_batch)},
+      {"resident_mb", resident_megabytes()}};
   if (communicator.rank() == 0) fmt::print("{}\n", line.dump());
 }
 

@@ -8,6 +8,7 @@
 #include "cli/number_option.h"
 #include "diagnose/diagnose.h"
 #include "page/document.h"
+#include "train/resources.h"
 
 namespace spankey::cli {
 namespace {

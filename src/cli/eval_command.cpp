@@ -16,6 +16,8 @@
 #include "train/metrics.h"
 #include "train/named_tensor.h"
 #include "train/on_all_ranks.h"
+#include "record/requirement.h"
+#include "train/resources.h"
 
 namespace spankey::cli {
 namespace {

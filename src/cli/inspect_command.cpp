@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/hdf5_file.h"
+#include "base/sealed_file.h"
 #include "cli/command.h"
 #include "config/config.h"
 #include "record/result.h"

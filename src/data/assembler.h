@@ -10,10 +10,9 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <array>
 #include <cstdint>
 #include <span>
-#include <vector>
+#include <utility>
 
 #include "base/stream.h"
 #include "config/enums.h"
@@ -22,48 +21,35 @@
 
 namespace spankey {
 
-// Working memory of one thread for `affine`. It holds a plane with zeros around it, and for each output pixel the index
-// in it that is read.
-struct PaddedPlane {
-  std::int64_t margin = 0;
-  int row_bits = 0;                  // a row takes 2^row_bits places
-  std::vector<std::uint8_t> pixels;  // (H + 2 margin, 2^row_bits)
-  std::vector<std::int32_t> source;  // (H, W)
-};
-
-// The normalised value (v / 255 - mean) / std of each byte v, for each channel.
-std::vector<std::array<float, 256>> normalisation_table(const DataInfo& info);
-
-// Throws Error(bad_input) when the augmentation does not fit the samples.
-void require_augment(const Dataset& dataset, Augment augment);
-
 class Assembler {
  public:
-  // Keeps references to `dataset` and `split`. `rotation` is the largest angle of `affine` in degrees. Throws
-  // Error(bad_input) when the augmentation does not fit the samples (features).
+  // `rotation`: largest angle of `affine` in degrees. `device`: where batches are wanted. The split is copied there; on
+  // the CPU it is used where it lies, and must live as long as this object and its copies. Error(bad_input) when the
+  // augmentation does not fit the samples (features).
   Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose,
-            double rotation = 6.0);
+            double rotation = 6.0, at::Device device = at::kCPU);
 
-  // Fills `x`, (n, C, H, W) or (n, D) float32, and `labels`, (n) int64. Tensors of the right shape and type are filled,
-  // others are replaced.
+  // On the CPU. x: (n, C, H, W) or (n, D) float32; labels: (n) int64. Tensors of the right shape and type are filled,
+  // others replaced.
   void operator()(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
   // Gives the same bits, on the calling thread alone.
   void serially(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
 
- private:
-  void prepare(std::int64_t count, at::Tensor& x, at::Tensor& labels) const;
-  void fill_rows(std::span<const std::int64_t> samples, std::int64_t epoch, std::int64_t begin, std::int64_t end,
-                 float* x, std::int64_t* labels) const;
-  void fill_image(std::int64_t sample, std::int64_t epoch, PaddedPlane& scratch, float* out) const;
+  // The same bits on any device. samples (n) int64 and position (2) int64 = {epoch, step} lie there; so do x and
+  // labels. `channels_last`: of images, in memory. bfloat16 is float32 rounded. Nothing waits for the device, and all
+  // of it may be captured.
+  std::pair<at::Tensor, at::Tensor> operator()(const at::Tensor& samples, const at::Tensor& position,
+                                               bool channels_last, at::ScalarType type = at::kFloat) const;
 
-  const Split* split_;
-  std::vector<std::int64_t> sample_shape_;
-  std::int64_t sample_size_;
-  Augment augment_;
-  std::uint64_t seed_;
-  Purpose purpose_;
-  float rotation_;
-  std::vector<std::array<float, 256>> normalised_;  // empty for features
+ private:
+  // Returns the numbers of a sample.
+  std::int64_t prepare(std::int64_t count, at::Tensor& x, at::Tensor& labels) const;
+  void fill_rows(std::span<const std::int64_t> samples, std::int64_t epoch, float* x, std::int64_t* labels) const;
+
+  AssemblyPlan plan_{};        // of images
+  at::Tensor images_, table_;  // (N, C, H, W) uint8 and (C, 256) float32, or undefined
+  at::Tensor features_;        // (N, D) float32, or undefined
+  at::Tensor labels_;          // (N) int64
 };
 
 }  // namespace spankey

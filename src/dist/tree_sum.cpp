@@ -13,12 +13,9 @@ bool is_power_of_two(std::int64_t value) {
 }
 
 void check_elastic(std::int64_t shards, std::int64_t ranks) {
-  if (!is_power_of_two(shards))
-    fail_input("dist.shards = {}: dist.reduction = \"elastic\" needs a power of two", shards);
-  if (!is_power_of_two(ranks) || shards % ranks != 0)
-    fail_input(
-        "dist.shards = {} with {} ranks: dist.reduction = \"elastic\" needs a number of ranks that divides the shards",
-        shards, ranks);
+  SPANKEY_CHECK(is_power_of_two(shards));
+  SPANKEY_CHECK(is_power_of_two(ranks));
+  SPANKEY_CHECK_EQ(shards % ranks, 0);
 }
 
 TreeSum::TreeSum(std::int64_t terms)

@@ -15,7 +15,8 @@ namespace spankey {
 
 bool is_power_of_two(std::int64_t value);
 
-// Throws Error(bad_input) unless `shards` and `ranks` are powers of two and `ranks` divides `shards`.
+// @pre of an elastic sum: `shards` and `ranks` are powers of two and `ranks` divides `shards`. What a user asks for is
+// held to it before (check_rules() of src/config, resolve_shards() of src/train).
 void check_elastic(std::int64_t shards, std::int64_t ranks);
 
 // The tree over the terms of one rank, added one after the other with log2(terms) buffers, as a binary counter handles

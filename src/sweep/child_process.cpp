@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "base/cores.h"
 #include "base/file.h"
 #include "base/run_program.h"
 #include "base/shutdown.h"
@@ -20,16 +21,6 @@
 
 namespace spankey {
 namespace {
-
-std::vector<int> allowed_cores() {
-  std::vector<int> cores;
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core)
-    if (CPU_ISSET(core, &allowed)) cores.push_back(core);
-  return cores;
-}
 
 std::vector<std::string> visible_gpus() {
   std::vector<std::string> gpus;
@@ -47,7 +38,7 @@ std::vector<std::string> visible_gpus() {
 }
 
 // The environment of a child: ours, with the GPUs of its slot and the cores that its ranks share. The affinity alone
-// does not tell a rank whether the cores that it may use are its own (train/experiment.h, cores_of_rank).
+// does not tell a rank whether the cores that it may use are its own (train/resources.h, cores_of_rank).
 std::vector<std::string> child_environment(const ChildOptions& options) {
   const auto& slot = options.slot;
   std::vector<std::string> variables;

@@ -2,8 +2,7 @@
 //
 // Layout: attributes of "/" (kind, format_version, epoch, step, global_step, config_hash, basis_digest, data_digest,
 // program, computed_on, train_seconds); "config" (the resolved TOML, a string; bytes in format 1); groups "parameters",
-// "buffers", "optimizer/<state>" with one data set per tensor. After the HDF5 image: magic "SPKYCRC1", length of the
-// image (uint64, little-endian), CRC32C of everything before it. HDF5 tools open such a file.
+// "buffers", "optimizer/<state>" with one data set per tensor; then the footer of base/sealed_file.h.
 #pragma once
 
 #include <filesystem>
@@ -34,10 +33,6 @@ std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint);
 // Checks length and checksum, then reads. Error(bad_input) names `name` and what is wrong.
 Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string& name);
 
-// Footer alone (also used for secret/basis.h5): appends it, or checks and returns the image without it.
-constexpr std::size_t footer_bytes = 8 + 8 + 4;
-void append_footer(std::vector<std::byte>& image);
-std::span<const std::byte> checked_image(std::span<const std::byte> bytes, const std::string& name);
 
 struct FoundCheckpoint {
   std::filesystem::path path;

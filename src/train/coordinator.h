@@ -39,9 +39,4 @@ class Coordinator {
   Communicator& communicator_;
 };
 
-// secret/basis.h5: one data set a layer, and the digest; with the footer of checkpoint.h.
-void save_basis(const Basis& basis, const std::filesystem::path& path);
-// Error(bad_input) where the file holds other matrices than (m, dims[0]), (m, dims[1]), ...: found before any is read.
-Basis load_basis(const std::filesystem::path& path, std::int64_t m, const std::vector<std::int64_t>& dims);
-
 }  // namespace spankey

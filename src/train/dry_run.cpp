@@ -16,7 +16,9 @@
 #include "train/on_all_ranks.h"
 #include "train/optimizer.h"
 #include "train/placement.h"
-#include "train/resident_source.h"
+#include "record/run_directory.h"
+#include "train/resident_step.h"
+#include "train/resources.h"
 
 namespace spankey {
 namespace {

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "dist/communicator.h"
-#include "train/trainer.h"
+#include "train/train_request.h"
 
 namespace spankey {
 

@@ -1,11 +1,6 @@
 #include "train/experiment.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <bit>
-#include <cstdlib>
 
 #include "base/digest.h"
 #include "base/error.h"
@@ -28,14 +23,6 @@ void require_precision(const Config& config, const Placement& placement) {
   if (config.train.precision == Precision::bf16 && placement.device.is_cpu() && !cpu_has_bf16())
     fail_key(config, "train.precision",
              "this processor has no bfloat16 instructions (AVX512_BF16 or AMX_BF16); accepted: float32");
-}
-
-// How many of the cores a process may run on; 0: this one.
-int cores_allowed(pid_t process) {
-  const auto online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  return sched_getaffinity(process, sizeof allowed, &allowed) == 0 ? std::min(CPU_COUNT(&allowed), online) : online;
 }
 
 // The samples that data.limit chooses; empty: all.
@@ -132,48 +119,6 @@ void require_full_batches(const Experiment& experiment, int world_size) {
              fmt::format("a batch of {} samples is too small for {} ranks; accepted: false, another "
                          "train.global_batch, or train.drop_last = true",
                          smallest, world_size));
-}
-
-std::int64_t resolve_shards(const Config& config, int world_size) {
-  const auto shards = config.dist.shards;
-  if (config.dist.reduction == Reduction::fast) {
-    if (shards != 0 && shards != world_size)
-      fail_key(config, "dist.shards",
-               fmt::format("dist.reduction = \"fast\" has one shard a rank; accepted: 0 or {}, or dist.reduction = "
-                           "\"elastic\"",
-                           world_size));
-    return world_size;
-  }
-  std::int64_t resolved = shards;
-  if (resolved == 0)
-    for (resolved = 8; config.train.global_batch % resolved != 0;) resolved /= 2;
-  if (!std::has_single_bit(static_cast<std::uint64_t>(resolved)) || resolved % world_size != 0)
-    fail_key(config, "dist.shards",
-             fmt::format("elastic needs a power of two that the number of ranks ({}) divides{}", world_size,
-                         shards == 0 ? fmt::format("; automatic gave {}", resolved) : ""));
-  return resolved;
-}
-
-int cores_of_rank(int ranks_of_node) {
-  int cores = cores_allowed(1);  // those of the first process are those of the machine, or of the container
-  // Of a job that has a part of the machine, or of a trial beside which a sweep runs others.
-  for (const char* variable : {"SLURM_CPUS_ON_NODE", "SPANKEY_CORES"})
-    if (const char* allotted = std::getenv(variable))
-      if (const int count = std::atoi(allotted); count > 0) cores = std::min(cores, count);
-  return std::max(1, std::min(cores_allowed(0), cores / ranks_of_node));
-}
-
-int resolve_threads(const Config& config, int ranks_of_node) {
-  if (config.dist.threads > 0) return static_cast<int>(config.dist.threads);
-  if (config.dist.reduction == Reduction::elastic) return 1;
-  return cores_of_rank(ranks_of_node);
-}
-
-bool resolve_overlap(Overlap overlap, const Communicator::Topology& topology, bool stream_ordered, int cores,
-                     int compute_threads) {
-  if (overlap != Overlap::auto_) return overlap == Overlap::on;
-  const bool several_nodes = topology.local_size < topology.size;
-  return stream_ordered || several_nodes || cores > compute_threads;
 }
 
 }  // namespace spankey

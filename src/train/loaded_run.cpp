@@ -3,8 +3,8 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "train/basis_file.h"
 #include "train/checkpoint.h"
-#include "train/coordinator.h"
 #include "train/on_all_ranks.h"
 #include "train/resume.h"
 

@@ -214,11 +214,12 @@ void add_origin(nlohmann::json& result, const std::string& started_at) {
 }
 
 void StepClock::start() {
-  started_ = std::chrono::steady_clock::now();
+  if (!started_) started_ = std::chrono::steady_clock::now();
 }
 
 void StepClock::stop(std::int64_t samples, std::int64_t steps) {
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_.value();
+  started_.reset();
   seconds_.insert(seconds_.end(), static_cast<std::size_t>(steps), elapsed.count() / static_cast<double>(steps));
   samples_ += samples;
   total_seconds_ += elapsed.count();

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -60,7 +61,7 @@ void add_origin(nlohmann::json& result, const std::string& started_at);
 // Step times of the last interval: rates and quantiles.
 class StepClock {
  public:
-  void start();
+  void start();                                             // goes on where it runs already
   void stop(std::int64_t samples, std::int64_t steps = 1);  // that many of equal length since start()
 
   struct Figures {
@@ -71,7 +72,7 @@ class StepClock {
   double total_seconds() const { return total_seconds_; }
 
  private:
-  std::chrono::steady_clock::time_point started_;
+  std::optional<std::chrono::steady_clock::time_point> started_;
   std::vector<double> seconds_;
   std::int64_t samples_ = 0;
   double total_seconds_ = 0.0;

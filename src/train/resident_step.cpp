@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "data/assembler.h"
+#include "spankey/deny/deny.h"
 
 namespace spankey {
 namespace {
@@ -15,13 +17,70 @@ constexpr std::int64_t column_check = slot_stop, columns = column_check + 1;
 
 }  // namespace
 
-ResidentStep::ResidentStep(StepParts& parts, const Sampler& sampler, ResidentSource source,
-                           std::unique_ptr<DeviceGraph> graph)
-    : parts_(parts), sampler_(sampler), source_(std::move(source)), work_(std::move(graph)) {
+bool wants_resident(const Experiment& experiment) {
+  const auto capture = experiment.config.train.capture;
+  return capture == Capture::on || (capture == Capture::auto_ && !experiment.placement.device.is_cpu());
+}
+
+std::optional<std::string> resident_why_not(const Experiment& experiment, const Communicator& communicator) {
+  if (communicator.size() > 1 && experiment.config.model.sync_batchnorm)
+    return "model.sync_batchnorm = true communicates inside of the network";
+  if (communicator.size() > 1 && !experiment.placement.device.is_cpu() && !communicator.stream_ordered())
+    return "gradients travel through the host's memory (ranks share a GPU, or dist.backend = \"mpi\")";
+  return why_keys_on_host(experiment.config);
+}
+
+void require_capture(const Experiment& experiment, const Communicator& communicator) {
+  if (experiment.config.train.capture != Capture::on) return;
+  if (const auto why_not = resident_why_not(experiment, communicator))
+    fail_key(experiment.config, "train.capture", *why_not + "; accepted: auto, off");
+}
+
+ResidentSource make_resident_source(const Experiment& experiment, const KeyMaker& keys) {
+  const auto& config = experiment.config;
+  const auto seed = static_cast<std::uint64_t>(config.run.seed);
+  const auto device = experiment.placement.device;
+  const Assembler data(*experiment.dataset, experiment.dataset->train(), config.data.augment, seed, Purpose::augment,
+                       config.data.rotation, device);
+  return {
+      .assemble = [data, channels_last = !device.is_cpu()](
+                      const at::Tensor& samples,
+                      const at::Tensor& position) { return data(samples, position, channels_last); },
+      .correct = [&keys](const at::Tensor& samples,
+                         const at::Tensor& position) { return keys.correct(samples, position); },
+      .wrong = [&keys](const at::Tensor& samples, const at::Tensor& position) { return keys.wrong(samples, position); },
+      .drawn_labels = [classes = experiment.dataset->info().classes, seed](
+                          const at::Tensor& samples,
+                          const at::Tensor& position) { return draw_deny_labels(samples, position, classes, seed); }};
+}
+
+void CapturedWork::run(const Constants& constants, const std::function<void()>& work) {
+  if (constants != constants_) {
+    constants_ = constants;
+    eager_steps_ = 0;
+    captured_ = false;
+  }
+  if (!captured_ && eager_steps_ < eager_steps_before_capture) {
+    graph_->use(work);
+    ++eager_steps_;
+    return;
+  }
+  if (!captured_) graph_->capture(work);
+  captured_ = true;
+  graph_->replay();
+}
+
+ResidentStep::ResidentStep(std::unique_ptr<TrainingParts> parts, ResidentSource source,
+                           std::unique_ptr<DeviceGraph> graph, Communicator& communicator)
+    : Stepper(std::move(parts), communicator),
+      step_parts_(parts_->step_parts()),
+      sampler_(parts_->sampler()),
+      source_(std::move(source)),
+      work_(std::move(graph)) {
   batch_ = static_cast<std::int64_t>(sampler_.global_batch(0, 0).size());
   const auto steps = sampler_.steps_per_epoch();
   epoch_samples_ = (steps - 1) * batch_ + static_cast<std::int64_t>(sampler_.global_batch(0, steps - 1).size());
-  const auto device = parts_.parameters.weights().device();
+  const auto device = step_parts_.parameters.weights().device();
   const auto integers = at::TensorOptions(device).dtype(at::kLong);
   position_ = at::zeros({2}, integers);
   order_ = at::zeros({epoch_samples_}, integers);
@@ -30,18 +89,42 @@ ResidentStep::ResidentStep(StepParts& parts, const Sampler& sampler, ResidentSou
   row_ = at::zeros({1}, integers);
 }
 
-std::int64_t ResidentStep::step(const Cursor& cursor, double lr) {
-  SPANKEY_CHECK_LT(pending_, ring_rows);
+std::vector<StepFigures> ResidentStep::step(const Cursor& cursor, double lr, const StopWish& wants_stop) {
+  begin_step(cursor);
+  launch(cursor, lr);
+  if (!due({cursor.epoch, cursor.step + 1, cursor.global_step + 1})) return {};
+  auto figures = collect();
+  // A step that is not finite ends the run on every rank, without another word between them.
+  const bool finite = std::all_of(figures.begin(), figures.end(), [](const StepFigures& one) { return one.finite; });
+  figures.back().stop_requested = finite && agree_to_stop(wants_stop);
+  return figures;
+}
+
+// Reading waits for the device. It happens now and then, always before anything is saved, and alike on every rank.
+bool ResidentStep::due(const Cursor& after) const {
+  const auto& config = step_parts_.config;
+  const auto at_a_multiple = [&](std::int64_t every) { return every > 0 && after.global_step % every == 0; };
+  return at_a_multiple(metrics_every_steps) || at_a_multiple(config.checkpoint.every_steps) ||
+         at_a_multiple(config.dist.audit_every_steps) || after.step == sampler_.steps_per_epoch();
+}
+
+bool ResidentStep::agree_to_stop(const StopWish& wants_stop) {
+  auto wish = at::full({1}, wants_stop() ? 1 : 0, at::kLong);
+  communicator_.all_reduce(wish, ReduceOp::max);
+  return wish.item<std::int64_t>() != 0;
+}
+
+void ResidentStep::launch(const Cursor& cursor, double lr) {
+  SPANKEY_CHECK_LT(std::ssize(unread_), ring_rows);
   if (next_ != std::pair(cursor.epoch, cursor.step)) work_.run_uncaptured([&] { move_to(cursor); });
-  if (lr != lr_) work_.run_uncaptured([&] { parts_.lr.fill_(lr); });
+  if (lr != lr_) work_.run_uncaptured([&] { step_parts_.lr.fill_(lr); });
   lr_ = lr;
   const auto samples = std::min(batch_, epoch_samples_ - cursor.step * batch_);
-  const double weight = deny_weight(parts_, cursor.epoch);
+  const double weight = deny_weight(step_parts_, cursor.epoch);
   const auto work = [this, samples, weight] { take(samples, weight); };
   samples == batch_ ? work_.run({samples, weight}, work) : work_.run_uncaptured(work);
   next_ = {cursor.epoch, cursor.step + 1};
-  ++pending_;
-  return samples;
+  unread_.push_back(samples);
 }
 
 // Once an epoch, and at the begin of a run.
@@ -60,7 +143,7 @@ void ResidentStep::move_to(const Cursor& cursor) {
 
 // One step, as train_step() takes it. Nothing in here may ask the device for a number.
 void ResidentStep::take(std::int64_t samples, double weight) {
-  auto& p = parts_;
+  auto& p = step_parts_;
   const auto place = rows_.narrow(0, 0, samples) + position_.narrow(0, 1, 1) * batch_;
   const auto batch = order_.index_select(0, place);
   const auto correct = source_.correct(batch, position_);
@@ -92,9 +175,10 @@ std::vector<StepFigures> ResidentStep::collect() {
   at::Tensor ring;
   work_.run_uncaptured([&] { ring = ring_.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true); });
   std::vector<StepFigures> figures;
-  for (; pending_ > 0; --pending_) {
+  for (const auto samples : std::exchange(unread_, {})) {
     const double* row = ring.const_data_ptr<double>() + first_row_ * columns;
-    figures.push_back({.loss = row[slot_loss],
+    figures.push_back({.samples = samples,
+                       .loss = row[slot_loss],
                        .ce = row[slot_ce],
                        .deny = row[slot_deny],
                        .finite = std::isfinite(row[slot_loss]) && std::isfinite(row[column_check])});

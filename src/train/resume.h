@@ -4,9 +4,10 @@
 #include <optional>
 #include <string>
 
+#include "dist/communicator.h"
 #include "record/run_directory.h"
 #include "train/checkpoint.h"
-#include "train/trainer.h"
+#include "train/train_request.h"
 
 namespace spankey {
 

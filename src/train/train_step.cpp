@@ -160,8 +160,11 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
 
   const auto slots = p.reducer.extras().to(at::kCPU).contiguous();
   const auto* sums = slots.const_data_ptr<double>();
-  StepFigures figures{
-      .loss = sums[slot_loss], .ce = sums[slot_ce], .deny = sums[slot_deny], .stop_requested = sums[slot_stop] > 0.0};
+  StepFigures figures{.samples = samples,
+                      .loss = sums[slot_loss],
+                      .ce = sums[slot_ce],
+                      .deny = sums[slot_deny],
+                      .stop_requested = sums[slot_stop] > 0.0};
   const bool finite = clip_gradients(p.parameters.gradients(), p.config.optim.clip_norm);
   figures.finite = finite && std::isfinite(figures.loss);
   if (figures.finite) {

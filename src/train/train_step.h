@@ -40,6 +40,7 @@ enum StepSlot : std::int64_t { slot_loss, slot_ce, slot_deny, slot_stop, step_sl
 
 // Sums over the global batch divided by its size; the same on every rank.
 struct StepFigures {
+  std::int64_t samples = 0;  // of the global batch
   double loss = 0.0, ce = 0.0, deny = 0.0;
   bool finite = true;           // loss and gradients; where false, train_step() has not touched the weights
   bool stop_requested = false;  // by at least one rank

@@ -4,15 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <csignal>
 #include <filesystem>
 #include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/job_clock.h"
 #include "base/lease.h"
 #include "base/log.h"
 #include "base/shutdown.h"
@@ -24,20 +21,17 @@
 #include "train/experiment.h"
 #include "train/metrics.h"
 #include "train/on_all_ranks.h"
-#include "train/resident_source.h"
-#include "train/resident_step.h"
+#include "train/resources.h"
 #include "train/resume.h"
 #include "train/schedule.h"
+#include "train/stepper.h"
 #include "train/stop_rounds.h"
-#include "train/training_parts.h"
+#include "train/stop_watch.h"
 
 namespace spankey {
 namespace {
 
-constexpr std::int64_t metrics_every_steps = 10;
 constexpr std::int64_t progress_keys = 1;  // keys of the evaluations before the last one
-// Before the end of the job a stop leaves time for that many saves as long as the last one, and at least so much.
-constexpr double saves_before_job_end = 3.0, seconds_before_job_end = 20.0;
 
 class Trainer {
  public:
@@ -46,16 +40,11 @@ class Trainer {
   ExitCode run();
 
  private:
-  void make_parts(std::int64_t shards);
   void restore(const Checkpoint& checkpoint);
   void log_saturation() const;
   void take_step();
-  void take_resident_step();
-  bool reads_figures() const;
-  void advance();
   [[noreturn]] void fail_not_finite(const StepFigures& figures, std::int64_t step);
-  bool agree_to_stop();
-  void report_step(const StepFigures& figures, double lr);
+  void report_step(const StepFigures& figures);
   void finish_epoch();
   bool owes_evaluation();
   void evaluate_epoch();
@@ -67,11 +56,8 @@ class Trainer {
   std::string newest_checkpoint() const;
   void write_result();
   ExitCode stop(const std::string& where);
-  bool should_stop();
-  bool asked_to_stop();
-  bool job_ends_soon(std::chrono::steady_clock::time_point now);
-  double seconds_left() const;
   bool is_root() const { return communicator_.rank() == 0; }
+  TrainingParts& parts() const { return stepper_->parts(); }
   double lr() const { return learning_rate(config_.optim, config_.train.epochs, cursor_.epoch); }
 
   const Config& config_;
@@ -85,19 +71,14 @@ class Trainer {
   std::int64_t audited_at_ = -1;   // of the last audit by checksum
   std::int64_t steps_before_ = 0;  // taken by attempts before this one
   bool stop_agreed_ = false;
-  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point clock_read_ = started_;
-  std::chrono::duration<double> longest_gap_{0};  // between two looks at the job clock: steps, evaluations, saves
+  StopWatch stop_watch_;
 
   Coordinator coordinator_;
   Basis basis_;
-  std::unique_ptr<TrainingParts> parts_;
-  std::optional<ResidentStep> resident_;  // where all of a step is on the device
-  std::int64_t unread_samples_ = 0;       // of the resident steps whose figures have not been read
-  std::optional<Evaluator> evaluator_;
+  std::unique_ptr<Stepper> stepper_;
+  Evaluator evaluator_;
   StepClock clock_;
   ProgressBar progress_;
-  std::optional<JobClock> job_clock_;            // rank 0
   std::optional<MetricsLog> metrics_;            // rank 0
   std::optional<CheckpointWriter> checkpoints_;  // rank 0
 };
@@ -110,20 +91,21 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
       directory_(directory),
       lease_(lease),
       communicator_(communicator),
+      stop_watch_(config_.train.max_seconds),
       coordinator_(experiment, communicator),
       basis_(coordinator_.obtain_basis(directory, checkpoint ? checkpoint->basis_digest : std::string(),
-                                       /*check_origin=*/!checkpoint || request.allow_change)) {
-  make_parts(shards);
-  evaluator_.emplace(experiment, parts_->keys(), communicator);
+                                       /*check_origin=*/!checkpoint || request.allow_change)),
+      stepper_(make_stepper(experiment, basis_, shards, communicator)),
+      evaluator_(experiment, parts().keys(), communicator) {
   if (checkpoint) on_all_ranks(communicator, [&] { restore(*checkpoint); });
   coordinator_.audit(basis_, cursor_);
   on_all_ranks(communicator, [&] {
-    evaluator_->require_possible(evaluator_->request(config_.eval.keys, config_.eval.train));
+    evaluator_.require_possible(evaluator_.request(config_.eval.keys, config_.eval.train));
     if (!is_root()) return;
     require_room(directory_.checkpoints(),
-                 {named_parameters(*experiment_.model), named_buffers(*experiment_.model), parts_->optimizer_state()});
+                 {named_parameters(*experiment_.model), named_buffers(*experiment_.model), parts().optimizer_state()});
     lease_->require();
-    job_clock_.emplace();
+    stop_watch_.watch(*lease_, [this] { return checkpoints_->last_seconds(); });
     write_durably(directory_.config(), to_toml(config_));
     std::filesystem::remove(directory_.result());
     metrics_.emplace(directory_.metrics(), cursor_.global_step);
@@ -134,28 +116,12 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
   });
 }
 
-void Trainer::make_parts(std::int64_t shards) {
-  const auto build = [&] { parts_ = std::make_unique<TrainingParts>(experiment_, basis_, shards, communicator_); };
-  if (!wants_resident(experiment_)) return build();
-  if (const auto why_not = resident_why_not(experiment_, communicator_)) {
-    on_all_ranks(communicator_, [&] { require_capture(experiment_, communicator_); });
-    log::info("step by step, with keys and batches from the host: {}", *why_not);
-    return build();
-  }
-  auto graph = make_graph(experiment_.placement);
-  graph->use([&] {
-    build();
-    resident_.emplace(parts_->step_parts(), parts_->sampler(), make_resident_source(experiment_, basis_),
-                      std::move(graph));
-  });
-}
-
 void Trainer::restore(const Checkpoint& checkpoint) {
   restore_tensors(checkpoint.parameters, named_parameters(*experiment_.model), "parameters");
   restore_tensors(checkpoint.buffers, named_buffers(*experiment_.model), "buffers");
-  restore_tensors(checkpoint.optimizer, parts_->optimizer_state(), "optimizer");
-  parts_->optimizer().set_steps(checkpoint.cursor.global_step);
-  const auto [cursor, told] = continuation_of(checkpoint, experiment_, parts_->steps_per_epoch());
+  restore_tensors(checkpoint.optimizer, parts().optimizer_state(), "optimizer");
+  parts().optimizer().set_steps(checkpoint.cursor.global_step);
+  const auto [cursor, told] = continuation_of(checkpoint, experiment_, parts().steps_per_epoch());
   if (is_root() && !told.empty()) log::warning("{}", told);
   cursor_ = cursor;
   saved_at_ = steps_before_ = cursor_.global_step;
@@ -163,7 +129,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
 }
 
 void Trainer::log_saturation() const {
-  const auto& keys = parts_->keys();
+  const auto& keys = parts().keys();
   if (const auto cut = keys.saturation(keys.evaluation_correct(0, 1)))
     log::info(
         "a correct key multiplies each activation by a factor; {:.1f} % of these lie at the lower bound (0.1), "
@@ -178,20 +144,20 @@ ExitCode Trainer::run() {
   }
   experiment_.model->train();
   try {
-    if (cursor_.step == parts_->steps_per_epoch()) {
+    if (cursor_.step == parts().steps_per_epoch()) {
       saved_at_ = -1;  // what is saved now is more than the checkpoint had
       finish_epoch();
     } else if (owes_evaluation()) {
       evaluate_epoch();
     }
     while (cursor_.epoch < config_.train.epochs) {
-      resident_ ? take_resident_step() : take_step();
+      take_step();
       const auto audit = config_.dist.audit_every_steps;
       if (audit > 0 && cursor_.global_step % audit == 0) {
         audit_by_checksum();
         log::debug("audit passed at step {}", cursor_.global_step);
       }
-      if (cursor_.step == parts_->steps_per_epoch()) finish_epoch();
+      if (cursor_.step == parts().steps_per_epoch()) finish_epoch();
       const auto every = config_.checkpoint.every_steps;
       if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
       if (stop_agreed_ && cursor_.epoch < config_.train.epochs)
@@ -207,49 +173,23 @@ ExitCode Trainer::run() {
 
 void Trainer::take_step() {
   clock_.start();
-  const auto batch = parts_->load(cursor_.epoch, cursor_.step);
-  communicator_.begin_step(fmt::format("epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
-  const auto figures = parts_->step(batch, cursor_, lr(), should_stop());
-  clock_.stop(static_cast<std::int64_t>(batch.samples.size()));
-  if (!figures.finite) fail_not_finite(figures, cursor_.step);
-  const double rate = lr();
-  advance();
-  stop_agreed_ = figures.stop_requested;
-  report_step(figures, rate);
-}
-
-// The device is asked for its figures now and then only, and before anything is saved.
-void Trainer::take_resident_step() {
-  if (unread_samples_ == 0) clock_.start();
-  communicator_.begin_step(fmt::format("epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
-  const double rate = lr();
-  unread_samples_ += resident_->step(cursor_, rate);
-  advance();
-  if (!reads_figures()) return;
-  const auto figures = resident_->collect();
-  const auto steps = static_cast<std::int64_t>(figures.size());
-  clock_.stop(std::exchange(unread_samples_, 0), steps);
-  for (std::int64_t i = 0; i < steps; ++i)
-    if (const auto& one = figures[static_cast<std::size_t>(i)]; !one.finite)
-      fail_not_finite(one, cursor_.step - steps + i);
-  stop_agreed_ = agree_to_stop();
-  report_step(figures.back(), rate);
-}
-
-// The same on every rank.
-bool Trainer::reads_figures() const {
-  const auto due = [this](std::int64_t every) { return every > 0 && cursor_.global_step % every == 0; };
-  return due(metrics_every_steps) || due(config_.checkpoint.every_steps) || due(config_.dist.audit_every_steps) ||
-         cursor_.step == parts_->steps_per_epoch();
-}
-
-void Trainer::advance() {
+  const auto known = stepper_->step(cursor_, lr(), [this] { return stop_watch_.should_stop(); });
   ++cursor_.step;
   ++cursor_.global_step;
+  if (known.empty()) return;
+  std::int64_t samples = 0, step = cursor_.step - std::ssize(known);
+  for (const auto& figures : known) samples += figures.samples;
+  clock_.stop(samples, std::ssize(known));
+  for (const auto& figures : known) {
+    if (!figures.finite) fail_not_finite(figures, step);
+    ++step;
+  }
+  stop_agreed_ = known.back().stop_requested;
+  report_step(known.back());
 }
 
 void Trainer::fail_not_finite(const StepFigures& figures, std::int64_t step) {
-  const auto samples = parts_->sampler().global_batch(cursor_.epoch, step);
+  const auto samples = parts().sampler().global_batch(cursor_.epoch, step);
   if (const auto sample = experiment_.dataset->first_not_finite(experiment_.dataset->train(), samples))
     throw AgreedError(ExitCode::bad_input,
                       is_root()
@@ -271,16 +211,12 @@ std::string Trainer::newest_checkpoint() const {
   return fmt::format("the last checkpoint in {} is from before it", directory_.checkpoints().string());
 }
 
-bool Trainer::agree_to_stop() {
-  auto wish = at::full({1}, should_stop() ? 1 : 0, at::kLong);
-  communicator_.all_reduce(wish, ReduceOp::max);
-  return wish.item<std::int64_t>() != 0;
-}
-
-void Trainer::report_step(const StepFigures& figures, double lr) {
-  if (!is_root() || (cursor_.global_step % metrics_every_steps != 0 && cursor_.step != parts_->steps_per_epoch()))
+void Trainer::report_step(const StepFigures& figures) {
+  if (!is_root() || (cursor_.global_step % metrics_every_steps != 0 && cursor_.step != parts().steps_per_epoch()))
     return;
   const auto times = clock_.take();
+  const auto done = cursor_.global_step - steps_before_;
+  const auto left = (config_.train.epochs - cursor_.epoch) * parts().steps_per_epoch() - cursor_.step;
   metrics_->write({{"kind", "step"},
                    {"global_step", cursor_.global_step},
                    {"step", cursor_.step},
@@ -288,26 +224,19 @@ void Trainer::report_step(const StepFigures& figures, double lr) {
                    {"loss", figures.loss},
                    {"ce", figures.ce},
                    {"deny", figures.deny},
-                   {"lr", lr},
+                   {"lr", lr()},
                    {"samples_per_second", times.samples_per_second},
                    {"step_ms_p50", 1e3 * times.p50_seconds},
                    {"step_ms_p99", 1e3 * times.p99_seconds}});
   progress_.show({.epoch = cursor_.epoch,
                   .epochs = config_.train.epochs,
                   .step = cursor_.step,
-                  .steps = parts_->steps_per_epoch(),
+                  .steps = parts().steps_per_epoch(),
                   .loss = figures.loss,
                   .ce = figures.ce,
                   .deny = figures.deny,
                   .samples_per_second = times.samples_per_second,
-                  .seconds_left = seconds_left()});
-}
-
-double Trainer::seconds_left() const {
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
-  const auto done = cursor_.global_step - steps_before_;
-  const auto left = (config_.train.epochs - cursor_.epoch) * parts_->steps_per_epoch() - cursor_.step;
-  return done > 0 ? elapsed.count() / static_cast<double>(done) * static_cast<double>(left) : 0.0;
+                  .seconds_left = stop_watch_.seconds_left(done, left)});
 }
 
 // The checkpoint comes before the evaluation, which may be long: a stop or a kill in it costs no training. A run that
@@ -316,8 +245,8 @@ void Trainer::finish_epoch() {
   // Where this is left, the checkpoint is one of all steps of the epoch, from which it is begun again.
   if (cursor_.epoch + 1 == config_.train.epochs && config_.model.batchnorm == BatchNorm::recalibrate_ok) {
     communicator_.set_place("recalibration of BatchNorm");
-    StopRounds stop(communicator_, [this] { return asked_to_stop() ? SIGUSR2 : 0; });
-    parts_->recalibrate(cursor_.epoch + 1, [&] { stop.next(); });
+    StopRounds stop(communicator_, [this] { return stop_watch_.stop_signal(); });
+    parts().recalibrate(cursor_.epoch + 1, [&] { stop.next(); });
   }
   cursor_ = {cursor_.epoch + 1, 0, cursor_.global_step};
   save_checkpoint();
@@ -338,7 +267,7 @@ bool Trainer::owes_evaluation() {
 }
 
 EvaluationRequest Trainer::progress_request() const {
-  return evaluator_->request(config_.eval.keys == 0 ? 0 : progress_keys, /*with_train_split=*/false);
+  return evaluator_.request(config_.eval.keys == 0 ? 0 : progress_keys, /*with_train_split=*/false);
 }
 
 void Trainer::evaluate_epoch() {
@@ -357,9 +286,9 @@ AccessReport Trainer::evaluate(const EvaluationRequest& wanted) {
   const auto where = fmt::format("evaluation after epoch {}", cursor_.epoch);
   communicator_.set_place(where);
   auto request = wanted;
-  request.stop_wish = [this] { return asked_to_stop() ? SIGUSR2 : 0; };
+  request.stop_wish = [this] { return stop_watch_.stop_signal(); };
   if (is_root()) request.progress = [&](double share) { progress_.show_share(where, share); };
-  return evaluator_->evaluate(request);
+  return evaluator_.evaluate(request);
 }
 
 // Collective. Figures that no training comes from are no checkpoint: every restart would fail as this run does.
@@ -375,8 +304,8 @@ void Trainer::require_sane() {
       });
     };
     const bool all_finite = finite(named_parameters(*experiment_.model)) && finite(named_buffers(*experiment_.model)) &&
-                            finite(parts_->optimizer_state());
-    const double logit = all_finite ? evaluator_->largest_logit() : 0.0;
+                            finite(parts().optimizer_state());
+    const double logit = all_finite ? evaluator_.largest_logit() : 0.0;
     if (all_finite && logit <= absurd_logit) return;
     fail_run(
         "epoch {}, step {}: the weights have exploded ({}) and are not saved; {}; a smaller optim.lr or an "
@@ -411,34 +340,7 @@ void Trainer::save_checkpoint() {
                                .train_seconds = earlier_seconds_ + clock_.total_seconds(),
                                .parameters = named_parameters(*experiment_.model),
                                .buffers = named_buffers(*experiment_.model),
-                               .optimizer = parts_->optimizer_state()}));
-}
-
-bool Trainer::should_stop() {
-  if (asked_to_stop()) return true;
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
-  return is_root() && config_.train.max_seconds > 0.0 && elapsed.count() >= config_.train.max_seconds;
-}
-
-// In the middle of steps: what the lease's thread has seen is asked for, no file.
-bool Trainer::asked_to_stop() {
-  if (shutdown::requested()) return true;
-  if (!is_root()) return false;
-  lease_->check();
-  return lease_->marked() || job_ends_soon(std::chrono::steady_clock::now());
-}
-
-// The limit may have been raised since the clock was set: it is asked again before the run gives up.
-bool Trainer::job_ends_soon(std::chrono::steady_clock::time_point now) {
-  longest_gap_ = std::max<std::chrono::duration<double>>(longest_gap_, now - clock_read_);
-  clock_read_ = now;
-  const double needed =
-      longest_gap_.count() + std::max(seconds_before_job_end, saves_before_job_end * checkpoints_->last_seconds());
-  if (job_clock_->seconds_left() > needed) return false;
-  job_clock_->update();
-  if (job_clock_->seconds_left() > needed) return false;
-  log::info("the job ends in {:.0f} s: stopping now, to save in time", job_clock_->seconds_left());
-  return true;
+                               .optimizer = parts().optimizer_state()}));
 }
 
 // The marker goes only once the checkpoint is committed; the barrier keeps a rank from ending first and taking the
@@ -464,7 +366,7 @@ void Trainer::write_result() {
   on_all_ranks(communicator_, [&] {
     if (is_root()) checkpoints_->finish();
   });
-  const auto report = evaluate(evaluator_->request(config_.eval.keys, config_.eval.train));
+  const auto report = evaluate(evaluator_.request(config_.eval.keys, config_.eval.train));
   coordinator_.audit(basis_, cursor_);
   on_all_ranks(communicator_, [&] {
     if (!is_root()) return;

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/sealed_file.h"
 #include "data/import.h"
 #include "faults/budget.h"
 #include "faults/savers.h"

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/sealed_file.h"
 #include "record/run_directory.h"
 #include "train/checkpoint_writer.h"
 

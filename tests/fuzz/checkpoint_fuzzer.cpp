@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/sealed_file.h"
 #include "fuzz/fuzzer.h"
 #include "train/checkpoint.h"
 

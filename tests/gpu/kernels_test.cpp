@@ -11,11 +11,11 @@
 
 #include "base/error.h"
 #include "config/config.h"
+#include "data/assembler.h"
 #include "data/glyphs.h"
-#include "data/resident_data.h"
 #include "dist/cuda_module.h"
 #include "spankey/deny/deny.h"
-#include "spankey/keys/resident_keys.h"
+#include "spankey/keys/key_maker.h"
 #include "spankey/ops/batch_norm_op.h"
 #include "spankey/ops/inject_op.h"
 #include "support/expect_error.h"
@@ -308,7 +308,7 @@ TEST_P(GpuKeysTest, AreThoseOfTheCpuBitForBit) {
   config.key.alpha = law;
   config.key.rescale = rescale;
   const Basis basis = basis_that_shows_coefficients(config.key.m, {60, 201});
-  const ResidentKeys cpu(config, basis, at::kCPU), gpu(config, basis, gpu_);
+  const KeyMaker cpu(config, basis), gpu(config, basis, gpu_);
   const at::Tensor samples = at::arange(1000, 1013, at::kLong);
   const at::Tensor position = at::tensor({3, 5}, at::kLong), next = at::tensor({3, 6}, at::kLong);
   const Injection expected = cpu.correct(samples, position)(4, 9), expected_wrong = cpu.wrong(samples, position);
@@ -357,20 +357,20 @@ TEST_P(GpuDataTest, AreThoseOfTheCpuBitForBit) {
   const auto [augment, type] = GetParam();
   const auto data = Dataset::in_memory(make_glyphs(64, 2));
   const auto make = [&, augment = augment](at::Device device) {
-    return ResidentData(*data, data->train(), augment, 0xfedcba9876543210, Purpose::augment, 20.0, device);
+    return Assembler(*data, data->train(), augment, 0xfedcba9876543210, Purpose::augment, 20.0, device);
   };
-  const ResidentData cpu = make(at::kCPU), gpu = make(gpu_);
+  const Assembler cpu = make(at::kCPU), gpu = make(gpu_);
   const at::Tensor samples = at::tensor({41, 0, 7, 7, 63, 20, 33}, at::kLong);
   const at::Tensor position = at::tensor({70, 3}, at::kLong), next = at::tensor({71, 3}, at::kLong);
   for (const bool channels_last : {false, true}) {
-    const auto [expected, expected_labels] = cpu.assemble(samples, position, channels_last, type);
-    const auto [x, labels] = gpu.assemble(samples.to(gpu_), position.to(gpu_), channels_last, type);
+    const auto [expected, expected_labels] = cpu(samples, position, channels_last, type);
+    const auto [x, labels] = gpu(samples.to(gpu_), position.to(gpu_), channels_last, type);
     EXPECT_EQ(x.scalar_type(), type);
     EXPECT_TRUE(x.is_cuda() && x.is_contiguous(format_of(channels_last)));
     EXPECT_TRUE(at::equal(x.cpu(), expected));
     EXPECT_TRUE(at::equal(labels.cpu(), expected_labels));
     // The negative control: another epoch is another batch, unless nothing is drawn.
-    const at::Tensor other = gpu.assemble(samples.to(gpu_), next.to(gpu_), channels_last, type).first;
+    const at::Tensor other = gpu(samples.to(gpu_), next.to(gpu_), channels_last, type).first;
     EXPECT_EQ(at::equal(other.cpu(), expected), augment == Augment::none);
   }
 }

@@ -18,8 +18,8 @@
 #include "dist/cuda_module.h"
 #include "train/named_tensor.h"
 #include "train/placement.h"
-#include "train/resident_source.h"
 #include "train/resident_step.h"
+#include "train/resources.h"
 #include "train/training_parts.h"
 
 namespace spankey::step_test {
@@ -42,10 +42,13 @@ class DeviceRun {
     const auto basis = make_basis(config.key, experiment_.key_dims, 42);
     auto graph = make_graph(experiment_.placement);
     graph->use([&] {
-      parts_ = std::make_unique<TrainingParts>(experiment_, basis, resolve_shards(config, 1), *host_);
-      if (flow == Flow::captured)
-        resident_.emplace(parts_->step_parts(), parts_->sampler(), make_resident_source(experiment_, basis),
-                          std::move(graph));
+      auto parts = std::make_unique<TrainingParts>(experiment_, basis, resolve_shards(config, 1), *host_);
+      parts_ = parts.get();
+      if (flow == Flow::captured) {
+        auto source = make_resident_source(experiment_, parts->keys());
+        resident_.emplace(std::move(parts), std::move(source), std::move(graph), *host_);
+      }
+      eager_ = std::move(parts);
     });
     experiment_.model->train();
   }
@@ -55,7 +58,7 @@ class DeviceRun {
     for (std::int64_t i = 0; i < steps; ++i) {
       const double lr = experiment_.config.optim.lr;
       if (resident_)
-        resident_->step(at_, lr);
+        resident_->launch(at_, lr);
       else
         trained_.figures.push_back(parts_->step(parts_->load(at_.epoch, at_.step), at_, lr, false));
       if (++at_.step == parts_->steps_per_epoch()) at_ = {at_.epoch + 1, 0, at_.global_step};
@@ -79,8 +82,9 @@ class DeviceRun {
  private:
   std::unique_ptr<Communicator> host_;
   Experiment experiment_;
-  std::unique_ptr<TrainingParts> parts_;
+  std::unique_ptr<TrainingParts> eager_;  // empty where the resident step has them
   std::optional<ResidentStep> resident_;
+  TrainingParts* parts_ = nullptr;
   Cursor at_;
   Trained trained_;
 };

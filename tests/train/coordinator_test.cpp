@@ -7,13 +7,12 @@
 #include <sys/stat.h>
 #include <torch/utils.h>
 
-#include <atomic>
-#include <fstream>
 #include <thread>
 
 #include "base/file.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
+#include "train/basis_file.h"
 #include "train/experiment.h"
 
 namespace spankey::coordinator_test {
@@ -159,54 +158,6 @@ TEST(Basis, IsAFunctionOfKeySeedUnlessPrivate) {
   EXPECT_NE(basis_of({"key.seed=5"}), basis_of({"key.seed=6"}));
   EXPECT_NE(basis_of({"run.seed=1"}), basis_of({"run.seed=2"}));
   EXPECT_NE(basis_of({"key.private=true"}), basis_of({"key.private=true"}));
-}
-
-// With the mode asked for from its first moment: the umask is not what keeps it from others, nor does a temporary that
-// others could read, left by a crash, hand its mode on.
-TEST(Basis, FileIsNeverReadableForOthers) {
-  const test::TemporaryFolder folder;
-  const auto rank = make_rank();
-  const auto path = folder / "basis.h5";
-  const std::string temporary = path.string() + ".tmp";
-  const auto mode = [](const std::string& name) {
-    struct stat status {};
-    return stat(name.c_str(), &status) == 0 ? status.st_mode & 0777U : 0U;
-  };
-  const mode_t before = umask(0);
-  std::ofstream(temporary) << "left by a crash";
-  EXPECT_EQ(mode(temporary), 0666U) << "the control: what a file gets that asks for no mode";
-  save_basis(rank.basis, path);
-  std::atomic<bool> written = false;
-  std::int64_t seen = 0, open_to_others = 0;
-  std::thread watcher([&] {
-    while (!written)
-      for (const auto found : {mode(temporary), mode(path.string())}) {
-        seen += found != 0;
-        open_to_others += (found & 0077U) != 0;
-      }
-  });
-  for (int i = 0; i < 20; ++i) save_basis(rank.basis, path);
-  written = true;
-  watcher.join();
-  umask(before);
-  EXPECT_GT(seen, 0);
-  EXPECT_EQ(open_to_others, 0);
-  EXPECT_EQ(mode(path.string()), 0600U);
-}
-
-TEST(Basis, OfAnotherShapeThanConfiguredIsRefused) {
-  const test::TemporaryFolder folder;
-  const auto rank = make_rank();
-  const auto m = rank.experiment.config.key.m;
-  const auto& dims = rank.experiment.key_dims;
-  save_basis(rank.basis, folder / "basis.h5");
-  EXPECT_NO_THROW(load_basis(folder / "basis.h5", m, dims));
-  auto wider = dims, more = dims;
-  ++wider.back();
-  more.push_back(dims.back());
-  EXPECT_ERROR(load_basis(folder / "basis.h5", m, wider), ExitCode::bad_input, testing::HasSubstr("float32"));
-  EXPECT_ERROR(load_basis(folder / "basis.h5", m + 1, dims), ExitCode::bad_input, testing::HasSubstr("float32"));
-  EXPECT_ERROR(load_basis(folder / "basis.h5", m, more), ExitCode::bad_input, testing::HasSubstr("layers"));
 }
 
 TEST(Basis, AnotherThanTheCheckpointsIsRefusedAndAMissingPrivateOneToo) {

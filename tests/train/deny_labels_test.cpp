@@ -18,7 +18,8 @@
 #include "data/dataset.h"
 #include "data/glyphs.h"
 #include "train/named_tensor.h"
-#include "train/resident_source.h"
+#include "train/resident_step.h"
+#include "train/resources.h"
 #include "train/schedule.h"
 #include "train/training_parts.h"
 
@@ -56,18 +57,15 @@ at::Tensor shifted_by_place(const at::Tensor& samples, const at::Tensor&) {
 std::shared_ptr<Model> train(Communicator& communicator, const Config& config, const Law& law) {
   const auto experiment = make_experiment(config, {}, digits());
   const auto basis = make_basis(config.key, experiment.key_dims, 42);
-  TrainingParts parts(experiment, basis, resolve_shards(config, communicator.size()), communicator);
-  auto source = make_resident_source(experiment, basis);
+  auto parts =
+      std::make_unique<TrainingParts>(experiment, basis, resolve_shards(config, communicator.size()), communicator);
+  auto source = make_resident_source(experiment, parts->keys());
   if (law) source.drawn_labels = law;
-  ResidentStep steps(parts.step_parts(), parts.sampler(), std::move(source), make_eager_graph());
+  ResidentStep steps(std::move(parts), std::move(source), make_eager_graph(), communicator);
   experiment.model->train();
-  for (Cursor at; at.epoch < config.train.epochs; ++at.epoch) {
-    for (at.step = 0; at.step < parts.steps_per_epoch(); ++at.step) {
-      steps.step(at, learning_rate(config.optim, config.train.epochs, at.epoch));
-      if (at.step % ResidentStep::ring_rows + 1 == ResidentStep::ring_rows) steps.collect();
-    }
-    steps.collect();
-  }
+  for (Cursor at; at.epoch < config.train.epochs; ++at.epoch)
+    for (at.step = 0; at.step < steps.parts().steps_per_epoch(); ++at.step, ++at.global_step)
+      steps.step(at, learning_rate(config.optim, config.train.epochs, at.epoch), [] { return false; });
   return experiment.model;
 }
 

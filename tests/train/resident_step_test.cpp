@@ -1,14 +1,16 @@
-// Resident steps against train_step(): the same weights and optimiser state bit by bit, over several epochs.
+// Resident steps against train_step(): the same weights and optimiser state bit by bit, over several epochs. Also when
+// a step is run, recorded and replayed: the host's side of a captured step, without a device.
 #include "train/resident_step.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <thread>
 
 #include "train/named_tensor.h"
-#include "train/resident_source.h"
+#include "train/resources.h"
 #include "train/schedule.h"
 #include "train/training_parts.h"
 
@@ -27,28 +29,29 @@ using Change = std::function<void(ResidentSource&)>;
 Trained train_on(Communicator& communicator, const Config& config, Flow flow, const Change& change) {
   const auto experiment = make_experiment(config);
   const auto basis = make_basis(config.key, experiment.key_dims, 42);
-  TrainingParts parts(experiment, basis, resolve_shards(config, communicator.size()), communicator);
+  auto parts =
+      std::make_unique<TrainingParts>(experiment, basis, resolve_shards(config, communicator.size()), communicator);
+  auto& all = *parts;
   std::optional<ResidentStep> resident;
   if (flow == Flow::resident) {
-    auto source = make_resident_source(experiment, basis);
+    auto source = make_resident_source(experiment, all.keys());
     if (change) change(source);
-    resident.emplace(parts.step_parts(), parts.sampler(), std::move(source), make_eager_graph());
+    resident.emplace(std::move(parts), std::move(source), make_eager_graph(), communicator);
   }
   experiment.model->train();
   Trained trained;
   for (Cursor at; at.epoch < config.train.epochs; ++at.epoch) {
     const double lr = learning_rate(config.optim, config.train.epochs, at.epoch);
-    for (at.step = 0; at.step < parts.steps_per_epoch(); ++at.step) {
-      if (resident)
-        resident->step(at, lr);
-      else
-        trained.figures.push_back(parts.step(parts.load(at.epoch, at.step), at, lr, false));
+    for (at.step = 0; at.step < all.steps_per_epoch(); ++at.step, ++at.global_step) {
+      if (!resident) {
+        trained.figures.push_back(all.step(all.load(at.epoch, at.step), at, lr, false));
+        continue;
+      }
+      const auto known = resident->step(at, lr, [] { return false; });
+      trained.figures.insert(trained.figures.end(), known.begin(), known.end());
     }
-    if (!resident) continue;
-    const auto read = resident->collect();
-    trained.figures.insert(trained.figures.end(), read.begin(), read.end());
   }
-  trained.digest = to_hex(weights_digest(*experiment.model)) + to_hex(weights_digest(parts.optimizer_state(), {}));
+  trained.digest = to_hex(weights_digest(*experiment.model)) + to_hex(weights_digest(all.optimizer_state(), {}));
   return trained;
 }
 
@@ -88,6 +91,7 @@ TEST_P(ResidentStepTest, GivesTheBitsOfTrainStep) {
   ASSERT_EQ(resident.figures.size(), stepwise.figures.size());
   ASSERT_GT(resident.figures.size(), 2 * CapturedWork::eager_steps_before_capture);
   for (std::size_t i = 0; i < stepwise.figures.size(); ++i) {
+    EXPECT_EQ(resident.figures[i].samples, stepwise.figures[i].samples) << i;
     EXPECT_EQ(resident.figures[i].loss, stepwise.figures[i].loss) << i;
     EXPECT_EQ(resident.figures[i].ce, stepwise.figures[i].ce) << i;
     EXPECT_EQ(resident.figures[i].deny, stepwise.figures[i].deny) << i;
@@ -110,6 +114,109 @@ INSTANTIATE_TEST_SUITE_P(
              1,
              {"model.name=small_resnet", "data.limit=22", "train.global_batch=4", "train.epochs=2", "key.layers=[0]"}}),
     [](const auto& instance) { return instance.param.name; });
+
+// Records what it is asked for. Like a device it executes nothing while it captures.
+class RecordingGraph : public DeviceGraph {
+ public:
+  explicit RecordingGraph(std::string& calls) : calls_(calls) {}
+  void capture(const std::function<void()>& work) override {
+    calls_ += 'c';
+    work_ = work;
+  }
+  void replay() override {
+    calls_ += 'r';
+    work_();
+  }
+  void use(const std::function<void()>& work) override {
+    calls_ += 'e';
+    work();
+  }
+
+ private:
+  std::string& calls_;
+  std::function<void()> work_;
+};
+
+TEST(CapturedWork, IsEagerThreeTimesThenCapturedOnceThenReplayed) {
+  std::string calls;
+  CapturedWork work(std::make_unique<RecordingGraph>(calls));
+  int steps = 0;
+  for (int i = 1; i <= 6; ++i) {
+    work.run({.batch = 32, .deny_weight = 0.1}, [&steps] { ++steps; });
+    EXPECT_EQ(steps, i);  // each call is one step: capturing moves nothing
+  }
+  EXPECT_EQ(calls, "eeecrrr");
+}
+
+TEST(CapturedWork, OtherConstantsGiveTheGraphUp) {
+  for (const CapturedWork::Constants& other :
+       {CapturedWork::Constants{.batch = 32, .deny_weight = 0.2}, {.batch = 31, .deny_weight = 0.1}}) {
+    std::string calls;
+    CapturedWork work(std::make_unique<RecordingGraph>(calls));
+    std::string done;
+    const auto run = [&](CapturedWork::Constants constants, char name, int times) {
+      for (int i = 0; i < times; ++i) work.run(constants, [&done, name] { done += name; });
+    };
+    run({.batch = 32, .deny_weight = 0.1}, 'a', 5);
+    run(other, 'b', 5);
+    run({.batch = 32, .deny_weight = 0.1}, 'a', 1);  // nothing is kept of a graph that was given up
+    EXPECT_EQ(calls,
+              "eeecrr"
+              "eeecrr"
+              "e");
+    EXPECT_EQ(done, "aaaaabbbbba");  // a replay of the old graph would write a among the b
+  }
+}
+
+TEST(CapturedWork, WorkBesideTheGraphLeavesIt) {
+  std::string calls;
+  CapturedWork work(std::make_unique<RecordingGraph>(calls));
+  int beside = 0;
+  for (int i = 0; i < 5; ++i) {
+    work.run({.batch = 8}, [] {});
+    if (i == 1 || i == 4) work.run_uncaptured([&] { ++beside; });
+  }
+  work.run({.batch = 8}, [] {});
+  EXPECT_EQ(calls, "eeeecrrer");
+  EXPECT_EQ(beside, 2);
+}
+
+TEST(CapturedWork, WithoutADeviceAReplayCallsTheFunctionAgain) {
+  CapturedWork work(make_eager_graph());
+  int steps = 0;
+  for (int i = 0; i < 7; ++i) work.run({.batch = 1}, [&steps] { ++steps; });
+  EXPECT_EQ(steps, 7);
+}
+
+// Steps of one rank until its figures are read, by how many there are each time.
+std::vector<std::size_t> readings(const Config& config, std::int64_t steps) {
+  const auto experiment = make_experiment(config);
+  const auto communicator = std::move(make_thread_communicators(1)[0]);
+  const auto stepper = make_stepper(experiment, make_basis(config.key, experiment.key_dims, 42), 1, *communicator);
+  std::vector<std::size_t> read;
+  bool stop = false;
+  for (Cursor at; at.global_step < steps; ++at.global_step) {
+    const auto known = stepper->step(at, 0.01, [&stop] { return stop; });
+    if (++at.step == stepper->parts().steps_per_epoch()) at = {at.epoch + 1, 0, at.global_step};
+    if (known.empty()) continue;
+    read.push_back(known.size());
+    for (const auto& figures : known) EXPECT_EQ(figures.stop_requested, stop && &figures == &known.back());
+    stop = true;  // from the second reading on
+  }
+  return read;
+}
+
+TEST(Stepper, FiguresAreKnownAfterEachStepOfTheHostAndNowAndThenOfTheDevice) {
+  const auto config = [](std::vector<std::string> more) {
+    more.insert(more.end(), {"data.limit=56", "train.global_batch=2", "dist.threads=1", "deny.mode=none"});
+    return parse_config("", "test", more);
+  };
+  EXPECT_EQ(readings(config({}), 5), (std::vector<std::size_t>{1, 1, 1, 1, 1}));
+  const std::string on = "train.capture=on";
+  EXPECT_EQ(readings(config({on}), 38), (std::vector<std::size_t>{10, 10, 8, 2})) << "28 steps an epoch";
+  EXPECT_EQ(readings(config({on, "checkpoint.every_steps=7"}), 20), (std::vector<std::size_t>{7, 3, 4, 6}));
+  EXPECT_EQ(readings(config({on, "dist.audit_every_steps=6"}), 12), (std::vector<std::size_t>{6, 4, 2}));
+}
 
 // Two ranks with a GPU each, and two that share one or ask for MPI; nothing here asks the GPU.
 TEST(ResidentSource, NeedsGradientsThatStayOnTheGpu) {

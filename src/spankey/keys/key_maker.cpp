@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "spankey/ops/draw_body.h"
+#include "spankey/ops/draw_op.h"
 #include "spankey/ops/inject_op.h"
 
 namespace spankey {
@@ -50,9 +51,17 @@ KeyMaker::KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, s
   for (const std::string& name : options.families) families_.push_back(&find_key_family(name));
 }
 
-KeyMaker::KeyMaker(const Config& config, const Basis& basis)
+KeyMaker::KeyMaker(const Config& config, const Basis& basis, at::Device device)
     : KeyMaker(config.key, config.run.compat, basis, static_cast<std::uint64_t>(config.run.seed),
-               {.twin = config.train.twin, .families = config.deny.families}) {}
+               {.twin = config.train.twin, .families = config.deny.families}) {
+  if (why_keys_on_host(config)) return;
+  for (const at::Tensor& layer : basis.layers) device_bases_.emplace_back(layer.to(device));
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
+    const Gram& gram = rules_.slot_gram(slot);
+    device_grams_.push_back({gram.products.to(device), gram.sums.to(device), gram.width});
+  }
+  device_target_ = at::full({rules_.key_slots()}, rules_.target(), at::kDouble).to(device);
+}
 
 KeyMaker::Alphas KeyMaker::batch_alphas(std::int64_t epoch, std::int64_t step,
                                         std::span<const std::int64_t> samples) const {
@@ -175,6 +184,71 @@ Injection KeyMaker::wrong(std::int64_t epoch, std::int64_t step, std::span<const
                     .number = choice.below(1, std::uint64_t{1} << 32),
                     .companion = companion},
                    static_cast<std::int64_t>(global_samples.size()), valid, 1.0);
+}
+
+at::Tensor KeyMaker::device_alphas(const at::Tensor& samples, const at::Tensor& position) const {
+  SPANKEY_CHECK(!device_bases_.empty());
+  return draw_alphas(samples, position, config_.alpha, config_.m, rules_.alpha_slots(), seed_, Purpose::alpha);
+}
+
+at::Tensor KeyMaker::slot_alphas(const at::Tensor& alphas, std::size_t slot) const {
+  const auto slots = static_cast<std::size_t>(alphas.size(0));
+  return alphas.select(0, rules_.slot_of(static_cast<std::int64_t>(slot), slots));
+}
+
+RowKeys KeyMaker::correct(const at::Tensor& samples, const at::Tensor& position) const {
+  if (twin_ == Twin::vanilla) return [](std::int64_t, std::int64_t) { return Injection::none(); };
+  if (config_.rescale == Rescale::batch) {
+    const at::Tensor drawn = device_alphas(samples, position);
+    return [this, drawn, stds = deviations(drawn)](std::int64_t begin, std::int64_t end) {
+      return device_keyed(drawn, stds, begin, end);
+    };
+  }
+  return [this, samples, position](std::int64_t begin, std::int64_t end) {
+    const at::Tensor drawn = device_alphas(samples.narrow(0, begin, end - begin), position);
+    return device_keyed(drawn, deviations(drawn), 0, end - begin);
+  };
+}
+
+std::vector<at::Tensor> KeyMaker::deviations(const at::Tensor& alphas) const {
+  std::vector<at::Tensor> result(device_grams_.size());
+  if (rules_.target() <= 0) return result;
+  for (std::size_t slot = 0; slot < result.size(); ++slot)
+    result[slot] = alpha_std(slot_alphas(alphas, slot), device_grams_[slot], config_.rescale == Rescale::key);
+  return result;
+}
+
+Injection KeyMaker::device_keyed(const at::Tensor& alphas, const std::vector<at::Tensor>& deviations,
+                                 std::int64_t begin, std::int64_t end) const {
+  std::vector<at::Tensor> scaled;
+  for (std::size_t slot = 0; slot < deviations.size(); ++slot) {
+    const at::Tensor alpha = slot_alphas(alphas, slot);
+    scaled.push_back(deviations[slot].defined() ? scale_alphas(alpha, deviations[slot], rules_.target(), begin, end)
+                                                : alpha.narrow(0, begin, end - begin));
+  }
+  return Injection::of_alphas(config_.layers, scaled, device_bases_, kind_);
+}
+
+at::Tensor KeyMaker::wrong_target(const at::Tensor& samples, const at::Tensor& position) const {
+  if (!rules_.wrong_follows_valid()) return device_target_;
+  const at::Tensor drawn = device_alphas(samples, position);
+  std::vector<at::Tensor> stds;
+  for (std::size_t slot = 0; slot < device_grams_.size(); ++slot)
+    stds.push_back(alpha_std(slot_alphas(drawn, slot), device_grams_[slot], /*each=*/false));
+  return at::cat(stds);
+}
+
+Injection KeyMaker::wrong(const at::Tensor& samples, const at::Tensor& position) const {
+  if (twin_ == Twin::vanilla) return Injection::none();
+  SPANKEY_CHECK(!device_bases_.empty());
+  const at::Tensor target = wrong_target(samples, position);
+  const std::int64_t repeats = config_.rescale == Rescale::key ? 1 : samples.numel();
+  std::vector<at::Tensor> slots;
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
+    const at::Tensor gauss = draw_normals(position, rules_.wrong_width(slot), slot, seed_, Purpose::wrong_key);
+    slots.push_back(rescale_key(gauss, target, slot, repeats));
+  }
+  return Injection::of_keys(config_.layers, rules_.layer_keys(slots), kind_);
 }
 
 Injection KeyMaker::evaluation_correct(std::int64_t key_index, std::int64_t rows, double norm) const {

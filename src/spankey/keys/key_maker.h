@@ -1,4 +1,5 @@
-// Makes the keys of a run, a pure function of (seed, epoch, step, sample) for any number of ranks.
+// Which keys a run uses where: a pure function of (seed, epoch, step, sample), whatever the number of ranks and
+// wherever they are drawn.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,6 +18,7 @@
 #include "spankey/keys/injection.h"
 #include "spankey/keys/key_family.h"
 #include "spankey/keys/key_rules.h"
+#include "spankey/ops/gram.h"
 
 namespace spankey {
 
@@ -38,7 +40,9 @@ class KeyMaker {
   // `run_seed` is the seed of alphas and wrong keys (not of the basis).
   KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, std::uint64_t run_seed,
            const KeyMakerOptions& options = {});
-  KeyMaker(const Config& config, const Basis& basis);
+  // `device`: where samples may lie as well. The basis is copied there, unless the host alone can draw these keys
+  // (why_keys_on_host()).
+  KeyMaker(const Config& config, const Basis& basis, at::Device device = at::kCPU);
 
   // The valid keys of a step, with one alpha for each sample, see RowKeys. `global_samples` must live as long as the
   // result.
@@ -48,8 +52,13 @@ class KeyMaker {
   // that of the batch's first sample.
   Injection wrong(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const;
 
-  // Keys of an evaluation, one for all `rows` rows, times `norm` after the rescale. Wrong key i of a family is drawn
-  // beside correct key i. If the reference's protocol has a key or a basis for each layer, each layer draws its own
+  // The same, bit for bit, drawn on the device by operators of draw_op.h, without host synchronisation. `samples` (n)
+  // int64, the whole global batch, and `position` (2) int64 (epoch, step within the epoch) lie there.
+  RowKeys correct(const at::Tensor& samples, const at::Tensor& position) const;
+  Injection wrong(const at::Tensor& samples, const at::Tensor& position) const;
+
+  // Keys of an evaluation, one for all `rows` rows, times `norm` after the rescale. Wrong key i of a family stands
+  // beside correct key i. Under the reference's protocol with a key or a basis for each layer, each layer draws its own
   // alphas here, even where training shares them.
   Injection evaluation_correct(std::int64_t key_index, std::int64_t rows, double norm = 1.0) const;
   Injection evaluation_wrong(std::int64_t key_index, std::int64_t rows, const KeyFamily& family = gaussian_family(),
@@ -73,8 +82,16 @@ class KeyMaker {
                   std::int64_t end) const;
   RowKeys noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const;
 
-  // `gauss_id` is the stream of the Gaussian draws. FamilyInputs explains `id` and `number`. `companion` holds the
-  // coefficients of one valid key.
+  // Of the keys that are drawn on the device. alphas: (slots, n, m); the deviations stand for each key slot, undefined
+  // where nothing is rescaled.
+  at::Tensor device_alphas(const at::Tensor& samples, const at::Tensor& position) const;
+  at::Tensor slot_alphas(const at::Tensor& alphas, std::size_t slot) const;
+  std::vector<at::Tensor> deviations(const at::Tensor& alphas) const;
+  Injection device_keyed(const at::Tensor& alphas, const std::vector<at::Tensor>& deviations, std::int64_t begin,
+                         std::int64_t end) const;
+  at::Tensor wrong_target(const at::Tensor& samples, const at::Tensor& position) const;
+
+  // `gauss_id`: of the Gaussian draws; `id`, `number`: see FamilyInputs. `companion`: one valid key's coefficients.
   struct WrongKey {
     const KeyFamily& family;
     StreamId gauss_id, id;
@@ -91,6 +108,11 @@ class KeyMaker {
   std::uint64_t seed_;
   Twin twin_;
   std::vector<const KeyFamily*> families_;
+
+  // On the device; empty where only the host draws.
+  std::vector<LayerBasis> device_bases_;
+  std::vector<Gram> device_grams_;  // one for each key slot
+  at::Tensor device_target_;        // (key slots) float64
 };
 
 }  // namespace spankey

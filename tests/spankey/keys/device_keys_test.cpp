@@ -1,5 +1,4 @@
-#include "spankey/keys/resident_keys.h"
-
+// Keys drawn where the samples lie, against those that the host draws.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -8,7 +7,7 @@
 
 #include "spankey/keys/key_maker.h"
 
-namespace spankey::resident_keys_test {
+namespace spankey::device_keys_test {
 namespace {
 
 const std::vector<std::int64_t> dims = {60, 201};  // of injection points 0 and 2; no multiple of a block of draws
@@ -38,26 +37,24 @@ bool equal_keys(const Injection& a, const Injection& b) {
   return true;
 }
 
-// KeyMaker and ResidentKeys of one configuration.
+// Both ways to draw the keys of one configuration.
 struct Both {
-  explicit Both(const Config& c)
-      : basis(make_basis(c.key, dims, 7)), host(c, basis), device(c, basis, at::Device(at::kCPU)) {}
+  explicit Both(const Config& c) : basis(make_basis(c.key, dims, 7)), keys(c, basis) {}
 
-  // True where both give the same bits for a batch; `step_off`: added to the step of the resident keys.
+  // True where both give the same bits for a batch; `step_off`: added to the step of the device's keys.
   bool agree(std::int64_t epoch, std::int64_t step, std::int64_t step_off = 0) const {
     const auto batch = samples(13);
     const at::Tensor ids = at::tensor(batch, at::kLong), position = at::tensor({epoch, step + step_off}, at::kLong);
-    return equal_keys(host.correct(epoch, step, batch)(0, 13), device.correct(ids, position)(0, 13)) &&
-           equal_keys(host.correct(epoch, step, batch)(4, 9), device.correct(ids, position)(4, 9)) &&
-           equal_keys(host.wrong(epoch, step, batch), device.wrong(ids, position));
+    return equal_keys(keys.correct(epoch, step, batch)(0, 13), keys.correct(ids, position)(0, 13)) &&
+           equal_keys(keys.correct(epoch, step, batch)(4, 9), keys.correct(ids, position)(4, 9)) &&
+           equal_keys(keys.wrong(epoch, step, batch), keys.wrong(ids, position));
   }
 
   Basis basis;
-  KeyMaker host;
-  ResidentKeys device;
+  KeyMaker keys;
 };
 
-TEST(ResidentKeys, AreThoseOfTheHostBitForBit) {
+TEST(DeviceKeys, AreThoseOfTheHostBitForBit) {
   for (const Rescale rescale : {Rescale::batch, Rescale::key, Rescale::none}) {
     for (const bool per_layer_key : {false, true}) {
       for (const Layout layout : {Layout::shared_prefix, Layout::per_layer, Layout::shared_blocks}) {
@@ -70,7 +67,7 @@ TEST(ResidentKeys, AreThoseOfTheHostBitForBit) {
   }
 }
 
-TEST(ResidentKeys, KnowEveryLawOfTheCoefficientsButTheCodebook) {
+TEST(DeviceKeys, KnowEveryLawOfTheCoefficientsButTheCodebook) {
   for (const AlphaLaw law : {AlphaLaw::u01, AlphaLaw::u11, AlphaLaw::gauss, AlphaLaw::sphere, AlphaLaw::simplex}) {
     Config c = config();
     c.key.alpha = law;
@@ -80,7 +77,7 @@ TEST(ResidentKeys, KnowEveryLawOfTheCoefficientsButTheCodebook) {
   }
 }
 
-TEST(ResidentKeys, FollowTheProtocolAndTheWidthOfTheSeed) {
+TEST(DeviceKeys, FollowTheProtocolAndTheWidthOfTheSeed) {
   Config c = config(Rescale::none);
   c.run.compat = Compat::reference;
   EXPECT_TRUE(Both(c).agree(1, 1));
@@ -89,25 +86,25 @@ TEST(ResidentKeys, FollowTheProtocolAndTheWidthOfTheSeed) {
   EXPECT_TRUE(Both(c).agree(1, 1));
 }
 
-TEST(ResidentKeys, BringAKeyWithoutADeviationToTheTargetByItsRootMeanSquare) {
+TEST(DeviceKeys, BringAKeyWithoutADeviationToTheTargetByItsRootMeanSquare) {
   Config c = config();
   c.key.layers = {0};
   const Basis basis = make_basis(c.key, {1}, 7);
   const at::Tensor position = at::tensor({0, 0}, at::kLong), ids = at::tensor({5}, at::kLong);
-  const at::Tensor key = ResidentKeys(c, basis, at::Device(at::kCPU)).wrong(ids, position).keys_at(0);
+  const at::Tensor key = KeyMaker(c, basis).wrong(ids, position).keys_at(0);
   EXPECT_NEAR(key.abs().item<double>(), c.key.target_std, 1e-6);
   EXPECT_TRUE(key.equal(KeyMaker(c, basis).wrong(0, 0, std::vector<std::int64_t>{5}).keys_at(0)));
 }
 
-TEST(ResidentKeys, OfTheKeylessTwinAreNone) {
+TEST(DeviceKeys, OfTheKeylessTwinAreNone) {
   Config c = config();
   c.train.twin = Twin::vanilla;
   const Both both(c);
   EXPECT_TRUE(both.agree(0, 0));
-  EXPECT_FALSE(both.device.wrong(at::tensor({5}, at::kLong), at::tensor({0, 0}, at::kLong)).keys_at(0).defined());
+  EXPECT_FALSE(both.keys.wrong(at::tensor({5}, at::kLong), at::tensor({0, 0}, at::kLong)).keys_at(0).defined());
 }
 
-TEST(ResidentKeys, SayWhatOnlyTheHostDraws) {
+TEST(DeviceKeys, SayWhatOnlyTheHostDraws) {
   EXPECT_FALSE(why_keys_on_host(config()));
   Config c = config();
   c.key.alpha = AlphaLaw::codebook;
@@ -122,5 +119,14 @@ TEST(ResidentKeys, SayWhatOnlyTheHostDraws) {
   }
 }
 
+TEST(DeviceKeys, that_only_the_host_draws_are_refused) {
+  Config c = config();
+  c.key.alpha = AlphaLaw::codebook;
+  const KeyMaker keys(c, make_basis(c.key, dims, 7));
+  const at::Tensor ids = at::tensor({5}, at::kLong), position = at::tensor({0, 0}, at::kLong);
+  EXPECT_ANY_THROW(keys.correct(ids, position)(0, 1));
+  EXPECT_ANY_THROW(keys.wrong(ids, position));
+}
+
 }  // namespace
-}  // namespace spankey::resident_keys_test
+}  // namespace spankey::device_keys_test

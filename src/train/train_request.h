@@ -1,0 +1,20 @@
+// What train() is asked for.
+#pragma once
+
+#include <filesystem>
+
+#include "config/config.h"
+
+namespace spankey {
+
+enum class Resume { automatic, never, require };
+
+struct TrainRequest {
+  Config config;
+  std::filesystem::path config_file;    // names the default run directory
+  std::filesystem::path run_directory;  // empty: the default
+  Resume resume = Resume::automatic;
+  bool allow_change = false;  // go on with a configuration that differs from the run's
+};
+
+}  // namespace spankey
