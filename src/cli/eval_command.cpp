@@ -9,14 +9,13 @@
 #include "cli/command.h"
 #include "cli/number_option.h"
 #include "config/value.h"
+#include "dist/on_all_ranks.h"
 #include "record/requirement.h"
 #include "record/result.h"
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
 #include "train/metrics.h"
 #include "train/named_tensor.h"
-#include "train/on_all_ranks.h"
-#include "record/requirement.h"
 #include "train/resources.h"
 
 namespace spankey::cli {

@@ -15,7 +15,7 @@
 #include "cli/failure.h"
 #include "dist/communicator.h"
 #include "dist/launch.h"
-#include "train/on_all_ranks.h"
+#include "dist/on_all_ranks.h"
 
 namespace spankey::cli {
 namespace {

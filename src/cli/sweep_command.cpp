@@ -9,13 +9,13 @@
 #include "cli/command.h"
 #include "cli/number_option.h"
 #include "cli/sweep_status.h"
+#include "dist/on_all_ranks.h"
 #include "sweep/attempt.h"
 #include "sweep/job_end.h"
 #include "sweep/local_executor.h"
 #include "sweep/mpi_executor.h"
 #include "sweep/slurm_executor.h"
 #include "sweep/sweep.h"
-#include "train/on_all_ranks.h"
 
 namespace spankey::cli {
 namespace {

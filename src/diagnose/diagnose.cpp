@@ -5,8 +5,8 @@
 #include "base/file.h"
 #include "base/version.h"
 #include "diagnose/run_facts.h"
+#include "dist/on_all_ranks.h"
 #include "page/plot.h"
-#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {

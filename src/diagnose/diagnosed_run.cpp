@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "data/assembler.h"
-#include "train/stop_rounds.h"
+#include "dist/stop_rounds.h"
 
 namespace spankey {
 namespace {

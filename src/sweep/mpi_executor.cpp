@@ -15,11 +15,11 @@
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "base/system_error.h"
+#include "dist/on_all_ranks.h"
 #include "sweep/attempt.h"
 #include "sweep/store_fault.h"
 #include "sweep/sweep_progress.h"
 #include "sweep/trial_queue.h"
-#include "train/on_all_ranks.h"
 #include "train/trainer.h"
 
 namespace spankey {

@@ -8,9 +8,9 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "dist/on_all_ranks.h"
 #include "train/basis_file.h"
 #include "train/experiment.h"
-#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {

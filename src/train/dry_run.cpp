@@ -10,13 +10,12 @@
 #include <vector>
 
 #include "data/sampler.h"
+#include "dist/on_all_ranks.h"
 #include "record/run_directory.h"
 #include "train/experiment.h"
 #include "train/named_tensor.h"
-#include "train/on_all_ranks.h"
 #include "train/optimizer.h"
 #include "train/placement.h"
-#include "record/run_directory.h"
 #include "train/resident_step.h"
 #include "train/resources.h"
 

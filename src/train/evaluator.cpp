@@ -11,8 +11,8 @@
 
 #include "base/error.h"
 #include "data/assembler.h"
+#include "dist/on_all_ranks.h"
 #include "spankey/deny/access.h"
-#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "dist/stop_rounds.h"
 #include "spankey/keys/key_family.h"
 #include "spankey/keys/key_maker.h"
 #include "train/access_report.h"
 #include "train/experiment.h"
-#include "train/stop_rounds.h"
 
 namespace spankey {
 

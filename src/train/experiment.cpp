@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "data/sampler.h"
+#include "dist/on_all_ranks.h"
 #include "spankey/models/precision.h"
-#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {

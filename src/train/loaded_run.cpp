@@ -3,9 +3,9 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "dist/on_all_ranks.h"
 #include "train/basis_file.h"
 #include "train/checkpoint.h"
-#include "train/on_all_ranks.h"
 #include "train/resume.h"
 
 namespace spankey {

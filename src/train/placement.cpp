@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "dist/cuda_module.h"
-#include "train/on_all_ranks.h"
+#include "dist/on_all_ranks.h"
 
 namespace spankey {
 namespace {

@@ -12,8 +12,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "dist/on_all_ranks.h"
 #include "train/experiment.h"
-#include "train/on_all_ranks.h"
 
 namespace spankey {
 namespace {

@@ -1,7 +1,7 @@
 #include "train/stepper.h"
 
 #include "base/log.h"
-#include "train/on_all_ranks.h"
+#include "dist/on_all_ranks.h"
 #include "train/resident_step.h"
 
 namespace spankey {

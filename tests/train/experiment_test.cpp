@@ -13,10 +13,10 @@
 
 #include "base/hdf5_file.h"
 #include "data/dataset.h"
+#include "dist/on_all_ranks.h"
 #include "spankey/models/precision.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
-#include "train/on_all_ranks.h"
 
 namespace spankey::experiment_test {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/on_all_ranks.h"
+#include "dist/on_all_ranks.h"
 
 #include <ATen/ops/full.h>
 

@@ -1,4 +1,4 @@
-#include "train/stop_rounds.h"
+#include "dist/stop_rounds.h"
 
 #include <ATen/ops/zeros.h>
 

@@ -7,7 +7,7 @@
 
 #include "base/shutdown.h"
 #include "dist/communicator.h"
-#include "train/on_all_ranks.h"
+#include "dist/on_all_ranks.h"
 
 namespace spankey {
 
