@@ -118,10 +118,8 @@ void Assembler::fill_rows(std::span<const std::int64_t> samples, std::int64_t ep
     return assemble_rows(plan_, images, table_.const_data_ptr<float>(), samples, epoch, x);
   }
   const std::int64_t size = features_.size(1);
-  for (const std::int64_t sample : samples) {
-    std::copy_n(features_.const_data_ptr<float>() + sample * size, size, x);
-    x += size;
-  }
+  const auto* features = features_.const_data_ptr<float>();
+  for (const std::int64_t sample : samples) x = std::copy_n(features + sample * size, size, x);
 }
 
 }  // namespace spankey

@@ -33,7 +33,7 @@ TEST(SealedFile, AnyFlippedBitIsFound) {
   for (std::size_t bit = 0; bit < 8 * good.size(); ++bit) {
     auto bad = good;
     bad[bit / 8] ^= std::byte(1U << (bit % 8));
-    EXPECT_ERROR(checked_image(bad, "flipped"), ExitCode::bad_input, HasSubstr("flipped: ")) << bit;
+    EXPECT_ERROR(checked_image(bad, "flipped"), ExitCode::bad_input, HasSubstr("flipped: "));
   }
 }
 
