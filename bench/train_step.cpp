@@ -30,6 +30,7 @@
 #include "bench/bench_main.h"
 #include "data/assembler.h"
 #include "data/sampler.h"
+#include "dist/backend.h"
 #include "train/experiment.h"
 #include "train/resident_source.h"
 #include "train/resident_step.h"

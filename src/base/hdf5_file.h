@@ -71,7 +71,6 @@ class File {
   // UTF-8, and said to be; of fixed length, so that they lie in the file in one piece like all other values.
   void write_strings(const std::string& dataset, const std::vector<std::string>& strings);
   void write_string(const std::string& dataset, const std::string& text);
-  void create_group(const std::string& path);
 
   // `object`: a group or a data set, "/" for the file itself.
   std::vector<std::string> attribute_names(const std::string& object) const;

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <span>
 
+#include "base/descriptor.h"
+
 namespace spankey {
 
 // A read-only shared mapping of a whole file. Of a page that the file no longer has (it was cut short), or that its
@@ -46,7 +48,7 @@ class MappedFile {
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
-  int fd_ = -1;  // kept: the path may lead elsewhere later
+  Descriptor file_;  // kept: the path may lead elsewhere later
   Stamp stamp_;
 };
 

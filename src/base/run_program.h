@@ -21,10 +21,4 @@ struct ProgramOutcome {
 // killed. An Error where the system cannot start it although it is there.
 ProgramOutcome run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit);
 
-// The words as exec and posix_spawn want them: closed by a null pointer, good for as long as `words` stays as it is.
-std::vector<char*> pointers_to(const std::vector<std::string>& words);
-
-// The last line of a text that is not blank, without blanks at its end; empty where there is none.
-std::string last_line_of(const std::string& text);
-
 }  // namespace spankey

@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/number_option.h"
+#include "dist/backend.h"
 #include "sweep/attempt.h"
 #include "sweep/job_end.h"
 #include "sweep/local_executor.h"

@@ -3,15 +3,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
+#include "base/worker.h"
 #include "data/assembler.h"
 #include "data/dataset.h"
 #include "data/sampler.h"
@@ -30,7 +27,6 @@ class Loader {
   // This rank owns the shards first_shard .. first_shard + shard_count - 1 of `shards`.
   Loader(std::shared_ptr<const Dataset> dataset, Sampler sampler, Assembler assembler, std::int64_t shards,
          std::int64_t first_shard, std::int64_t shard_count, bool prefetch);
-  ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
@@ -46,22 +42,16 @@ class Loader {
 
   Batch make(Place place, bool on_helper) const;
   Place after(Place place) const;
-  void help();
+  void order(Place place);
 
   std::shared_ptr<const Dataset> dataset_;
   Sampler sampler_;
   Assembler assembler_;
   std::int64_t shards_, first_shard_, shard_count_;
 
-  // Shared with the helper thread, under the mutex. `wanted_` set and `batch_`, `error_` empty: the helper is at work,
-  // and it alone uses the sampler.
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<Place> wanted_;
-  std::optional<Batch> batch_;
-  std::exception_ptr error_;
-  bool stop_ = false;
-  std::thread helper_;  // last: it uses everything above
+  std::optional<Place> ordered_;    // of the helper
+  Batch batch_;                     // The helper alone uses it while it works, and the sampler.
+  std::unique_ptr<Worker> helper_;  // null without prefetching; last: it uses everything above
 };
 
 }  // namespace spankey

@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -108,18 +107,5 @@ class Communicator {
 
   Topology topology_;
 };
-
-// The communicator of the whole run. Backend::self starts no MPI; Backend::auto_ see resolve_backend().
-// `timeout_seconds`: after a rank has been stopped or cut off for .8 of it, the others say so and end with exit
-// code 3 (src/dist/watchdog.h).
-// Error(bad_input) for a back end that is not built in.
-std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds);
-
-// auto_ becomes mpi where the environment shows that a launcher started this process (mpirun, PMIx, PMI, srun with
-// more than one task), else self. `variable` returns the value of an environment variable or nullptr.
-Backend resolve_backend(Backend backend, const std::function<const char*(const char*)>& variable);
-
-// `size` communicators for `size` threads of this process. A missed deadline throws instead of ending the process.
-std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int size, double timeout_seconds = 30);
 
 }  // namespace spankey

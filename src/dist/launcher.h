@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "base/descriptor.h"
+
 namespace spankey {
 
 // The nearest ancestor of this process that is a launcher of parallel programs (mpirun, orted, prted, slurmstepd, a
@@ -13,12 +15,9 @@ namespace spankey {
 class Launcher {
  public:
   Launcher();
-  ~Launcher();
-  Launcher(const Launcher&) = delete;
-  Launcher& operator=(const Launcher&) = delete;
 
   // Readable once it has ended; -1 where there is none, or the kernel is older than 5.3.
-  int descriptor() const { return descriptor_; }
+  int descriptor() const { return end_.get(); }
   bool is_gone() const;
   // Call right before this rank ends because another is lost: leaves a process behind that gives the launcher some
   // seconds to end as well and then kills it (mpirun waits for ever for the ranks behind a cut cable). Never
@@ -30,7 +29,7 @@ class Launcher {
  private:
   pid_t process_ = 0;  // 0: none
   bool ours_ = false;  // belongs to this job alone
-  int descriptor_ = -1;
+  Descriptor end_;
   std::string name_;
 };
 

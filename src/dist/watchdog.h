@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "base/descriptor.h"
 #include "dist/heartbeat.h"
 #include "dist/launcher.h"
 
@@ -84,7 +85,7 @@ class Watchdog {
   const double timeout_seconds_;
   const std::chrono::duration<double> nap_;
   const Launcher launcher_;
-  int wake_ = -1;  // an eventfd: the destructor does not wait for a nap to end
+  Descriptor wake_;  // an eventfd: the destructor does not wait for a nap to end
 
   // Held while the ranks are talked to, which takes milliseconds where they are thousands: not by whoever enters a
   // collective. Taken before `mutex_` by whoever needs both.

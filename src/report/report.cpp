@@ -9,6 +9,7 @@
 #include "base/counted.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/version.h"
 #include "page/document.h"
 #include "page/plot.h"
@@ -16,7 +17,6 @@
 #include "report/learning_curve.h"
 #include "report/report_tables.h"
 #include "report/study_plots.h"
-#include "sweep/sweep_progress.h"
 
 namespace spankey {
 namespace {

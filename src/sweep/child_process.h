@@ -44,7 +44,4 @@ class ChildProcess {
   std::optional<int> exit_code_;
 };
 
-// The file of the program that runs.
-std::filesystem::path program_path();
-
 }  // namespace spankey

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "sweep/attempt.h"
-#include "sweep/sweep_progress.h"
 
 namespace spankey {
 namespace {

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace spankey {
 namespace {
@@ -13,14 +14,7 @@ constexpr std::chrono::seconds between_plain_lines{15};
 
 }  // namespace
 
-std::string duration_text(double seconds) {
-  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
-  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
-  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} s", whole);
-}
-
-SweepProgress::SweepProgress(bool redraw) : redraws_(redraw && isatty(STDOUT_FILENO) == 1) {}
+SweepProgress::SweepProgress(bool redraw) : redraws_(redraw && redraws_lines(STDOUT_FILENO)) {}
 
 double SweepProgress::seconds_left(const TrialQueue& queue) const {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;

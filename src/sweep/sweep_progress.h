@@ -10,9 +10,6 @@
 
 namespace spankey {
 
-// "1 h 12 min", "4 min 05 s", "12 s"
-std::string duration_text(double seconds);
-
 class SweepProgress {
  public:
   // `redraw`: on a terminal the line of show() replaces itself (not under mpirun, which mixes several processes).

@@ -9,7 +9,7 @@
 
 #include "base/counted.h"
 #include "base/error.h"
-#include "base/file.h"
+#include "base/read_json.h"
 #include "base/statistics.h"
 #include "spankey/keys/key_family.h"
 #include "train/verdict.h"
@@ -230,8 +230,7 @@ std::optional<double> number_at(const nlohmann::json& result, std::string_view p
 }
 
 nlohmann::json read_result(const std::filesystem::path& file, const Config& config) {
-  auto result = nlohmann::json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
-  if (!result.is_object()) fail_input("{}: expected JSON, an object of figures", file.string());
+  auto result = read_json(file);
   if (const auto fault = fault_of(result); !fault.empty()) fail_input("{}: {}", file.string(), fault);
   result.emplace("key_for_each_batch", config.eval.keys == 0);
   return result;

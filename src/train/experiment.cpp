@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "data/sampler.h"
 #include "spankey/models/precision.h"
+#include "spankey/models/registry.h"
 #include "train/on_all_ranks.h"
 
 namespace spankey {

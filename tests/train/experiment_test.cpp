@@ -20,6 +20,7 @@
 #include "spankey/models/precision.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
+#include "support/thread_communicator.h"
 #include "train/on_all_ranks.h"
 
 namespace spankey::experiment_test {

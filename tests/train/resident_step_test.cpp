@@ -7,6 +7,7 @@
 
 #include <thread>
 
+#include "support/thread_communicator.h"
 #include "train/named_tensor.h"
 #include "train/resident_source.h"
 #include "train/schedule.h"

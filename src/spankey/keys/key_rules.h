@@ -39,17 +39,17 @@ class KeyRules {
   // `repeats` rows. Returns the factors of the keys of each layer: float64 (n).
   std::vector<at::Tensor> factors(const std::vector<at::Tensor>& alphas, std::int64_t repeats = 1) const;
 
-  // `drawn`: (d) for each wrong slot. Rescaled like a key expanded to `rows` rows, in the type of `drawn`, and then
+  // `drawn`: (d) for each key slot. Rescaled like a key expanded to `rows` rows, in the type of `drawn`, and then
   // times `norm`; without rescaling, the honest protocol brings each to `valid_std` (of the valid keys beside it, one
   // entry for each slot) and the reference's leaves it as drawn. A constant key has no standard deviation: its root
   // mean square takes that place. Returns (1, d_l) for each layer.
   std::vector<at::Tensor> wrong_keys(const std::vector<at::Tensor>& drawn, std::int64_t rows,
                                      const std::vector<double>& valid_std, double norm = 1.0) const;
 
-  // Keys (n, wrong_width) of each wrong slot, cut into those of the layers: (n, d_l).
+  // Keys (n, wrong_width) of each key slot, cut into those of the layers: (n, d_l).
   std::vector<at::Tensor> layer_keys(const std::vector<at::Tensor>& slots) const;
 
-  // Standard deviation of the (unscaled) valid keys that each wrong slot stands beside.
+  // Standard deviation of the (unscaled) valid keys that each key slot stands beside.
   std::vector<double> valid_std(const std::vector<at::Tensor>& alphas, std::int64_t repeats = 1) const;
 
   // The standard deviation that keys are brought to; 0: none.

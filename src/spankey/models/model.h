@@ -1,4 +1,4 @@
-// Networks that take keys. A network is one file and one line of the registry, config/networks.inc.
+// What every network that takes keys is.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -62,15 +62,6 @@ class Model : public torch::nn::Module {
 
   Precision precision_ = Precision::float32;
 };
-
-// Case does not matter. Error(bad_input) names an unknown model or a sample shape that it does not take.
-std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options);
-std::vector<std::string> model_names();
-
-// The networks, each explained in its file. make_model() has looked at the shape of the samples.
-#define SPANKEY_NETWORK(name, make, sample, widths) std::shared_ptr<Model> make(const ModelOptions& options);
-#include "config/networks.inc"
-#undef SPANKEY_NETWORK
 
 // Draws each parameter from its initial_law by counter-based streams; layer = its index in registration order.
 void initialise(Model& model, std::uint64_t seed);

@@ -1,0 +1,24 @@
+// Numbers and durations as a person reads them, and lines of text.
+#pragma once
+
+#include <string>
+
+namespace spankey {
+
+// "1 h 12 min", "4 min 05 s", "12 s"
+std::string duration_text(double seconds);
+
+// The same for a narrow place: "1:12:05", "4:05", "0:12". A negative duration counts as none.
+std::string clock_text(double seconds);
+
+// "1,234,567"
+std::string group_thousands(long number);
+
+// The last line of a text that is not blank, without blanks at its end; empty where there is none.
+std::string last_line_of(const std::string& text);
+
+// Whether a line that is written to this descriptor can be written over: it is a terminal, and TERM says that it knows
+// more than plain lines (it is set, and not "dumb").
+bool redraws_lines(int descriptor);
+
+}  // namespace spankey
