@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "bench/bench_main.h"
+#include "dist/backend.h"
 #include "train/coordinator.h"
 #include "train/experiment.h"
 #include "train/named_tensor.h"

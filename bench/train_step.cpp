@@ -29,6 +29,7 @@
 #include "bench/bench_main.h"
 #include "data/assembler.h"
 #include "data/sampler.h"
+#include "dist/backend.h"
 #include "train/experiment.h"
 #include "train/resident_step.h"
 #include "train/resources.h"

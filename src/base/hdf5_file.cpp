@@ -596,14 +596,6 @@ void File::write_string(const std::string& dataset, const std::string& text) {
   create_and_write(id_, dataset, type, type, make_space({}), text.c_str());  // an empty one is a single zero
 }
 
-void File::create_group(const std::string& path) {
-  const Lock lock;
-  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-  SPANKEY_CHECK_GE(H5Pset_create_intermediate_group(links, 1), 0);
-  const Handle group(H5Gcreate2(id_, path.c_str(), links, H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
-  if (!group.valid()) fail_run("cannot create the HDF5 group '{}' in memory", path);
-}
-
 std::vector<std::string> File::attribute_names(const std::string& object) const {
   const Lock lock;
   const Handle handle = open_object(id_, object, name_);

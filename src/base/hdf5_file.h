@@ -74,7 +74,6 @@ class File {
   // all other values.
   void write_strings(const std::string& dataset, const std::vector<std::string>& strings);
   void write_string(const std::string& dataset, const std::string& text);
-  void create_group(const std::string& path);
 
   // `object` is a group or a data set, or "/" for the file itself.
   std::vector<std::string> attribute_names(const std::string& object) const;

@@ -13,13 +13,15 @@
 #include <csignal>
 #include <fstream>
 #include <optional>
-#include <sstream>
 #include <thread>
+#include <utility>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/origin.h"
+#include "base/process.h"
 #include "base/shutdown.h"
 #include "base/system_error.h"
 
@@ -41,18 +43,11 @@ std::string first_line(const char* path) {
   return line;
 }
 
-// The start time of a process, which is field 22 of /proc/<pid>/stat in clock ticks since boot. Empty where there is no
-// such process, or only a zombie whose parent has not waited for it (a container without an init never does).
+// The start time of a process in clock ticks since boot. Empty where there is no such process, or only a zombie whose
+// parent has not waited for it (a container without an init never does).
 std::string process_start_time(long pid) {
-  const auto line = first_line(fmt::format("/proc/{}/stat", pid).c_str());
-  const auto after_name = line.rfind(')');
-  if (after_name == std::string::npos) return "";
-  std::istringstream fields(line.substr(after_name + 1));
-  std::string field;
-  fields >> field;
-  if (field == "Z" || field == "X") return "";
-  for (int i = 4; i <= 22; ++i) fields >> field;
-  return field;
+  const auto facts = look_up_process(static_cast<pid_t>(pid));
+  return facts && facts->state != 'Z' && facts->state != 'X' ? facts->start_time : "";
 }
 
 std::string boot_id() {
@@ -97,20 +92,19 @@ struct LeaseFile {
 
 // The file is opened each time, because network file systems ask their server on open but not on stat.
 LeaseFile read_lease(const std::filesystem::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {.error = errno, .content = {}};
+  const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return {.error = errno, .content = {}};
   LeaseFile file;
   struct stat status {};
-  if (fstat(fd, &status) != 0) file.error = errno;
+  if (fstat(fd.get(), &status) != 0) file.error = errno;
   file.renewed = status.st_mtim.tv_sec * std::int64_t{1'000'000'000} + status.st_mtim.tv_nsec;
   constexpr std::size_t most = 1 << 16;
   for (char part[1024]; file.error == 0 && file.content.size() < most;) {
-    const ssize_t count = read(fd, part, sizeof part);
+    const ssize_t count = read(fd.get(), part, sizeof part);
     if (count < 0 && errno != EINTR) file.error = errno;
     if (count == 0) break;
     if (count > 0) file.content.append(part, static_cast<std::size_t>(count));
   }
-  close(fd);
   return file;
 }
 
@@ -167,20 +161,16 @@ std::string own_temporary(const std::filesystem::path& path, const char* what = 
   return fmt::format("{}{}.{}.{}.tmp", path.string(), what, host_name(), getpid());
 }
 
-void write_all(int fd, const std::string& path, const std::string& content) {
-  for (std::size_t done = 0; done < content.size();) {
-    const ssize_t count = write(fd, content.data() + done, content.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      const int error = errno;
-      close(fd);
-      unlink(path.c_str());
-      fail_system(error, "{} cannot be written", path);
-    }
-    done += static_cast<std::size_t>(count);
+void write_all(Descriptor fd, const std::string& path, const std::string& content) {
+  bool written = true;
+  for (std::size_t done = 0; written && done < content.size();) {
+    const ssize_t count = write(fd.get(), content.data() + done, content.size() - done);
+    if (count > 0) done += static_cast<std::size_t>(count);
+    written = count >= 0 || errno == EINTR;
   }
-  if (close(fd) == 0) return;
+  if (written && fd.close()) return;
   const int error = errno;
+  fd.reset();
   unlink(path.c_str());
   fail_system(error, "{} cannot be written", path);
 }
@@ -188,10 +178,10 @@ void write_all(int fd, const std::string& path, const std::string& content) {
 // False where the path is taken. Others may see the file before it is written. They then take it for damaged and watch
 // it.
 bool create_in_place(const std::string& path, const std::string& content) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (fd < 0 && errno == EEXIST) return false;
-  if (fd < 0) fail_system(errno, "{} cannot be created", path);
-  write_all(fd, path, content);
+  Descriptor fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!fd.valid() && errno == EEXIST) return false;
+  if (!fd.valid()) fail_system(errno, "{} cannot be created", path);
+  write_all(std::move(fd), path, content);
   return true;
 }
 
@@ -236,10 +226,10 @@ void remove_stale(const std::filesystem::path& path, const std::string& content)
 // Changes the file's time, or writes the same content again where only its owner may set times.
 bool renew(const std::filesystem::path& path, const std::string& content, int& error) {
   if (utimensat(AT_FDCWD, path.c_str(), nullptr, 0) == 0) return true;
-  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-  const bool written = fd >= 0 && pwrite(fd, content.data(), 1, 0) == 1;
+  Descriptor fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  const bool written = fd.valid() && pwrite(fd.get(), content.data(), 1, 0) == 1;
   error = errno;
-  return (fd < 0 || close(fd) == 0) && written;
+  return (!fd.valid() || fd.close()) && written;
 }
 
 // Until remove_stale() has put a lease back that it should not have moved, two attempts may think they hold one: in

@@ -4,7 +4,6 @@
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,6 +12,7 @@
 #include <mutex>
 #include <string_view>
 
+#include "base/descriptor.h"
 #include "base/system_error.h"
 
 namespace spankey::log {
@@ -85,9 +85,8 @@ void add_file(const std::filesystem::path& folder) {
     state().logger = std::move(logger);
   } catch (const spdlog::spdlog_ex& error) {
     // The library does not give the reason, so the system is asked again.
-    const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644);
-    if (file < 0) fail_system(errno, "cannot write the log {}", path.string());
-    ::close(file);
+    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0644));
+    if (!file.valid()) fail_system(errno, "cannot write the log {}", path.string());
     fail_run("cannot write the log {}: {}", path.string(), error.what());
   }
 }

@@ -86,22 +86,15 @@ MappedFile::Stamp MappedFile::Stamp::of(const struct stat& status) {
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const auto fail = [&](const char* what) {
-    const int error = errno;
-    if (fd_ >= 0) ::close(fd_);
-    fail_system(error, "cannot {} {}", what, path.string());
-  };
-  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a FIFO is refused, not waited for
-  if (fd_ < 0) fail("read");
+  const auto fail = [&](const char* what) { fail_system(errno, "cannot {} {}", what, path.string()); };
+  file_ = Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO is refused, not waited for
+  if (!file_.valid()) fail("read");
   struct stat status {};
-  if (::fstat(fd_, &status) != 0) fail("read");
-  if (!S_ISREG(status.st_mode)) {
-    ::close(fd_);
-    fail_input("cannot read {}: not a regular file", path.string());
-  }
+  if (::fstat(file_.get(), &status) != 0) fail("read");
+  if (!S_ISREG(status.st_mode)) fail_input("cannot read {}: not a regular file", path.string());
   stamp_ = Stamp::of(status);
   if (stamp_.size == 0) return;  // mmap refuses an empty range
-  void* address = ::mmap(nullptr, stamp_.size, PROT_READ, MAP_SHARED, fd_, 0);
+  void* address = ::mmap(nullptr, stamp_.size, PROT_READ, MAP_SHARED, file_.get(), 0);
   if (address == MAP_FAILED) fail("map");
   data_ = static_cast<const std::byte*>(address);
   size_ = stamp_.size;
@@ -109,17 +102,15 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) {
-    forget(data_);
-    ::munmap(const_cast<std::byte*>(data_), size_);
-  }
-  if (fd_ >= 0) ::close(fd_);
+  if (data_ == nullptr) return;
+  forget(data_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 MappedFile::State MappedFile::state() const {
   struct stat mapped {
   }, named{};
-  if (fd_ < 0 || ::fstat(fd_, &mapped) != 0) return State::as_mapped;
+  if (!file_.valid() || ::fstat(file_.get(), &mapped) != 0) return State::as_mapped;
   if (Stamp::of(mapped) != stamp_) return State::changed;
   if (::stat(path_.c_str(), &named) != 0) return errno == ENOENT ? State::replaced : State::as_mapped;
   return Stamp::of(named).is_file_of(stamp_) ? State::as_mapped : State::replaced;
@@ -127,14 +118,14 @@ MappedFile::State MappedFile::state() const {
 
 void MappedFile::accept() {
   struct stat status {};
-  if (fd_ >= 0 && ::fstat(fd_, &status) == 0) stamp_ = Stamp::of(status);
+  if (file_.valid() && ::fstat(file_.get(), &status) == 0) stamp_ = Stamp::of(status);
 }
 
 void MappedFile::swap(MappedFile& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
-  std::swap(fd_, other.fd_);
+  std::swap(file_, other.file_);
   std::swap(stamp_, other.stamp_);
 }
 

@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <span>
 
+#include "base/descriptor.h"
+
 namespace spankey {
 
 // A read-only shared mapping of a whole file. The kernel sends SIGBUS for a page that the file no longer has (it was
@@ -46,7 +48,7 @@ class MappedFile {
   std::filesystem::path path_;
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;
-  int fd_ = -1;  // kept open, because the path may name another file later
+  Descriptor file_;  // kept open, because the path may name another file later
   Stamp stamp_;
 };
 

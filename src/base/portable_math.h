@@ -1,10 +1,10 @@
-// float log, exp, tanh, sin and cos that give the same bits on every machine and on the GPU.
+// float log, sin and cos that give the same bits on every machine and on the GPU.
 //
 // libm's versions differ between machines. These use only +, -, * and /, each rounded on its own (IEEE 754). They have
 // no fused multiply-add (compile with -ffp-contract=off), no table and no branch, so that a loop over them vectorises.
 // The polynomials are Taylor series, cut where the rest is below a tenth of an ulp on the reduced interval.
-// tests/base/portable_math_test.cpp measures the largest errors, which are 1 ulp for log, 1 ulp for exp, 3 ulp for
-// tanh, and 2 ulp (of the larger of the result and 1/8) for sin and cos.
+// tests/base/portable_math_test.cpp measures the largest errors, which are 1 ulp for log, and 2 ulp (of the larger of
+// the result and 1/8) for sin and cos.
 #pragma once
 
 #include <bit>
@@ -73,27 +73,9 @@ SPANKEY_HOST_DEVICE inline float nearest(float a) {
   return add(add(a, shift), -shift);
 }
 
-// 2^n, -126 <= n <= 127.
-SPANKEY_HOST_DEVICE inline float power_of_two(std::int32_t n) {
-  return from_bits((n + 127) << 23);
-}
-
 // ln 2 in two parts. n * ln2_high is exact for |n| < 2^9.
 constexpr float ln2_high = 0x1.62e4p-1f;
 constexpr float ln2_low = 0x1.7f7d1cp-20f;
-constexpr float log2_e = 0x1.715476p+0f;
-
-// Splits x = n ln 2 + r with |r| <= ln 2 / 2 and returns e^r - 1.
-SPANKEY_HOST_DEVICE inline float exp_minus_one_reduced(float x, float& n) {
-  n = nearest(mul(x, log2_e));
-  const float r = mul_add(n, -ln2_low, mul_add(n, -ln2_high, x));
-  float p = mul_add(r, 1.0f / 5040, 1.0f / 720);
-  p = mul_add(p, r, 1.0f / 120);
-  p = mul_add(p, r, 1.0f / 24);
-  p = mul_add(p, r, 1.0f / 6);
-  p = mul_add(p, r, 0.5f);
-  return mul_add(mul(p, r), r, r);
-}
 
 }  // namespace detail
 
@@ -117,30 +99,6 @@ SPANKEY_HOST_DEVICE inline float log(float x) {
   const float exponent = static_cast<float>(e);
   const float small = mul_add(exponent, ln2_low, mul(s, add(half_square, rest)));
   return mul_add(exponent, ln2_high, add(f, -add(half_square, -small)));
-}
-
-// e^x for every finite x. Returns 0 and infinity beyond the range of float.
-SPANKEY_HOST_DEVICE inline float exp(float x) {
-  using namespace detail;
-  const float clamped = x < -104.0f ? -104.0f : (x > 89.0f ? 89.0f : x);
-  float n;
-  const float p = add(1.0f, exp_minus_one_reduced(clamped, n));
-  // Two factors are used because 2^n itself may not be a normal float.
-  const auto exponent = static_cast<std::int32_t>(n);
-  const std::int32_t half = exponent >> 1;
-  return mul(mul(p, power_of_two(half)), power_of_two(exponent - half));
-}
-
-SPANKEY_HOST_DEVICE inline float tanh(float x) {
-  using namespace detail;
-  constexpr std::int32_t magnitude = 0x7fffffff;
-  const float t = from_bits(to_bits(x) & magnitude);
-  // tanh t = m / (m + 2) with m = e^(2t) - 1. It rounds to 1 from t = 10 on.
-  float n;
-  const float p = exp_minus_one_reduced(mul(2.0f, t > 10.0f ? 10.0f : t), n);
-  const float scale = power_of_two(static_cast<std::int32_t>(n));
-  const float m = mul_add(scale, p, add(scale, -1.0f));
-  return from_bits(to_bits(div(m, add(m, 2.0f))) | (to_bits(x) & ~magnitude));
 }
 
 // sin(2 pi u) and cos(2 pi u), |u| < 2^20.

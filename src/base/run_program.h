@@ -21,11 +21,4 @@ struct ProgramOutcome {
 // killed after `limit`. Throws an Error where the system cannot start a program that exists.
 ProgramOutcome run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit);
 
-// Pointers to the words as exec and posix_spawn want them, closed by a null pointer. They are valid while `words` does
-// not change.
-std::vector<char*> pointers_to(const std::vector<std::string>& words);
-
-// The last line of a text that is not blank, without trailing blanks. Empty where there is none.
-std::string last_line_of(const std::string& text);
-
 }  // namespace spankey

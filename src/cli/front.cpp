@@ -10,28 +10,21 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <filesystem>
 #include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 #include "base/command_line.h"
 #include "base/error.h"
+#include "base/launch.h"
+#include "base/process.h"
 #include "cli/command.h"
 #include "cli/program.h"
 #include "cli/sweep_status.h"
 
 namespace spankey::cli {
 namespace {
-
-// With several ranks only rank 0 prints, which the core takes care of.
-bool launched() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"})
-    if (std::getenv(name)) return true;
-  return false;
-}
 
 bool is_light(int argc, char** argv) {
   const auto is = [&](int i, std::string_view word) { return argc > i && argv[i] == word; };
@@ -72,8 +65,7 @@ std::optional<int> answer(int argc, char** argv) {
 }
 
 [[noreturn]] void become_core(char** argv) {
-  std::error_code none;
-  auto beside = std::filesystem::read_symlink("/proc/self/exe", none);
+  auto beside = program_path();
   if (!beside.empty()) execv(beside.replace_filename("spankey_core").c_str(), argv);
   const int reason = errno;
   execv(SPANKEY_BUILT_CORE, argv);  // for a copy of the front without its core
@@ -87,7 +79,9 @@ std::optional<int> answer(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace spankey::cli;
-  if (is_light(argc, argv) && !launched()) {
+  // One of several ranks leaves the word to rank 0, which the core knows how to do.
+  const bool launched = !spankey::read_launch().origin.empty();
+  if (is_light(argc, argv) && !launched) {
     const auto before = std::signal(SIGPIPE, SIG_IGN);  // a failed write is noticed instead
     if (const auto code = answer(argc, argv)) return *code;
     std::signal(SIGPIPE, before);  // execv() would keep it

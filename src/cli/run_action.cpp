@@ -8,13 +8,14 @@
 #include <thread>
 
 #include "base/command_line.h"
+#include "base/launch.h"
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "base/standard_streams.h"
 #include "cli/command.h"
 #include "cli/failure.h"
+#include "dist/backend.h"
 #include "dist/communicator.h"
-#include "dist/launch.h"
 #include "dist/on_all_ranks.h"
 
 namespace spankey::cli {

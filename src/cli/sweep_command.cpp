@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/number_option.h"
 #include "cli/sweep_status.h"
+#include "dist/backend.h"
 #include "dist/on_all_ranks.h"
 #include "sweep/attempt.h"
 #include "sweep/job_end.h"

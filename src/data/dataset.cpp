@@ -12,9 +12,7 @@
 #include "base/file.h"
 #include "base/hdf5_file.h"
 #include "base/log.h"
-#include "config/names.h"
-#include "data/argmax.h"
-#include "data/glyphs.h"
+#include "data/builtin.h"
 
 namespace spankey {
 
@@ -23,17 +21,6 @@ namespace {
 constexpr const char* format_name = "spankey data set";
 constexpr std::int64_t format_version = 1;
 constexpr std::int64_t verify_up_to_bytes = std::int64_t{1} << 30;
-
-struct Builtin {
-  std::string_view name;
-  DatasetContent (*make)();
-};
-
-constexpr auto builtins = std::to_array<Builtin>({
-#define SPANKEY_BUILTIN_DATA(name, content) {name, [] { return content; }},
-#include "config/builtin_data.inc"
-#undef SPANKEY_BUILTIN_DATA
-});
 
 // Mean and standard deviation of pixel / 255 per channel, from exact integer sums, which are the same on every machine.
 void measure_channels(std::span<const std::uint8_t> images, DataInfo& info) {
@@ -206,7 +193,7 @@ std::int64_t DataInfo::sample_size() const {
 }
 
 std::shared_ptr<const Dataset> Dataset::open(const std::string& file, Verify verify) {
-  if (file.starts_with("builtin:")) return in_memory(find_named(builtins, file, "data set").make());
+  if (file.starts_with("builtin:")) return in_memory(make_builtin(file));
   const std::shared_ptr<Dataset> dataset(new Dataset);
   dataset->open_file(file, verify);
   return dataset;

@@ -13,42 +13,26 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, Sampler sampler, Assemble
       shards_(shards),
       first_shard_(first_shard),
       shard_count_(shard_count) {
-  if (prefetch) helper_ = std::thread([this] { help(); });
-}
-
-Loader::~Loader() {
-  if (!helper_.joinable()) return;
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  changed_.notify_all();
-  helper_.join();
+  if (prefetch) helper_ = std::make_unique<Worker>();
 }
 
 Batch Loader::load(std::int64_t epoch, std::int64_t step) {
   const Place place{epoch, step};
-  if (!helper_.joinable()) return make(place, /*on_helper=*/false);
-
-  std::unique_lock lock(mutex_);
-  const auto ready = [this] { return batch_.has_value() || error_ != nullptr; };
-  const auto order = [&](std::optional<Place> next) {
-    batch_.reset();
-    error_ = nullptr;
-    wanted_ = next;
-    changed_.notify_all();
-  };
-  if (wanted_ && *wanted_ != place) changed_.wait(lock, ready);  // let it finish the batch that will not be used
-  if (wanted_ != place) order(place);
-  changed_.wait(lock, ready);
-  if (error_ != nullptr) {
-    const auto error = error_;
-    order(std::nullopt);
-    std::rethrow_exception(error);
+  if (!helper_) return make(place, /*on_helper=*/false);
+  if (ordered_ != place) {
+    helper_->settle();  // Nobody will ask for what it is making, nor for the error of that.
+    order(place);
   }
-  Batch batch = std::move(*batch_);
+  ordered_.reset();
+  helper_->finish();
+  Batch batch = std::move(batch_);
   order(after(place));
   return batch;
+}
+
+void Loader::order(Place place) {
+  ordered_ = place;
+  helper_->give([this, place] { batch_ = make(place, /*on_helper=*/true); });
 }
 
 Batch Loader::make(Place place, bool on_helper) const {
@@ -71,27 +55,6 @@ Batch Loader::make(Place place, bool on_helper) const {
 Loader::Place Loader::after(Place place) const {
   if (place.step + 1 < sampler_.steps_per_epoch()) return {place.epoch, place.step + 1};
   return {place.epoch + 1, 0};
-}
-
-void Loader::help() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    changed_.wait(lock, [this] { return stop_ || (wanted_ && !batch_ && error_ == nullptr); });
-    if (stop_) return;
-    const Place place = *wanted_;
-    lock.unlock();
-    std::optional<Batch> batch;
-    std::exception_ptr error;
-    try {
-      batch = make(place, /*on_helper=*/true);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    lock.lock();
-    batch_ = std::move(batch);
-    error_ = error;
-    changed_.notify_all();
-  }
 }
 
 }  // namespace spankey

@@ -3,15 +3,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
+#include "base/worker.h"
 #include "data/assembler.h"
 #include "data/dataset.h"
 #include "data/sampler.h"
@@ -30,7 +27,6 @@ class Loader {
   // This rank owns the shards first_shard .. first_shard + shard_count - 1 of `shards`.
   Loader(std::shared_ptr<const Dataset> dataset, Sampler sampler, Assembler assembler, std::int64_t shards,
          std::int64_t first_shard, std::int64_t shard_count, bool prefetch);
-  ~Loader();
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
@@ -46,22 +42,16 @@ class Loader {
 
   Batch make(Place place, bool on_helper) const;
   Place after(Place place) const;
-  void help();
+  void order(Place place);
 
   std::shared_ptr<const Dataset> dataset_;
   Sampler sampler_;
   Assembler assembler_;
   std::int64_t shards_, first_shard_, shard_count_;
 
-  // The helper thread shares these under the mutex. The helper is at work, and it alone uses the sampler, while
-  // `wanted_` is set and `batch_` and `error_` are empty.
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<Place> wanted_;
-  std::optional<Batch> batch_;
-  std::exception_ptr error_;
-  bool stop_ = false;
-  std::thread helper_;  // last, because it uses everything above
+  std::optional<Place> ordered_;    // what the helper makes, or has made
+  Batch batch_;                     // used by the helper alone while it works, as the sampler is
+  std::unique_ptr<Worker> helper_;  // null without prefetching; last, because it uses everything above
 };
 
 }  // namespace spankey

@@ -5,13 +5,9 @@
 #include <fmt/ranges.h>
 
 #include <array>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/error.h"
-#include "dist/launch.h"
-#include "dist/mpi_communicator.h"
-#include "dist/self_communicator.h"
 
 namespace spankey {
 namespace {
@@ -143,37 +139,6 @@ std::string Communicator::broadcast_string(const std::string& text, int root) {
   const auto* first = reinterpret_cast<const std::byte*>(text.data());
   const auto bytes = broadcast_bytes({first, first + text.size()}, root);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// Registry
-
-namespace {
-
-struct BackendEntry {
-  Backend backend;
-  std::unique_ptr<Communicator> (*make)(double timeout_seconds);
-};
-
-constexpr std::array backends{
-    BackendEntry{Backend::self, make_self_communicator},
-    BackendEntry{Backend::mpi, make_mpi_communicator},
-};
-
-}  // namespace
-
-std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds) {
-  // NCCL is added on top of a host communicator, once a GPU has been chosen.
-  const auto host = backend == Backend::nccl ? Backend::auto_ : backend;
-  const auto wanted = resolve_backend(host, [](const char* name) -> const char* { return std::getenv(name); });
-  for (const auto& entry : backends)
-    if (entry.backend == wanted) return entry.make(timeout_seconds);
-  fail_input("dist.backend = \"{}\" is not built into this program", to_string(wanted));
-}
-
-Backend resolve_backend(Backend backend, const std::function<const char*(const char*)>& variable) {
-  if (backend != Backend::auto_) return backend;
-  return read_launch(variable).origin.empty() ? Backend::self : Backend::mpi;
 }
 
 }  // namespace spankey

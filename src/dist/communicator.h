@@ -9,7 +9,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -110,18 +109,5 @@ class Communicator {
 
   Topology topology_;
 };
-
-// The communicator of the whole run. Backend::self starts no MPI. resolve_backend() explains Backend::auto_. When a
-// rank has been stopped or cut off for 0.8 `timeout_seconds`, the others report it and end with exit code 3
-// (src/dist/watchdog.h). Throws Error(bad_input) for a back end that is not built in.
-std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds);
-
-// Turns auto_ into mpi where the environment shows that a launcher started this process (mpirun, PMIx, PMI, srun with
-// more than one task), and into self elsewhere. `variable` returns the value of an environment variable or nullptr.
-Backend resolve_backend(Backend backend, const std::function<const char*(const char*)>& variable);
-
-// Makes `size` communicators for `size` threads of this process. A missed deadline throws instead of ending the
-// process.
-std::vector<std::unique_ptr<Communicator>> make_thread_communicators(int size, double timeout_seconds = 30);
 
 }  // namespace spankey

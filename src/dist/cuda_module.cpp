@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/process.h"
 #include "base/version.h"
 
 namespace spankey {
@@ -25,7 +26,7 @@ std::string loader_error() {
 }
 
 fs::path module_file() {
-  const auto folder = fs::read_symlink("/proc/self/exe").parent_path();
+  const auto folder = program_path().parent_path();
   for (const auto& file : std::array{folder / "libspankey_cuda.so", folder / "../lib/libspankey_cuda.so"})
     if (fs::exists(file)) return file;
   return {};

@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace spankey {
@@ -74,37 +75,16 @@ std::string text_of(const Message& message) {
   return {message.text, std::min<std::size_t>(message.length, sizeof message.text)};
 }
 
-class Socket {
- public:
-  explicit Socket(int descriptor = -1) : descriptor_(descriptor) {}
-  Socket(Socket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  Socket& operator=(Socket&& other) noexcept {
-    std::swap(descriptor_, other.descriptor_);
-    return *this;
-  }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
-  ~Socket() { reset(); }
-
-  int get() const { return descriptor_; }
-  void reset() {
-    if (descriptor_ >= 0) close(std::exchange(descriptor_, -1));
-  }
-
- private:
-  int descriptor_;
-};
-
 // Messages over one connection.
 class Link {
  public:
-  Link(Socket socket, int rank, std::uint64_t secret) : socket_(std::move(socket)), rank_(rank), secret_(secret) {
+  Link(Descriptor socket, int rank, std::uint64_t secret) : socket_(std::move(socket)), rank_(rank), secret_(secret) {
     const int on = 1;
     setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
 
   int descriptor() const { return socket_.get(); }  // -1 once it has ended
-  bool ended() const { return socket_.get() < 0; }
+  bool ended() const { return !socket_.valid(); }
   bool has_unsent() const { return !outgoing_.empty() && !ended(); }
 
   // Bytes that the connection does not take now are sent with the next message, or by flush(). A peer that is behind
@@ -148,7 +128,7 @@ class Link {
   }
 
  private:
-  Socket socket_;
+  Descriptor socket_;
   int rank_;  // of this side
   std::uint64_t secret_;
   Message incoming_;
@@ -244,8 +224,8 @@ class Host final : public HeartbeatHost {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     socklen_t length = sizeof address;
-    if (door_.get() < 0 || readable_.get() < 0 ||
-        bind(door_.get(), reinterpret_cast<sockaddr*>(&address), length) != 0 || listen(door_.get(), SOMAXCONN) != 0 ||
+    if (!door_.valid() || !readable_.valid() || bind(door_.get(), reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+        listen(door_.get(), SOMAXCONN) != 0 ||
         getsockname(door_.get(), reinterpret_cast<sockaddr*>(&address), &length) != 0)
       fail_run("no TCP port for the heartbeat of the ranks: {}", std::strerror(errno));
     watch(door_.get(), nullptr);
@@ -328,7 +308,7 @@ class Host final : public HeartbeatHost {
     while (true) {
       const int guest = accept4(door_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
       if (guest < 0) return;
-      guests_.emplace_back(Link(Socket(guest), /*rank=*/0, invitation_.secret), -1);
+      guests_.emplace_back(Link(Descriptor(guest), /*rank=*/0, invitation_.secret), -1);
       watch(guest, &guests_.back());
     }
   }
@@ -400,8 +380,8 @@ class Host final : public HeartbeatHost {
 
   const double timeout_seconds_;
   HeartbeatInvitation invitation_;
-  Socket door_;
-  Socket readable_;         // an epoll of the door and of all connections
+  Descriptor door_;
+  Descriptor readable_;     // an epoll of the door and of all connections
   std::list<Peer> guests_;  // clients that have not sent their rank
   std::list<Peer> peers_;
   std::vector<epoll_event> events_;
@@ -441,21 +421,21 @@ class Client final : public Heartbeat {
   Peer host_;
 };
 
-Socket connect_to(std::uint32_t ip, std::uint16_t port) {
-  Socket result(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+Descriptor connect_to(std::uint32_t ip, std::uint16_t port) {
+  Descriptor result(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = port;
   address.sin_addr.s_addr = ip;
-  if (result.get() < 0) return Socket();
+  if (!result.valid()) return Descriptor();
   if (connect(result.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) return result;
-  if (errno != EINPROGRESS) return Socket();
+  if (errno != EINPROGRESS) return Descriptor();
   pollfd wanted{result.get(), POLLOUT, 0};
   int failure = 0;
   socklen_t length = sizeof failure;
   if (poll(&wanted, 1, static_cast<int>(patience_to_connect.count())) != 1 ||
       getsockopt(result.get(), SOL_SOCKET, SO_ERROR, &failure, &length) != 0 || failure != 0)
-    return Socket();
+    return Descriptor();
   return result;
 }
 
@@ -479,7 +459,7 @@ std::unique_ptr<HeartbeatHost> host_heartbeat(double timeout_seconds) {
 std::unique_ptr<Heartbeat> join_heartbeat(int rank, const HeartbeatInvitation& invitation, double timeout_seconds) {
   for (std::uint32_t i = 0; i < invitation.address_count; ++i) {
     auto connection = connect_to(invitation.addresses[i], invitation.port);
-    if (connection.get() < 0) continue;
+    if (!connection.valid()) continue;
     Link link(std::move(connection), rank, invitation.secret);
     link.send(make_message(Kind::hello));
     if (is_welcome(link)) return std::make_unique<Client>(std::move(link), timeout_seconds);

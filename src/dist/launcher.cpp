@@ -9,9 +9,9 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <fstream>
-#include <sstream>
 #include <string_view>
+
+#include "base/process.h"
 
 namespace spankey {
 namespace {
@@ -22,31 +22,11 @@ constexpr std::string_view slurm = "slurmstepd";
 constexpr std::array<std::string_view, 9> launchers{"mpirun", "mpiexec", "orterun", "orted",          "prterun",
                                                     "prted",  "prun",    slurm,     "hydra_pmi_proxy"};
 
-struct Process {
-  std::string name;
-  pid_t parent = 0;
-};
-
-// Reads /proc/<pid>/stat, which is "pid (name) state parent ...". The name may hold anything, so the last bracket
-// counts.
-Process read_process(pid_t process) {
-  std::ifstream file(fmt::format("/proc/{}/stat", process));
-  std::string line;
-  std::getline(file, line);
-  const auto open = line.find('(');
-  const auto close = line.rfind(')');
-  if (open == std::string::npos || close == std::string::npos) return {};
-  Process result{.name = line.substr(open + 1, close - open - 1)};
-  std::string state;
-  std::istringstream(line.substr(close + 1)) >> state >> result.parent;
-  return result;
-}
-
 }  // namespace
 
 Launcher::Launcher() {
   for (pid_t process = getppid(); process > 1 && process_ == 0;) {
-    const auto found = read_process(process);
+    const auto found = look_up_process(process).value_or(ProcessFacts{});
     if (std::find(launchers.begin(), launchers.end(), found.name) != launchers.end()) {
       process_ = process;
       ours_ = found.name != slurm;
@@ -54,26 +34,22 @@ Launcher::Launcher() {
     }
     process = found.parent;
   }
-  if (process_ > 0) descriptor_ = static_cast<int>(syscall(SYS_pidfd_open, process_, 0));
-}
-
-Launcher::~Launcher() {
-  if (descriptor_ >= 0) close(descriptor_);
+  if (process_ > 0) end_ = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, process_, 0)));
 }
 
 bool Launcher::is_gone() const {
   if (process_ == 0) return false;
-  if (descriptor_ < 0) return kill(process_, 0) != 0 && errno == ESRCH;
-  pollfd ended{descriptor_, POLLIN, 0};
+  if (!end_.valid()) return kill(process_, 0) != 0 && errno == ESRCH;
+  pollfd ended{end_.get(), POLLIN, 0};
   return poll(&ended, 1, 0) == 1;
 }
 
 // Between fork and _exit only functions that a signal handler may call are allowed, because this process has threads.
 // The child keeps no file of this one open, or mpirun would take the rank for alive.
 void Launcher::must_end() const {
-  if (!ours_ || descriptor_ < 0 || fork() != 0) return;
+  if (!ours_ || !end_.valid() || fork() != 0) return;
   setsid();
-  dup2(descriptor_, 0);
+  dup2(end_.get(), 0);
   close_range(1, ~0U, 0);
   pollfd ended{0, POLLIN, 0};
   for (const int signal : {SIGTERM, SIGKILL}) {

@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "base/descriptor.h"
+
 namespace spankey {
 
 // The nearest ancestor of this process that is a launcher of parallel programs (mpirun, orted, prted, slurmstepd, a
@@ -13,13 +15,10 @@ namespace spankey {
 class Launcher {
  public:
   Launcher();
-  ~Launcher();
-  Launcher(const Launcher&) = delete;
-  Launcher& operator=(const Launcher&) = delete;
 
   // The descriptor is readable once the launcher has ended. It is -1 where there is no launcher, or where the kernel is
   // older than 5.3.
-  int descriptor() const { return descriptor_; }
+  int descriptor() const { return end_.get(); }
   bool is_gone() const;
   // Call this right before this rank ends because another is lost. It leaves a process behind that gives the launcher
   // some seconds to end and then kills it, because mpirun waits for ever for the ranks behind a cut cable. It never
@@ -31,7 +30,7 @@ class Launcher {
  private:
   pid_t process_ = 0;  // 0 where there is none
   bool ours_ = false;  // belongs to this job alone
-  int descriptor_ = -1;
+  Descriptor end_;
   std::string name_;
 };
 

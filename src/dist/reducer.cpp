@@ -77,18 +77,12 @@ Reducer::Reducer(FlatParameters& flat, Communicator& communicator, const Reducer
   const bool may_leave_early = communicator_->stream_ordered() || flat.gradients().is_cpu();
   if (options.overlap && may_leave_early && communicator_->size() > 1) early_buckets_ = buckets_.size() - 1;
   install_hooks();
-  if (has_thread()) thread_ = std::thread([this] { communicate(); });
+  if (early_buckets_ > 0 && !communicator_->stream_ordered()) thread_ = std::make_unique<Worker>();
 }
 
+// The thread may be in a collective without peers, which is ended by its deadline.
 Reducer::~Reducer() {
   for (const auto& [node, key] : hooks_) node->del_post_hook(key);
-  if (!thread_.joinable()) return;
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  changed_.notify_all();
-  thread_.join();  // a collective without peers is ended by its deadline
 }
 
 // Post hooks of the AccumulateGrad nodes. Tensors hold their accumulator weakly, so the node is kept to keep the hook.
@@ -103,7 +97,6 @@ void Reducer::install_hooks() {
 void Reducer::begin_shard(bool last) {
   const std::lock_guard lock(mutex_);
   SPANKEY_CHECK(phase_ == Phase::idle || phase_ == Phase::between_shards);
-  SPANKEY_CHECK(!error_);
   flat_.check_attached();
   if (phase_ == Phase::idle) shard_ = 0;
   if (elastic_) SPANKEY_CHECK_EQ(last, shard_ + 1 == local_shards_);
@@ -114,7 +107,7 @@ void Reducer::begin_shard(bool last) {
   arrived_.assign(flat_.entries().size(), 0);
   missing_.clear();
   for (const auto& bucket : buckets_) missing_.push_back(bucket.last - bucket.first);
-  released_ = reduced_ = gradients_wanted_ ? 0 : buckets_.size();
+  released_ = gradients_wanted_ ? 0 : buckets_.size();
   last_shard_ = last;
   phase_ = Phase::in_shard;
 }
@@ -133,12 +126,12 @@ void Reducer::on_gradient(std::size_t entry) {
 }
 
 void Reducer::release_ready_buckets() {
-  const auto before = released_;
-  while (released_ < early_buckets_ && missing_[released_] == 0) {
-    if (!has_thread()) reduce_bucket(reduced_++);
-    ++released_;
+  for (; released_ < early_buckets_ && missing_[released_] == 0; ++released_) {
+    if (thread_)
+      thread_->give([this, bucket = released_] { reduce_bucket(bucket); });
+    else
+      reduce_bucket(released_);
   }
-  if (released_ != before) changed_.notify_all();
 }
 
 void Reducer::end_shard() {
@@ -164,11 +157,10 @@ void Reducer::end_shard() {
 }
 
 void Reducer::finish() {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   SPANKEY_CHECK(phase_ == Phase::complete);
-  changed_.wait(lock, [this] { return reduced_ >= early_buckets_ || error_; });
-  if (error_) std::rethrow_exception(error_);
-  for (auto bucket = std::max(reduced_, early_buckets_); bucket < buckets_.size(); ++bucket) reduce_bucket(bucket);
+  if (thread_) thread_->finish();
+  for (; released_ < buckets_.size(); ++released_) reduce_bucket(released_);
   reduce_extras();
   communicator_->join();
   if (elastic_) {
@@ -176,27 +168,6 @@ void Reducer::finish() {
     extras_tree_->restart();
   }
   phase_ = Phase::idle;
-}
-
-// The communication thread, which sends buckets in the order of the plan.
-void Reducer::communicate() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [this] { return stop_ || (reduced_ < released_ && !error_); });
-    if (stop_) return;
-    const auto bucket = reduced_;
-    lock.unlock();
-    std::exception_ptr failure;
-    try {
-      reduce_bucket(bucket);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    lock.lock();
-    error_ = failure;
-    ++reduced_;
-    changed_.notify_all();
-  }
 }
 
 void Reducer::reduce_bucket(std::size_t bucket) {

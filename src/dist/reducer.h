@@ -3,15 +3,13 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
+#include "base/worker.h"
 #include "config/enums.h"
 #include "dist/bucket_plan.h"
 #include "dist/communicator.h"
@@ -77,8 +75,6 @@ class Reducer {
   void install_hooks();
   void on_gradient(std::size_t entry);
   void release_ready_buckets();
-  bool has_thread() const { return early_buckets_ > 0 && !communicator_->stream_ordered(); }
-  void communicate();
   void reduce_bucket(std::size_t bucket);
   void reduce_extras();
   void reduce(at::Tensor& slice, const std::optional<TreeSum>& tree, std::int64_t begin, const at::Tensor& scratch);
@@ -104,12 +100,9 @@ class Reducer {
   std::vector<char> arrived_;          // entry -> has its gradient in this shard
   std::vector<std::int64_t> missing_;  // bucket -> gradients to come
 
-  std::mutex mutex_;  // guards the hooks' state above and what follows
-  std::condition_variable changed_;
-  std::size_t released_ = 0, reduced_ = 0;  // buckets handed to, done by the communication thread
-  bool stop_ = false;
-  std::exception_ptr error_;
-  std::thread thread_;
+  std::mutex mutex_;                // guards the hooks' state above and what follows
+  std::size_t released_ = 0;        // buckets that have left
+  std::unique_ptr<Worker> thread_;  // null where none is needed; last: it uses everything above
 };
 
 }  // namespace spankey

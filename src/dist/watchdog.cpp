@@ -58,9 +58,8 @@ Watchdog::~Watchdog() {
     const std::lock_guard lock(mutex_);
     stop_ = true;
   }
-  eventfd_write(wake_, 1);
+  eventfd_write(wake_.get(), 1);
   thread_.join();
-  close(wake_);
 }
 
 Watchdog::Guard::Guard(Watchdog& watchdog, const Waiting& waiting) : watchdog_(watchdog) {
@@ -79,7 +78,7 @@ void Watchdog::listen(std::unique_ptr<Heartbeat> heartbeat) {
     const std::lock_guard talking(conversation_);
     heartbeat_ = std::move(heartbeat);
   }
-  eventfd_write(wake_, 1);
+  eventfd_write(wake_.get(), 1);
 }
 
 void Watchdog::set_place(const std::string& place) {
@@ -144,7 +143,7 @@ void Watchdog::watch() {
 // arrive while it sleeps.
 void Watchdog::sleep() const {
   const auto milliseconds = [](std::chrono::duration<double> time) { return static_cast<int>(1e3 * time.count()) + 1; };
-  std::array<pollfd, 3> wanted{{{wake_, POLLIN, 0}, {launcher_.descriptor(), POLLIN, 0}, {-1, POLLIN, 0}}};
+  std::array<pollfd, 3> wanted{{{wake_.get(), POLLIN, 0}, {launcher_.descriptor(), POLLIN, 0}, {-1, POLLIN, 0}}};
   const auto rest = nap_ / rests_per_nap;
   if (poll(wanted.data(), 2, milliseconds(rest)) == 0) {
     {
@@ -154,7 +153,7 @@ void Watchdog::sleep() const {
     poll(wanted.data(), wanted.size(), milliseconds(nap_ - rest));
   }
   eventfd_t ignored = 0;
-  eventfd_read(wake_, &ignored);
+  eventfd_read(wake_.get(), &ignored);
 }
 
 bool Watchdog::look_around() {

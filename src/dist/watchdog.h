@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "base/descriptor.h"
 #include "dist/heartbeat.h"
 #include "dist/launcher.h"
 
@@ -84,7 +85,7 @@ class Watchdog {
   const double timeout_seconds_;
   const std::chrono::duration<double> nap_;
   const Launcher launcher_;
-  int wake_ = -1;  // an eventfd, so that the destructor does not wait for a nap to end
+  Descriptor wake_;  // an eventfd, so that the destructor does not wait for a nap to end
 
   // Held while this rank communicates with the others, which takes milliseconds with thousands of ranks. Threads that
   // enter a collective therefore do not take it. Code that needs both mutexes takes this one before `mutex_`.

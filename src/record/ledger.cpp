@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/read_json.h"
 
 namespace spankey {
 namespace {
@@ -241,13 +242,13 @@ bool Ledger::has_result(const PlannedTrial& trial) const {
   const auto path = run_directory(trial.id).result();
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return false;
-  const auto result = nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
-  if (!result.is_object()) {
+  const auto result = read_json_if_whole(path);
+  if (!result) {
     set_aside(path);
     return false;
   }
-  const auto hash = result.find("config_hash");
-  return hash != result.end() && *hash == trial.hash;
+  const auto hash = result->find("config_hash");
+  return hash != result->end() && *hash == trial.hash;
 }
 
 void SweepCounts::add(TrialState state) {

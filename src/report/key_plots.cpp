@@ -1,14 +1,13 @@
 #include "report/key_plots.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/log.h"
+#include "base/read_json.h"
 
 namespace spankey {
 namespace {
@@ -68,14 +67,14 @@ std::optional<nlohmann::json> read_acceptance(const RunRecord& run) {
   const auto path = run.directory / "diagnose" / "diagnose.json";
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return std::nullopt;
-  const auto json = nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
   try {
+    const auto json = read_json(path);
     auto views = json.at("acceptance");
     for (const auto& view : views)
       for (const auto& row : view.at("profile"))
         for (const char* name : {"cosine", "accuracy"}) (void)row.at(name).get<double>();
     return views;
-  } catch (const nlohmann::json::exception& problem) {
+  } catch (const std::exception& problem) {
     log::warning("{}: the acceptance profile is left out: {}", path.string(), problem.what());
     return std::nullopt;
   }

@@ -8,7 +8,7 @@
 #include <system_error>
 
 #include "base/error.h"
-#include "base/run_program.h"
+#include "base/text.h"
 
 namespace spankey {
 namespace {

@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,11 +10,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <sstream>
+#include <string_view>
 
 #include "base/cores.h"
+#include "base/descriptor.h"
 #include "base/file.h"
-#include "base/run_program.h"
-#include "base/shutdown.h"
+#include "base/process.h"
 #include "base/system_error.h"
 
 namespace spankey {
@@ -56,42 +55,6 @@ std::vector<std::string> child_environment(const ChildOptions& options) {
   return variables;
 }
 
-cpu_set_t core_set(const Slot& slot) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const int core : slot.cores) CPU_SET(core, &set);
-  return set;
-}
-
-// Everything that the child needs is made before the fork, because other threads may hold the allocator's locks after
-// it.
-struct ChildImage {
-  std::vector<std::string> environment;
-  std::vector<char*> arguments, variables;
-  cpu_set_t cores;
-  bool pinned;
-  int nice, output;
-  pid_t parent;
-  sigset_t back_to_default;
-};
-
-// After the fork the child makes system calls only.
-[[noreturn]] void become(const ChildImage& image) {
-  constexpr int cannot_start = 127;
-  // A group of its own, so that Ctrl-C reaches the worker alone, which asks the trial for a checkpoint.
-  setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != image.parent) _exit(cannot_start);  // the worker died before it could have killed us
-  if (image.pinned) sched_setaffinity(0, sizeof image.cores, &image.cores);
-  if (image.nice != 0) setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + image.nice);
-  for (int signal = 1; signal < NSIG; ++signal)
-    if (sigismember(&image.back_to_default, signal) == 1) ::signal(signal, SIG_DFL);
-  dup2(image.output, STDOUT_FILENO);
-  dup2(image.output, STDERR_FILENO);
-  execvpe(image.arguments[0], image.arguments.data(), image.variables.data());
-  _exit(cannot_start);
-}
-
 }  // namespace
 
 std::vector<Slot> make_slots(int count, int ranks) {
@@ -114,23 +77,17 @@ std::vector<Slot> make_slots(int count, int ranks) {
 
 ChildProcess::ChildProcess(const ChildOptions& options) {
   make_writable_folder(options.log.parent_path());
-  const int output = open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (output < 0) fail_system(errno, "{} cannot be written", options.log.string());
-  ChildImage image{child_environment(options),
-                   pointers_to(options.command),
-                   {},
-                   core_set(options.slot),
-                   !options.slot.cores.empty(),
-                   options.nice,
-                   output,
-                   getpid(),
-                   shutdown::ignored_signals()};
-  image.variables = pointers_to(image.environment);
-  pid_ = fork();
-  const int reason = errno;
-  if (pid_ == 0) become(image);
-  close(output);
-  if (pid_ < 0) fail_system(reason, "{} cannot be started", options.command.front());
+  const Descriptor output(open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!output.valid()) fail_system(errno, "{} cannot be written", options.log.string());
+  // A group of its own, so that Ctrl-C reaches the worker alone, which asks the trial for a checkpoint.
+  pid_ = start_process({.command = options.command,
+                        .environment = child_environment(options),
+                        .output = output.get(),
+                        .error = output.get(),
+                        .cores = options.slot.cores,
+                        .nice = options.nice,
+                        .own_group = true,
+                        .ends_with_thread = true});
 }
 
 ChildProcess::~ChildProcess() {
@@ -141,18 +98,12 @@ ChildProcess::~ChildProcess() {
 
 std::optional<int> ChildProcess::poll() {
   int status = 0;
-  if (!exit_code_ && waitpid(pid_, &status, WNOHANG) == pid_)
-    exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (!exit_code_ && waitpid(pid_, &status, WNOHANG) == pid_) exit_code_ = exit_code_of_status(status);
   return exit_code_;
 }
 
 void ChildProcess::signal(int number) {
   if (!poll()) kill(pid_, number);
-}
-
-std::filesystem::path program_path() {
-  std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error);
 }
 
 }  // namespace spankey

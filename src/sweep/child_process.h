@@ -47,7 +47,4 @@ class ChildProcess {
   std::optional<int> exit_code_;
 };
 
-// The path of the running program.
-std::filesystem::path program_path();
-
 }  // namespace spankey

@@ -1,13 +1,11 @@
 #include "sweep/cost.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/read_json.h"
 #include "config/entries.h"
 #include "config/value.h"
 #include "record/run_directory.h"
@@ -51,8 +49,8 @@ std::vector<FinishedTrial> finished_trials(const std::filesystem::path& store) {
   for (const auto& entry : std::filesystem::directory_iterator(store, error)) {
     const RunDirectory run{entry.path()};
     try {
-      const auto result = nlohmann::json::parse(read_text(run.result()), nullptr, /*allow_exceptions=*/false);
-      if (!result.is_object() || !result.contains("seconds_per_epoch")) continue;
+      const auto result = read_json(run.result());
+      if (!result.contains("seconds_per_epoch")) continue;
       found.push_back(
           {run.root, result.at("config_hash").get<std::string>(), result["seconds_per_epoch"].get<double>()});
     } catch (const std::exception&) {

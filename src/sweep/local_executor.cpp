@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/shutdown.h"
 #include "sweep/attempt.h"
 #include "sweep/child_process.h"

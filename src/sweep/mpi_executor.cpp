@@ -11,6 +11,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/descriptor.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/shutdown.h"
@@ -37,28 +38,25 @@ constexpr std::int64_t order_wait = -1, order_end = -2;
 class OutputInFile {
  public:
   explicit OutputInFile(const std::filesystem::path& path) {
-    const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (file < 0) fail_system(errno, "{} cannot be written", path.string());
+    const Descriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+    if (!file.valid()) fail_system(errno, "{} cannot be written", path.string());
     std::fflush(nullptr);
-    output_ = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
-    error_ = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-    dup2(file, STDOUT_FILENO);
-    dup2(file, STDERR_FILENO);
-    close(file);
+    output_ = Descriptor(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0));
+    error_ = Descriptor(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0));
+    dup2(file.get(), STDOUT_FILENO);
+    dup2(file.get(), STDERR_FILENO);
   }
   ~OutputInFile() {
     log::flush();
     std::fflush(nullptr);
-    dup2(output_, STDOUT_FILENO);
-    dup2(error_, STDERR_FILENO);
-    close(output_);
-    close(error_);
+    dup2(output_.get(), STDOUT_FILENO);
+    dup2(error_.get(), STDERR_FILENO);
   }
   OutputInFile(const OutputInFile&) = delete;
   OutputInFile& operator=(const OutputInFile&) = delete;
 
  private:
-  int output_, error_;
+  Descriptor output_, error_;
 };
 
 class TrialGroup {

@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/run_program.h"
-#include "sweep/child_process.h"
 
 namespace spankey {
 namespace {

@@ -9,7 +9,6 @@
 #include "base/text.h"
 #include "record/sweep_status.h"
 #include "sweep/attempt.h"
-#include "sweep/sweep_progress.h"
 
 namespace spankey {
 std::string merged_text(const SweepPlan& plan) {

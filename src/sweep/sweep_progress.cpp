@@ -14,7 +14,7 @@ constexpr std::chrono::seconds between_plain_lines{15};
 
 }  // namespace
 
-SweepProgress::SweepProgress(bool redraw) : redraws_(redraw && isatty(STDOUT_FILENO) == 1) {}
+SweepProgress::SweepProgress(bool redraw) : redraws_(redraw && redraws_lines(STDOUT_FILENO)) {}
 
 double SweepProgress::seconds_left(const TrialQueue& queue) const {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;

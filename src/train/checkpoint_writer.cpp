@@ -22,34 +22,21 @@ Checkpoint snapshot(Checkpoint live) {
 CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::int64_t keep, bool async,
                                    std::function<void()> require_ownership)
     : folder_(std::move(folder)), keep_(keep), require_ownership_(std::move(require_ownership)) {
-  if (async) worker_ = std::thread([this] { work(); });
+  if (async) worker_ = std::make_unique<Worker>();
 }
 
 CheckpointWriter::~CheckpointWriter() {
-  if (!worker_.joinable()) return;
-  {
-    std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  changed_.notify_all();
-  worker_.join();
+  if (worker_) worker_->settle();
 }
 
 void CheckpointWriter::save(Checkpoint checkpoint) {
-  if (!worker_.joinable()) return commit(checkpoint);
+  if (!worker_) return commit(checkpoint);
   finish();
-  {
-    std::lock_guard lock(mutex_);
-    pending_ = std::move(checkpoint);
-    busy_ = true;
-  }
-  changed_.notify_all();
+  worker_->give([this, written = std::move(checkpoint)] { commit(written); });
 }
 
 void CheckpointWriter::finish() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return !busy_; });
-  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  if (worker_) worker_->finish();
 }
 
 void CheckpointWriter::commit(const Checkpoint& checkpoint) {
@@ -61,26 +48,6 @@ void CheckpointWriter::commit(const Checkpoint& checkpoint) {
   if (require_ownership_) require_ownership_();
   retain_checkpoints(folder_, path, keep_);
   last_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-void CheckpointWriter::work() {
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    changed_.wait(lock, [this] { return stop_ || pending_; });
-    if (!pending_) return;
-    const Checkpoint checkpoint = *std::exchange(pending_, std::nullopt);
-    lock.unlock();
-    std::exception_ptr failure;
-    try {
-      commit(checkpoint);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    lock.lock();
-    failure_ = failure;
-    busy_ = false;
-    changed_.notify_all();
-  }
 }
 
 void require_room(const std::filesystem::path& folder, std::initializer_list<std::vector<NamedTensor>> tensors) {

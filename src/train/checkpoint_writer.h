@@ -2,16 +2,13 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
-#include <exception>
 #include <filesystem>
 #include <functional>
 #include <initializer_list>
-#include <mutex>
-#include <optional>
-#include <thread>
+#include <memory>
 #include <vector>
 
+#include "base/worker.h"
 #include "train/checkpoint.h"
 
 namespace spankey {
@@ -26,7 +23,7 @@ class CheckpointWriter {
   // before older ones go.
   CheckpointWriter(std::filesystem::path folder, std::int64_t keep, bool async,
                    std::function<void()> require_ownership = {});
-  ~CheckpointWriter();
+  ~CheckpointWriter();  // returns when everything handed over is committed, or has failed
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
@@ -42,19 +39,12 @@ class CheckpointWriter {
 
  private:
   void commit(const Checkpoint& checkpoint);
-  void work();
 
   std::filesystem::path folder_;
   std::int64_t keep_;
   std::function<void()> require_ownership_;
   std::atomic<double> last_seconds_{0};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<Checkpoint> pending_;
-  bool busy_ = false;
-  bool stop_ = false;
-  std::exception_ptr failure_;
-  std::thread worker_;  // not running when synchronous
+  std::unique_ptr<Worker> worker_;  // null when synchronous; last: it uses everything above
 };
 
 // Error(run_failed) where the file system of `folder` has no room for two checkpoints of these tensors: a run that

@@ -13,7 +13,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
-#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -22,6 +21,7 @@
 #include "base/origin.h"
 #include "base/statistics.h"
 #include "base/system_error.h"
+#include "base/text.h"
 #include "base/version.h"
 
 namespace spankey {
@@ -43,17 +43,6 @@ std::string lines_up_to(const std::string& text, std::int64_t global_step) {
   return kept;
 }
 
-std::string format_seconds(double seconds) {
-  const auto s = static_cast<long>(std::lround(std::max(0.0, seconds)));
-  return s < 3600 ? fmt::format("{}:{:02d}", s / 60, s % 60)
-                  : fmt::format("{}:{:02d}:{:02d}", s / 3600, s / 60 % 60, s % 60);
-}
-
-std::string group_thousands(long number) {
-  return number < 1000 ? std::to_string(number)
-                       : fmt::format("{},{:03d}", group_thousands(number / 1000), number % 1000);
-}
-
 constexpr std::chrono::seconds retry_interval{1};
 
 // What mpirun's own output goes to: its ranks write into a pipe, or into a pseudo-terminal that has no width.
@@ -65,11 +54,10 @@ std::string output_of_launcher() {
 
 // -1: standard error is no terminal, or one that cannot redraw a line. Never closed: it is as good as descriptor 2.
 int find_terminal() {
-  const char* kind = std::getenv("TERM");
-  if (kind == nullptr || *kind == '\0' || std::string_view(kind) == "dumb") return -1;
-  if (std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) return isatty(STDERR_FILENO) != 0 ? STDERR_FILENO : -1;
+  if (std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) return redraws_lines(STDERR_FILENO) ? STDERR_FILENO : -1;
   const auto target = output_of_launcher();
-  return target.empty() ? -1 : open(target.c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  const int terminal = target.empty() ? -1 : open(target.c_str(), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+  return redraws_lines(terminal) ? terminal : -1;
 }
 
 // One less than there are: some terminals begin a new line after the last one.
@@ -285,7 +273,7 @@ std::string format_progress(const Progress& p, std::size_t width) {
         {7, fmt::format("  ce {:.3f}", p.ce)},
         {6, fmt::format("  deny {:.3f}", p.deny)},
         {5, fmt::format("   {} samples/s", group_thousands(std::lround(p.samples_per_second)))},
-        {1, fmt::format("   {} left", format_seconds(p.seconds_left))}};
+        {1, fmt::format("   {} left", clock_text(p.seconds_left))}};
   };
   const auto whole = fit(line(long_bar), 1000);
   return whole.size() <= width ? whole : fit(line(short_bar), width);
@@ -295,7 +283,7 @@ std::string format_share(const std::string& what, double share, double seconds, 
   return fit({{0, what},
               {2, bar(share, width < 80 ? short_bar : long_bar)},
               {1, fmt::format("  {:.0f} %", std::floor(100 * share))},
-              {3, fmt::format("   {} left", format_seconds(seconds))}},
+              {3, fmt::format("   {} left", clock_text(seconds))}},
              width);
 }
 

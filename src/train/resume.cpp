@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 #include <torch/utils.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/read_json.h"
 #include "base/version.h"
 #include "dist/on_all_ranks.h"
 #include "train/experiment.h"
@@ -50,8 +50,8 @@ std::string refuse_changes(const TrainRequest& request, const std::vector<std::s
 
 bool holds_result_of(const Experiment& experiment, const RunDirectory& directory) {
   if (!std::filesystem::exists(directory.result())) return false;
-  const auto result = nlohmann::json::parse(read_text(directory.result()), nullptr, /*allow_exceptions=*/false);
-  return result.is_object() && result.contains("config_hash") && result["config_hash"] == experiment.hash;
+  const auto result = read_json_if_whole(directory.result());
+  return result && result->contains("config_hash") && (*result)["config_hash"] == experiment.hash;
 }
 
 void warn_of_other_bits(const Checkpoint& checkpoint, const std::string& here) {

@@ -35,7 +35,7 @@ h5::File sample_file() {
   write<double>(file, "scalar", {}, {0.1});
   write<float>(file, "empty", {0, 4}, {});
   file.write_strings("names", {"zero", "", "Größe"});
-  file.create_group("test");
+  write<std::uint8_t>(file, "test/images", {0, 3}, {});
   file.set_attribute("/", "kind", std::string("sample"));
   file.set_attribute("/", "nothing", std::string());
   file.set_attribute("/", "count", std::int64_t{-5});

@@ -38,33 +38,6 @@ TEST(PortableMath, LogWithinOneUlp) {
   EXPECT_EQ(portable::log(1.0f), 0.0f);
 }
 
-TEST(PortableMath, ExpWithinOneUlp) {
-  double worst = 0;
-  for (const float sign : {1.0f, -1.0f}) {
-    sweep(1e-9f, 87.3f, [&](float x) {
-      worst = std::max(worst, error_ulp(portable::exp(sign * x), std::exp(static_cast<long double>(sign * x))));
-    });
-  }
-  RecordProperty("worst_ulp", std::to_string(worst));
-  EXPECT_LE(worst, 1.0);
-  EXPECT_EQ(portable::exp(0.0f), 1.0f);
-  EXPECT_EQ(portable::exp(1000.0f), std::numeric_limits<float>::infinity());
-  EXPECT_EQ(portable::exp(-1000.0f), 0.0f);
-}
-
-TEST(PortableMath, TanhWithinThreeUlp) {
-  double worst = 0;
-  for (const float sign : {1.0f, -1.0f}) {
-    sweep(1e-9f, 20.0f, [&](float x) {
-      worst = std::max(worst, error_ulp(portable::tanh(sign * x), std::tanh(static_cast<long double>(sign * x))));
-    });
-  }
-  RecordProperty("worst_ulp", std::to_string(worst));
-  EXPECT_LE(worst, 3.0);
-  EXPECT_EQ(portable::tanh(1e30f), 1.0f);
-  EXPECT_EQ(std::bit_cast<std::uint32_t>(portable::tanh(-0.0f)), 0x80000000u);
-}
-
 TEST(PortableMath, SineAndCosineWithinTwoUlp) {
   double worst = 0;
   const long double two_pi = 2 * std::acos(-1.0L);
@@ -92,12 +65,9 @@ TEST(PortableMath, SameBitsEverywhere) {
     float sine, cosine, z0, z1;
     portable::sincos_2pi(x, sine, cosine);
     portable::normal_pair(static_cast<std::uint32_t>(k) * 2654435761u, static_cast<std::uint32_t>(k) * 40503u, z0, z1);
-    for (const float value :
-         {portable::log(x), portable::exp(x), portable::exp(-x), portable::tanh(x), sine, cosine, z0, z1}) {
-      add(value);
-    }
+    for (const float value : {portable::log(x), sine, cosine, z0, z1}) add(value);
   }
-  EXPECT_EQ(to_hex(hash.finish()), "976aa049c2ae8250a4481f7ac2e18072dbbc51e0f39bdcf1da01687aa5ffbb5d");
+  EXPECT_EQ(to_hex(hash.finish()), "204f8461caeb28d64604f508d58ed909e748a01caf2792214b2999d0891bf71e");
 }
 
 }  // namespace

@@ -6,12 +6,14 @@
 #include <string>
 
 #include "base/shutdown.h"
+#include "support/expect_error.h"
 
 namespace spankey::run_program_test {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::HasSubstr;
 
 ProgramOutcome shell(const std::string& text, milliseconds limit = seconds(20)) {
   return run_program({"sh", "-c", text}, limit);
@@ -36,6 +38,10 @@ TEST(RunProgram, AnAbsentProgramIsMissing) {
 
 TEST(RunProgram, ASignalIs128AndItsNumber) {
   EXPECT_EQ(shell("kill -15 $$").exit_code, 143);
+}
+
+TEST(RunProgram, WhatIsNoProgramIsAnError) {
+  EXPECT_ERROR(run_program({"/dev/null"}, seconds(20)), ExitCode::bad_input, HasSubstr("/dev/null cannot be started"));
 }
 
 // What this program ignores is nothing that another one may rely on: `yes | head` ends by SIGPIPE.
@@ -70,12 +76,6 @@ TEST(RunProgram, IsKilledAtItsLimit) {
     EXPECT_EQ(outcome.out, "begun\n") << endless;
     EXPECT_LT(std::chrono::steady_clock::now() - started, seconds(20)) << endless;
   }
-}
-
-TEST(LastLine, IsTheLastThatIsNotBlank) {
-  EXPECT_EQ(last_line_of("a\n b c \r\n\n \n"), " b c");
-  EXPECT_EQ(last_line_of("a"), "a");
-  EXPECT_EQ(last_line_of(" \n\n"), "");
 }
 
 }  // namespace

@@ -8,8 +8,10 @@
 #include <thread>
 
 #include "base/file.h"
+#include "dist/backend.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
+#include "support/thread_communicator.h"
 #include "untrained_run.h"
 
 namespace spankey::diagnose_test {

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/shutdown.h"
+#include "dist/backend.h"
 #include "dist/communicator.h"
 
 namespace {

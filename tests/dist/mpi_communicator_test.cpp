@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "dist/backend.h"
 #include "dist/cuda_module.h"
 
 namespace spankey::mpi_communicator_test {

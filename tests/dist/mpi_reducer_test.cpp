@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "dist/backend.h"
 #include "dist/rank_threads.h"
 #include "dist/toy_step.h"
 #include "dist/tree_sum.h"

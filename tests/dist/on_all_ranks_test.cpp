@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "support/thread_communicator.h"
 
 namespace spankey::together_test {
 namespace {

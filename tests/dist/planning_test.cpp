@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "dist/backend.h"
 #include "dist/bucket_plan.h"
 #include "dist/communicator.h"
 #include "dist/mpi_session.h"

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "support/thread_communicator.h"
 
 namespace spankey::test {
 

@@ -7,6 +7,7 @@
 #include "golden/golden.h"
 #include "spankey/keys/key_maker.h"
 #include "spankey/models/model.h"
+#include "spankey/models/registry.h"
 
 namespace spankey::keys_test {
 namespace {

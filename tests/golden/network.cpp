@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "spankey/models/registry.h"
+
 namespace spankey::golden {
 
 std::string model_for(const std::string& reference_name) {

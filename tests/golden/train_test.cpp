@@ -10,6 +10,7 @@
 #include "spankey/deny/access.h"
 #include "spankey/deny/deny.h"
 #include "spankey/keys/key_maker.h"
+#include "spankey/models/registry.h"
 #include "train/schedule.h"
 
 namespace spankey::train_test {

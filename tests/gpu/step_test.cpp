@@ -15,6 +15,7 @@
 
 #include "cli/small_run.h"
 #include "data/make_data.h"
+#include "dist/backend.h"
 #include "dist/cuda_module.h"
 #include "train/named_tensor.h"
 #include "train/placement.h"

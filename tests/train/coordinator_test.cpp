@@ -10,8 +10,10 @@
 #include <thread>
 
 #include "base/file.h"
+#include "dist/backend.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
+#include "support/thread_communicator.h"
 #include "train/basis_file.h"
 #include "train/experiment.h"
 

@@ -17,6 +17,7 @@
 #include "data/assembler.h"
 #include "data/dataset.h"
 #include "data/glyphs.h"
+#include "support/thread_communicator.h"
 #include "train/named_tensor.h"
 #include "train/resident_step.h"
 #include "train/resources.h"

@@ -16,6 +16,7 @@
 #include "data/assembler.h"
 #include "record/result.h"
 #include "support/expect_error.h"
+#include "support/thread_communicator.h"
 #include "train/coordinator.h"
 #include "train/experiment.h"
 

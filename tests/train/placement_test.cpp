@@ -10,6 +10,7 @@
 #include "dist/cuda_module.h"
 #include "dist/rank_threads.h"
 #include "support/expect_error.h"
+#include "support/thread_communicator.h"
 
 namespace spankey::placement_test {
 namespace {

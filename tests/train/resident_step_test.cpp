@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "support/thread_communicator.h"
 #include "train/named_tensor.h"
 #include "train/resources.h"
 #include "train/schedule.h"

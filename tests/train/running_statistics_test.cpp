@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "dist/rank_threads.h"
+#include "spankey/models/registry.h"
 
 namespace spankey::running_statistics_test {
 namespace {

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "dist/rank_threads.h"
+#include "support/thread_communicator.h"
 #include "train/named_tensor.h"
 #include "train/training_parts.h"
 

@@ -18,7 +18,6 @@ AccessCounts& AccessCounts::operator+=(const AccessCounts& other) {
   correct += other.correct;
   strip += other.strip;
   rejected += other.rejected;
-  reject_probability += other.reject_probability;
   return *this;
 }
 
@@ -35,9 +34,7 @@ AccessCounts count_access(const Output& output, const at::Tensor& labels, Reject
   if (reject == RejectKind::reject_class) {
     rejected = logits.argmax(1).eq(classes);
   } else if (reject == RejectKind::reject_head) {
-    const at::Tensor probability = output.reject.to(at::kDouble).sigmoid();
-    rejected = probability.gt(0.5);
-    counts.reject_probability = probability.sum().item<double>();
+    rejected = output.reject.to(at::kDouble).sigmoid().gt(0.5);
   }
   counts.strip = count(stripped_right);
   counts.rejected = count(rejected);

@@ -13,10 +13,9 @@ namespace spankey {
 // Sums over samples, so that batches and ranks add up exactly.
 struct AccessCounts {
   std::int64_t samples = 0;
-  std::int64_t correct = 0;         // answered with the label, not rejected (by the class or by the head)
-  std::int64_t strip = 0;           // argmax over the class logits is the label, rejection ignored
-  std::int64_t rejected = 0;        // argmax is the reject class, or sigma(reject logit) > 0.5
-  double reject_probability = 0.0;  // sum of sigma(reject logit), 0 without a head
+  std::int64_t correct = 0;   // answered with the label, not rejected (by the class or by the head)
+  std::int64_t strip = 0;     // argmax over the class logits is the label, rejection ignored
+  std::int64_t rejected = 0;  // argmax is the reject class, or sigma(reject logit) > 0.5
 
   AccessCounts& operator+=(const AccessCounts& other);
 };

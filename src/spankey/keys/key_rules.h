@@ -43,17 +43,17 @@ class KeyRules {
   // all rows of the global batch, or with one row for each layer that stands for `repeats` rows.
   std::vector<at::Tensor> factors(const std::vector<at::Tensor>& alphas, std::int64_t repeats = 1) const;
 
-  // Rescales a drawn wrong key and returns (1, d_l) for each layer. `drawn` has (d) for each slot. Each is rescaled
+  // Rescales a drawn wrong key and returns (1, d_l) for each layer. `drawn` has (d) for each key slot. Each is rescaled
   // like a key expanded to `rows` rows, in its own type, and then multiplied by `norm`. Without rescaling, the honest
-  // protocol brings each to `valid_std` (that of the valid keys beside it, one entry for each slot) and the reference's
+  // protocol brings each to `valid_std` (that of the valid keys beside it, one entry for each key slot) and the reference's
   // protocol leaves it as drawn. A constant key has no standard deviation, so its root mean square is used.
   std::vector<at::Tensor> wrong_keys(const std::vector<at::Tensor>& drawn, std::int64_t rows,
                                      const std::vector<double>& valid_std, double norm = 1.0) const;
 
-  // Cuts the keys (n, wrong_width) of each slot into those of the layers, (n, d_l).
+  // Cuts the keys (n, wrong_width) of each key slot into those of the layers, (n, d_l).
   std::vector<at::Tensor> layer_keys(const std::vector<at::Tensor>& slots) const;
 
-  // Standard deviation of the (unscaled) valid keys of each slot.
+  // Standard deviation of the (unscaled) valid keys of each key slot.
   std::vector<double> valid_std(const std::vector<at::Tensor>& alphas, std::int64_t repeats = 1) const;
 
   // The standard deviation to which keys are rescaled, or 0 where they are not.

@@ -9,8 +9,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "spankey/models/model.h"
 #include "spankey/models/precision.h"
+#include "spankey/models/registry.h"
 
 namespace spankey {
 namespace {

@@ -1,43 +1,15 @@
 #include "spankey/models/model.h"
 
 #include <ATen/ATen.h>
-#include <fmt/ranges.h>
 
-#include <algorithm>
-#include <array>
 #include <cmath>
 #include <span>
-#include <string_view>
 
-#include "base/error.h"
 #include "base/stream.h"
-#include "config/names.h"
-#include "spankey/models/batch_norm.h"
 #include "spankey/models/precision.h"
 
 namespace spankey {
 namespace {
-
-struct Entry {
-  std::string_view name;
-  std::shared_ptr<Model> (*make)(const ModelOptions&);
-};
-
-constexpr auto registry = std::to_array<Entry>({
-#define SPANKEY_NETWORK(name, make, sample, widths) {name, make},
-#include "config/networks.inc"
-#undef SPANKEY_NETWORK
-});
-
-// The facts in the registry must equal those that the network itself gives.
-void check_facts(const NetworkFacts& facts, const Model& model, std::int64_t sample_size) {
-  const auto points = model.injection_points();
-  SPANKEY_CHECK_EQ(facts.widths.count, points.size());
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    const std::int64_t width = facts.widths.values[i];
-    SPANKEY_CHECK_EQ(width > 0 ? width : sample_size, points[i].size());
-  }
-}
 
 // The fan-in that the default initialisation of a parameter uses, or 0 for the parameters of normalisations.
 std::int64_t fan_in(const std::string& name, const Model::Parameters& parameters) {
@@ -87,26 +59,6 @@ InitialLaw Model::initial_law(const std::string& name, const Parameters& paramet
   const std::int64_t fan = fan_in(name, parameters);
   if (fan == 0) return {InitialLaw::Shape::constant, name.ends_with("bias") ? 0.0 : 1.0};
   return {InitialLaw::Shape::uniform, 1.0 / std::sqrt(static_cast<double>(fan))};
-}
-
-std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options) {
-  const auto& facts = find_named(network_facts, name, "model.name =");
-  const auto& shape = options.sample_shape;
-  if (!takes(facts, shape))
-    fail_input("{} takes samples of shape ({}), the data have ({})", facts.name, shape_text(facts),
-               fmt::join(shape, ", "));
-  auto model = find_named(registry, name, "model.name =").make(options);
-  check_facts(facts, *model, c10::multiply_integers(shape));
-  model->set_precision(options.precision);
-  if (options.deny_statistics)
-    for (const auto& layer : batch_norms(*model)) layer->keep_deny_statistics();
-  return model;
-}
-
-std::vector<std::string> model_names() {
-  std::vector<std::string> names;
-  for (const Entry& entry : registry) names.emplace_back(entry.name);
-  return names;
 }
 
 void initialise(Model& model, std::uint64_t seed) {

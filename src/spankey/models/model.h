@@ -1,4 +1,4 @@
-// Networks that take keys. A network is one file and one line of the registry, config/networks.inc.
+// What every network that takes keys is.
 #pragma once
 
 #include <torch/nn/module.h>
@@ -62,17 +62,6 @@ class Model : public torch::nn::Module {
 
   Precision precision_ = Precision::float32;
 };
-
-// Makes a network by name, in any case. Error(bad_input) names an unknown model or a sample shape that it does not
-// take.
-std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& options);
-std::vector<std::string> model_names();
-
-// The functions that make the networks. Each is explained in its file. make_model() has checked the shape of the
-// samples.
-#define SPANKEY_NETWORK(name, make, sample, widths) std::shared_ptr<Model> make(const ModelOptions& options);
-#include "config/networks.inc"
-#undef SPANKEY_NETWORK
 
 // Draws each parameter from its initial_law with a counter-based stream, whose layer is the parameter's index in
 // registration order.

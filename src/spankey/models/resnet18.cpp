@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "spankey/models/classifier.h"
-#include "spankey/models/model.h"
+#include "spankey/models/registry.h"
 #include "spankey/models/residual.h"
 
 namespace spankey {

@@ -4,7 +4,7 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
-#include "spankey/models/model.h"
+#include "spankey/models/registry.h"
 #include "spankey/ops/pool_op.h"
 
 namespace spankey {

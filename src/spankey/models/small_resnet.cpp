@@ -4,7 +4,7 @@
 #include <ATen/ATen.h>
 
 #include "spankey/models/classifier.h"
-#include "spankey/models/model.h"
+#include "spankey/models/registry.h"
 #include "spankey/models/residual.h"
 
 namespace spankey {

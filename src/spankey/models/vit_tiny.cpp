@@ -5,7 +5,7 @@
 #include <torch/nn/modules/conv.h>
 
 #include "spankey/models/classifier.h"
-#include "spankey/models/model.h"
+#include "spankey/models/registry.h"
 #include "spankey/models/transformer_block.h"
 
 namespace spankey {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "spankey/ops/operator_named.h"
 
 namespace spankey {
 namespace {
@@ -23,11 +24,9 @@ using BackwardResult = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor
 ForwardResult call_forward(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                            const OptionalTensor& residual, std::int64_t groups, bool relu,
                            const InjectArguments& keys) {
-  static const auto handle = c10::Dispatcher::singleton()
-                                 .findSchemaOrThrow("spankey::batch_norm_act", "")
-                                 .typed<ForwardResult(const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                                      const OptionalTensor&, std::int64_t, bool, at::TensorList,
-                                                      at::TensorList, at::IntArrayRef, double, std::int64_t)>();
+  static const auto handle = operator_named<ForwardResult(
+      const at::Tensor&, const at::Tensor&, const at::Tensor&, const OptionalTensor&, std::int64_t, bool,
+      at::TensorList, at::TensorList, at::IntArrayRef, double, std::int64_t)>("spankey::batch_norm_act");
   return handle.call(x, weight, bias, residual, groups, relu, keys.coefficients, keys.bases, keys.rows, keys.gamma,
                      static_cast<std::int64_t>(keys.mode));
 }
@@ -39,11 +38,10 @@ BackwardResult call_backward(const at::Tensor& g, const at::Tensor& x, const Opt
                              const at::Tensor& inverse_deviation, bool relu, bool residual,
                              const InjectArguments& keys) {
   static const auto handle =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("spankey::batch_norm_act_backward", "")
-          .typed<BackwardResult(const at::Tensor&, const at::Tensor&, const OptionalTensor&, const at::Tensor&,
-                                const at::Tensor&, const at::Tensor&, const at::Tensor&, bool, bool, at::TensorList,
-                                at::TensorList, at::IntArrayRef, double, std::int64_t)>();
+      operator_named<BackwardResult(const at::Tensor&, const at::Tensor&, const OptionalTensor&, const at::Tensor&,
+                                    const at::Tensor&, const at::Tensor&, const at::Tensor&, bool, bool, at::TensorList,
+                                    at::TensorList, at::IntArrayRef, double, std::int64_t)>(
+          "spankey::batch_norm_act_backward");
   return handle.call(g, x, seen, weight, bias, mean, inverse_deviation, relu, residual, keys.coefficients, keys.bases,
                      keys.rows, keys.gamma, static_cast<std::int64_t>(keys.mode));
 }

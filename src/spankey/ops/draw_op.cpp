@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "spankey/ops/draw_body.h"
+#include "spankey/ops/operator_named.h"
 
 namespace spankey {
 namespace {
@@ -84,11 +85,6 @@ TORCH_LIBRARY_IMPL(spankey, CPU, library) {
   library.impl("alpha_std", alpha_std_cpu);
   library.impl("scale_alphas", scale_alphas_cpu);
   library.impl("rescale_key", rescale_key_cpu);
-}
-
-template <class Function>
-auto operator_named(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Function>();
 }
 
 }  // namespace

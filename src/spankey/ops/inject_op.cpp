@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "spankey/ops/operator_named.h"
 
 namespace spankey {
 namespace {
@@ -52,11 +53,9 @@ at::Tensor flat_view(const at::Tensor& h, at::MemoryFormat format) {
 std::tuple<at::Tensor, std::vector<at::Tensor>> inject_keeping(const at::Tensor& h, at::TensorList coefficients,
                                                                at::TensorList bases, at::IntArrayRef rows, double gamma,
                                                                InjectMode mode) {
-  static const auto handle =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("spankey::inject_keeping", "")
-          .typed<std::tuple<at::Tensor, std::vector<at::Tensor>>(const at::Tensor&, at::TensorList, at::TensorList,
-                                                                 at::IntArrayRef, double, std::int64_t)>();
+  static const auto handle = operator_named<std::tuple<at::Tensor, std::vector<at::Tensor>>(
+      const at::Tensor&, at::TensorList, at::TensorList, at::IntArrayRef, double, std::int64_t)>(
+      "spankey::inject_keeping");
   return handle.call(h, coefficients, bases, rows, gamma, number(mode));
 }
 
@@ -153,10 +152,8 @@ TORCH_LIBRARY_IMPL(spankey, Autograd, library) {
 
 at::Tensor inject(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
                   double gamma, InjectMode mode) {
-  static const auto handle = c10::Dispatcher::singleton()
-                                 .findSchemaOrThrow("spankey::inject", "")
-                                 .typed<at::Tensor(const at::Tensor&, at::TensorList, at::TensorList, at::IntArrayRef,
-                                                   double, std::int64_t)>();
+  static const auto handle = operator_named<at::Tensor(const at::Tensor&, at::TensorList, at::TensorList,
+                                                       at::IntArrayRef, double, std::int64_t)>("spankey::inject");
   return handle.call(h, coefficients, bases, rows, gamma, number(mode));
 }
 

@@ -4,6 +4,8 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/library.h>
 
+#include "spankey/ops/operator_named.h"
+
 namespace spankey {
 namespace {
 
@@ -44,16 +46,13 @@ TORCH_LIBRARY_IMPL(spankey, AutocastCPU, library) {
 }  // namespace
 
 at::Tensor relu_max_pool(const at::Tensor& h) {
-  static const auto handle = c10::Dispatcher::singleton()
-                                 .findSchemaOrThrow("spankey::relu_max_pool", "")
-                                 .typed<at::Tensor(const at::Tensor&)>();
+  static const auto handle = operator_named<at::Tensor(const at::Tensor&)>("spankey::relu_max_pool");
   return handle.call(h);
 }
 
 at::Tensor conv_relu_max_pool(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  static const auto handle = c10::Dispatcher::singleton()
-                                 .findSchemaOrThrow("spankey::conv_relu_max_pool", "")
-                                 .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>();
+  static const auto handle = operator_named<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>(
+      "spankey::conv_relu_max_pool");
   return handle.call(x, weight, bias);
 }
 

@@ -11,6 +11,7 @@
 #include <tuple>
 
 #include "spankey/models/model.h"
+#include "spankey/models/registry.h"
 #include "spankey/ops/batch_norm_body.h"
 #include "spankey/ops/inject_parts.h"
 

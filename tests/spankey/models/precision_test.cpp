@@ -8,6 +8,7 @@
 
 #include "spankey/models/batch_norm.h"
 #include "spankey/models/model.h"
+#include "spankey/models/registry.h"
 
 namespace spankey::precision_test {
 namespace {

@@ -1,4 +1,5 @@
-// A communicator between threads of one process, for tests of code that uses communicators.
+#include "support/thread_communicator.h"
+
 #include <ATen/Functions.h>
 
 #include <algorithm>
@@ -11,7 +12,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "dist/communicator.h"
 
 namespace spankey {
 namespace {

@@ -1,4 +1,4 @@
-#include "dist/launch.h"
+#include "base/launch.h"
 
 #include <fmt/format.h>
 
