@@ -1,10 +1,12 @@
-// Errors that a person reads. Each carries one sentence and the exit code that it leads to.
+// Errors that a person reads, those of the operating system among them. Each carries one sentence and the exit code
+// that it leads to.
 #pragma once
 
 #include <fmt/format.h>
 
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace spankey {
@@ -32,6 +34,28 @@ template <class... Args>
 template <class... Args>
 [[noreturn]] void fail_run(fmt::format_string<Args...> format, Args&&... args) {
   throw Error(ExitCode::run_failed, fmt::format(format, std::forward<Args>(args)...));
+}
+
+// Returns run_failed where the machine or its file system is responsible and another attempt may work. These are no
+// space, no quota, an I/O error, a mount that is lost or read-only, no memory, too many files or processes, a time-out,
+// and a limit of the file size. Returns bad_input where the caller named something missing, forbidden, not a folder or
+// with too long a name.
+ExitCode exit_code_of(int error);
+
+// The system's text, such as "No space left on device".
+std::string system_reason(int error);
+
+// Throws an Error with that code and the text "WHAT: reason".
+[[noreturn]] void throw_system_error(int error, const std::string& what);
+
+// `error` is an errno.
+template <class... Args>
+[[noreturn]] void fail_system(int error, fmt::format_string<Args...> what, Args&&... args) {
+  throw_system_error(error, fmt::format(what, std::forward<Args>(args)...));
+}
+template <class... Args>
+[[noreturn]] void fail_system(const std::error_code& error, fmt::format_string<Args...> what, Args&&... args) {
+  throw_system_error(error.value(), fmt::format(what, std::forward<Args>(args)...));
 }
 
 namespace detail {

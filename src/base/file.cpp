@@ -12,7 +12,6 @@
 #include "base/descriptor.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "base/system_error.h"
 
 namespace spankey {
 
@@ -177,6 +176,17 @@ std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path) {
   struct statvfs status {};
   if (::statvfs(existing.c_str(), &status) != 0 || status.f_blocks == 0) return std::nullopt;
   return static_cast<std::uint64_t>(status.f_bavail) * (status.f_frsize != 0 ? status.f_frsize : status.f_bsize);
+}
+
+nlohmann::json read_json(const std::filesystem::path& path) {
+  auto json = read_json_if_whole(path);
+  if (!json) fail_input("{}: expected a JSON object", path.string());
+  return *std::move(json);
+}
+
+std::optional<nlohmann::json> read_json_if_whole(const std::filesystem::path& path) {
+  auto json = nlohmann::json::parse(read_text(path), nullptr, /*allow_exceptions=*/false);
+  return json.is_object() ? std::optional(std::move(json)) : std::nullopt;
 }
 
 }  // namespace spankey

@@ -1,6 +1,8 @@
 // Files that survive a crash.
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -34,5 +36,12 @@ void make_writable_folder(const std::filesystem::path& folder);
 // Free bytes on the file system that holds `path` (or its nearest existing parent). Returns nullopt where the file
 // system does not report them (some say 0 of 0, some say nothing).
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path);
+
+// The object in a JSON file. Error(bad_input) "PATH: expected a JSON object" where the file holds anything else.
+nlohmann::json read_json(const std::filesystem::path& path);
+
+// The same for a file that may be damaged or cut short: none where it holds anything else. Errors as from read_text()
+// where it cannot be read.
+std::optional<nlohmann::json> read_json_if_whole(const std::filesystem::path& path);
 
 }  // namespace spankey

@@ -15,7 +15,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/system_error.h"
 
 namespace spankey::h5 {
 

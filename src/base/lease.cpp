@@ -23,7 +23,6 @@
 #include "base/origin.h"
 #include "base/process.h"
 #include "base/shutdown.h"
-#include "base/system_error.h"
 
 namespace spankey {
 namespace {

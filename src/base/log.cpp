@@ -13,7 +13,7 @@
 #include <string_view>
 
 #include "base/descriptor.h"
-#include "base/system_error.h"
+#include "base/error.h"
 
 namespace spankey::log {
 

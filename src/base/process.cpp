@@ -15,8 +15,8 @@
 #include <sstream>
 #include <utility>
 
+#include "base/error.h"
 #include "base/shutdown.h"
-#include "base/system_error.h"
 
 namespace spankey {
 namespace {
@@ -137,6 +137,16 @@ std::optional<ProcessFacts> look_up_process(pid_t process) {
 std::filesystem::path program_path() {
   std::error_code error;
   return std::filesystem::read_symlink("/proc/self/exe", error);
+}
+
+std::vector<int> allowed_cores(pid_t process) {
+  std::vector<int> cores;
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(process, sizeof allowed, &allowed) != 0) return cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(core, &allowed)) cores.push_back(core);
+  return cores;
 }
 
 }  // namespace spankey

@@ -46,4 +46,8 @@ std::optional<ProcessFacts> look_up_process(pid_t process);
 // The file of the program that runs; empty where /proc does not tell it.
 std::filesystem::path program_path();
 
+// The numbers of the cores that a process may run on, in order. `process` 0 is this one. Empty where the system does
+// not tell.
+std::vector<int> allowed_cores(pid_t process = 0);
+
 }  // namespace spankey

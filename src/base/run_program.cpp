@@ -14,8 +14,8 @@
 #include <utility>
 
 #include "base/descriptor.h"
+#include "base/error.h"
 #include "base/process.h"
-#include "base/system_error.h"
 #include "base/text.h"
 
 namespace spankey {

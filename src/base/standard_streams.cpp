@@ -10,8 +10,8 @@
 #include <cstddef>
 #include <cstdio>
 
+#include "base/error.h"
 #include "base/log.h"
-#include "base/system_error.h"
 
 namespace spankey::standard_streams {
 namespace {

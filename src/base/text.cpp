@@ -5,11 +5,52 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace spankey {
+namespace {
+
+// Number of bytes of the well-formed character with which `text` begins (Unicode 15, table 3-7), or 0.
+std::size_t character_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+  const auto first = byte(0);
+  if (first < 0x80) return 1;
+  if (first < 0xC2 || first > 0xF4) return 0;
+  const std::size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+  if (text.size() < length) return 0;
+  const int least = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+  const int most = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+  if (byte(1) < least || byte(1) > most) return 0;
+  for (std::size_t i = 2; i < length; ++i)
+    if (byte(i) < 0x80 || byte(i) > 0xBF) return 0;
+  return length;
+}
+
+std::string escaped(const std::string& text, std::string_view marks) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '<') {
+      out.append("&lt;");
+    } else if (c == '&') {
+      out.append("&amp;");
+    } else {
+      if (marks.find(c) != std::string_view::npos) out.push_back('\\');
+      out.push_back(c == '\n' ? ' ' : c);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string counted(std::int64_t number, std::string_view thing) {
+  return fmt::format("{} {}{}", number, thing, number == 1 ? "" : "s");
+}
 
 std::string duration_text(double seconds) {
   const auto whole = static_cast<std::int64_t>(seconds + 0.5);
@@ -39,6 +80,59 @@ std::string last_line_of(const std::string& text) {
 bool redraws_lines(int descriptor) {
   const char* kind = std::getenv("TERM");
   return kind != nullptr && *kind != '\0' && std::string_view(kind) != "dumb" && isatty(descriptor) == 1;
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    const auto length = character_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto length = character_length(text);
+    const auto first = static_cast<std::uint8_t>(text[0]);
+    if (length == 0 || first < 0x20 || first == 0x7F) {
+      out += fmt::format("\\x{:02X}", first);
+      text.remove_prefix(1);
+    } else {
+      out.append(text.substr(0, length));
+      text.remove_prefix(length);
+    }
+  }
+  return out;
+}
+
+void require_utf8(std::string_view text, std::string_view what) {
+  if (!is_utf8(text)) fail_input("{} '{}': not UTF-8; accepted: text in UTF-8", what, escaped(text));
+}
+
+std::string markdown_escaped(const std::string& text) {
+  return escaped(text, "|*[\\`");
+}
+
+std::string markdown_prose(const std::string& text) {
+  return escaped(text, "|");
+}
+
+MarkdownTable::MarkdownTable(const std::vector<Column>& columns) : width_(columns.size()), text_("|") {
+  std::string rule("|");
+  for (const auto& column : columns) {
+    text_.append(" ").append(column.title).append(" |");
+    rule.append(column.align == Align::right ? " ---: |" : " --- |");
+  }
+  text_.append("\n").append(rule).append("\n");
+}
+
+void MarkdownTable::row(const std::vector<std::string>& cells) {
+  SPANKEY_CHECK_EQ(cells.size(), width_);
+  text_.append("|");
+  for (const auto& cell : cells) text_.append(" ").append(cell).append(" |");
+  text_.append("\n");
 }
 
 }  // namespace spankey

@@ -1,9 +1,15 @@
-// Numbers and durations as a person reads them, and lines of text.
+// Text: counts, durations and lines as a person reads them, UTF-8, and what Markdown gives a meaning to.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace spankey {
+
+// A count with its noun, such as "1 run", "2 runs" or "0 runs".
+std::string counted(std::int64_t number, std::string_view thing);
 
 // Text such as "1 h 12 min", "4 min 05 s" or "12 s".
 std::string duration_text(double seconds);
@@ -20,5 +26,41 @@ std::string last_line_of(const std::string& text);
 // Whether a line that is written to this descriptor can be written over. It is a terminal, and TERM is set and
 // not "dumb".
 bool redraws_lines(int descriptor);
+
+// File names, arguments and files may hold any bytes. What the program writes (TOML, JSON, HDF5, HTML) is UTF-8, and
+// other text in it could never be read again.
+
+// True for UTF-8 as RFC 3629 defines it, without overlong forms, surrogates, or anything above U+10FFFF.
+bool is_utf8(std::string_view text);
+
+// `text` on one line for a message. Bytes that are not UTF-8 and control characters appear as \xE9.
+std::string escaped(std::string_view text);
+
+// Throws Error(bad_input) "WHAT '...': not UTF-8; accepted: text in UTF-8" unless `text` is UTF-8.
+void require_utf8(std::string_view text, std::string_view what);
+
+// Escapes text so that Markdown shows it literally. Line breaks become blanks.
+std::string markdown_escaped(const std::string& text);
+// Escapes in the same way, but keeps `words in backquotes` as code.
+std::string markdown_prose(const std::string& text);
+
+enum class Align { left, right };
+
+class MarkdownTable {
+ public:
+  struct Column {
+    std::string title;
+    Align align;
+  };
+
+  // Titles and cells are Markdown.
+  explicit MarkdownTable(const std::vector<Column>& columns);
+  void row(const std::vector<std::string>& cells);  // one cell for each column
+  const std::string& text() const { return text_; }
+
+ private:
+  std::size_t width_;
+  std::string text_;
+};
 
 }  // namespace spankey

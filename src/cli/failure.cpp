@@ -12,8 +12,8 @@
 #include <system_error>
 #include <thread>
 
+#include "base/error.h"
 #include "base/log.h"
-#include "base/system_error.h"
 
 namespace spankey::cli {
 namespace {

@@ -8,11 +8,11 @@
 #include <sstream>
 
 #include "base/command_line.h"
+#include "base/error.h"
 #include "base/launch.h"
 #include "base/secret.h"
 #include "base/shutdown.h"
 #include "base/standard_streams.h"
-#include "base/system_error.h"
 #include "cli/command.h"
 #include "cli/failure.h"
 #include "dist/launcher.h"

@@ -1,7 +1,7 @@
 #include <memory>
 
-#include "base/counted.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "report/report.h"
 

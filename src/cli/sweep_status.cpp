@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "base/utf8.h"
+#include "base/text.h"
 #include "record/sweep_status.h"
 
 namespace spankey::cli {

@@ -3,7 +3,7 @@
 
 #include <sstream>
 
-#include "base/markdown.h"
+#include "base/text.h"
 #include "config/config.h"
 #include "config/entries.h"
 

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/system_error.h"
 #include "config/config.h"
 #include "config/entries.h"
 #include "config/names.h"

@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/system_error.h"
 #include "data/dataset.h"
 #include "data/import.h"
 #include "data/picture.h"

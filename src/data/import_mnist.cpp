@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/system_error.h"
 #include "data/dataset.h"
 #include "data/import.h"
 

@@ -1,7 +1,6 @@
-#include "base/markdown.h"
-
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "page/document.h"
 
 namespace spankey {

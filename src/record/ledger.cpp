@@ -16,7 +16,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/read_json.h"
 
 namespace spankey {
 namespace {

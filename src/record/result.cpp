@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "base/counted.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "config/names.h"
 #include "record/verdict.h"
 

@@ -6,9 +6,9 @@
 #include <regex>
 #include <system_error>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/system_error.h"
 
 namespace spankey {
 

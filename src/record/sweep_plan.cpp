@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/utf8.h"
+#include "base/text.h"
 
 namespace spankey {
 namespace {

@@ -6,8 +6,8 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
-#include "base/read_json.h"
 
 namespace spankey {
 namespace {

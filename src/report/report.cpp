@@ -6,7 +6,6 @@
 #include <cmath>
 #include <map>
 
-#include "base/counted.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"

@@ -12,11 +12,10 @@
 #include <sstream>
 #include <string_view>
 
-#include "base/cores.h"
 #include "base/descriptor.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
-#include "base/system_error.h"
 
 namespace spankey {
 namespace {

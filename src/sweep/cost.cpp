@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/read_json.h"
+#include "base/file.h"
 #include "config/entries.h"
 #include "config/value.h"
 #include "record/run_directory.h"

@@ -12,10 +12,10 @@
 #include <thread>
 
 #include "base/descriptor.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/shutdown.h"
-#include "base/system_error.h"
 #include "dist/on_all_ranks.h"
 #include "sweep/attempt.h"
 #include "sweep/store_fault.h"

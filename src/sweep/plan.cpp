@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/utf8.h"
+#include "base/text.h"
 #include "config/entries.h"
 #include "config/law.h"
 #include "data/dataset.h"

@@ -13,7 +13,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/stream.h"
-#include "base/system_error.h"
 #include "config/config.h"
 #include "config/toml_file.h"  // before anything else includes toml++
 #include "config/value.h"

@@ -20,7 +20,6 @@
 #include "base/log.h"
 #include "base/origin.h"
 #include "base/statistics.h"
-#include "base/system_error.h"
 #include "base/text.h"
 #include "base/version.h"
 

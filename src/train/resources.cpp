@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "base/cores.h"
 #include "base/error.h"
+#include "base/process.h"
 
 namespace spankey {
 namespace {

@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/read_json.h"
 #include "base/version.h"
 #include "dist/on_all_ranks.h"
 #include "train/experiment.h"

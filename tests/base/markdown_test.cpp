@@ -1,5 +1,4 @@
-#include "base/markdown.h"
-
+#include "base/text.h"
 #include "support/expect_error.h"
 
 namespace spankey::markdown_test {

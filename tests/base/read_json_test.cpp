@@ -1,5 +1,3 @@
-#include "base/read_json.h"
-
 #include <gmock/gmock.h>
 
 #include "base/file.h"

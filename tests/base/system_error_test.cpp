@@ -1,7 +1,6 @@
-#include "base/system_error.h"
-
 #include <cerrno>
 
+#include "base/error.h"
 #include "support/expect_error.h"
 
 namespace spankey::system_error_test {

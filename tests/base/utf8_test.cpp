@@ -1,5 +1,4 @@
-#include "base/utf8.h"
-
+#include "base/text.h"
 #include "support/expect_error.h"
 
 namespace spankey::utf8_test {
