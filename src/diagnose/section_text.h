@@ -9,9 +9,10 @@
 
 namespace spankey {
 
-// Four digits that matter, "-" for a number that does not exist.
+// Four digits that matter, or so many decimals; "-" for a number that does not exist.
 std::string number_text(double value);
 std::string number_text(std::int64_t value);
+std::string fixed_text(double value, int decimals);
 // "[0,2]"
 std::string list_text(const std::vector<std::int64_t>& values);
 
