@@ -9,7 +9,7 @@
 
 namespace spankey {
 
-// Four digits that matter, or so many decimals; "-" for a number that does not exist.
+// A number with four digits that matter, or with so many decimals. One that does not exist is "-".
 std::string number_text(double value);
 std::string number_text(std::int64_t value);
 std::string fixed_text(double value, int decimals);

@@ -478,7 +478,7 @@ TEST_F(Report, TheDiagnosisOfARunIsPartOfItsPage) {
   EXPECT_THAT(text("index.html"), HasSubstr("Half the accuracy at cosine 0.25."));
   EXPECT_THAT(text("index.html"), HasSubstr("own\"/>"));
   for (const char* name : {"report.md", "index.html"}) EXPECT_THAT(text(name), Not(HasSubstr("secret"))) << name;
-  // Of several runs none has a diagnosis of its own on the page.
+  // A page of several runs leaves their diagnoses out.
   add("b", {.config = seed_config(2)});
   write();
   EXPECT_THAT(text("report.md"), Not(HasSubstr("Nearness that opens")));
