@@ -17,11 +17,11 @@
 namespace spankey {
 
 struct Diagnosis {
-  nlohmann::json figures;                                 // docs/diagnostics.md; what does not exist is null
+  nlohmann::json figures;                                 // see docs/diagnostics.md
   std::map<std::string, std::vector<SectionPlot>> plots;  // by the name of their section
 };
 
-// Collective; every rank returns the same figures, whatever the number of ranks. The network of `run` is left in
+// Collective. Every rank returns the same figures, whatever the number of ranks. The network of `run` is left in
 // evaluation mode, its parameters without gradients.
 Diagnosis diagnose(LoadedRun& run, const DiagnoseOptions& options, Communicator& communicator);
 

@@ -98,10 +98,10 @@ void DiagnoseRun::each_batch(const std::string& what, const std::function<void(c
   });
 }
 
-// What a rank has left half done is never put together: it is the rank that wants to stop.
+// What a rank has left half done is never put together, because that rank wants to stop.
 void DiagnoseRun::each(std::int64_t count, const std::function<void(std::int64_t)>& work) {
   const std::int64_t ranks = communicator_.size(), rounds = (count + ranks - 1) / ranks;
-  StopRounds stop(communicator_);  // of its own: how many rounds fit between two questions is another number each time
+  StopRounds stop(communicator_);  // its own one, since the time that a round takes is another for each kind of work
   for (std::int64_t round = 0; round < rounds; ++round) {
     const auto mine = round * ranks + communicator_.rank();
     try {

@@ -19,7 +19,7 @@
 namespace spankey {
 
 struct DiagnoseOptions {
-  std::int64_t samples = 512;  // of the test split, evenly spread over it; at most all
+  std::int64_t samples = 512;  // of the test split, evenly spread, at most all
   std::int64_t keys = 16;      // valid and wrong ones, at least 2
 };
 
@@ -64,13 +64,15 @@ class DiagnoseRun {
     std::int64_t size() const { return end - begin; }
   };
   // Collective. Calls `work` with this rank's share of the batches, which are the same for every number of ranks, and
-  // tells how far it has come. `what`: for the progress line. Throws Interrupted where a rank has been asked to stop.
+  // tells how far it has come, under the name `what`. Throws Interrupted where a rank has been asked to stop.
   void each_batch(const std::string& what, const std::function<void(const Batch&)>& work);
   // Collective. The same with the numbers 0 .. count-1 instead of batches.
   void each(std::int64_t count, const std::function<void(std::int64_t)>& work);
-  // Within the work of a batch that takes long, at any moment: leaves it where this rank has been asked to stop.
+  // May be called at any moment within the work of a batch that takes long. Leaves that work where this rank has been
+  // asked to stop.
   void leave_if_asked() const;
-  // Each entry of `table` has been written by one rank and is zero on the others; after it every rank has all of them.
+  // Each entry of `table` has been written by one rank and is zero on the others. Afterwards every rank has all of
+  // them.
   void share(at::Tensor& table) const { communicator_.all_reduce(table); }
 
  private:
@@ -87,7 +89,7 @@ class DiagnoseRun {
   std::chrono::steady_clock::time_point told_ = std::chrono::steady_clock::now();
 };
 
-// The elements of a float64 tensor; without the NaN among them.
+// The elements of a float64 tensor, all of them or those that are not NaN.
 std::vector<double> to_doubles(const at::Tensor& values);
 std::vector<double> defined_doubles(const at::Tensor& values);
 // Mean of all elements.

@@ -1,9 +1,8 @@
 // The figures of a diagnosis as structs, and the JSON of diagnose.json that holds them.
 //
-// A struct names its members once, as the tables of a configuration do:
-//   template <class Self, class Visitor> static void fields(Self& self, Visitor&& visit) { visit("mean", self.mean); }
-// A number that does not exist is NaN here and null there. An optional member without a value is left out there, and a
-// map without entries is null.
+// A struct names its members once, in a static function `fields(self, visit)` that calls visit("mean", self.mean) and
+// so on, as the tables of a configuration do. A number that does not exist is NaN here and null there. An optional
+// member without a value is left out there, and a map without entries is null.
 #pragma once
 
 #include <nlohmann/json.hpp>

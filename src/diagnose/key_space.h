@@ -1,7 +1,7 @@
 // The spaces that keys are vectors of, with the span of the secret basis in each.
 //
 // A slot is one key vector. With key.layout = "shared_prefix" and one alpha for all layers, all layers use prefixes of
-// the same vector: one slot, as wide as the widest layer. Otherwise each layer has a slot of its own.
+// the same vector, so there is one slot, as wide as the widest layer. Otherwise each layer has a slot of its own.
 #pragma once
 
 #include <ATen/core/Tensor.h>

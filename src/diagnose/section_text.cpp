@@ -18,6 +18,10 @@ std::string number_text(std::int64_t value) {
   return fmt::format("{}", value);
 }
 
+std::string fixed_text(double value, int decimals) {
+  return std::isfinite(value) ? fmt::format("{:.{}f}", value, decimals) : "-";
+}
+
 std::string list_text(const std::vector<std::int64_t>& values) {
   return fmt::format("[{}]", fmt::join(values, ","));
 }

@@ -9,9 +9,10 @@
 
 namespace spankey {
 
-// Four digits that matter, "-" for a number that does not exist.
+// A number with four digits that matter, or with so many decimals. One that does not exist is "-".
 std::string number_text(double value);
 std::string number_text(std::int64_t value);
+std::string fixed_text(double value, int decimals);
 // "[0,2]"
 std::string list_text(const std::vector<std::int64_t>& values);
 

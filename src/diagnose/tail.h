@@ -1,9 +1,9 @@
 // How often a wrong key spoils a right answer, predicted from the network without a key.
 //
 // Under a Gaussian wrong key the scores of the linearised network are z ~ N(z0 + a W1, v W W^T) with W the derivatives
-// by the perturbation of each coordinate, a and v its mean and variance (diagnose_multiplier.h), slots added up. All
+// by the perturbation of each coordinate, a and v its mean and variance (diagnose/multiplier.h), slots added up. All
 // figures are statements about that linear model. The Cantelli and Hoeffding figures bound it, for the margin to the
-// rival that is closest without a key; none of them bounds the network itself.
+// rival that is closest without a key. None of them bounds the network itself.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -61,7 +61,8 @@ std::string to_html(const Document& document, const std::filesystem::path& folde
 // GitHub's dialect; figures are links to the SVG files.
 std::string to_markdown(const Document& document);
 
-// The document as JSON, and back. Error(bad_input) for a text that to_json_text() did not write; `origin` names it.
+// The document as JSON, and back. A text that to_json_text() did not write is an Error(bad_input), which calls it
+// `origin`.
 std::string to_json_text(const Document& document);
 Document from_json_text(const std::string& text, const std::string& origin);
 

@@ -16,7 +16,7 @@ bool continues_a_character(char c) {
   return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
 }
 
-// Of UTF-8.
+// Counts the characters of UTF-8.
 std::size_t characters(const std::string& text) {
   return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues_a_character));
 }

@@ -9,8 +9,8 @@
 
 namespace spankey {
 
-// The sections of RUN/diagnose/page.json behind one that says what was examined, figures relative to `out`. Empty where
-// there is no diagnosis; a damaged one is left out with a warning.
+// The sections of RUN/diagnose/page.json behind one that says what was examined. Figures are relative to `out`. The
+// list is empty where there is no diagnosis. A damaged one is left out with a warning.
 std::vector<Section> diagnosis_of(const RunRecord& run, const std::filesystem::path& out);
 
 }  // namespace spankey

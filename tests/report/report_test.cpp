@@ -239,20 +239,6 @@ TEST_F(Report, TheTitleNamesWhatWasAskedFor) {
   EXPECT_EQ(title(5), "a, b, c and 2 more");
 }
 
-TEST(ShortenedLabels, StayApart) {
-  EXPECT_THAT(shortened({"short", "other"}, 10), testing::ElementsAre("short", "other"));
-  const std::string same(40, 's');
-  EXPECT_THAT(shortened({"optimiser adam, rate 0.1, m 4", "optimiser adam, rate 0.1, m 8"}, 12),
-              testing::ElementsAre("...4", "...8"));
-  const auto ends = shortened({same + "_one", same + "_two_" + same}, 12);
-  EXPECT_THAT(ends, testing::ElementsAre("...one", "...tw...ssss"));
-  EXPECT_EQ(shortened({same + "end"}, 13).front(), "sssss...ssend");
-  // Characters are not cut in two.
-  EXPECT_EQ(shortened({"\u00e4\u00f6\u00fc\u00e4\u00f6\u00fc\u00e4\u00f6"}, 7).front(), "\u00e4\u00f6...\u00e4\u00f6");
-  const auto equal = shortened({same + "x" + same, same + "y" + same}, 9);
-  EXPECT_NE(equal[0], equal[1]);
-}
-
 TEST_F(Report, TrialsReadBackWithTheirFigures) {
   const std::string name = "a, \"b\"\nc";
   add("x", {.config = "[run]\nseed = 7\nname = \"a, \\\"b\\\"\\nc\"\n", .correct = 0.875, .seconds = 600});
@@ -492,7 +478,7 @@ TEST_F(Report, TheDiagnosisOfARunIsPartOfItsPage) {
   EXPECT_THAT(text("index.html"), HasSubstr("Half the accuracy at cosine 0.25."));
   EXPECT_THAT(text("index.html"), HasSubstr("own\"/>"));
   for (const char* name : {"report.md", "index.html"}) EXPECT_THAT(text(name), Not(HasSubstr("secret"))) << name;
-  // Of several runs none has a diagnosis of its own on the page.
+  // A page of several runs leaves their diagnoses out.
   add("b", {.config = seed_config(2)});
   write();
   EXPECT_THAT(text("report.md"), Not(HasSubstr("Nearness that opens")));

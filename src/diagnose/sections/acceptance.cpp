@@ -143,13 +143,12 @@ Section acceptance_text(const nlohmann::json& json) {
   const auto views = figures::from_json<ByView<AcceptanceFigures>>(json);
   if (!views.class_logits) return {};
   std::vector<std::string> titles{"accuracy at cosine"};
-  for (const auto& row : views.class_logits->profile) titles.push_back(fmt::format("{:.1f}", row.cosine));
+  for (const auto& row : views.class_logits->profile) titles.push_back(fixed_text(row.cosine, 1));
   auto table = figure_table("Accuracy with keys that have this cosine to a valid one, mean over keys.", titles);
   std::vector<Block> sentences;
   views.each([&](const char* title, const AcceptanceFigures& figures) {
     std::vector<std::string> cells{title};
-    for (const auto& row : figures.profile)
-      cells.push_back(std::isnan(row.accuracy) ? "-" : fmt::format("{:.3f}", row.accuracy));
+    for (const auto& row : figures.profile) cells.push_back(fixed_text(row.accuracy, 3));
     add_row(table, cells);
     sentences.emplace_back(Paragraph{opening_text(title, figures)});
   });

@@ -224,9 +224,9 @@ Table tail_table(const char* title, const TailFigures& figures) {
 
 Paragraph validity_text(const TailValidity& validity) {
   return {fmt::format(
-      "Linear model against the network under the same keys: mean |difference| of the margins {} ({} of their sd), "
-      "correlation {}; over images, error predicted and measured {}, margin {}; {} of the observed activations change "
-      "sign.",
+      "Linear model against the network under the same keys: mean absolute difference of the margins {} ({} of their "
+      "sd), correlation {}; over images, error predicted and measured {}, margin {}; {} of the observed activations "
+      "change sign.",
       number_text(validity.margins.mean_absolute_error), number_text(validity.relative_error),
       number_text(validity.margins.correlation), number_text(validity.image_correlation),
       number_text(validity.image_margin_correlation), number_text(validity.switched_share))};

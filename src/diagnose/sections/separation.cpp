@@ -25,7 +25,7 @@ struct SeparationRow {
   }
 };
 
-// Of one score.
+// The figures of one score.
 struct SeparationFigures {
   std::optional<SeparationRow> per_query, per_query_no_key, per_key;
 
