@@ -4,8 +4,6 @@
 #include <string_view>
 
 #include "config/names.h"
-#include "data/argmax.h"
-#include "data/glyphs.h"
 
 namespace spankey {
 namespace {
@@ -16,7 +14,7 @@ struct Builtin {
 };
 
 constexpr auto builtins = std::to_array<Builtin>({
-#define SPANKEY_BUILTIN_DATA(name, content) {name, [] { return content; }},
+#define SPANKEY_BUILTIN_DATA(name, make) {name, make},
 #include "config/builtin_data.inc"
 #undef SPANKEY_BUILTIN_DATA
 });

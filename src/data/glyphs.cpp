@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/portable_math.h"
 #include "base/stream.h"
+#include "data/builtin.h"
 
 namespace spankey {
 
@@ -268,6 +269,10 @@ DatasetContent make_glyphs(std::int64_t train, std::int64_t test) {
   content.train = make_split(0, train);
   content.test = make_split(1, test);
   return content;
+}
+
+DatasetContent make_builtin_glyphs() {
+  return make_glyphs(4096, 1024);
 }
 
 void render_glyphs(std::int64_t train, std::int64_t test, const std::filesystem::path& out) {
