@@ -1,4 +1,4 @@
-// How a diagnosis words its figures: numbers, and tables whose first column names the row.
+// Words the figures of a diagnosis as numbers, and as tables whose first column names the row.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace spankey {
 
-// Four digits that matter, "-" for a number that does not exist.
+// Return a number with four significant digits, or "-" for one that does not exist.
 std::string number_text(double value);
 std::string number_text(std::int64_t value);
-// "[0,2]"
+// Returns text such as "[0,2]".
 std::string list_text(const std::vector<std::int64_t>& values);
 
 // All columns but the first hold numbers.

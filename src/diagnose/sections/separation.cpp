@@ -1,4 +1,4 @@
-// The key as access control: how well what a network answers tells valid keys from wrong ones.
+// Judges the key as access control, by how well the answers of a network tell valid keys from wrong ones.
 #include "diagnose/separation.h"
 
 #include <ATen/ATen.h>
@@ -25,7 +25,7 @@ struct SeparationRow {
   }
 };
 
-// Of one score.
+// The figures of one score.
 struct SeparationFigures {
   std::optional<SeparationRow> per_query, per_query_no_key, per_key;
 
