@@ -1,4 +1,4 @@
-// Which cores of the machine a process may run on.
+// Finds the cores of the machine that a process may run on.
 #pragma once
 
 #include <sys/types.h>
@@ -7,7 +7,7 @@
 
 namespace spankey {
 
-// The numbers of these cores, in order; `process` 0 is this one. Empty where the system does not tell.
+// Returns the numbers of these cores, in order. `process` 0 is this one. Empty where the system does not tell.
 std::vector<int> allowed_cores(pid_t process = 0);
 
 }  // namespace spankey

@@ -1,4 +1,4 @@
-// What `spankey diagnose` has left about a run, as part of the report of that run.
+// Shows what `spankey diagnose` has found about a run, as part of the report of that run.
 #pragma once
 
 #include <filesystem>
@@ -9,8 +9,8 @@
 
 namespace spankey {
 
-// The sections of RUN/diagnose/page.json behind one that says what was examined, figures relative to `out`. Empty where
-// there is no diagnosis; a damaged one is left out with a warning.
+// Returns the sections of RUN/diagnose/page.json behind one that says what was examined, with figures relative to
+// `out`. Empty where there is no diagnosis. A damaged one is left out with a warning.
 std::vector<Section> diagnosis_of(const RunRecord& run, const std::filesystem::path& out);
 
 }  // namespace spankey
