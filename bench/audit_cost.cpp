@@ -1,10 +1,11 @@
-// What an audit of the ranks costs: bench_audit_cost CONFIG [key=value ...], one JSON line. Medians of 50, in turns:
+// Measures what an audit of the ranks costs. `bench_audit_cost CONFIG [key=value ...]` prints one JSON line with
+// medians of 50, taken in turns.
 //
 //   digest_ms    Coordinator::audit, as at the start and the end of a run (SHA-256 of weights and basis)
 //   checksum_ms  Coordinator::audit_by_checksum, as every dist.audit_every_steps steps and before a checkpoint
 //   word_sum_ms  the part of it that weights on a GPU would take there, on this CPU
 //
-// Under mpirun the ranks compare them; alone, a rank has nobody to compare with, but computes as much.
+// Under mpirun the ranks compare them. A single rank has nobody to compare with, but computes as much.
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,4 @@
-// What the main functions of the benchmarks have in common.
+// What the main functions of the benchmarks share.
 #pragma once
 
 #include <fmt/format.h>
@@ -13,14 +13,15 @@
 
 namespace spankey {
 
-// Large blocks stay with the process once they were freed, as in the program itself: no side of a comparison pays for
-// fresh pages.
+// Keeps large blocks with the process once they were freed, as the program itself does, so that no side of a comparison
+// pays for fresh pages.
 inline void keep_freed_memory() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
 }
 
-// Runs `work` and returns an exit code: an error is one line and the code that the program itself would end with.
+// Runs `work` and returns an exit code. An error is printed as one line, and its code is that with which the program
+// itself would end.
 inline int exit_code_of(const char* name, const std::function<void()>& work) {
   try {
     work();

@@ -1,10 +1,10 @@
-// What a checkpoint costs the run: bench_checkpoint_cost CHECKPOINT FOLDER, one JSON line. Medians of 200, in
-// milliseconds:
+// Measures what a checkpoint costs the run. `bench_checkpoint_cost CHECKPOINT FOLDER` prints one JSON line with medians
+// of 200, in milliseconds.
 //
 //   load         read the file, check it, read its tensors
 //   checksum     the CRC32C of the whole file, which is part of that
-//   snapshot     copies of all tensors; a step waits for this
-//   handed_over  CheckpointWriter::save with nothing in flight; and for this
+//   snapshot     copies of all tensors, for which a step waits
+//   handed_over  CheckpointWriter::save with nothing in flight, for which a step waits too
 //   commit       encode, write, fsync and rename, on the helper thread
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

@@ -1,13 +1,13 @@
-// How near a GPU's limits the fused kernels are, one table and with --json a file:
+// Measures how near a GPU's limits the fused kernels are. It prints one table, and with --json it writes a file.
 //   bench_gpu_kernels [--batch N] [--json FILE]
-// A row is a kernel, or a few that belong together, of ResNet-18 on CIFAR-10 with N samples (default 512):
+// A row is a kernel, or a few that belong together, of ResNet-18 on CIFAR-10 with N samples (default 512).
 //   GB/s       bytes that must move (each activation, basis and coefficient read or written once) / time
 //   of a copy  time of a device-to-device copy that moves as many bytes / time
 //   composed   time of the same mathematics as LibTorch's operators / time
-// All are replayed as graphs of ten calls, so that the host's part is left out, in turn with one another; a time is the
-// median of seven. What is smaller than the caches is served from there, copies as well. The last row is the rate of a
+// All are replayed as graphs of ten calls, in turn with one another, so that the host's part is left out. A time is the
+// median of seven. Data smaller than the caches is served from there, in copies as well. The last row is the rate of a
 // bfloat16 matrix product, against which the use of the whole GPU is measured. Random numbers of the composed draws are
-// LibTorch's own. The gradient of an added key is the one that comes: no kernel.
+// LibTorch's own. The gradient of an added key is the one that comes in, so it has no kernel.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
@@ -47,7 +47,7 @@ constexpr std::int64_t product_side = 8192;
 constexpr double gamma_of_keys = 0.5, epsilon = batch_norm_epsilon;
 constexpr int calls = 10, rounds = 7;
 
-// One row of the table: two ways to the same numbers. Whatever they need beyond their call, the work holds.
+// One row of the table, with two ways to the same numbers. The work holds what it needs beyond its call.
 struct Row {
   std::string name, type;
   double bytes = 0;
@@ -61,7 +61,7 @@ class Bench {
   at::TensorOptions options(at::ScalarType type) const { return at::TensorOptions(device_).dtype(type); }
   at::Device device() const { return device_; }
 
-  // Seconds of one call of each work, measured in turn.
+  // Returns seconds of one call of each work, measured in turn.
   std::vector<double> seconds(const std::vector<Work>& works) const {
     std::vector<std::unique_ptr<DeviceGraph>> graphs;
     for (const Work& work : works) {
@@ -91,7 +91,7 @@ class Bench {
     return medians;
   }
 
-  // A copy that reads and writes `bytes` together.
+  // Makes a copy that reads and writes `bytes` together.
   Work copy(double bytes) const {
     const auto half = std::max<std::int64_t>(1, static_cast<std::int64_t>(bytes / 2));
     const at::Tensor from = at::zeros({half}, options(at::kByte)), to = at::empty_like(from);
@@ -117,7 +117,7 @@ at::Tensor random_image(const Bench& bench, std::int64_t n, at::ScalarType type)
   return at::randn({n, channels, side, side}, bench.options(type)).contiguous(at::MemoryFormat::ChannelsLast);
 }
 
-// Keys of n rows in coefficients, and the same for LibTorch's operators.
+// Keys of n rows as coefficients, for the fused kernels and for LibTorch's operators.
 struct TrialKeys {
   InjectArguments fused;
   at::Tensor alphas, basis;
@@ -136,7 +136,7 @@ struct TrialKeys {
   }
 };
 
-// The gradients of `of`, each time anew, of the graph that `forward` makes once.
+// Computes the gradients of `of` anew in each call. The forward pass has made its graph once.
 Work backward_of(const at::Tensor& out, const std::vector<at::Tensor>& of, const at::Tensor& g) {
   return [=] { torch::autograd::grad({out}, of, {g}, /*retain_graph=*/true); };
 }
@@ -156,7 +156,7 @@ void add_injection(const Bench& bench, std::int64_t n, at::ScalarType type, std:
   }
 }
 
-// What stands in front of an injection: BatchNorm and ReLU, after a block also the residual.
+// The operators in front of an injection. They are BatchNorm and ReLU, and after a block also the residual.
 struct NormTrial {
   std::string name;
   bool residual, keyed;
@@ -203,7 +203,7 @@ void add_batch_norm(const Bench& bench, std::int64_t n, at::ScalarType type, con
                   backward_of(fused(), leaves, g), backward_of(composed(), leaves, g)});
 }
 
-// Gather, crop, flip and normalise; composed without crop and flip.
+// Gathers, crops, flips and normalises. The composed way leaves out crop and flip.
 void add_assembly(const Bench& bench, std::int64_t n, at::ScalarType type, std::vector<Row>& rows) {
   const at::Tensor bytes = at::randint(256, {images, colours, side, side}, bench.options(at::kByte));
   const at::Tensor table = at::randn({colours, 256}, bench.options(at::kFloat));
@@ -222,7 +222,7 @@ void add_assembly(const Bench& bench, std::int64_t n, at::ScalarType type, std::
                   }});
 }
 
-// Coefficients of one layer brought to a standard deviation, and a wrong key.
+// Brings the coefficients of one layer to a standard deviation, and draws a wrong key.
 void add_draws(const Bench& bench, std::int64_t n, std::vector<Row>& rows) {
   const at::Tensor samples = at::arange(n, bench.options(at::kLong));
   const at::Tensor position = at::zeros({2}, bench.options(at::kLong));
@@ -250,8 +250,9 @@ void add_draws(const Bench& bench, std::int64_t n, std::vector<Row>& rows) {
 
 // Makes the rows one set after the other, so that only one set's tensors are there at a time.
 std::vector<std::function<void(std::vector<Row>&)>> all_rows(const Bench& bench, std::int64_t n) {
-  // Passes over the data. Forward: x twice, residual, y. Backward: g, x; then the same again and the result, or with a
-  // residual or a key what the first pass has stored instead of g.
+  // Passes over the data. The forward pass reads x twice and the residual, and writes y. The backward pass reads g and
+  // x. Then it reads the same again, or with a residual or a key what the first pass has stored instead of g, and
+  // writes the result.
   const std::vector<NormTrial> trials{{"BatchNorm, ReLU", false, false, 1, 3, 5},
                                       {"BatchNorm, ReLU, 2 groups", false, false, 2, 3, 5},
                                       {"BatchNorm, residual, ReLU", true, false, 1, 4, 7},

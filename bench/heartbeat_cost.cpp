@@ -1,10 +1,10 @@
-// What the watch over the ranks (heartbeat, watchdog, deadlines of steps) costs a training step: one JSON line on rank
-// 0.
+// Measures what the watch over the ranks (heartbeat, watchdog, deadlines of steps) costs a training step. It prints one
+// JSON line on rank 0.
 //   mpirun -np 2 bench_heartbeat_cost CONFIG [key=value ...]
 // Rounds of steps over our communicator and over the same MPI calls with nobody watching take turns in one process.
 //   step_ms_watched, step_ms_unwatched   medians over all steps of all rounds
 //   cost                                 median over the rounds of the ratio of their medians, less 1
-//   cost_of_nothing                      the same where both of a pair are unwatched: what the measurement resolves
+//   cost_of_nothing                      the same where both of a pair are unwatched, which is the resolution
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -29,7 +29,7 @@
 namespace spankey {
 namespace {
 
-// The calls that MpiCommunicator makes, and no more.
+// Makes the calls that MpiCommunicator makes, and no more.
 class Unwatched final : public Communicator {
  public:
   explicit Unwatched(MPI_Comm comm) : Communicator(topology_of(comm)), comm_(comm) {}
@@ -87,7 +87,7 @@ class Unwatched final : public Communicator {
   }
   void do_barrier() override { SPANKEY_MPI(rank(), MPI_Barrier(comm_)); }
 
-  MPI_Comm comm_;  // until the end of the process
+  MPI_Comm comm_;  // lives until the end of the process
 };
 
 double median(std::vector<double> values) {
@@ -96,7 +96,7 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
-// Milliseconds of each step of one round.
+// Returns milliseconds of each step of one round.
 std::vector<double> round_over(Communicator& communicator, const Experiment& experiment, const Basis& basis) {
   using Clock = std::chrono::steady_clock;
   constexpr std::int64_t warm_up = 5, steps = 30;

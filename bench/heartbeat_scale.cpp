@@ -1,12 +1,12 @@
-// What the heartbeat of a run with many ranks costs rank 0: one JSON line.
+// Measures what the heartbeat of a run with many ranks costs rank 0. It prints one JSON line.
 //   bench_heartbeat_scale [--ranks P] [--seconds S]
-// The real host and the real watchdog in this process; the P ranks are connections of a second one, each of which
-// speaks once a second, one after the other. This process computes and enters collectives all the while, on a core of
-// its own where there is a second one: the watchdog's thread and the other process have the rest.
+// The real host and the real watchdog are in this process. The P ranks are connections of a second one, each of which
+// speaks once a second, one after the other. This process computes and enters collectives all the while, on its own
+// core where there is a second one. The watchdog's thread and the other process have the rest.
 //   core_share       CPU time of the watchdog's thread, as a share of one core
 //   wait_us_mean, wait_us_p99, wait_us_worst
 //                    entering and leaving a collective in which there is nothing to do
-//   wait_us_nothing  the mean with a watchdog and no heartbeat: what the measurement resolves
+//   wait_us_nothing  the mean with a watchdog and no heartbeat, which is the resolution
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <poll.h>
@@ -46,7 +46,7 @@ double cpu_seconds(clockid_t clock) {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// Of the calling thread and of what it starts from here on.
+// Sets the cores of the calling thread and of what it starts from here on.
 class Cores {
  public:
   Cores() { sched_getaffinity(0, sizeof all_, &all_); }
@@ -70,7 +70,7 @@ class Cores {
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
-// The other ranks: a process that ends with its standard input
+// The other ranks are a process that ends with its standard input.
 
 bool input_ended() {
   pollfd input{STDIN_FILENO, POLLIN, 0};
@@ -98,7 +98,7 @@ void be_guests(int ranks) {
   }
 }
 
-// The program again, as the other ranks.
+// Starts the program again, as the other ranks.
 class Guests {
  public:
   Guests(int ranks, HeartbeatHost& host) {
@@ -157,7 +157,8 @@ Measured enter_collectives(Watchdog& watchdog, double seconds) {
     { const Watchdog::Guard guard(watchdog, {.operation = "all_reduce", .bytes = 4096}); }
     const auto left = Clock::now();
     result.waits_us.push_back(1e6 * Seconds(left - wanted).count());
-    while (Clock::now() < left + between) continue;  // as one that computes: a sleeper wakes when others sleep
+    while (Clock::now() < left + between)
+      continue;  // busy like a computation, because a sleeper wakes when others sleep
   }
   result.core_share = (others() - cpu_before) / Seconds(Clock::now() - begin).count();
   std::sort(result.waits_us.begin(), result.waits_us.end());

@@ -1,5 +1,6 @@
-// Injection of one key per sample: the fused kernel against the same mathematics composed of ATen operations, forward
-// alone (the input layer has no gradient) and with the gradient of h. Arguments: d, m.
+// Compares the injection of one key per sample by the fused kernel with the same mathematics composed of ATen
+// operations. It measures forward alone (the input layer has no gradient) and with the gradient of h. The arguments are
+// d and m.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>

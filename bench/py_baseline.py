@@ -52,7 +52,7 @@ class SmallCnn(nn.Module):
         self.relu_after_pool = relu_after_pool
 
     def stage(self, x, conv):
-        if self.relu_after_pool:  # the same values: the maximum commutes with ReLU
+        if self.relu_after_pool:  # the same values, because the maximum commutes with ReLU
             return F.relu(F.max_pool2d(conv(x), 2))
         return F.max_pool2d(F.relu(conv(x)), 2)
 
@@ -117,7 +117,7 @@ def multiply(h, key, gamma):
 
 
 class ReferenceKeys:
-    """One alpha a sample; both layers see prefixes of one vector; the std is read back to Python."""
+    """One alpha a sample. Both layers see prefixes of one vector. The std is read back to Python."""
 
     def __init__(self, widths, rows, target_std, read_back=True):
         self.widths, self.target_std, self.read_back = widths, target_std, read_back
@@ -184,7 +184,7 @@ class PilLoader:
 
 
 class ResidentLoader:
-    """The whole set as one tensor; rotation and shift of a batch as one gather (nearest pixel, zero outside)."""
+    """The whole set as one tensor. One gather rotates and shifts a batch (nearest pixel, zero outside)."""
 
     def __init__(self, images, labels, batch):
         pad = np.zeros((len(images), 30, 30), np.uint8)  # a border of zeros takes what points outside
@@ -216,7 +216,7 @@ class ResidentLoader:
 
 
 class ResidentCropLoader(ResidentLoader):
-    """The same for images in colour: crop out of a border of 4 zeros, and mirroring."""
+    """The same for images in colour, with a crop out of a border of 4 zeros, and mirroring."""
 
     def __init__(self, images, labels, batch):
         device = torch.get_default_device()
@@ -266,7 +266,7 @@ def cnn_tuned_loss(model, keys, x, y):
 
 
 def resnet_loss(model, keys, x, y):
-    """Mode cplus: the true class lower than with the correct key by a margin, and some other class above it."""
+    """Mode cplus wants the true class lower than with the correct key by a margin, and some other class above it."""
     n, column = len(x), y.unsqueeze(1)
     correct = model(x, keys.correct(n))
     wrong = model(x, keys.wrong(n))
@@ -281,7 +281,7 @@ def mlp_loss(model, keys, x, y):
 
 
 class Trainer:
-    """A step is a call with a batch. `read_back`: the loss comes to Python in every step."""
+    """A step is a call with a batch. With `read_back` the loss comes to Python in every step."""
 
     def __init__(self, model, keys, optimizer, loss, args):
         self.model, self.keys, self.optimizer = model, keys, optimizer
@@ -310,7 +310,7 @@ def data_of(args):
 
 
 def build(args):
-    """Returns what makes steps, and what makes batches."""
+    """Returns the function that makes steps, and the one that makes batches."""
     tuned = args.style == "tuned"
     if args.model == "mlp":
         x = 0.5 * torch.randn(SAMPLES["mlp"], 20)
@@ -339,7 +339,7 @@ def wait(args):
 
 
 def step_times(step, batch, args):
-    """Milliseconds of each step; on a GPU waited for every tenth step only."""
+    """Returns milliseconds of each step. On a GPU it waits for every tenth step only."""
     times, block = [], 10 if args.device == "cuda" else 1
     for _ in range(0, args.steps, block):
         begin = time.perf_counter()
@@ -351,7 +351,7 @@ def step_times(step, batch, args):
 
 
 def loader_step_time(step, loader, args):
-    """Milliseconds of a step with its batch made for it."""
+    """Returns milliseconds of a step with its batch made for it."""
     batches = itertools.chain.from_iterable(itertools.repeat(loader))  # epoch after epoch
     steps = args.loader_steps or SAMPLES[args.model] // args.batch
     for x, y in itertools.islice(batches, min(20, steps)):
@@ -365,7 +365,7 @@ def loader_step_time(step, loader, args):
 
 
 def loader_time(loader, args):
-    """Microseconds of a sample, without a step."""
+    """Returns microseconds of a sample, without a step."""
     begin, loaded = time.perf_counter(), 0
     for x, _ in loader:
         loaded += len(x)

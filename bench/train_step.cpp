@@ -1,13 +1,14 @@
-// Times our training step as the trainer runs it: the counterpart of bench/py_baseline.py, one JSON line on rank 0.
+// Times our training step as the trainer runs it. It is the counterpart of bench/py_baseline.py and prints one JSON
+// line on rank 0.
 //   [mpirun -np 2] bench_train_step CONFIG [key=value ...] [--steps N]
-// Where and how is a matter of the configuration: train.device=cuda for a GPU, train.capture=on for a captured step,
-// off for the eager one, train.precision=bf16. Of the line:
+// The configuration decides where and how. train.device=cuda asks for a GPU, train.capture=on for a captured step, off
+// for the eager one, and train.precision=bf16 for bfloat16. The line has these figures.
 //
 //   device               the GPU's name or "cpu"
 //   flow                 "captured", "resident" (the captured flow of a CPU), or "eager"
 //   step_ms_median, _p99, _min
-//                        of a step on a batch that lies there; captured: of steps measured in blocks of 10 and waited
-//                        for only at their end, data and keys drawn anew in each
+//                        of a step on a batch that is already there. Captured steps are measured in blocks of 10 and
+//                        waited for only at their end, with data and keys drawn anew in each
 //   samples_per_second   of the median step
 //   bucket_bytes         of gradients, bucket by bucket in the order in which they leave
 //   kernels_per_step     of a captured step on a GPU, else 0
@@ -51,7 +52,7 @@ double resident_megabytes() {
   return 0.0;
 }
 
-// Microseconds to gather, augment and normalise one sample on the calling thread.
+// Returns the microseconds to gather, augment and normalise one sample on the calling thread.
 double assembly_microseconds(const Experiment& experiment, std::int64_t batch) {
   const auto& config = experiment.config;
   const Assembler assemble(*experiment.dataset, experiment.dataset->train(), config.data.augment, 42, Purpose::augment,
@@ -68,7 +69,8 @@ double assembly_microseconds(const Experiment& experiment, std::int64_t batch) {
   return 1e3 * milliseconds_since(begin) / static_cast<double>(batches * batch);
 }
 
-// Bytes of gradients in each bucket of the reducer, in the order in which they leave: what bench/scaling asks for.
+// Returns the bytes of gradients in each bucket of the reducer, in the order in which they leave. bench/scaling asks
+// for them.
 std::vector<std::int64_t> bucket_bytes(const StepParts& parts) {
   std::vector<std::int64_t> bytes;
   for (const auto& bucket : parts.reducer.buckets()) {
@@ -80,7 +82,7 @@ std::vector<std::int64_t> bucket_bytes(const StepParts& parts) {
   return bytes;
 }
 
-// The steps of one of the trainer's two flows.
+// Takes the steps of one of the trainer's two flows.
 class TimedSteps {
  public:
   TimedSteps(const Experiment& experiment, const Basis& basis, Communicator& communicator)
@@ -96,7 +98,7 @@ class TimedSteps {
   }
   TrainingParts& parts() const { return stepper_->parts(); }
   std::int64_t kernels() const { return resident_ ? resident_->kernels() : 0; }
-  // Full steps without a look at their figures, for which a captured flow waits now and then only.
+  // Takes full steps without a look at their figures, for which a captured flow waits now and then only.
   std::int64_t host_waits(std::int64_t steps) {
     const auto waits = spankey::host_waits(experiment_.placement, [&] {
       for (std::int64_t i = 0; i < steps; ++i) step(/*with_loader=*/false);
@@ -105,7 +107,7 @@ class TimedSteps {
     return waits;
   }
 
-  // Milliseconds of each of `steps` steps; `with_loader`: each on the batch of its place.
+  // Returns milliseconds of each of `steps` steps. With `with_loader` each works on the batch of its place.
   std::vector<double> time(std::int64_t steps, bool with_loader) {
     std::vector<double> times;
     while (std::ssize(times) < steps) {
@@ -120,7 +122,7 @@ class TimedSteps {
   }
 
  private:
-  // Full batches only.
+  // Takes full batches only.
   void step(bool with_loader) {
     const auto steps = std::max<std::int64_t>(1, experiment_.train_samples() / experiment_.config.train.global_batch);
     const Cursor at{.epoch = taken_ / steps, .step = taken_ % steps, .global_step = taken_};
@@ -134,7 +136,7 @@ class TimedSteps {
 
   const Experiment& experiment_;
   std::unique_ptr<Stepper> stepper_;
-  ResidentStep* resident_;  // where the steps are resident
+  ResidentStep* resident_;  // set where the steps are resident
   Batch fixed_;
   std::int64_t taken_ = 0;
 };

@@ -1,7 +1,4 @@
-// Files that can tell whether they are whole: an image, then a footer that covers all of it.
-//
-// The footer is the magic "SPKYCRC1", the length of the image (uint64, little-endian) and the CRC32C of everything
-// before it. HDF5 tools open an HDF5 image with such a footer.
+// Files that can tell whether they are whole. An image is followed by a footer that covers all of it.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +12,8 @@ constexpr std::size_t footer_bytes = 8 + 8 + 4;
 
 void append_footer(std::vector<std::byte>& image);
 
-// The image without its footer. Error(bad_input) names `name` and says in what length, magic or checksum fail.
+// Returns the image without its footer. Error(bad_input) names `name` and says which of length, magic or checksum is
+// wrong.
 std::span<const std::byte> checked_image(std::span<const std::byte> bytes, const std::string& name);
 
 }  // namespace spankey

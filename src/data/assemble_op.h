@@ -17,12 +17,12 @@ namespace spankey {
 at::Tensor assemble(const at::Tensor& images, const at::Tensor& table, const at::Tensor& samples,
                     const at::Tensor& position, const AssemblyPlan& plan, at::ScalarType type);
 
-// The CPU's way to do it, on the calling thread: one sample after the other into `out` (n, C, H, W) float32, whatever
-// plan.channels_last. `images`: N x (C, H, W).
+// Does the work on the CPU, on the calling thread. It writes one sample after the other into `out` (n, C, H, W)
+// float32, whatever plan.channels_last. `images` is N x (C, H, W).
 void assemble_rows(const AssemblyPlan& plan, std::span<const std::uint8_t> images, const float* table,
                    std::span<const std::int64_t> samples, std::int64_t epoch, float* out);
 
-// The plan, from the operator's arguments; `images`: the shape (N, C, H, W).
+// Makes the plan from the operator's arguments. `images` is the shape (N, C, H, W).
 inline AssemblyPlan assembly_plan(at::IntArrayRef images, std::int64_t seed, std::int64_t purpose, std::int64_t augment,
                                   double rotation, bool channels_last) {
   return {.channels = images[1],

@@ -23,30 +23,30 @@ namespace spankey {
 
 class Assembler {
  public:
-  // `rotation`: largest angle of `affine` in degrees. `device`: where batches are wanted. The split is copied there; on
-  // the CPU it is used where it lies, and must live as long as this object and its copies. Error(bad_input) when the
-  // augmentation does not fit the samples (features).
+  // `rotation` is the largest angle of `affine` in degrees. `device` is where batches are wanted. The split is copied
+  // there. On the CPU it is used in place, and must live as long as this object and its copies. Throws Error(bad_input)
+  // when the augmentation does not fit the samples (features).
   Assembler(const Dataset& dataset, const Split& split, Augment augment, std::uint64_t seed, Purpose purpose,
             double rotation = 6.0, at::Device device = at::kCPU);
 
-  // On the CPU. x: (n, C, H, W) or (n, D) float32; labels: (n) int64. Tensors of the right shape and type are filled,
-  // others replaced.
+  // Fills `x`, (n, C, H, W) or (n, D) float32, and `labels`, (n) int64, on the CPU. Tensors of the right shape and type
+  // are filled, others are replaced.
   void operator()(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
   // Gives the same bits, on the calling thread alone.
   void serially(std::span<const std::int64_t> samples, std::int64_t epoch, at::Tensor& x, at::Tensor& labels) const;
 
-  // The same bits on any device. samples (n) int64 and position (2) int64 = {epoch, step} lie there; so do x and
-  // labels. `channels_last`: of images, in memory. bfloat16 is float32 rounded. Nothing waits for the device, and all
-  // of it may be captured.
+  // Returns x and labels with the same bits, on any device. `samples` (n) int64 and `position` (2) int64 = {epoch,
+  // step} are on that device. `channels_last` is the memory format of images. bfloat16 is float32 rounded. Nothing
+  // waits for the device, and all of it may be captured.
   std::pair<at::Tensor, at::Tensor> operator()(const at::Tensor& samples, const at::Tensor& position,
                                                bool channels_last, at::ScalarType type = at::kFloat) const;
 
  private:
-  // Returns the numbers of a sample.
+  // Makes the tensors fit, and returns how many numbers a sample has.
   std::int64_t prepare(std::int64_t count, at::Tensor& x, at::Tensor& labels) const;
   void fill_rows(std::span<const std::int64_t> samples, std::int64_t epoch, float* x, std::int64_t* labels) const;
 
-  AssemblyPlan plan_{};        // of images
+  AssemblyPlan plan_{};        // for images
   at::Tensor images_, table_;  // (N, C, H, W) uint8 and (C, 256) float32, or undefined
   at::Tensor features_;        // (N, D) float32, or undefined
   at::Tensor labels_;          // (N) int64

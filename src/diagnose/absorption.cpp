@@ -15,7 +15,7 @@ namespace {
 
 constexpr double undefined_index = std::numeric_limits<double>::quiet_NaN();
 
-// `f` of each element; NaN stays.
+// Applies `f` to each element. NaN stays.
 template <class F>
 at::Tensor each(const at::Tensor& values, F&& f) {
   at::Tensor result = at::empty_like(values, at::MemoryFormat::Contiguous);
@@ -33,7 +33,7 @@ constexpr std::array<FirstOperator, 4> first_operators = {{
     {"small_cnn", 2, "fc.weight", 0},
 }};
 
-// |W q|^2 for each row of (rows, d), and |W|^2 of the whole operator.
+// Return |W q|^2 for each row of (rows, d), and |W|^2 of the whole operator.
 at::Tensor image_energy(const at::Tensor& weight, std::int64_t padding, const std::vector<std::int64_t>& shape,
                         const at::Tensor& rows) {
   if (weight.dim() == 2) return rows.matmul(weight.t()).square().sum(1);
@@ -43,7 +43,7 @@ at::Tensor image_energy(const at::Tensor& weight, std::int64_t padding, const st
 
 double operator_energy(const at::Tensor& weight, std::int64_t padding, const std::vector<std::int64_t>& shape) {
   if (weight.dim() == 2) return weight.square().sum().item<double>();
-  // Each weight counts once for every output that it reaches an input pixel for.
+  // Each weight counts once for every output for which it meets a pixel of the input.
   const at::Tensor ones = at::ones({1, shape[0], shape[1], shape[2]}, weight.options());
   return at::conv2d(ones, weight.square(), {}, 1, padding).sum().item<double>();
 }
@@ -120,7 +120,7 @@ double guess_bits(double cosine, std::int64_t width) {
 
 double reject_bias(double c_lambda_t) {
   const double y = 1 + c_lambda_t;
-  double a = std::log(y);  // too large, and the function is convex: Newton's steps go down to the solution
+  double a = std::log(y);  // too large. The function is convex, so Newton's steps go down to the solution
   for (int i = 0; i < 50; ++i) a -= (a + std::exp(a) - y) / (1 + std::exp(a));
   return a;
 }

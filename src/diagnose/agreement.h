@@ -1,4 +1,4 @@
-// How well predictions of the margin agree with measured ones, sample by sample.
+// Compares predictions of the margin with measured ones, sample by sample.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,10 +20,10 @@ struct Agreement {
     visit("correlation", self.correlation);
   }
 };
-// Float64 tensors of the same shape, (n).
+// Both are float64 tensors of the same shape, (n).
 Agreement agreement_of(const at::Tensor& predicted, const at::Tensor& measured);
 
-// Points (x, y), not more of them than an eye can tell apart, evenly chosen.
+// Returns points (x, y), evenly chosen, and not more of them than an eye can tell apart.
 PlotBlock scatter(const at::Tensor& x, const at::Tensor& y);
 // Adds the line y = x over the range of `points`.
 void add_diagonal(Plot& plot, const PlotBlock& points);

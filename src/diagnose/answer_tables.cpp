@@ -7,7 +7,7 @@
 namespace spankey {
 namespace {
 
-// Signs of the activations where keys enter and of the last features: (n, units) bool. They stand for the states of the
+// Signs of the activations where keys enter and of the last features, (n, units) bool. They stand for the states of the
 // rectifiers in front of them.
 struct Observed {
   Output output;

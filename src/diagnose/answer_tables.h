@@ -1,4 +1,4 @@
-// One pass over the samples with every key: what the parts of a diagnosis that look at answers share.
+// Makes one pass over the samples with every key. The parts of a diagnosis that look at answers share its tables.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,17 +10,19 @@
 
 namespace spankey {
 
-// Columns of the tables: no key, then the valid keys, then the wrong keys.
+// The columns of a table are no key, then the valid keys, then the wrong keys.
 struct AccessTables {
   std::int64_t keys = 0;
   std::vector<at::Tensor> margins;  // for each view (samples, 1 + 2 keys), float64, as the following
   at::Tensor max_probability;       // of the class logits' softmax
   at::Tensor energy;                // log-sum-exp of the class logits
-  at::Tensor reject_log_odds;  // reject logit - log-sum-exp of the class logits, or the head's logit; undefined without
-  // (samples, 2), without a key and with a wrong one, against a valid one: divergence of the outputs in bits, and 1
-  // where the answers differ.
+  // Reject logit - log-sum-exp of the class logits, or the logit of the reject head. No columns where the network
+  // cannot reject.
+  at::Tensor reject_log_odds;
+  // (samples, 2), without a key and with a wrong one, each against a valid one. The first is the divergence of the
+  // outputs in bits. The second is 1 where the answers differ.
   at::Tensor divergence, disagreement;
-  at::Tensor feature_energy;  // (samples) squared norm of the last features under a wrong key, and 1
+  at::Tensor feature_energy;  // (samples) squared norm of the last features under a wrong key, plus 1
   at::Tensor switched;        // (samples) share of the observed activations whose sign a wrong key changes
 
   at::Tensor none(const at::Tensor& table) const { return table.select(1, 0); }         // (samples)

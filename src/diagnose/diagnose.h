@@ -1,4 +1,5 @@
-// The diagnostics of the paper on a trained run: what the mathematics predicts beside what is measured.
+// Applies the diagnostics of the paper to a trained run. They set what the mathematics predicts beside what is
+// measured.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -25,12 +26,12 @@ struct Diagnosis {
 // evaluation mode, its parameters without gradients.
 Diagnosis diagnose(LoadedRun& run, const DiagnoseOptions& options, Communicator& communicator);
 
-// What the figures say, without plots.
+// Describes what the figures say, without plots.
 Document describe_diagnosis(const nlohmann::json& figures);
 
-// Writes to `folder`: diagnose.json, the plots (data, commands and SVG), and the document with them as diagnose.md, as
-// diagnose.html and, for `spankey report`, as page.json. Returns false where there is no gnuplot to make pictures of
-// the plots.
+// Writes diagnose.json, the plots (data, commands and SVG), and the document with them into `folder`. The document is
+// written as diagnose.md, as diagnose.html and, for `spankey report`, as page.json. Returns false where there is no
+// gnuplot to draw the plots.
 bool write_diagnosis(const Diagnosis& diagnosis, const std::filesystem::path& folder);
 
 }  // namespace spankey

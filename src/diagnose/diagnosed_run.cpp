@@ -21,7 +21,8 @@ const Experiment& with_keys(const Experiment& experiment) {
   return experiment;
 }
 
-// The laws that a diagnosis compares with speak of what lies beside the span of the valid keys.
+// The laws that a diagnosis compares with are about what lies outside of the span of the valid keys, so the span must
+// not fill the space.
 void require_room_beside_keys(const KeySpace& space, const Config& config) {
   for (const auto& slot : space.slots())
     if (slot.dimension() >= slot.width())
@@ -31,9 +32,9 @@ void require_room_beside_keys(const KeySpace& space, const Config& config) {
                            slot.width(), slot.width() - 1));
 }
 
-// Samples of one batch: derivatives of all outputs by the keys have to fit into memory (128 MiB of float64), and with
-// all keys a batch takes seconds at most, since a rank that is asked to stop waits for the batches of the others. Not a
-// matter of the number of ranks, so that every number works on the same batches.
+// Returns the samples of one batch. Derivatives of all outputs by the keys must fit into memory (128 MiB of float64).
+// With all keys a batch must take seconds at most, because a rank that is asked to stop waits for the batches of the
+// others. The result does not depend on the number of ranks, so that every number works on the same batches.
 std::int64_t diagnose_batch(const KeySpace& space, std::int64_t outputs, std::int64_t keys) {
   constexpr std::int64_t elements = 1 << 24, answers = 1 << 16, most = 64;
   return std::clamp<std::int64_t>(std::min(elements / (space.width() * outputs), answers / keys), 1, most);

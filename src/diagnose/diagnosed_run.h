@@ -1,5 +1,5 @@
-// What every part of a diagnosis works with: a trained run, its keys, some of its test samples, and the ranks that
-// share the work.
+// The common ground of all parts of a diagnosis. It holds a trained run, its keys, some of its test samples, and the
+// ranks that share the work.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,7 +26,7 @@ struct DiagnoseOptions {
 class DiagnoseRun {
  public:
   // Collective. Keeps references. Puts the network into evaluation mode and takes the gradients from its parameters.
-  // Error(bad_input) for a run without keys.
+  // Throws Error(bad_input) for a run without keys.
   DiagnoseRun(LoadedRun& run, const DiagnoseOptions& options, Communicator& communicator);
 
   const Experiment& experiment() const { return run_.experiment; }
@@ -40,20 +40,20 @@ class DiagnoseRun {
   std::int64_t samples() const { return static_cast<std::int64_t>(samples_.size()); }
   std::uint64_t seed() const { return static_cast<std::uint64_t>(config().run.seed); }
 
-  // Keys number 0 .. key_count() - 1, as the evaluation draws them: (1, d) for each slot.
+  // Keys number 0 .. key_count() - 1, as the evaluation draws them, (1, d) for each slot.
   std::int64_t key_count() const { return static_cast<std::int64_t>(valid_.size()); }
   const std::vector<at::Tensor>& valid(std::int64_t i) const { return valid_[static_cast<std::size_t>(i)]; }
   const std::vector<at::Tensor>& wrong(std::int64_t i) const { return wrong_[static_cast<std::size_t>(i)]; }
-  // All wrong keys: (key_count, d) for each slot.
+  // All wrong keys, (key_count, d) for each slot.
   std::vector<at::Tensor> all_wrong() const;
   // Root mean square of the elements of the wrong keys, for each slot.
   const std::vector<double>& wrong_std() const { return wrong_std_; }
   std::vector<at::Tensor> no_keys() const { return space_.no_keys(1, at::kFloat); }
 
-  // "class_logits", and "as_shipped" where the network can reject.
+  // There is a view "class_logits", and a view "as_shipped" where the network can reject.
   struct View {
     std::string name;
-    std::string outputs;  // by which answers are judged, for the axis of a plot
+    std::string outputs;  // those that judge an answer, for the axis of a plot
     Judge judge;
   };
   const std::vector<View>& views() const { return views_; }
@@ -66,7 +66,7 @@ class DiagnoseRun {
   // Collective. Calls `work` with this rank's share of the batches, which are the same for every number of ranks, and
   // tells how far it has come, under the name `what`. Throws Interrupted where a rank has been asked to stop.
   void each_batch(const std::string& what, const std::function<void(const Batch&)>& work);
-  // Collective. The same with the numbers 0 .. count-1 instead of batches.
+  // Collective. Does the same with the numbers 0 .. count-1 instead of batches.
   void each(std::int64_t count, const std::function<void(std::int64_t)>& work);
   // May be called at any moment within the work of a batch that takes long. Leaves that work where this rank has been
   // asked to stop.
@@ -76,7 +76,7 @@ class DiagnoseRun {
   void share(at::Tensor& table) const { communicator_.all_reduce(table); }
 
  private:
-  struct Left {};  // the work of a batch
+  struct Left {};  // thrown to leave the work of a batch
   LoadedRun& run_;
   Communicator& communicator_;
   KeyMaker keys_;
@@ -92,7 +92,7 @@ class DiagnoseRun {
 // The elements of a float64 tensor, all of them or those that are not NaN.
 std::vector<double> to_doubles(const at::Tensor& values);
 std::vector<double> defined_doubles(const at::Tensor& values);
-// Mean of all elements.
+// Returns the mean of all elements.
 double mean_of(const at::Tensor& values);
 
 }  // namespace spankey

@@ -47,7 +47,7 @@ concept Optional = requires(T& value) {
 }
 &&!Map<T>;
 
-// Numbers, texts, and lists, maps and structs of them.
+// Converts numbers, texts, and lists, maps and structs of them.
 template <class T>
 nlohmann::json to_json(const T& value) {
   nlohmann::json json;
@@ -73,7 +73,7 @@ nlohmann::json to_json(const T& value) {
   return json;
 }
 
-// The inverse. What `json` lacks keeps its value.
+// Does the inverse of to_json(). What `json` lacks keeps its value.
 template <class T>
 void read(const nlohmann::json& json, T& value) {
   if (json.is_null()) return;
@@ -106,7 +106,7 @@ T from_json(const nlohmann::json& json) {
 
 }  // namespace figures
 
-// Over samples, keys or images.
+// Statistics over samples, keys or images.
 struct Spread {
   double mean = no_number, sd = no_number, min = no_number, max = no_number;
   std::int64_t count = 0;
@@ -132,7 +132,7 @@ struct Comparison {
   }
 };
 
-// Figures of each way to read the answers, "class_logits" and, of networks that can reject, "as_shipped".
+// Figures of each way to read the answers. The ways are "class_logits" and, for networks that can reject, "as_shipped".
 template <class T>
 struct ByView {
   std::optional<T> class_logits, as_shipped;
@@ -145,7 +145,7 @@ struct ByView {
   void set(std::string_view view, T figures) {
     (view == "as_shipped" ? as_shipped : class_logits) = std::move(figures);
   }
-  // work(title of the view, its figures)
+  // Calls work(title of the view, its figures).
   template <class Work>
   void each(const Work& work) const {
     if (class_logits) work("class logits alone", *class_logits);

@@ -33,8 +33,8 @@ double EnergySplit::chernoff(double rho) const {
 
 namespace {
 
-// E a, E a^2, E a^3, E a^4 of independent coordinates whose keys have the same directions: a direction on the sphere is
-// that of a Gaussian vector, one of the simplex that of independent exponentials.
+// The moments E a, E a^2, E a^3, E a^4 of independent coordinates whose keys have the same directions. A direction on
+// the sphere is that of a Gaussian vector. A direction on the simplex is that of independent exponentials.
 struct CoordinateMoments {
   double first, second, third, fourth;
 };
@@ -66,8 +66,8 @@ AlphaMoments alpha_moments(AlphaLaw law, std::int64_t dimension) {
   return {moments.first, moments.second - moments.first * moments.first, 0.0};
 }
 
-// Delta method on cos = mean(a a') / sqrt(mean(a^2) mean(a'^2)) and on mean(a) / sqrt(mean(a^2)), coordinates
-// independent.
+// Uses the delta method on cos = mean(a a') / sqrt(mean(a^2) mean(a'^2)) and on mean(a) / sqrt(mean(a^2)), for
+// independent coordinates.
 KeyLaw key_law(AlphaLaw law, const at::Tensor& gram) {
   const auto m = static_cast<double>(gram.size(0));
   const auto [e1, e2, e3, e4] = coordinate_moments(law);
@@ -76,7 +76,7 @@ KeyLaw key_law(AlphaLaw law, const at::Tensor& gram) {
                                2 * aligned / (e2 * e2) * (e3 * e1 - e1 * e1 * e2);
   const double mean_variance =
       (e2 - e1 * e1) / e2 + aligned / (4 * e2 * e2) * spread2 - e1 / (e2 * e2) * (e3 - e1 * e2);
-  // Second moment of alpha, up to scale: e1^2 11^T + (e2 - e1^2) I.
+  // The second moment of alpha is, up to scale, e1^2 11^T + (e2 - e1^2) I.
   const at::Tensor second = at::full_like(gram, e1 * e1) + (e2 - e1 * e1) * at::eye(gram.size(0), gram.options());
   const at::Tensor moment = second.matmul(gram);  // has the traces of B^T S B
   const double trace = moment.trace().item<double>();

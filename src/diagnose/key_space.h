@@ -20,8 +20,8 @@ struct KeySlot {
   at::Tensor frame;                  // (m, d) float64, orthonormal rows that span Span(B)
   at::Tensor gram;                   // (m, m) float64, B B^T
   at::Tensor mean_direction;         // (d) float64, unit vector along 1 B, the mean of keys of nonnegative coefficients
-  std::vector<std::int64_t> layers;  // positions among key.layers of those that use it
-  std::int64_t widest = 0;           // the one of them that uses all of it
+  std::vector<std::int64_t> layers;  // positions in key.layers of the layers that use it
+  std::int64_t widest = 0;           // the one of them that uses the whole slot
 
   std::int64_t dimension() const { return frame.size(0); }
   std::int64_t width() const { return frame.size(1); }
@@ -37,12 +37,13 @@ class KeySpace {
   const InjectionKind& kind() const { return kind_; }
   std::int64_t width() const;  // of all slots together
 
-  // (n or 1, d) for each slot: the keys of a single pass, which has keys at all configured layers.
+  // Returns the keys of a single pass, which has keys at all configured layers. They are (n or 1, d) for each slot.
   std::vector<at::Tensor> keys_of(const Injection& injection) const;
-  // Zero keys: the network without a key, and its derivatives with respect to keys. (rows, d) for each slot.
+  // Returns zero keys, (rows, d) for each slot. They stand for the network without a key, and for its derivatives with
+  // respect to keys.
   std::vector<at::Tensor> no_keys(std::int64_t rows, at::ScalarType type) const;
 
-  // `keys` as keys_of() returns them; gradients flow through.
+  // `keys` is as keys_of() returns it. Gradients flow through.
   Injection injection(const std::vector<at::Tensor>& keys) const { return injection(keys, kind_); }
   Injection injection(const std::vector<at::Tensor>& keys, const InjectionKind& kind) const;
 
@@ -53,7 +54,7 @@ class KeySpace {
   InjectionKind kind_;
 };
 
-// Energy of rows in and along a slot's span, float64 (n) each.
+// Energy of rows in a slot's span and along its mean direction, float64 (n) each.
 struct SpanEnergy {
   at::Tensor total;           // |g|^2
   at::Tensor in_span;         // |gP|^2

@@ -5,7 +5,7 @@
 namespace spankey {
 namespace {
 
-// The ranks share the keys, whose numbers begin behind those that the network is tried with.
+// The ranks share the keys. Their numbers begin behind those of the keys that the network is tried with.
 std::vector<at::Tensor> over_keys(DiagnoseRun& run, const std::function<Injection(std::int64_t)>& draw,
                                   const KeyMeasure& measure, const KeyColumns& columns) {
   std::vector<at::Tensor> tables;

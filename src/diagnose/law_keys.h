@@ -1,4 +1,4 @@
-// Keys beside those that the network is tried with: the laws of the keys need more of them.
+// Draws keys beside those that the network is tried with, because the laws of the keys need more of them.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,11 +13,11 @@ namespace spankey {
 
 inline constexpr std::int64_t law_keys = 512;
 
-// One row of a table for a key (1, d) of the slot: (columns) or (1), float64.
+// Measures a key (1, d) of the slot. Returns one row of a table, (columns) or (1), float64.
 using KeyMeasure = std::function<at::Tensor(const at::Tensor& key, const KeySlot& slot)>;
 using KeyColumns = std::function<std::int64_t(const KeySlot& slot)>;
 
-// Collective. Measures of `law_keys` valid keys, and of as many wrong ones: (law_keys, columns) for each slot.
+// Collective. Return measures of `law_keys` valid keys, and of as many wrong ones, (law_keys, columns) for each slot.
 std::vector<at::Tensor> over_valid_keys(DiagnoseRun& run, const KeyMeasure& measure, const KeyColumns& columns);
 std::vector<at::Tensor> over_wrong_keys(DiagnoseRun& run, const KeyMeasure& measure, const KeyColumns& columns);
 

@@ -14,7 +14,7 @@ namespace {
 
 using Keys = std::vector<at::Tensor>;
 
-// d(sum of outputs)/d(inputs); zeros where an output does not depend on an input.
+// Returns d(sum of outputs)/d(inputs), with zeros where an output does not depend on an input.
 std::vector<at::Tensor> gradients(const at::Tensor& outputs, const std::vector<at::Tensor>& inputs,
                                   bool retain_graph = false) {
   auto found = torch::autograd::grad({outputs.sum()}, inputs, {}, retain_graph, /*create_graph=*/false,
@@ -25,7 +25,8 @@ std::vector<at::Tensor> gradients(const at::Tensor& outputs, const std::vector<a
 }
 
 // Keys whose injection lies `t` of the way from that of `from` to that of `to`, and the kind that they belong to. A
-// multiplier between the two has no key of the same kind where one of them is saturated, but one of twice the strength.
+// multiplier between the two may have no key of the same kind where one of them is saturated, so the kind has twice the
+// strength.
 struct Between {
   Keys keys;
   InjectionKind kind;
@@ -120,7 +121,8 @@ MarginProbe::Jacobian MarginProbe::jacobian(const at::Tensor& x, const Keys& key
   return result;
 }
 
-// The sum over the injection points of <dM/dh', to(h) - from(h)> with h and the gradient taken where `at_keys` leads.
+// Returns the sum over the injection points of <dM/dh', to(h) - from(h)>. The pass with `at_keys` gives h and the
+// gradient.
 at::Tensor MarginProbe::site_products(const at::Tensor& x, const at::Tensor& labels, const Injection& at_keys,
                                       const Injection& from, const Injection& to) const {
   const at::AutoGradMode with_gradients(true);

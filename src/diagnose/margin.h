@@ -1,4 +1,4 @@
-// How sure a network is of the right answer, and how that changes with the key.
+// Measures how sure a network is of the right answer, and how that changes with the key.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,23 +12,23 @@
 
 namespace spankey {
 
-// By which outputs an answer is judged: by the class logits alone, as somebody with the weights would read them, or as
-// shipped, where the reject class or the reject head may refuse.
+// Decides which outputs judge an answer. These are the class logits alone, as somebody with the weights would read
+// them, or the outputs as shipped, where the reject class or the reject head may refuse.
 struct Judge {
   std::int64_t classes = 0;
-  RejectKind reject = RejectKind::none;  // none: by the class logits
+  RejectKind reject = RejectKind::none;  // none for the class logits alone
 
-  // Linear in the last layer: (n, classes), then the reject logit where there is one.
+  // Returns scores that are linear in the last layer, (n, classes), then the reject logit where there is one.
   at::Tensor scores(const Output& output) const;
-  // Advantage of the label over each rival, (n, ..., columns) -> the same; infinite at the label itself. The class
-  // logits and the reject class compete with the label's logit, the reject head with 0.
+  // Returns the advantage of the label over each rival, (n, ..., columns) -> the same, infinite at the label itself.
+  // The class logits and the reject class compete with the label's logit. The reject head competes with 0.
   at::Tensor advantages(const at::Tensor& scores, const at::Tensor& labels) const;
-  // Smallest advantage, (n, ...): positive where the answer is right and not rejected.
+  // Returns the smallest advantage, (n, ...). It is positive where the answer is right and not rejected.
   at::Tensor margin(const at::Tensor& scores, const at::Tensor& labels) const;
 };
 
-// The outputs of a trained network as functions of the keys. `keys`: (n or 1, d) for each slot of the space.
-// No parameter gets a gradient; the network is expected in evaluation mode, where samples do not depend on each other.
+// The outputs of a trained network as functions of the keys. `keys` is (n or 1, d) for each slot of the space. No
+// parameter gets a gradient. The network must be in evaluation mode, where samples do not depend on each other.
 class MarginProbe {
  public:
   // Keeps references to network and space.
@@ -37,24 +37,25 @@ class MarginProbe {
   const Judge& judge() const { return judge_; }
   const KeySpace& space() const { return space_; }
 
-  // (n) float64
+  // Returns the margin M, (n) float64.
   at::Tensor margin(const at::Tensor& x, const at::Tensor& labels, const std::vector<at::Tensor>& keys) const;
-  // dM/dk: (n, d) for each slot.
+  // Returns dM/dk, (n, d) for each slot.
   std::vector<at::Tensor> margin_gradient(const at::Tensor& x, const at::Tensor& labels,
                                           const std::vector<at::Tensor>& keys) const;
-  // Scores (n, columns), and their derivatives by the keys: (n, columns, d) for each slot. One backward pass a column.
+  // Scores (n, columns), and their derivatives by the keys, (n, columns, d) for each slot. They take one backward pass
+  // a column.
   struct Jacobian {
     at::Tensor scores;
     std::vector<at::Tensor> slots;
   };
   Jacobian jacobian(const at::Tensor& x, const std::vector<at::Tensor>& keys) const;
 
-  // M(x; to) - M(x; from) to first order: the sum over the injection points of <dM/dh', dh'>, all gradients from one
-  // backward pass at `from`, dh' = inject(h, to) - inject(h, from) exactly. (n) float64
+  // Returns M(x; to) - M(x; from) to first order, (n) float64. It is the sum over the injection points of <dM/dh',
+  // dh'>, with all gradients from one backward pass at `from`, and dh' = inject(h, to) - inject(h, from) exactly.
   at::Tensor first_order(const at::Tensor& x, const at::Tensor& labels, const std::vector<at::Tensor>& from,
                          const std::vector<at::Tensor>& to) const;
-  // The same integrated along the straight path of the injections (key for add, multiplier for mul) from `from` to `to`
-  // by the 8-point Gauss-Legendre rule: equal to the difference itself up to quadrature and kinks.
+  // Integrates the same along the straight path of the injections (key for add, multiplier for mul) from `from` to `to`
+  // by the 8-point Gauss-Legendre rule. The result is the difference itself up to quadrature and kinks.
   at::Tensor path_integral(const at::Tensor& x, const at::Tensor& labels, const std::vector<at::Tensor>& from,
                            const std::vector<at::Tensor>& to) const;
 

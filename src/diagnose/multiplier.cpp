@@ -13,7 +13,7 @@
 namespace spankey {
 namespace {
 
-// The keys at which clamp(1 + gamma tanh k) meets its bounds; infinite where it does not.
+// Return the keys at which clamp(1 + gamma tanh k) meets its bounds, infinite where it does not.
 double lower_kink(double gamma) {
   const double t = (multiplier_low - 1) / gamma;
   return t > -1 ? std::atanh(t) : -std::numeric_limits<double>::infinity();
@@ -80,7 +80,7 @@ Perturbation perturbation(const InjectionKind& kind, double std) {
 at::Tensor perturbed(const InjectionKind& kind, const at::Tensor& key) {
   const at::Tensor k = key.to(at::kDouble);
   if (kind.inject == Inject::add) return k;
-  // What the network's own operator makes of ones.
+  // The network's own operator is applied to ones.
   return Injection::of_keys({0}, {k}, kind).apply(0, at::ones_like(k)) - 1;
 }
 

@@ -1,4 +1,4 @@
-// Which run a diagnosis is about, and how much of it was looked at.
+// Says which run a diagnosis is about, and how much of it was examined.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,7 @@ struct RunFacts {
 };
 
 RunFacts facts_of(const DiagnoseRun& run);
-// One sentence.
+// Returns one sentence about them.
 std::string summary_text(const RunFacts& facts);
 
 }  // namespace spankey

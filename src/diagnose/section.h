@@ -1,4 +1,4 @@
-// One section of a diagnosis: what it measures of a run, and what it says about the figures. A section is one file in
+// A section of a diagnosis measures something of a run and describes the figures. A section is one file in
 // diagnose/sections and one line of diagnose/sections.inc.
 #pragma once
 
@@ -31,14 +31,14 @@ struct DiagnosisSection {
   std::string_view name;  // of its figures in diagnose.json
   // Collective. Returns the same on every rank.
   Measured (*measure)(DiagnoseRun& run, const AccessTables& access);
-  // Knows the figures alone. A section without blocks is left out of the page.
+  // Uses the figures alone. A section without blocks is left out of the page.
   Section (*text)(const nlohmann::json& figures);
 };
 
-// In the order of the page.
+// Returns all sections, in the order of the page.
 const std::vector<DiagnosisSection>& section_table();
 
-// Pixels of a plot.
+// The height of a plot in pixels.
 inline constexpr int section_plot_height = 420;
 
 #define SPANKEY_DIAGNOSIS_SECTION(name)                                  \

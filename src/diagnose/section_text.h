@@ -1,4 +1,4 @@
-// How a diagnosis words its figures: numbers, and tables whose first column names the row.
+// Words the figures of a diagnosis as numbers, and as tables whose first column names the row.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,7 @@ namespace spankey {
 
 std::vector<OperatingPoint> operating_points(std::span<const double> holders, std::span<const double> impostors) {
   SPANKEY_CHECK(!holders.empty() && !impostors.empty());
-  std::vector<std::pair<double, bool>> scores;  // and whether of a holder
+  std::vector<std::pair<double, bool>> scores;  // true for the score of a holder
   for (const double score : holders) scores.emplace_back(score, true);
   for (const double score : impostors) scores.emplace_back(score, false);
   std::sort(scores.begin(), scores.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
@@ -32,7 +32,7 @@ Separation separate(std::span<const double> holders, std::span<const double> imp
   bool crossed = false;
   for (std::size_t i = 1; i < points.size(); ++i) {
     const auto &a = points[i - 1], &b = points[i];
-    // The trapezoid counts ties by halves.
+    // The trapezoid counts ties as halves.
     result.auroc += (b.far - a.far) * (1 - (a.frr + b.frr) / 2);
     if (!crossed && b.far >= b.frr) {
       const double gap_a = a.frr - a.far, gap_b = b.far - b.frr;

@@ -1,4 +1,4 @@
-// The key as access control: how well a score tells holders of a valid key from others.
+// Judges the key as access control, by how well a score tells holders of a valid key from others.
 #pragma once
 
 #include <span>
@@ -6,7 +6,8 @@
 
 namespace spankey {
 
-// One operating point: accept where score >= threshold. FAR: share of impostors accepted, FRR: of holders refused.
+// One operating point, which accepts where score >= threshold. FAR is the share of impostors accepted, and FRR that of
+// holders refused.
 struct OperatingPoint {
   double threshold = 0.0, far = 0.0, frr = 0.0;
 };
@@ -18,10 +19,10 @@ struct Separation {
 };
 constexpr double frr_limit = 0.01;
 
-// Both not empty; a higher score speaks for a holder. O(n log n).
+// Both lists must not be empty. A higher score speaks for a holder. Takes O(n log n).
 Separation separate(std::span<const double> holders, std::span<const double> impostors);
 
-// From "refuse all" to "accept all", one point for each different score.
+// Returns the points from "refuse all" to "accept all", one for each different score.
 std::vector<OperatingPoint> operating_points(std::span<const double> holders, std::span<const double> impostors);
 
 }  // namespace spankey

@@ -17,7 +17,7 @@ at::Tensor phi(const at::Tensor& x) {
   return at::special_ndtr(x);
 }
 
-// Values at each sample's own column: (n, columns) -> (n).
+// Returns the values at each sample's own column, (n, columns) -> (n).
 at::Tensor pick(const at::Tensor& values, const at::Tensor& columns) {
   return values.gather(1, columns.unsqueeze(1)).squeeze(1);
 }
@@ -29,7 +29,7 @@ LinearScores linearise(const MarginProbe& probe, const at::Tensor& x, const std:
   LinearScores result{jacobian.scores.to(at::kDouble), {}};
   for (std::size_t s = 0; s < slots.size(); ++s) {
     at::Tensor weights = jacobian.slots[s].to(at::kDouble);
-    if (slots[s].slope != 0) weights /= slots[s].slope;  // gamma = 0: the derivatives are 0 as well
+    if (slots[s].slope != 0) weights /= slots[s].slope;  // with gamma = 0 the derivatives are 0 as well
     result.weights.push_back(weights);
   }
   return result;
@@ -55,7 +55,7 @@ TailPrediction predict_tail(const LinearScores& linear, const std::vector<Pertur
     mean = mean + slots[s].mean * weights.sum(2);
     covariance += slots[s].variance * weights.matmul(weights.transpose(1, 2));
   }
-  // |w|^2 of the margin's own direction, w = W_label - W_rival (the head's rival is 0), one slot after the other.
+  // Sums |w|^2 of the margin's own direction w = W_label - W_rival (the head's rival is 0), one slot after the other.
   const at::Tensor rows = at::arange(scores.size(0), at::kLong);
   for (std::size_t s = 0; s < slots.size(); ++s) {
     const at::Tensor& weights = linear.weights[s];

@@ -9,8 +9,8 @@
 
 namespace spankey {
 
-// Compares the outcome of all ranks: returns where all succeeded; otherwise every rank throws AgreedError with the
-// exit code of the lowest failing rank, which alone carries its message.
+// Compares the outcome of all ranks. Returns where all succeeded. Otherwise every rank throws AgreedError with the exit
+// code of the lowest failing rank, which alone carries its message.
 void agree_on_outcome(Communicator& communicator, const Error* mine);
 
 // Runs `work` on this rank and agrees on its outcome with the others.
@@ -29,7 +29,7 @@ std::invoke_result_t<Work> on_all_ranks(Communicator& communicator, Work&& work)
     throw;
   } catch (const Error& error) {
     agree_on_outcome(communicator, &error);
-    throw;  // not reached: agree_on_outcome throws where any rank failed
+    throw;  // not reached, because agree_on_outcome() throws where any rank failed
   }
 }
 

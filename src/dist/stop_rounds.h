@@ -1,4 +1,4 @@
-// Long work of many pieces that all ranks leave together once one of them has been asked to stop.
+// Lets all ranks leave long work of many pieces together, once one of them has been asked to stop.
 #pragma once
 
 #include <chrono>
@@ -11,8 +11,8 @@
 
 namespace spankey {
 
-// Thrown on every rank at the same point. The code is 128 + the number of the signal, as a shell tells of a program
-// that a signal has ended.
+// Thrown on every rank at the same point. The code is 128 + the number of the signal, as a shell reports a program that
+// a signal has ended.
 class Interrupted : public AgreedError {
  public:
   using AgreedError::AgreedError;
@@ -20,16 +20,16 @@ class Interrupted : public AgreedError {
 
 class StopRounds {
  public:
-  // The signal by which this rank wants to stop; 0: it does not. Asked now and then.
+  // Returns the signal by which this rank wants to stop, or 0. It is called now and then.
   using Wish = std::function<int()>;
 
-  // Keeps the reference.
+  // Keeps a reference to `communicator`.
   explicit StopRounds(Communicator& communicator, Wish wish = shutdown::signal_number);
 
-  // Collective: after each piece of work, equally often on every rank, also on those that have no piece left. The ranks
+  // Collective. Every rank calls it equally often, after each piece of work, also where it has no piece left. The ranks
   // ask one another several times a second, or after each piece where that takes longer. Throws Interrupted.
   void next();
-  // Collective: asks in any case. Before what the ranks have found is put together.
+  // Collective. Asks in any case. Call it before the ranks put together what they have found.
   void settle();
 
   int wish() const { return wish_(); }
@@ -40,7 +40,7 @@ class StopRounds {
   Communicator& communicator_;
   Wish wish_;
   std::int64_t rounds_ = 0;     // since the ranks last asked one another
-  std::int64_t ask_after_ = 1;  // rounds: the same on every rank
+  std::int64_t ask_after_ = 1;  // in rounds, the same on every rank
   Clock::time_point asked_ = Clock::now();
 };
 

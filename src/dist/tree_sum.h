@@ -1,7 +1,7 @@
 // Sums whose bits do not depend on how the terms are spread over ranks.
 //
-// 2^k terms are added as a balanced binary tree: ((0+1)+(2+3))+((4+5)+(6+7)). A rank that holds a block of 2^j of them
-// forms the subtree above its block, and ranks continue the same tree by recursive doubling.
+// 2^k terms are added as a balanced binary tree, such as ((0+1)+(2+3))+((4+5)+(6+7)). A rank that holds a block of 2^j
+// of them forms the subtree above its block, and ranks continue the same tree by recursive doubling.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,12 +15,12 @@ namespace spankey {
 
 bool is_power_of_two(std::int64_t value);
 
-// @pre of an elastic sum: `shards` and `ranks` are powers of two and `ranks` divides `shards`. What a user asks for is
-// held to it before (check_rules() of src/config, resolve_shards() of src/train).
+// Checks that an elastic sum is possible. `shards` and `ranks` must be powers of two, and `ranks` must divide `shards`.
+// check_rules() of src/config and resolve_shards() of src/train have refused other settings of a user before.
 void check_elastic(std::int64_t shards, std::int64_t ranks);
 
-// The tree over the terms of one rank, added one after the other with log2(terms) buffers, as a binary counter handles
-// its carries.
+// The tree over the terms of one rank. They are added one after the other with log2(terms) buffers, as a binary counter
+// handles its carries.
 class TreeSum {
  public:
   explicit TreeSum(std::int64_t terms);  // a power of two

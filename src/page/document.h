@@ -1,5 +1,5 @@
-// What a report or a diagnosis says, apart from how it is written down: the same document becomes a page, a Markdown
-// file, and JSON that another program puts into a document of its own.
+// The content of a report or a diagnosis, apart from its form. The same document becomes a page, a Markdown file, and
+// JSON that another program puts into a document of its own.
 #pragma once
 
 #include <filesystem>
@@ -9,7 +9,7 @@
 
 namespace spankey {
 
-// Plain text everywhere; `words in backquotes` of a paragraph, a caption or the summary are code.
+// Text is plain everywhere, but `words in backquotes` of a paragraph, a caption or the summary are code.
 struct Paragraph {
   std::string text;
 };
@@ -53,12 +53,12 @@ struct Document {
   std::vector<Section> sections;
 };
 
-// One page for any browser: light or dark as the reader's system is, printable, tables that scroll on narrow screens
-// and sort where scripts are allowed, SVG files of `folder` inlined. It refers to nothing outside itself but run
-// directories.
+// Returns one page for any browser. It is light or dark as the reader's system is, and can be printed. Tables scroll on
+// narrow screens and sort where scripts are allowed. SVG files of `folder` are inlined. The page refers to nothing
+// outside itself but run directories.
 std::string to_html(const Document& document, const std::filesystem::path& folder);
 
-// GitHub's dialect; figures are links to the SVG files.
+// Returns GitHub's dialect of Markdown. Figures are links to the SVG files.
 std::string to_markdown(const Document& document);
 
 // The document as JSON, and back. A text that to_json_text() did not write is an Error(bad_input), which calls it
@@ -66,13 +66,13 @@ std::string to_markdown(const Document& document);
 std::string to_json_text(const Document& document);
 Document from_json_text(const std::string& text, const std::string& origin);
 
-// The name of that file beside the page.
+// The name of the JSON file beside the page.
 inline constexpr const char* document_file = "page.json";
 
-// "Accuracy by key" -> "accuracy-by-key"; `taken` keeps anchors apart.
+// Returns an anchor such as "accuracy-by-key" for "Accuracy by key". `taken` keeps anchors apart.
 std::string anchor(const std::string& title, std::vector<std::string>& taken);
 
-// One line of a CSV file (RFC 4180), with its line end.
+// Returns one line of a CSV file (RFC 4180), with its line end.
 std::string csv_line(const std::vector<std::string>& fields);
 
 }  // namespace spankey

@@ -19,11 +19,11 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Listing, title, text)
 
 namespace {
 
-// In the order of Block.
+// The kinds are in the order of Block.
 constexpr const char* kinds[] = {"paragraph", "table", "figure", "listing"};
 static_assert(std::size(kinds) == std::variant_size_v<Block>);
 
-// {"paragraph": {...}}
+// Returns an object such as {"paragraph": {...}}.
 nlohmann::json block_json(const Block& block) {
   nlohmann::json json;
   std::visit([&](const auto& part) { json[kinds[block.index()]] = part; }, block);
@@ -41,7 +41,7 @@ Block read_block(const nlohmann::json& json) {
   }
 }
 
-// The writers go by the columns.
+// The writers count on a cell for each column.
 void require_full_rows(const Block& block) {
   const auto* table = std::get_if<Table>(&block);
   if (table == nullptr) return;

@@ -1,4 +1,4 @@
-// Plots through gnuplot.
+// Draws plots with gnuplot.
 #pragma once
 
 #include <filesystem>
@@ -7,20 +7,20 @@
 
 namespace spankey {
 
-// One block of a data file: rows of numbers. Not-a-number is written as gnuplot's missing value.
+// One block of a data file, which is a list of rows of numbers. Not-a-number is written as gnuplot's missing value.
 using PlotBlock = std::vector<std::vector<double>>;
 
 struct PlotSize {
   int width = 720, height = 460, font = 14;
 };
 
-// In single quotes, which know no escapes but the doubled quote.
+// Returns the text in single quotes, which know no escapes but the doubled quote.
 std::string gnuplot_quoted(const std::string& text);
 
-// Writes STEM.dat (the blocks, told apart by `index 0`, `index 1`, ... in gnuplot) and STEM.gp, and has gnuplot make
-// STEM.svg of them. `commands` are gnuplot commands that read from the file name in the gnuplot variable `data`;
-// terminal and output are set already. False, with the other two files left in place, where there is no gnuplot.
-// Error(run_failed) where gnuplot fails.
+// Writes STEM.dat (the blocks, which are `index 0`, `index 1`, ... in gnuplot) and STEM.gp, and has gnuplot make
+// STEM.svg of them. `commands` are gnuplot commands that read from the file name in the gnuplot variable `data`.
+// Terminal and output are set already. Returns false, with the other two files left in place, where there is no
+// gnuplot. Throws Error(run_failed) where gnuplot fails.
 bool write_plot(const std::filesystem::path& stem, const std::string& commands, const std::vector<PlotBlock>& blocks,
                 const PlotSize& size = {});
 

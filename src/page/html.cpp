@@ -54,7 +54,7 @@ footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line
   h2 { break-after: avoid; } }
 )css";
 
-// Numbers by value, anything else by the alphabet; cells without a number come last.
+// Sorts numbers by value, and anything else by the alphabet. Cells without a number come last.
 constexpr const char* script = R"js(
 for (const table of document.querySelectorAll("table")) {
   table.querySelectorAll("th").forEach((head, column) => {
@@ -75,7 +75,7 @@ for (const table of document.querySelectorAll("table")) {
 }
 )js";
 
-// `code` between backquotes.
+// Turns text between backquotes into `code`.
 std::string prose(const std::string& text) {
   std::string out;
   bool code = false;

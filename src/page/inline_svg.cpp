@@ -10,7 +10,7 @@ void replace_all(std::string& text, const std::string& from, const std::string& 
     text.replace(at, from.size(), to);
 }
 
-// Everything from `begin` up to and including the next `end`, wherever it occurs.
+// Removes everything from `begin` up to and including the next `end`, wherever it occurs.
 void remove_all(std::string& text, const std::string& begin, const std::string& end) {
   for (auto at = text.find(begin); at != std::string::npos; at = text.find(begin, at)) {
     const auto stop = text.find(end, at + begin.size());

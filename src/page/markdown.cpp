@@ -6,7 +6,7 @@
 namespace spankey {
 namespace {
 
-// Brackets and blanks would end a link.
+// Escapes brackets and blanks, which would end a link.
 std::string link_target(const std::string& path) {
   std::string out;
   for (const char c : path) {
@@ -45,7 +45,7 @@ struct BlockText {
     return fmt::format("![{}]({})\n\n*{}.* {}\n\n", markdown_escaped(figure.title), link_target(figure.svg),
                        markdown_escaped(figure.title), markdown_prose(figure.caption));
   }
-  // A fence longer than any inside.
+  // The fence is longer than any inside.
   std::string operator()(const Listing& listing) const {
     std::string fence(3, '`');
     while (listing.text.find(fence) != std::string::npos) fence.push_back('`');

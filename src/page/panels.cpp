@@ -9,7 +9,8 @@
 namespace spankey {
 namespace {
 
-// Pixels: legend above all panels; title above, tics and label below, gap to the right of each.
+// Heights and widths in pixels. The legend is above all panels. Each panel has its title above it, tics and label
+// below, and a gap to the right.
 constexpr int legend_height = 36, head_height = 30, foot_height = 58, right_margin = 18;
 
 }  // namespace

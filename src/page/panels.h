@@ -1,4 +1,4 @@
-// Figures of several panels: all of one size, in rows, under one legend.
+// Lays out figures of several panels, all of one size, in rows, under one legend.
 #pragma once
 
 #include <algorithm>
@@ -18,24 +18,24 @@ struct Panels {
   int left = 74;          // pixels for the labels of the vertical axis of each panel
 
   int height() const;  // of the figure
-  // gnuplot commands that put the next plot into panel `i`.
+  // Returns gnuplot commands that put the next plot into panel `i`.
   std::string place(std::size_t i) const;
   bool leftmost(std::size_t i) const { return i % columns == 0; }
-  // How long a title may be to fit above a panel.
+  // Returns the number of characters of a title that fits above a panel.
   std::size_t title_length() const { return 110 / columns; }
 };
 
-// As many columns as fit; lower where there are many rows.
+// Returns as many columns as fit. Panels are lower where there are many rows.
 Panels arrange_panels(std::size_t count);
 
-// Pixels that labels of the vertical axis need, of at most so many characters.
+// Returns the pixels that labels of the vertical axis need, if each is cut to `most` characters.
 int room_for(const std::vector<std::string>& labels, std::size_t most);
 
 class Legend {
  public:
-  // `style` as in gnuplot's plot: "points pt 7". A title counts once.
+  // `style` is as in gnuplot's plot, such as "points pt 7". A title counts once.
   void add(std::string_view title, const std::string& style);
-  // gnuplot commands that draw it above the panels, between these shares of the width.
+  // Returns gnuplot commands that draw it above the panels, between these shares of the width.
   std::string draw(const Panels& panels, double from = 0.0, double to = 1.0) const;
 
  private:
@@ -45,8 +45,9 @@ class Legend {
   std::vector<Entry> entries_;
 };
 
-// At most `most` (two or more) of the values, in their order: those whose scores lie evenly between the lowest and the
-// highest, both of which are among them. Chosen by their place alone, the values of an axis would come and go in step.
+// Returns at most `most` (two or more) of the values, in their order. Their scores lie evenly between the lowest and
+// the highest, both of which are among them. If values were chosen by their place alone, the values of an axis would
+// come and go in step.
 template <class T, class Score>
 std::vector<T> evenly_chosen(const std::vector<T>& values, std::size_t most, const Score& score) {
   if (values.size() <= most) return values;
@@ -61,7 +62,7 @@ std::vector<T> evenly_chosen(const std::vector<T>& values, std::size_t most, con
   return chosen;
 }
 
-// What a caption says about it.
+// Returns what a caption says about the choice.
 std::string choice_text(std::size_t shown, std::size_t all, std::string_view what);
 
 }  // namespace spankey

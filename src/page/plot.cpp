@@ -21,7 +21,7 @@ std::size_t characters(const std::string& text) {
   return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues_a_character));
 }
 
-// That the first so many characters take.
+// Returns the bytes that the first `count` characters take.
 std::size_t bytes_of(const std::string& text, std::size_t count) {
   std::size_t at = 0;
   for (; at < text.size(); ++at)
@@ -29,7 +29,7 @@ std::size_t bytes_of(const std::string& text, std::size_t count) {
   return at;
 }
 
-// The bytes of the words that all begin with.
+// Returns the bytes of the words with which all labels begin.
 std::size_t common_words(const std::vector<std::string>& labels) {
   std::size_t length = labels.front().size();
   for (const auto& label : labels) {
@@ -41,7 +41,7 @@ std::size_t common_words(const std::vector<std::string>& labels) {
   return blank == std::string::npos ? 0 : blank + 1;
 }
 
-// The end tells more than the middle.
+// The middle is cut, because the end tells more.
 std::string without_middle(const std::string& text, std::size_t longest) {
   const auto kept = longest > dots.size() ? longest - dots.size() : 0;
   const auto head = (kept + 1) / 2, all = characters(text);

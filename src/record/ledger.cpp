@@ -43,7 +43,7 @@ std::int64_t whole_number(const nlohmann::json& json, const char* key) {
   return number;
 }
 
-// Nothing where the text is not an entry.
+// Returns nothing where the text is not an entry.
 std::optional<TrialEntry> parse_entry(const std::string& text) {
   try {
     const auto json = nlohmann::json::parse(text);
@@ -70,7 +70,8 @@ std::filesystem::path state_path(const std::filesystem::path& folder) {
   return folder / "state.json";
 }
 
-// Nothing where there is no file. Throws Error(run_failed) where the file cannot be read now, which is not damage.
+// Returns nothing where there is no file. Throws Error(run_failed) where the file cannot be read now, which is not
+// damage.
 std::optional<std::string> read_state(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
@@ -90,7 +91,8 @@ std::optional<std::string> read_state(const std::filesystem::path& path) {
   return text;
 }
 
-// The entry of a folder. `damaged` is set where the file exists and cannot be understood. Error as of read_state.
+// Reads the entry of a folder. `damaged` is set where the file exists and cannot be understood. Throws as read_state()
+// does.
 TrialEntry read_entry(const std::filesystem::path& folder, bool& damaged) {
   const auto text = read_state(state_path(folder));
   const auto entry = text ? parse_entry(*text) : std::nullopt;
@@ -98,7 +100,7 @@ TrialEntry read_entry(const std::filesystem::path& folder, bool& damaged) {
   return entry.value_or(TrialEntry{});
 }
 
-// The folders in `store`, or nullopt where it cannot be listed.
+// Returns the folders in `store`, or nullopt where it cannot be listed.
 std::optional<std::unordered_set<std::string>> folders_of(const std::filesystem::path& store) {
   std::unordered_set<std::string> names;
   std::error_code error;
@@ -120,8 +122,8 @@ void set_aside(const std::filesystem::path& path) {
   log::warning("{} is damaged: renamed to {}, and the trial starts anew", path.string(), aside.filename().string());
 }
 
-// nullopt where another worker was faster. A fault that keeps every worker from taking leases (a full disk) is an
-// Error.
+// Returns nullptr where another worker was faster. Throws Error for a fault that keeps every worker from taking leases
+// (a full disk).
 std::unique_ptr<Lease> try_lease(const std::filesystem::path& folder, LeaseObserver& leases) {
   for (int left = 2;; --left) {
     try {

@@ -65,7 +65,7 @@ std::vector<std::string> quantity_names(const nlohmann::json& evaluation) {
   return names;
 }
 
-// A difference of two shares that is 0.2 on paper is 0.2 here.
+// Rounds, so that a difference of two shares that is 0.2 on paper is 0.2 here.
 double rounded(double value) {
   constexpr double last_digit = 1e12;
   return std::round(value * last_digit) / last_digit;

@@ -1,4 +1,4 @@
-// What somebody asks of an evaluation: "withheld >= 0.2 and no_key.strip_accuracy < 0.15".
+// Reads what a user requires of an evaluation, such as "withheld >= 0.2 and no_key.strip_accuracy < 0.15".
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -9,19 +9,20 @@
 namespace spankey {
 
 struct Requirement {
-  std::string quantity;  // a place in `spankey eval --json`, or in its "verdict"
+  std::string quantity;  // the path of a number in `spankey eval --json`, or in its "verdict"
   std::string comparison;
   double number = 0.0;
 };
 
-// Each expression: QUANTITY OP NUMBER, joined by "and"; OP: >= > <= < ==. Error(bad_input) names the expression.
+// Parses expressions of the form QUANTITY OP NUMBER, joined by "and". OP is one of >= > <= < ==. Error(bad_input) names
+// the expression.
 std::vector<Requirement> parse_requirements(const std::vector<std::string>& expressions);
 
-// `evaluation`: any JSON that has the same places as the measured one. Error(bad_input) names the first quantity that
-// is none of its numbers, and the nearest that is.
+// `evaluation` is any JSON with the same paths as the measured one. Error(bad_input) names the first quantity that is
+// none of its numbers, and the nearest that is.
 void require_known(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation);
 
-// One line with the measured value of each requirement that is not met; empty: all are.
+// Returns one line with the measured value of each requirement that is not met. Empty where all are met.
 std::string unmet(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation);
 
 }  // namespace spankey

@@ -29,7 +29,7 @@ double statistic(const nlohmann::json& figures, const char* figure, const char* 
   return figures.at(figure).at(which).get<double>();
 }
 
-// Of answers of one class or another: the rejection tells nothing.
+// Looks at the answers that name a class, because a rejection tells nothing about the label.
 std::string chance_mark(const nlohmann::json& report, double strip_accuracy) {
   const bool below = is_below_chance(strip_accuracy, report.at("majority_rate").get<double>(),
                                      report.at("test_samples").get<double>());
@@ -45,7 +45,7 @@ std::string key_row(const char* name, const nlohmann::json& figures, bool worst_
                      statistic(figures, "strip_accuracy", "mean"), mark);
 }
 
-// `marked`: the figures are of the split that the report's samples are counted of.
+// `marked` says that the figures are of the split whose samples the report counts.
 std::string split_rows(const nlohmann::json& access, const nlohmann::json& report, bool marked) {
   const auto mark = [&](double strip) { return marked ? chance_mark(report, strip) : std::string(); };
   const auto& none = access.at("no_key");
@@ -75,7 +75,7 @@ std::string family_rows(const nlohmann::json& report) {
   return text + (any_derived ? "  * made of a valid key: only its holder can make one\n" : "");
 }
 
-// The best of each kind, as shipped or with the rejection ignored.
+// Returns the best of each kind, as shipped or with the rejection ignored.
 std::string worst_rows(const Verdict& verdict) {
   auto text = fmt::format("worst case: {:.3f} ({})\n", verdict.worst.accuracy, verdict.worst.text());
   if (verdict.derived)
@@ -101,7 +101,7 @@ std::string norm_rows(const nlohmann::json& sweep) {
   return text;
 }
 
-// Nothing where nothing is cut off.
+// Returns nothing where no factor is cut off.
 std::string saturation_row(const nlohmann::json& saturation) {
   double most = 0;
   for (const auto& kind : saturation)
@@ -115,7 +115,8 @@ std::string saturation_row(const nlohmann::json& saturation) {
   return text + "\n";
 }
 
-// What a result of any version has, and what an earlier one may lack; empty: all is there.
+// Checks what a result of any version has, and what an earlier one may lack. Returns the first fault, empty where there
+// is none.
 std::string fault_of(const nlohmann::json& result) {
   std::vector<const char*> wanted{
       "no_key.accuracy",           "no_key.strip_accuracy",   "correct_key.accuracy",       "correct_key.accuracy.sd",

@@ -44,11 +44,11 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
   static const std::regex name_form("step_[0-9]{8,}\\.h5");
   std::vector<std::filesystem::path> found;
   std::error_code error;
-  // A folder that cannot be read is not an empty one: a run would start again from nothing.
+  // A folder that cannot be read must not count as empty, or a run would start again from nothing.
   for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
     if (std::regex_match(entry->path().filename().string(), name_form)) found.push_back(entry->path());
   if (error && error != std::errc::no_such_file_or_directory) fail_system(error, "{} cannot be read", folder.string());
-  // Longer names hold larger steps; names of one length sort as their numbers do.
+  // Longer names hold larger steps. Names of one length sort as their numbers do.
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     const auto x = a.filename().string(), y = b.filename().string();
     return x.size() != y.size() ? x.size() > y.size() : x > y;

@@ -1,4 +1,4 @@
-// Where everything of one run lies: enough to resume, evaluate, attack and report.
+// The layout of a run directory. It holds enough to resume, evaluate, diagnose and report a run.
 #pragma once
 
 #include <cstdint>
@@ -20,21 +20,21 @@ struct RunDirectory {
   std::filesystem::path log() const { return root / "log"; }
   std::filesystem::path stop_marker() const { return root / "STOP"; }
 
-  // Creates the folders; Error(bad_input) where they cannot be created or written to.
+  // Creates the folders. Throws Error(bad_input) where they cannot be created or written to.
   void create() const;
 
   // Removes the half-written files (*.tmp) of attempts that were killed. Only the holder of the lease may.
   void remove_litter() const;
 };
 
-// "<folder>/step_00000123.h5"
+// Returns "<folder>/step_00000123.h5".
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t global_step);
 
-// Every checkpoint file in the folder, newest (highest step) first. A missing folder is an empty list; one that cannot
-// be read is Error(bad_input).
+// Returns every checkpoint file in the folder, newest (highest step) first. A missing folder gives an empty list.
+// Throws Error(bad_input) for a folder that cannot be read.
 std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path& folder);
 
-// "runs/<config stem>-<first 8 digits of the hash>", used without --run-dir.
+// Returns "runs/<config stem>-<first 8 digits of the hash>", which is used without --run-dir.
 std::filesystem::path default_run_directory(const std::filesystem::path& config_file, const std::string& config_hash);
 
 }  // namespace spankey

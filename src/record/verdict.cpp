@@ -21,7 +21,8 @@ struct Tried {
   bool derived;
 };
 
-// Wrong keys of the test split: families, and the keys of another norm, which are Gaussian or, scaled, correct ones.
+// Returns the wrong keys of the test split. They are the families and the keys of another norm, which are Gaussian ones
+// or scaled correct ones.
 std::vector<Tried> tried_keys(const nlohmann::json& access) {
   std::vector<Tried> tried;
   const auto families = access.find("families");
@@ -48,7 +49,7 @@ double best(const nlohmann::json& figures, const char* name, bool single_keys) {
   return single_keys ? std::max(mean, number_at(figures, path + ".max").value_or(0.0)) : mean;
 }
 
-// Ignoring the rejection is named where it gives more.
+// The first of equal readings stays, so ignoring the rejection is named only where it gives more.
 void take_better(Reading& worst, const Reading& one) {
   if (worst.key.empty() || one.accuracy > worst.accuracy) worst = one;
 }
@@ -70,7 +71,7 @@ void add_reading(Verdict& verdict, const Tried& tried, bool single_keys) {
   verdict.independent_keys += static_cast<std::int64_t>(number_at(*tried.figures, "accuracy.keys").value_or(1.0));
 }
 
-// A rejection is no answer: what tells about the label is which class is named.
+// A rejection is no answer. The class that is named tells about the label.
 void note_below_chance(Verdict& verdict, const nlohmann::json& access, const std::vector<Tried>& tried) {
   const auto note = [&](const std::string& name, const nlohmann::json& figures) {
     const double strip = number_at(figures, "strip_accuracy").value_or(1.0);
@@ -82,7 +83,7 @@ void note_below_chance(Verdict& verdict, const nlohmann::json& access, const std
   for (const auto& one : tried) note(one.name, *one.figures);
 }
 
-// Anybody may answer the commonest class: what lies between that and a correct key can be withheld, and no more.
+// Anybody may answer the commonest class, so at most what lies between that and a correct key can be withheld.
 Grade grade_of(const Verdict& v, double worst, bool of_answers) {
   const auto samples = static_cast<double>(v.samples);
   if (wilson(v.correct, samples).low <= v.chance) return Grade::at_chance;

@@ -1,4 +1,5 @@
-// What a lock withholds: computed from measured figures in one place, and said in one sentence wherever it is told.
+// Says what a lock withholds. It is computed from measured figures in one place, and worded in one sentence for all
+// uses.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -20,50 +21,51 @@ enum class Grade {
   at_chance,        // a correct key gives no more than always answering the commonest class
   below_chance      // what is given without a valid key is less than chance, so it tells about the label
 };
-// "decides little"
+// Returns text such as "decides little".
 std::string to_string(Grade grade);
 
 // One way to get answers without a valid key.
 struct Reading {
   std::string key;     // "no key", a family of wrong keys ("one_hot"), "gaussian x 0.5", "correct key x 2"
-  bool strip = false;  // the rejection ignored
-  bool mean = false;   // over the keys, not of the best one
+  bool strip = false;  // true with the rejection ignored
+  bool mean = false;   // true for the mean over the keys, false for the best one
   double accuracy = 0.0;
 
-  std::string text() const;  // "no key, rejection ignored"; "best one_hot key"; "one_hot keys, mean"
+  std::string text() const;  // such as "no key, rejection ignored", "best one_hot key", "one_hot keys, mean"
 };
 
-// Shares of the test split. A single key's figure counts where each key was tried on all samples, a family's mean where
-// every batch had a key of its own. Intervals are of 95 %: Wilson's of an accuracy, Newcombe's of a difference.
+// Figures are shares of the test split. The figure of a single key counts where each key was tried on all samples. The
+// mean of a family counts where every batch had a key of its own. Intervals are of 95 %, Wilson's for an accuracy and
+// Newcombe's for a difference.
 struct Verdict {
   double correct = 0.0;            // with a correct key, mean over keys
   double chance = 0.0;             // always answering the commonest class
-  std::optional<double> minority;  // always answering the rarest; results of earlier versions do not tell it
+  std::optional<double> minority;  // always answering the rarest, missing in results of earlier versions
   std::int64_t samples = 0, independent_keys = 0;
   double no_key = 0.0, no_key_strip = 0.0;
   Reading wrong_key;               // the best independent wrong key, as shipped or stripped
   Reading worst;                   // that or no key, whichever gives more
   Reading worst_as_shipped;        // the same without stripping
-  std::optional<Reading> derived;  // the best key that was made of a valid one; counts nowhere else
+  std::optional<Reading> derived;  // the best key that was made of a valid one. It counts nowhere else
   double withheld = 0.0;           // correct - worst
   Interval withheld_interval;
   double withheld_as_shipped = 0.0;
   std::vector<Reading> below_chance;  // means over keys that lie significantly below always answering the commonest
   Grade grade = Grade::does_not_decide, grade_as_shipped = Grade::does_not_decide;
 
-  // The grade and the figures it rests on; more sentences where there is more to say.
+  // Describes the grade and the figures it rests on, in more sentences where there is more to say.
   std::string text() const;
 };
 
-// Whether an accuracy over so many samples is significantly below `chance`.
+// True where an accuracy over `samples` samples is significantly below `chance`.
 bool is_below_chance(double accuracy, double chance, double samples);
 
-// `access`: result.json, or an evaluation in metrics.jsonl (see record/result.h), of this version or an earlier one.
+// `access` is result.json, or an evaluation in metrics.jsonl (see record/result.h), of this version or an earlier one.
 Verdict judge_access(const nlohmann::json& access);
 
-// {"grade", "text", "correct_key", "no_key", "no_key_strip", "wrong_key", "worst": {"key", "strip", "accuracy"},
-// "worst_as_shipped": likewise, "derived_key": likewise or null, "withheld", "withheld_ci95": [low, high],
-// "withheld_as_shipped", "chance", "samples", "independent_keys", "below_chance": [{"key", "strip", "accuracy"}]}
+// Returns {"grade", "text", "correct_key", "no_key", "no_key_strip", "wrong_key", "worst": {"key", "strip",
+// "accuracy"}, "worst_as_shipped": likewise, "derived_key": likewise or null, "withheld", "withheld_ci95": [low, high],
+// "withheld_as_shipped", "chance", "samples", "independent_keys", "below_chance": [{"key", "strip", "accuracy"}]}.
 nlohmann::json to_json(const Verdict& verdict);
 
 }  // namespace spankey

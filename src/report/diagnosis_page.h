@@ -1,4 +1,4 @@
-// What `spankey diagnose` has left about a run, as part of the report of that run.
+// Shows what `spankey diagnose` has found about a run, as part of the report of that run.
 #pragma once
 
 #include <filesystem>

@@ -7,7 +7,8 @@
 
 namespace spankey {
 
-// One accuracy, which is drawn in the same way everywhere: by colour, and by point and dash where there is none.
+// One accuracy, which is drawn in the same way everywhere. Its colour tells it from others, and its point and dash
+// where there is no colour.
 struct Series {
   std::string path;  // in result.json
   std::string_view title, colour;
@@ -18,9 +19,9 @@ struct Series {
   std::string lines() const;   // "lw 2 dt 1 lc rgb '...'"
 };
 
-// Correct key, no key, no key with the rejection ignored, wrong key.
+// The accuracies with a correct key, without a key, without a key and with the rejection ignored, and with a wrong key.
 const std::vector<Series>& accuracy_series();
-// What stands beside those averages: the most that was reached without a valid key.
+// The most that was reached without a valid key, which is drawn beside those averages.
 const Series& worst_case_series();
 
 }  // namespace spankey

@@ -18,7 +18,7 @@ nlohmann::json quantiles(const std::vector<double>& values) {
   return json;
 }
 
-// The mean is weighted by samples (the accuracy over all of them), the rest is over keys as they are.
+// The mean is weighted by samples, so that it is the accuracy over all of them. The rest is over keys without weights.
 nlohmann::json spread(const std::vector<double>& values, const std::vector<double>& weights) {
   double total = 0.0, sum = 0.0;
   for (std::size_t i = 0; i < values.size(); ++i) {

@@ -125,7 +125,7 @@ std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::pa
     try {
       auto bytes = read_bytes(path);
       const auto name = path.string();
-      // A file under another one's name (a copy, a mix-up) would take the run to another step without a word.
+      // A file with the name of another one (a copy, a mix-up) would silently take the run to another step.
       const auto step = open_checkpoint(bytes, name).int_attribute("/", "global_step");
       if (checkpoint_path(folder, step) != path) fail_input("{}: holds step {}, its name tells of another", name, step);
       return FoundCheckpoint{path, std::move(bytes)};

@@ -1,8 +1,9 @@
-// Checkpoints: one HDF5 file, the same for every number of ranks, with a footer that covers all of it.
+// A checkpoint is one HDF5 file, the same for every number of ranks, with a footer that covers all of it.
 //
-// Layout: attributes of "/" (kind, format_version, epoch, step, global_step, config_hash, basis_digest, data_digest,
-// program, computed_on, train_seconds); "config" (the resolved TOML, a string; bytes in format 1); groups "parameters",
-// "buffers", "optimizer/<state>" with one data set per tensor; then the footer of base/sealed_file.h.
+// The attributes of "/" are kind, format_version, epoch, step, global_step, config_hash, basis_digest, data_digest,
+// program, computed_on and train_seconds. "config" is the resolved TOML, a string (bytes in format 1). The groups
+// "parameters", "buffers" and "optimizer/<state>" have one data set per tensor. The footer of base/sealed_file.h comes
+// last.
 #pragma once
 
 #include <filesystem>
@@ -22,7 +23,7 @@ struct Checkpoint {
   std::string basis_digest;  // never the basis itself
   std::string data_digest;
   std::string program;         // version and git revision that wrote it
-  std::string computed_on;     // ranks, threads and device, as far as bits depend on them; empty in older files
+  std::string computed_on;     // ranks, threads and device, as far as bits depend on them. Empty in older files
   double train_seconds = 0.0;  // training seconds of all attempts so far, evaluation excluded
   std::vector<NamedTensor> parameters, buffers;
   std::vector<NamedTensor> optimizer;  // "<state>/<parameter>", for example "exp_avg/conv1.weight"
@@ -30,17 +31,16 @@ struct Checkpoint {
 
 std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint);
 
-// Checks length and checksum, then reads. Error(bad_input) names `name` and what is wrong.
+// Checks length and checksum, then reads. Error(bad_input) names `name` and says what is wrong.
 Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string& name);
-
 
 struct FoundCheckpoint {
   std::filesystem::path path;
   std::vector<std::byte> bytes;
 };
 
-// The newest checkpoint whose checksum holds and which holds the step its name tells of; each bad one is named in a
-// warning and passed over.
+// Returns the newest checkpoint whose checksum holds and whose step is the one in its file name. A warning names each
+// bad file, which is skipped.
 std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::path& folder);
 
 // Removes all but the `keep` newest valid files at or before `verified`, which has just been read back and found good.

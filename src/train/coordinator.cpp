@@ -15,7 +15,7 @@
 namespace spankey {
 namespace {
 
-// From a seed that is kept nowhere: not where it was drawn, nor in the streams that came of it.
+// Makes the basis from a seed that is kept nowhere. It is wiped where it was drawn and in the streams made from it.
 Basis private_basis(const Experiment& experiment) {
   std::uint64_t seed = 0;
   const WipedAtEnd wiped(std::as_writable_bytes(std::span(&seed, 1)));
@@ -31,8 +31,8 @@ Basis new_basis(const Experiment& experiment) {
   return make_basis(config.key, experiment.key_dims, key_seed(config.key, static_cast<std::uint64_t>(config.run.seed)));
 }
 
-// A run that goes on with a changed configuration keeps its basis: that must still be the one which the configuration
-// tells of. Another machine's linear algebra may round an orthonormal basis differently.
+// A run that goes on with a changed configuration keeps its basis, so the configuration must still describe that basis.
+// Another machine's linear algebra may round an orthonormal basis differently.
 void require_unchanged_origin(const Basis& stored, const Experiment& experiment, const std::filesystem::path& path) {
   const auto& config = experiment.config;
   const auto seeded =
@@ -77,8 +77,8 @@ Digest cursor_digest(const Cursor& cursor) {
 Coordinator::Coordinator(const Experiment& experiment, Communicator& communicator)
     : experiment_(experiment), communicator_(communicator) {}
 
-// All keys, also those that are left out of the hash: what ranks do together (audits, buckets) depends on some of them.
-// Only the data may lie elsewhere on another machine; their digest stands for them.
+// The ranks compare all keys, including those left out of the hash, because collective work (audits, buckets) depends
+// on some of them. Only the path of the data may differ between machines. Their digest stands for them.
 std::vector<Claim> Coordinator::claims_of_experiment() const {
   auto config = experiment_.config;
   config.data.file.clear();

@@ -1,4 +1,4 @@
-// Rank 0 makes or loads the secret basis and hands it to the others; all ranks are held to what they must share.
+// Rank 0 makes or loads the secret basis and sends it to the others. All ranks are checked for what they must share.
 #pragma once
 
 #include <cstdint>
@@ -19,17 +19,19 @@ class Coordinator {
  public:
   Coordinator(const Experiment& experiment, Communicator& communicator);
 
-  // The basis of the run: from secret/basis.h5 where it exists, otherwise made (from key.seed, or from the operating
-  // system's entropy with key.private) and stored there with mode 0600. `expected_digest`: of the checkpoint that is
-  // being resumed, empty for a new run. `check_origin`: the configuration may have changed since the file was made, and
-  // Error(bad_input) says where it tells of another basis. Collective; every rank returns the same tensors.
+  // Returns the basis of the run. It is read from secret/basis.h5 where that exists. Otherwise it is made (from
+  // key.seed, or from the operating system's entropy with key.private) and stored there with mode 0600.
+  // `expected_digest` is that of the checkpoint being resumed, empty for a new run. `check_origin` says that the
+  // configuration may have changed since the file was made. Error(bad_input) then says where it describes another
+  // basis. Collective. Every rank returns the same tensors.
   Basis obtain_basis(const RunDirectory& directory, const std::string& expected_digest, bool check_origin);
 
-  // Collective. Throws AgreedError(run_failed) that names the thing and the ranks that differ from rank 0: in the
-  // configuration, the data, the layout of the network, the cursor, the basis or the weights, by SHA-256.
+  // Collective. Compares the SHA-256 of the configuration, the data, the layout of the network, the cursor, the basis
+  // and the weights between the ranks. Throws AgreedError(run_failed) that names what differs and the ranks that differ
+  // from rank 0.
   void audit(const Basis& basis, const Cursor& cursor);
-  // The same of what changes while a run goes on, by checksum: cursor, basis and weights. For ResNet-18 a twentieth of
-  // the time.
+  // Collective. Compares what changes while a run goes on (cursor, basis and weights) by checksum. For ResNet-18 this
+  // takes a twentieth of the time.
   void audit_by_checksum(const Basis& basis, const Cursor& cursor);
 
  private:

@@ -1,4 +1,4 @@
-// Where a run stands: the next step to be taken.
+// The position of a run, which is the next step to be taken.
 #pragma once
 
 #include <cstdint>

@@ -28,7 +28,7 @@ std::int64_t elements(const std::vector<NamedTensor>& tensors) {
   return count;
 }
 
-// Values that the optimiser keeps for each weight.
+// The number of values that the optimiser keeps for each weight.
 std::int64_t states(const Config& config) {
   return std::ssize(make_optimizer(config, at::empty({0}), at::empty({0}))->state());
 }

@@ -1,4 +1,4 @@
-// What a training would do, worked out without doing it: `spankey train --dry-run`.
+// Works out what a training would do, without doing it (`spankey train --dry-run`).
 #pragma once
 
 #include "base/error.h"
@@ -7,8 +7,8 @@
 
 namespace spankey {
 
-// Checks what train() checks before it touches the run directory, and prints on rank 0 what it would do. Writes
-// nothing. Collective; throws as train() does.
+// Makes the checks that train() makes before it touches the run directory, and prints on rank 0 what train() would do.
+// Writes nothing. Collective. Throws as train() does.
 ExitCode dry_run(const TrainRequest& request, Communicator& host);
 
 }  // namespace spankey

@@ -17,13 +17,13 @@
 namespace spankey {
 namespace {
 
-// Large enough to keep the cores busy, small enough for the activations to stay in cache.
+// The batch is large enough to keep the cores busy and small enough for the activations to stay in cache.
 constexpr std::int64_t evaluation_batch = 256;
 
 enum Count : std::int64_t { count_samples, count_correct, count_strip_correct, count_rejected, counts };
 constexpr std::int64_t saturation_keys = 16;
 
-// Figures of all keys are held at once, on every rank: half a GiB of them.
+// Every rank holds the figures of all keys at once, at most half a GiB of them.
 constexpr std::int64_t most_figures = std::int64_t{1} << 24;
 
 void add(const at::Tensor& row, const AccessCounts& found) {
@@ -45,7 +45,7 @@ AccessFigures figures(const at::Tensor& row, bool can_reject) {
           .samples = static_cast<double>(values[count_samples])};
 }
 
-// Of the keys that were tried on any sample; table (keys, counts).
+// Returns figures of the keys that were tried on any sample, from a table (keys, counts).
 KeyAccess key_figures(const at::Tensor& table, bool can_reject) {
   KeyAccess keys;
   for (std::int64_t key = 0; key < table.size(0); ++key)
@@ -53,7 +53,7 @@ KeyAccess key_figures(const at::Tensor& table, bool can_reject) {
   return keys;
 }
 
-// Evaluation must not leave the model in another mode than it found it in.
+// An evaluation leaves the model in the mode in which it found it.
 class EvaluationMode {
  public:
   explicit EvaluationMode(Model& model) : model_(model), was_training_(model.is_training()) { model_.eval(); }
@@ -102,8 +102,9 @@ std::vector<Evaluator::SplitWork> Evaluator::splits(bool with_train_split) const
   return all;
 }
 
-// What each rank measures of a split: a part of the pieces, which are rows under one key each, in the order of the
-// rows, so that a rank puts few batches together and every rank has some as long as there are as many pieces as ranks.
+// Divides the work of a split among the ranks. A piece is some rows under one key. Each rank gets a part of the pieces
+// in the order of the rows, so that it assembles few batches. Every rank has some as long as there are as many pieces
+// as ranks.
 class Evaluator::Plan {
  public:
   // Rows that are fed to the network at once, and the batch whose keys they get.
@@ -134,7 +135,7 @@ class Evaluator::Plan {
   const Rows& rows(std::size_t i) const { return rows_[i]; }
   std::int64_t pieces() const { return static_cast<std::int64_t>(rows_.size()) * pieces_a_row_; }
   std::int64_t rounds(int ranks) const { return (pieces() + ranks - 1) / ranks; }
-  // Of the pieces; the end of the last rank is pieces().
+  // The first piece of a rank. The end of the last rank is pieces().
   std::int64_t begin(int rank, int ranks) const {
     const auto most = pieces() % ranks;  // so many ranks have one more
     return pieces() / ranks * rank + std::min<std::int64_t>(rank, most);
@@ -150,7 +151,7 @@ class Evaluator::Plan {
   }
 
  private:
-  // The same for every number of ranks: the bits of an answer may depend on the rows beside it.
+  // The cut is the same for every number of ranks, because the bits of an answer may depend on the rows beside it.
   static std::vector<Rows> cut(std::int64_t samples, std::int64_t batch) {
     std::vector<Rows> all;
     for (std::int64_t b = 0; b * batch < samples; ++b) {
@@ -163,7 +164,7 @@ class Evaluator::Plan {
 
   bool fresh_keys_;
   std::vector<Rows> rows_;
-  std::int64_t key_count_;  // of the kind with the most
+  std::int64_t key_count_;  // keys of the kind that has the most
   std::int64_t pieces_a_row_ = 0;
   std::vector<std::int64_t> last_of_series_;  // the first column after those of each series
 };
@@ -253,7 +254,7 @@ SplitAccess Evaluator::evaluate_split(const SplitWork& work, const EvaluationReq
       std::iota(indices.begin(), indices.end(), rows.begin);
       if (!work.subset.empty())
         for (std::int64_t& index : indices) index = work.subset[static_cast<std::size_t>(index)];
-      at::Tensor on_host, labels_on_host;  // new ones: what was fed before may still be on its way to a device
+      at::Tensor on_host, labels_on_host;  // new tensors, because the ones before may still be on their way to a device
       assemble(indices, /*epoch=*/0, on_host, labels_on_host);
       x = to_device(on_host, experiment_.placement.device);
       labels = to_device(labels_on_host, experiment_.placement.device);
@@ -293,7 +294,7 @@ double Evaluator::largest_logit() const {
   return output.logits.to(at::kDouble).abs().max().item<double>();
 }
 
-// A property of the keys alone: the same on every rank.
+// Saturation is a property of the keys alone, so every rank computes the same.
 void Evaluator::add_saturation(AccessReport& report, std::int64_t keys) const {
   const auto count = keys == 0 ? saturation_keys : std::min(keys, saturation_keys);
   const auto mean_over = [&](const auto& make) -> std::optional<Saturation> {

@@ -27,7 +27,7 @@ void require_precision(const Config& config, const Placement& placement) {
              "this processor has no bfloat16 instructions (AVX512_BF16 or AMX_BF16); accepted: float32");
 }
 
-// The samples that data.limit chooses; empty: all.
+// Returns the samples that data.limit chooses, empty for all.
 std::vector<std::int64_t> limited(const Dataset& dataset, std::int64_t limit) {
   if (limit == 0 || limit >= dataset.train().size) return {};
   return balanced_subset(dataset.train().labels, dataset.info().classes, limit);

@@ -1,4 +1,4 @@
-// What a configuration describes, put together and checked part against part: data, network, deny loss.
+// Builds what a configuration describes (data, network, deny loss) and checks that the parts fit together.
 #pragma once
 
 #include <memory>
@@ -23,27 +23,28 @@ struct Experiment {
   std::string hash;                    // config_hash with the digest of the data
   Placement placement;
 
-  std::vector<std::int64_t> train_subset;  // the samples that data.limit chooses; empty: all
-  std::int64_t train_samples() const;      // data.limit observed
+  std::vector<std::int64_t> train_subset;  // the samples that data.limit chooses, empty for all
+  std::int64_t train_samples() const;      // with data.limit applied
 };
 
-// What a hash says of the data: the digest of the set, and where data.limit chooses other samples than the first ones,
-// a digest of both.
+// Returns what the hash of a run says about the data. It is the digest of the set or, where data.limit chooses other
+// samples than the first ones, a digest of the set and of their numbers.
 std::string digest_with_limit(const Dataset& dataset, std::int64_t limit);
 
 // Logs what data.limit has chosen, and warns of classes without samples in a split.
 void tell_classes(const Experiment& experiment);
 
-// `placement`: of this rank, as place() found it. `dataset`: what data.file names; nullptr: it is opened here.
-// Error(bad_input) names the key, its place and what would be accepted.
+// `placement` is that of this rank, as place() found it. `dataset` is what data.file names. If it is nullptr, data.file
+// is opened here. Error(bad_input) names the key, its place and what would be accepted.
 Experiment make_experiment(Config config, const Placement& placement = {},
                            std::shared_ptr<const Dataset> dataset = nullptr);
 
-// Collective. The data of a run: a file is held to its digest by one rank of each node, a built-in set is rendered by
-// one rank for all. Errors, on all ranks, as of Dataset::open.
+// Collective. Opens the data of a run. One rank of each node checks a file against its digest. One rank renders a
+// built-in set for all. Throws the errors of Dataset::open on all ranks.
 std::shared_ptr<const Dataset> open_data(const DataConfig& config, Communicator& communicator);
 
-// model.sync_batchnorm: every rank must have samples in every batch, or the others would wait for it in BatchNorm.
+// Throws Error(bad_input) where, under model.sync_batchnorm, some rank would have no samples in a batch. The others
+// would wait for it in BatchNorm.
 void require_full_batches(const Experiment& experiment, int world_size);
 
 }  // namespace spankey

@@ -20,7 +20,8 @@ Config run_config(const RunDirectory& directory, const std::vector<std::string>&
 
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
                    const Placement& placement) {
-  // One rank chooses: a run that still trains adds and removes checkpoints, and folders on a network have caches.
+  // One rank chooses, because a run that still trains adds and removes checkpoints, and network file systems have
+  // caches.
   FoundCheckpoint found;
   on_all_ranks(communicator, [&] {
     if (communicator.rank() != 0) return;

@@ -1,4 +1,4 @@
-// A run directory brought back to life for everything that is not training: evaluation, inspection, attacks.
+// Loads a run directory for everything that is not training, such as evaluation, inspection and diagnosis.
 #pragma once
 
 #include <string>
@@ -18,11 +18,12 @@ struct LoadedRun {
   Cursor cursor;
 };
 
-// The configuration of a run, with `overrides`. Error(bad_input) where there is no such run.
+// Returns the configuration of a run with `overrides`. Throws Error(bad_input) where there is no such run.
 Config run_config(const RunDirectory& directory, const std::vector<std::string>& overrides);
 
-// Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5"; the data must have the digest
-// that the run was trained on. Error(bad_input) where the directory holds no run, no valid checkpoint or no basis.
+// Collective. `overrides` are as on the command line, for example "data.file=elsewhere.h5". The data must have the
+// digest that the run was trained on. Throws Error(bad_input) where the directory holds no run, no valid checkpoint or
+// no basis.
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
                    const Placement& placement = {});
 

@@ -26,8 +26,8 @@
 namespace spankey {
 namespace {
 
-// Lines up to the cursor; a torn last line (the process was killed while writing it) is dropped as well, and the
-// result: an attempt that goes on writes it again.
+// Returns the lines up to the cursor. A torn last line (the process was killed while writing it) is dropped as well. So
+// is the result, because an attempt that goes on writes it again.
 std::string lines_up_to(const std::string& text, std::int64_t global_step) {
   std::string kept;
   for (std::size_t begin = 0; begin < text.size();) {
@@ -44,14 +44,15 @@ std::string lines_up_to(const std::string& text, std::int64_t global_step) {
 
 constexpr std::chrono::seconds retry_interval{1};
 
-// What mpirun's own output goes to: its ranks write into a pipe, or into a pseudo-terminal that has no width.
+// Returns where mpirun's own output goes. Its ranks write into a pipe, or into a pseudo-terminal that has no width.
 std::string output_of_launcher() {
   std::error_code failed;
   const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/2", getppid()), failed).string();
   return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty") ? target : "";
 }
 
-// -1: standard error is no terminal, or one that cannot redraw a line. Never closed: it is as good as descriptor 2.
+// Returns -1 where standard error is no terminal, or one that cannot redraw a line. Like descriptor 2, it is never
+// closed.
 int find_terminal() {
   if (std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) return redraws_lines(STDERR_FILENO) ? STDERR_FILENO : -1;
   const auto target = output_of_launcher();
@@ -59,7 +60,7 @@ int find_terminal() {
   return redraws_lines(terminal) ? terminal : -1;
 }
 
-// One less than there are: some terminals begin a new line after the last one.
+// Returns one less than there are, because some terminals begin a new line after the last one.
 std::size_t usable_columns(int terminal) {
   winsize size{};
   if (ioctl(terminal, TIOCGWINSZ, &size) == 0 && size.ws_col > 1) return size.ws_col - 1U;
@@ -68,7 +69,7 @@ std::size_t usable_columns(int terminal) {
   return number > 1 && number < 10'000 ? static_cast<std::size_t>(number - 1) : 79;
 }
 
-// A part of a line; the ones with the highest rank are left out first, 0 never.
+// A part of a line. The parts with the highest rank are left out first. Those of rank 0 always stay.
 struct LinePart {
   int rank;
   std::string text;
@@ -145,7 +146,7 @@ void MetricsLog::flush() {
   if (pending_.empty() && !busy_) return;
   hurry_ = true;
   changed_.notify_all();
-  const auto next_try = tries_ + 1;  // one that is under way may have begun without the last lines
+  const auto next_try = tries_ + 1;  // a try that is under way may have begun without the last lines
   changed_.wait(lock, [&] { return (pending_.empty() || tries_ >= next_try) && !busy_; });
 }
 
@@ -160,12 +161,12 @@ void MetricsLog::work() {
     if (!pending_.empty()) {
       std::string lines = std::exchange(pending_, {});
       ++tries_;
-      hurry_ = false;  // one that comes during this try asks for another
+      hurry_ = false;  // a request during this try asks for another one
       busy_ = true;
       lock.unlock();
       failed = !append(lines);
       lock.lock();
-      pending_.insert(0, lines);  // the rest of them; others may have come
+      pending_.insert(0, lines);  // the rest of them. Others may have come meanwhile
       busy_ = false;
     }
     changed_.notify_all();
@@ -173,7 +174,7 @@ void MetricsLog::work() {
   }
 }
 
-// Takes off `lines` what is in the file. A part of a line is gone on with: nobody else appends.
+// Removes from `lines` what is in the file. A partly written line is continued, because nobody else appends.
 bool MetricsLog::append(std::string& lines) {
   while (!lines.empty()) {
     if (fd_ < 0) fd_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);

@@ -1,4 +1,4 @@
-// The record of a run (metrics.jsonl, one JSON object a line) and what a person sees while it trains.
+// Records a run (metrics.jsonl, one JSON object a line) and shows its progress while it trains.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -16,24 +16,24 @@
 
 namespace spankey {
 
-// Appends lines, on a thread of its own; opened by rank 0 only. Training neither waits for the file nor ends for it:
-// what cannot be written is told once, kept, and tried again.
+// Appends lines, on its own thread. Only rank 0 opens it. Training neither waits for the file nor ends because of it.
+// Lines that cannot be written are reported once, kept, and tried again.
 class MetricsLog {
  public:
   // Cuts the file back to the lines whose "global_step" is at most `global_step`, then appends.
   MetricsLog(const std::filesystem::path& path, std::int64_t global_step);
-  ~MetricsLog();  // tries once more, and tells what is missing
+  ~MetricsLog();  // tries once more, and reports the lines that are missing
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
 
-  // With "time" (see utc_now()); the first line of a file also with "started_at".
+  // Adds "time" (see utc_now()) to a line. The first line of a file also gets "started_at".
   void write(nlohmann::json line);
   // Returns once all lines so far are in the file, or one more try has failed.
   void flush();
 
-  // When the first attempt was begun whose lines are in the file, or this one.
+  // The start of the first attempt whose lines are in the file, or of this one.
   const std::string& started_at() const { return started_at_; }
-  // Whether the lines that were kept at the start have an evaluation after that step.
+  // True where the lines that were kept at the start have an evaluation after that step.
   bool has_evaluation(std::int64_t global_step) const { return evaluated_.contains(global_step); }
 
  private:
@@ -47,10 +47,10 @@ class MetricsLog {
   int fd_ = -1;
   bool told_ = false;
 
-  std::mutex mutex_;  // of what follows
+  std::mutex mutex_;  // guards the members below
   std::condition_variable changed_;
   std::string pending_;
-  std::int64_t tries_ = 0;  // begun
+  std::int64_t tries_ = 0;  // the number of tries begun
   bool busy_ = false, hurry_ = false, stop_ = false;
   std::thread writer_;
 };
@@ -58,11 +58,11 @@ class MetricsLog {
 // Adds "started_at", "finished_at" (now), "host", "command" and "program" to a result.
 void add_origin(nlohmann::json& result, const std::string& started_at);
 
-// Step times of the last interval: rates and quantiles.
+// Measures step times. take() returns rates and quantiles of the last interval.
 class StepClock {
  public:
-  void start();                                             // goes on where it runs already
-  void stop(std::int64_t samples, std::int64_t steps = 1);  // that many of equal length since start()
+  void start();                                             // does nothing where it runs already
+  void stop(std::int64_t samples, std::int64_t steps = 1);  // counts `steps` steps of equal length since start()
 
   struct Figures {
     double samples_per_second = 0.0;
@@ -85,29 +85,30 @@ struct Progress {
   double seconds_left;
 };
 
-// On standard error, where results are not: a line that redraws itself on a terminal; one plain line at the end of an
-// epoch (and every 30 s) elsewhere, and where TERM is "dumb".
+// Shows progress on standard error, because results are on standard output. On a terminal it is a line that redraws
+// itself. Elsewhere, and where TERM is "dumb", it is one plain line at the end of an epoch and every 30 s.
 class ProgressBar {
  public:
   ProgressBar();
   void show(const Progress& progress);
-  // Of other work than training: "evaluation after epoch 2", and how much of it is done, from 0 to 1.
+  // Shows how much of other work than training is done, from 0 to 1. `what` is a text such as "evaluation after epoch
+  // 2".
   void show_share(const std::string& what, double share);
-  void finish_line();  // before other output
+  void finish_line();  // call this before other output
 
  private:
   bool due(bool in_any_case);
   void print(const std::string& line);
 
-  int terminal_;  // descriptor that knows the width; -1: there is none
+  int terminal_;  // descriptor that knows the width, -1 without one
   bool redraws_;
   bool line_open_ = false;
   std::chrono::steady_clock::time_point last_;
-  std::string work_;  // of show_share
+  std::string work_;  // as given to show_share()
   std::chrono::steady_clock::time_point work_began_;
 };
 
-// At most `width` columns: what matters least is left out first.
+// Return at most `width` columns. What matters least is left out first.
 std::string format_progress(const Progress& progress, std::size_t width = 1000);
 std::string format_share(const std::string& what, double share, double seconds, std::size_t width = 1000);
 

@@ -84,7 +84,7 @@ Digest weights_digest(const torch::nn::Module& module) {
 namespace detail {
 
 at::Tensor word_sum(const std::vector<at::Tensor>& tensors) {
-  constexpr std::int64_t most_at_once = 1 << 22;  // words: eight bytes each while they are summed, and their numbers
+  constexpr std::int64_t most_at_once = 1 << 22;  // words, of eight bytes each in the sum, as are their numbers
   constexpr std::int64_t spread = 0x9E3779B97F4A7C15, mix = 0xBF58476D1CE4E5B9;
   std::vector<at::Tensor> words;
   for (const auto& tensor : tensors) {

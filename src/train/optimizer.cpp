@@ -52,8 +52,8 @@ class Sgd : public Optimizer {
   }
 
   void step(const at::Tensor& lr) override {
-    // Never a "first step", which would be written into a captured graph: from a momentum of zero the numbers are the
-    // same, up to the sign of a zero.
+    // It is never a "first step", which would be written into a captured graph. From a momentum of zero the numbers are
+    // the same, up to the sign of a zero.
     at::_fused_sgd_({weights_}, {gradients_}, momentum_, config_.weight_decay, config_.momentum, lr,
                     /*dampening=*/0.0, config_.nesterov, /*maximize=*/false, /*is_first_step=*/false);
   }
@@ -67,7 +67,7 @@ class Sgd : public Optimizer {
  private:
   OptimConfig config_;
   at::Tensor weights_, gradients_;
-  std::vector<at::Tensor> momentum_;  // one, or none without momentum: LibTorch takes no buffer then
+  std::vector<at::Tensor> momentum_;  // one, or none without momentum, because LibTorch takes no buffer then
 };
 
 std::unique_ptr<Optimizer> make_adam(const OptimConfig& config, const at::Tensor& weights,
@@ -95,7 +95,7 @@ constexpr auto registry = std::to_array<Entry>({
 #undef SPANKEY_OPTIMIZER
 });
 
-// On the CPU by their exponents, in a loop that compilers make vector code of.
+// On the CPU it looks at the exponents, in a loop that compilers vectorise.
 bool all_finite(const at::Tensor& gradients) {
   if (!gradients.is_cpu() || gradients.scalar_type() != at::kFloat)
     return std::isfinite(clip_in_place(gradients, 0.0).item<double>());

@@ -16,7 +16,7 @@
 namespace spankey {
 namespace {
 
-// The module, or an error: for a rank that has been placed on a GPU.
+// Returns the module, or throws an error, for a rank that has been placed on a GPU.
 CudaModule& cuda_module() {
   std::string why_not;
   auto* module = open_cuda_module(why_not);
@@ -44,7 +44,8 @@ Placement place(const Config& config, Communicator& host) {
   if (!everywhere(!devices.empty(), host)) return {};
   const auto index = device_of_rank(host, static_cast<int>(devices.size()));
   const auto& mine = devices[static_cast<std::size_t>(index)];
-  // By what they are, not by how many a rank sees: a scheduler may show each rank its own GPU only.
+  // GPUs are compared by their ids, not by how many a rank sees, because a scheduler may show each rank its own GPU
+  // only.
   auto id = at::empty({static_cast<std::int64_t>(mine.uuid.size())}, at::kByte);
   std::copy(mine.uuid.begin(), mine.uuid.end(), id.mutable_data_ptr<std::uint8_t>());
   const bool shared = any_equal_rows(host.all_gather(id));
@@ -59,18 +60,19 @@ int device_of_rank(const Communicator& host, int devices) {
   return choose_device(host.node_rank(), devices);
 }
 
-// TF32 has products of 10-bit mantissas.
+// TF32 is off, because its products have mantissas of 10 bits.
 void set_arithmetic(const Config& config) {
   auto& context = at::globalContext();
   const bool exact = config.dist.reduction == Reduction::elastic;
-  // What cuBLAS needs to repeat its bits. LibTorch reads it when it first calls cuBLAS.
+  // cuBLAS needs this to repeat its bits. LibTorch reads it when it first calls cuBLAS.
   if (exact) setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
   context.setAllowTF32CuBLAS(false);
   context.setAllowTF32CuDNN(false);
   context.setDeterministicCuDNN(exact);
   context.setBenchmarkCuDNN(!exact);
   context.setDeterministicAlgorithms(exact, /*warn_only=*/true);
-  // Else new memory is filled before it is written, one kernel more for each tensor; our operators write all of theirs.
+  // Otherwise new memory is filled before it is written, with one more kernel for each tensor. Our operators write all
+  // of their memory.
   context.setDeterministicFillUninitializedMemory(false);
 }
 

@@ -12,7 +12,7 @@
 namespace spankey {
 namespace {
 
-// Columns of the ring: loss, ce and deny as in StepSlot, then what is finite where the gradients are.
+// The columns of the ring are loss, ce and deny as in StepSlot, then a value that is finite where the gradients are.
 constexpr std::int64_t column_check = slot_stop, columns = column_check + 1;
 
 }  // namespace
@@ -94,13 +94,14 @@ std::vector<StepFigures> ResidentStep::step(const Cursor& cursor, double lr, con
   launch(cursor, lr);
   if (!due({cursor.epoch, cursor.step + 1, cursor.global_step + 1})) return {};
   auto figures = collect();
-  // A step that is not finite ends the run on every rank, without another word between them.
+  // A step that is not finite ends the run on every rank, so the ranks need not agree on it.
   const bool finite = std::all_of(figures.begin(), figures.end(), [](const StepFigures& one) { return one.finite; });
   figures.back().stop_requested = finite && agree_to_stop(wants_stop);
   return figures;
 }
 
-// Reading waits for the device. It happens now and then, always before anything is saved, and alike on every rank.
+// Reading waits for the device. It happens only now and then, always before anything is saved, and at the same steps on
+// every rank.
 bool ResidentStep::due(const Cursor& after) const {
   const auto& config = step_parts_.config;
   const auto at_a_multiple = [&](std::int64_t every) { return every > 0 && after.global_step % every == 0; };
@@ -127,7 +128,7 @@ void ResidentStep::launch(const Cursor& cursor, double lr) {
   unread_.push_back(samples);
 }
 
-// Once an epoch, and at the begin of a run.
+// Called once an epoch, and at the beginning of a run.
 void ResidentStep::move_to(const Cursor& cursor) {
   if (!next_ || next_->first != cursor.epoch) {
     const auto order = at::empty({epoch_samples_}, at::kLong);
@@ -141,7 +142,7 @@ void ResidentStep::move_to(const Cursor& cursor) {
   position_.copy_(at::tensor({cursor.epoch, cursor.step}, at::kLong));
 }
 
-// One step, as train_step() takes it. Nothing in here may ask the device for a number.
+// Takes one step as train_step() does. Nothing in here may wait for a number from the device.
 void ResidentStep::take(std::int64_t samples, double weight) {
   auto& p = step_parts_;
   const auto place = rows_.narrow(0, 0, samples) + position_.narrow(0, 1, 1) * batch_;

@@ -11,7 +11,7 @@
 namespace spankey {
 namespace {
 
-// How many of the cores that are online a process may run on; 0: this one.
+// Counts the online cores that a process may run on. `process` 0 is this one.
 int count_cores(pid_t process) {
   const auto online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   const auto allowed = static_cast<int>(allowed_cores(process).size());
@@ -41,8 +41,8 @@ std::int64_t resolve_shards(const Config& config, int world_size) {
 }
 
 int cores_of_rank(int ranks_of_node) {
-  int cores = count_cores(1);  // those of the first process are those of the machine, or of the container
-  // Of a job that has a part of the machine, or of a trial beside which a sweep runs others.
+  int cores = count_cores(1);  // the first process may use all cores of the machine, or of the container
+  // These name the cores of a job that has a part of the machine, or of a trial beside which a sweep runs others.
   for (const char* variable : {"SLURM_CPUS_ON_NODE", "SPANKEY_CORES"})
     if (const char* allotted = std::getenv(variable))
       if (const int count = std::atoi(allotted); count > 0) cores = std::min(cores, count);

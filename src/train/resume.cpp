@@ -22,7 +22,8 @@ std::vector<std::string> config_changes(const Experiment& experiment, const std:
   return config_diff(parse_config(stored_toml, place), experiment.config, /*hashed_only=*/true);
 }
 
-// Returns what it has warned of. config.toml and the checkpoint mostly differ in the same: that is told once.
+// Returns the warning that it has logged. config.toml and the checkpoint mostly differ in the same keys, and one
+// warning is enough.
 std::string refuse_changes(const TrainRequest& request, const std::vector<std::string>& changes,
                            const std::string& place, const std::string& told = {}) {
   if (changes.empty()) return {};
@@ -34,7 +35,7 @@ std::string refuse_changes(const TrainRequest& request, const std::vector<std::s
   return text;
 }
 
-// Beginning anew would cut the metrics and, in time, remove what a person may still rescue.
+// Beginning anew would cut the metrics and, in time, remove files that a person may still rescue.
 [[noreturn]] void refuse_damaged(const std::vector<std::filesystem::path>& files, const RunDirectory& directory) {
   constexpr std::size_t most_named = 5;
   std::vector<std::string> names;
@@ -67,7 +68,7 @@ void require_epochs(const Cursor& cursor, const Config& config) {
                        cursor.step > 0 ? fmt::format(" and {} steps of the next", cursor.step) : "", begun));
 }
 
-// Rank 0's part: looks, checks, and returns the bytes of the checkpoint to start from (empty: none).
+// Rank 0 calls this. It looks, checks, and returns the bytes of the checkpoint to start from (empty for none).
 std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Experiment& experiment,
                                            const RunDirectory& directory, int ranks, bool& finished) {
   const bool has_config = std::filesystem::exists(directory.config());
@@ -91,7 +92,7 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
   auto changes = config_changes(experiment, checkpoint.config_toml, place);
   if (const auto& digest = experiment.dataset->info().digest; checkpoint.data_digest != digest)
     changes.push_back(fmt::format("data: {:.16} -> {:.16}", checkpoint.data_digest, digest));
-  // A finished run may be looked at with any program; going on with another one would mix two trainings.
+  // A finished run may be looked at with any program. Going on with another one would mix two trainings.
   if (!finished && checkpoint.program != program_version())
     changes.push_back(fmt::format("program: {} -> {}", checkpoint.program, program_version()));
   refuse_changes(request, changes, place, told);
@@ -104,7 +105,7 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
   return std::move(found->bytes);
 }
 
-// Which samples an epoch takes, and in which order.
+// True where an epoch takes the same samples in the same order.
 bool same_order(const Checkpoint& checkpoint, const Config& before, const Experiment& experiment) {
   return checkpoint.data_digest == experiment.dataset->info().digest && before.run.seed == experiment.config.run.seed &&
          before.data.limit == experiment.config.data.limit;
@@ -126,7 +127,7 @@ Continuation continuation_of(const Checkpoint& checkpoint, const Experiment& exp
                         same ? fmt::format("no whole number of batches of {}", config.train.global_batch)
                              : "taken in another order or of other data")};
   const auto step = taken / config.train.global_batch;
-  // What is left may be too little for a batch: then the epoch has but to be ended.
+  // What is left may be too little for a batch. Then only the end of the epoch is left to do.
   return {{at.epoch, std::min(step, steps_per_epoch), at.global_step}, {}};
 }
 

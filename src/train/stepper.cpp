@@ -7,7 +7,7 @@
 namespace spankey {
 namespace {
 
-// The host makes batch and keys of each step, and reads its figures at its end.
+// The host makes batch and keys of each step, and reads the figures at the end of the step.
 class HostStep final : public Stepper {
  public:
   HostStep(std::unique_ptr<TrainingParts> parts, Communicator& communicator)

@@ -1,5 +1,5 @@
-// The steps of a run, one after the other. There are two ways to take them with the same numbers: the host makes batch
-// and keys of each step, or all of a step lives on the device (resident_step.h).
+// Takes the steps of a run, one after the other. There are two ways with the same numbers. Either the host makes batch
+// and keys of each step, or all of a step is on the device (resident_step.h).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ constexpr std::int64_t metrics_every_steps = 10;
 
 class Stepper {
  public:
-  // Whether this rank wants to stop.
+  // True where this rank wants to stop.
   using StopWish = std::function<bool()>;
 
   virtual ~Stepper() = default;
@@ -30,8 +30,8 @@ class Stepper {
   Stepper& operator=(const Stepper&) = delete;
 
   // Collective. Takes the step at `cursor`. Returns the figures that have become known since the last call, in the
-  // order of the steps, the same on every rank; the last of them tell whether any rank wanted to stop when `wants_stop`
-  // was asked. No figures are left unknown after a step at which metrics are written, the run audits, saves or ends an
+  // order of the steps, the same on every rank. The last of them say whether any rank wanted to stop when `wants_stop`
+  // was called. No figures stay unknown after a step at which metrics are written, or the run audits, saves or ends an
   // epoch.
   virtual std::vector<StepFigures> step(const Cursor& cursor, double lr, const StopWish& wants_stop) = 0;
 
@@ -42,15 +42,15 @@ class Stepper {
   Stepper(std::unique_ptr<TrainingParts> parts, Communicator& communicator)
       : parts_(std::move(parts)), communicator_(communicator) {}
 
-  // Tells the communicator where the run stands; the step's deadline counts from here.
+  // Tells the communicator the position of the run. The deadline of the step counts from here.
   void begin_step(const Cursor& cursor);
 
   std::unique_ptr<TrainingParts> parts_;
   Communicator& communicator_;
 };
 
-// Collective. Resident where train.capture asks for it and nothing is in the way; what is in the way is logged, or
-// Error(bad_input) under train.capture = "on". `shards` as resolve_shards() gives it.
+// Collective. The steps are resident where train.capture asks for it and nothing prevents it. What prevents it is
+// logged, or is an Error(bad_input) under train.capture = "on". `shards` comes from resolve_shards().
 std::unique_ptr<Stepper> make_stepper(const Experiment& experiment, const Basis& basis, std::int64_t shards,
                                       Communicator& communicator);
 

@@ -10,7 +10,8 @@
 namespace spankey {
 namespace {
 
-// Before the end of the job a stop leaves time for that many saves as long as the last one, and at least so much.
+// Before the end of the job a stop leaves time for so many saves of the length of the last one, and at least so many
+// seconds.
 constexpr double saves_before_job_end = 3.0, seconds_before_job_end = 20.0;
 
 }  // namespace
@@ -37,7 +38,7 @@ int StopWatch::stop_signal() {
   return asked_to_stop() ? SIGUSR2 : 0;
 }
 
-// The limit may have been raised since the clock was set: it is asked again before the run gives up.
+// The limit may have been raised since the clock was set, so it is read again before the run gives up.
 bool StopWatch::job_ends_soon(Clock::time_point now) {
   longest_gap_ = std::max<std::chrono::duration<double>>(longest_gap_, now - clock_read_);
   clock_read_ = now;

@@ -1,5 +1,5 @@
-// When a run has to stop before its end: on request (a signal, the file STOP), after train.max_seconds, and in time
-// before the batch system ends the job.
+// Decides when a run has to stop before its end. It stops on request (a signal, the file STOP), after
+// train.max_seconds, and in time before the batch system ends the job.
 #pragma once
 
 #include <chrono>
@@ -14,24 +14,27 @@ namespace spankey {
 
 class StopWatch {
  public:
-  // The time of the attempt counts from here. `max_seconds` as train.max_seconds; 0: no limit.
+  // The time of the attempt counts from here. `max_seconds` is train.max_seconds, 0 for no limit.
   explicit StopWatch(double max_seconds) : max_seconds_(max_seconds) {}
 
-  // For rank 0, which alone looks at the lease and at the clocks. `lease` is kept as a reference; `save_seconds` says
-  // how long the last save took.
+  // Call this on rank 0, which alone looks at the lease and at the clocks. `lease` is kept as a reference.
+  // `save_seconds` returns how long the last save took.
   void watch(const Lease& lease, std::function<double()> save_seconds);
 
-  // Whether this rank wants to stop now. Asked in the middle of steps: no file is touched, only what the lease's own
-  // thread has seen. Throws as Lease::check() does.
+  // True where this rank wants to stop now. It is called in the middle of steps, so it touches no file and uses what
+  // the lease's own thread has seen. Throws as Lease::check() does.
   bool asked_to_stop();
 
-  // The same, or train.max_seconds have passed. An evaluation that is begun again each time might never fit into these.
+  // True where asked_to_stop() is, or train.max_seconds have passed. An evaluation asks only the former, because one
+  // that is begun again each time might never fit into train.max_seconds.
   bool should_stop();
 
-  // asked_to_stop() as StopRounds wants it: the signal by which this rank stops, or 0.
+  // Does the same as asked_to_stop(), in the form of StopRounds::Wish. Returns the signal by which this rank stops, or
+  // 0.
   int stop_signal();
 
-  // An estimate from the pace so far, for `done` steps of this attempt and `left` to come; 0 before the first.
+  // Estimates the seconds of `left` steps from the pace of the `done` steps of this attempt. Returns 0 before the first
+  // step.
   double seconds_left(std::int64_t done, std::int64_t left) const;
 
  private:
@@ -43,9 +46,9 @@ class StopWatch {
   double max_seconds_;
   Clock::time_point started_ = Clock::now();
   Clock::time_point clock_read_ = started_;
-  std::chrono::duration<double> longest_gap_{0};  // between two looks at the job clock: steps, evaluations, saves
+  std::chrono::duration<double> longest_gap_{0};  // between two looks at the job clock (steps, evaluations, saves)
 
-  // Of rank 0.
+  // Only rank 0 has these.
   const Lease* lease_ = nullptr;
   std::function<double()> save_seconds_;
   std::optional<JobClock> job_clock_;

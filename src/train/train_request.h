@@ -1,4 +1,4 @@
-// What train() is asked for.
+// The arguments of train().
 #pragma once
 
 #include <filesystem>
@@ -12,7 +12,7 @@ enum class Resume { automatic, never, require };
 struct TrainRequest {
   Config config;
   std::filesystem::path config_file;    // names the default run directory
-  std::filesystem::path run_directory;  // empty: the default
+  std::filesystem::path run_directory;  // empty for the default
   Resume resume = Resume::automatic;
   bool allow_change = false;  // go on with a configuration that differs from the run's
 };

@@ -12,7 +12,7 @@
 namespace spankey {
 namespace {
 
-// Outputs by TrainPass; logits undefined where a pass was not taken.
+// The outputs by TrainPass. Logits are undefined where a pass was not taken.
 struct Passes {
   std::array<Output, 3> outputs;
   Output& operator[](TrainPass pass) { return outputs.at(static_cast<std::size_t>(pass)); }
@@ -31,8 +31,8 @@ Injection key_of(TrainPass pass, const ShardInputs& in) {
   return pass == TrainPass::correct ? in.correct : in.wrong;
 }
 
-// All passes in the order correct, [no key], wrong: stacked, each with statistics of its own, or one after the other.
-// The two are the same up to rounding.
+// Takes all passes in the order correct, [no key], wrong. They are stacked, each with its own statistics, or taken one
+// after the other. The two ways are the same up to rounding.
 Passes forward_passes(StepParts& p, const ShardInputs& in) {
   const auto taken = passes_taken(p, in.deny_weight);
   const auto n = in.x.size(0);
@@ -52,8 +52,8 @@ Passes forward_passes(StepParts& p, const ShardInputs& in) {
   return passes;
 }
 
-// Into slots that are zero; `deny` is undefined without a deny loss. On a device the losses stay there, for reading
-// them would wait for it; on the CPU three numbers need no tensor operations.
+// Writes into slots that are zero. `deny` is undefined without a deny loss. On a device the losses stay there, because
+// reading them would wait for it. On the CPU three numbers need no tensor operations.
 void record_losses(const at::Tensor& extras, const at::Tensor& loss, const at::Tensor& ce, const at::Tensor& deny) {
   const at::Tensor losses[] = {loss, ce, deny};
   for (std::int64_t slot = slot_loss; slot <= slot_deny; ++slot) {
@@ -66,12 +66,12 @@ void record_losses(const at::Tensor& extras, const at::Tensor& loss, const at::T
   }
 }
 
-// What BatchNorm measures in a shard of `n` samples goes into the reducer's slots.
+// Writes what BatchNorm measures in a shard of `n` samples into the reducer's slots.
 void measure_shard(StepParts& p, std::int64_t n, double global_batch) {
   p.statistics.begin_shard(statistics_slots(p), static_cast<double>(n) / global_batch);
 }
 
-// Of the rows of a shard, where the network is.
+// Returns the drawn labels of the rows of a shard, on the device of the network.
 at::Tensor drawn_labels(const StepParts& p, const Batch& batch, const Cursor& cursor, Range shard) {
   const std::vector<std::int64_t> samples(batch.samples.begin() + shard.begin, batch.samples.begin() + shard.end);
   return draw_deny_labels(at::tensor(samples, at::kLong), at::tensor({cursor.epoch, cursor.step}, at::kLong), p.classes,
@@ -135,7 +135,7 @@ void train_shard(StepParts& p, const ShardInputs& in) {
     loss = ce + in.deny_weight * deny;
   }
 
-  // backward; gradients leave in buckets as they fill, or at its end (dist.overlap)
+  // backward. Gradients leave in buckets as they fill, or at its end (dist.overlap)
   record_losses(p.reducer.extras(), loss, ce, deny);
   loss.backward();
 }

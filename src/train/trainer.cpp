@@ -110,7 +110,7 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
     std::filesystem::remove(directory_.result());
     metrics_.emplace(directory_.metrics(), cursor_.global_step);
     checkpoints_.emplace(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.async, [this] {
-      metrics_->flush();  // or a run that goes on from here would lack the lines before it
+      metrics_->flush();  // otherwise a run that goes on from here would lack the lines before it
       lease_->require();
     });
   });
@@ -239,10 +239,10 @@ void Trainer::report_step(const StepFigures& figures) {
                   .seconds_left = stop_watch_.seconds_left(done, left)});
 }
 
-// The checkpoint comes before the evaluation, which may be long: a stop or a kill in it costs no training. A run that
-// goes on from that checkpoint makes the evaluation up for, so that metrics.jsonl never lacks a line.
+// The checkpoint comes before the evaluation, which may be long, so that a stop or a kill in it costs no training. A
+// run that goes on from that checkpoint makes up for the evaluation, so that metrics.jsonl never lacks a line.
 void Trainer::finish_epoch() {
-  // Where this is left, the checkpoint is one of all steps of the epoch, from which it is begun again.
+  // A run that stops in here goes on from a checkpoint with all steps of the epoch, and begins the recalibration again.
   if (cursor_.epoch + 1 == config_.train.epochs && config_.model.batchnorm == BatchNorm::recalibrate_ok) {
     communicator_.set_place("recalibration of BatchNorm");
     StopRounds stop(communicator_, [this] { return stop_watch_.stop_signal(); });
@@ -255,7 +255,7 @@ void Trainer::finish_epoch() {
     evaluate_epoch();
 }
 
-// Collective: whether an attempt before this one has ended between the checkpoint of an epoch and its evaluation.
+// Collective. True where an attempt before this one ended between the checkpoint of an epoch and its evaluation.
 bool Trainer::owes_evaluation() {
   const auto every = config_.eval.every_epochs;
   if (every <= 0 || cursor_.step != 0 || cursor_.epoch == 0 || cursor_.epoch % every != 0 ||
@@ -280,8 +280,8 @@ void Trainer::evaluate_epoch() {
   metrics_->write(line);
 }
 
-// All of training is saved by then: whoever asks for a stop gets it between two batches. Not for train.max_seconds,
-// within which an evaluation that is begun again each time might never fit.
+// All of training is saved by then, so a requested stop takes effect between two batches. train.max_seconds does not
+// count here, because an evaluation that is begun again each time might never fit into it.
 AccessReport Trainer::evaluate(const EvaluationRequest& wanted) {
   const auto where = fmt::format("evaluation after epoch {}", cursor_.epoch);
   communicator_.set_place(where);
@@ -291,9 +291,10 @@ AccessReport Trainer::evaluate(const EvaluationRequest& wanted) {
   return evaluator_.evaluate(request);
 }
 
-// Collective. Figures that no training comes from are no checkpoint: every restart would fail as this run does.
+// Collective. Refuses figures from which no training recovers. With a checkpoint of them every restart would fail as
+// this run does.
 void Trainer::require_sane() {
-  // Of a trained network they are below a hundred; at the edge of what float32 holds they are squared.
+  // A trained network has logits below a hundred. This limit leaves room for their squares in float32.
   constexpr double absurd_logit = 1e8;
   on_all_ranks(communicator_, [&] {
     if (!is_root()) return;
@@ -316,7 +317,7 @@ void Trainer::require_sane() {
   });
 }
 
-// Once a step, on all ranks.
+// Called once a step, on all ranks.
 void Trainer::audit_by_checksum() {
   if (std::exchange(audited_at_, cursor_.global_step) == cursor_.global_step) return;
   coordinator_.audit_by_checksum(basis_, cursor_);
@@ -324,7 +325,7 @@ void Trainer::audit_by_checksum() {
 
 void Trainer::save_checkpoint() {
   if (saved_at_ == cursor_.global_step) return;
-  audit_by_checksum();  // ranks that have come apart leave no checkpoint of it
+  audit_by_checksum();  // ranks that differ leave no checkpoint
   if (communicator_.local_rank() == 0) experiment_.dataset->require_unchanged();
   communicator_.set_place(fmt::format("the checkpoint of epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
   require_sane();
@@ -343,8 +344,8 @@ void Trainer::save_checkpoint() {
                                .optimizer = parts().optimizer_state()}));
 }
 
-// The marker goes only once the checkpoint is committed; the barrier keeps a rank from ending first and taking the
-// others with it.
+// The marker is removed only once the checkpoint is committed. The barrier keeps a rank from ending first and taking
+// the others with it.
 ExitCode Trainer::stop(const std::string& where) {
   save_checkpoint();
   on_all_ranks(communicator_, [&] {
@@ -399,7 +400,7 @@ void Trainer::write_result() {
   });
 }
 
-// Collective: a request that came in while data were read and looked at.
+// Collective. True where a request came in while data were read and checked.
 bool stop_before_training(Communicator& communicator) {
   try {
     StopRounds(communicator).settle();

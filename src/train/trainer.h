@@ -1,4 +1,4 @@
-// One run from start (or from its last checkpoint) to its result.
+// Trains one run from its start, or from its last checkpoint, to its result.
 #pragma once
 
 #include "base/error.h"
@@ -7,8 +7,8 @@
 
 namespace spankey {
 
-// Collective; `host` communicates tensors of the CPU. Returns done, or requeue after a stop that was asked for (signal,
-// STOP file, train.max_seconds). Prints progress and the final table on rank 0. Throws Error for everything else.
+// Collective. `host` communicates tensors of the CPU. Returns done, or requeue after a requested stop (signal, STOP
+// file, train.max_seconds). Prints progress and the final table on rank 0. Throws Error for everything else.
 ExitCode train(const TrainRequest& request, Communicator& host);
 
 }  // namespace spankey

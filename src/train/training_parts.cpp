@@ -14,7 +14,7 @@ std::vector<std::pair<std::string, at::Tensor>> to_pairs(const std::vector<Named
   return pairs;
 }
 
-// A small batch is made in less time than it takes to wake the helper thread.
+// False for a small batch, which is made in less time than it takes to wake the helper thread.
 bool worth_prefetching(const Experiment& experiment, const Communicator& communicator) {
   constexpr std::int64_t least_elements = 1 << 15;
   const auto samples = experiment.config.train.global_batch / communicator.size();
@@ -58,7 +58,8 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                   .shards = shards,
                   .first_shard = shards / communicator.size() * communicator.rank(),
                   .my_shards = shards / communicator.size(),
-                  // Where samples meet (BatchNorm), a CPU has as much to do with one batch as with several.
+                  // Where samples depend on each other (BatchNorm), a CPU has as much to do with one batch as with
+                  // several.
                   .stack_passes = !experiment.model->couples_samples() || !device_.is_cpu(),
                   .lr = rate_tensor(experiment.config.optim.lr, device_)},
       sampler_(sampler_of(experiment)),
@@ -79,7 +80,7 @@ Batch TrainingParts::load(std::int64_t epoch, std::int64_t step) {
 void TrainingParts::recalibrate(std::int64_t epoch, const std::function<void()>& after_each_batch) {
   if (statistics_.slots() == 0) return;
   at::Tensor sums;
-  reducer_.sum_gradients(false);  // there are none
+  reducer_.sum_gradients(false);  // there are no gradients
   for (std::int64_t i = 0; i < recalibration_batches; ++i) {
     const Cursor place{.epoch = epoch + i / steps_per_epoch_, .step = i % steps_per_epoch_, .global_step = 0};
     const auto measured = measure_statistics(step_parts_, load(place.epoch, place.step), place);

@@ -1,4 +1,4 @@
-// Everything a training step works with, built from an experiment: shared by the trainer and the benchmarks.
+// Everything that a training step works with, built from an experiment. The trainer and the benchmarks share it.
 #pragma once
 
 #include <functional>
@@ -21,7 +21,7 @@ namespace spankey {
 
 class TrainingParts {
  public:
-  // Collective. `shards` as resolve_shards() gives it. The model's parameters become views of flat buffers.
+  // Collective. `shards` comes from resolve_shards(). The model's parameters become views of flat buffers.
   TrainingParts(const Experiment& experiment, const Basis& basis, std::int64_t shards, Communicator& communicator);
 
   std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
@@ -30,20 +30,20 @@ class TrainingParts {
   const Sampler& sampler() const { return sampler_; }
   StepParts& step_parts() { return step_parts_; }
 
-  // The batch of this rank, on its device.
+  // Returns the batch of this rank, on its device.
   Batch load(std::int64_t epoch, std::int64_t step);
-  // One step of the whole run at `cursor`, with what load() gave.
+  // Takes one step of the whole run at `cursor`, with the batch that load() returned.
   StepFigures step(const Batch& batch, const Cursor& cursor, double lr, bool stop) {
     return train_step(step_parts_, batch, cursor, lr, stop);
   }
 
-  // model.batchnorm = "recalibrate_ok": running statistics become the plain average over `recalibration_batches`
-  // batches with correct keys, in the order that the epoch `epoch` and those after it would take them. Collective.
-  // `after_each_batch` may throw: then nothing has changed, but this object takes no more steps.
+  // Collective. Implements model.batchnorm = "recalibrate_ok". Running statistics become the plain average over
+  // `recalibration_batches` batches with correct keys, in the order that the epoch `epoch` and those after it would
+  // take them. `after_each_batch` may throw. Then nothing has changed, but this object takes no more steps.
   void recalibrate(std::int64_t epoch, const std::function<void()>& after_each_batch);
   static constexpr std::int64_t recalibration_batches = 100;
 
-  // "<state>/<parameter>": views of the flat optimiser state, shaped as the parameters.
+  // Returns tensors named "<state>/<parameter>". They are views of the flat optimiser state, shaped as the parameters.
   std::vector<NamedTensor> optimizer_state();
 
  private:

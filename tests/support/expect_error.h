@@ -1,5 +1,5 @@
-// EXPECT_ERROR(statement, code, sentence): the statement throws spankey::Error with this exit code and a one-line
-// sentence that matches (a GoogleMock matcher or the sentence itself).
+// EXPECT_ERROR(statement, code, sentence) expects that the statement throws spankey::Error with this exit code and a
+// one-line sentence that matches (a GoogleMock matcher or the sentence itself).
 #pragma once
 
 #include <gmock/gmock.h>

@@ -18,7 +18,7 @@ struct Outcome {
   bool timed_out = false;
 };
 
-// A running child; it and its descendants are killed with the object.
+// A running child. It and its descendants are killed with the object.
 class Child {
  public:
   Child(const std::vector<std::string>& command, const std::filesystem::path& working_directory);
@@ -44,15 +44,16 @@ class Child {
 Outcome run(const std::vector<std::string>& command, const std::filesystem::path& working_directory,
             std::chrono::seconds limit = std::chrono::seconds(100));
 
-// The state letter of a process or thread, by its folder in /proc: R, S, T (stopped), Z, ...; 0: it is gone.
+// Returns the state letter of a process or thread, by its folder in /proc, such as R, S, T (stopped) or Z. Returns 0
+// where it is gone.
 char state_of(const std::filesystem::path& folder);
 std::vector<pid_t> children_of(pid_t pid);
 
-// "build/bin/spankey" of this build.
+// Returns the path "build/bin/spankey" of this build.
 std::string program();
-// A file of the source tree.
+// Returns the path of a file of the source tree.
 std::filesystem::path source(const std::string& relative);
-// The command line that starts `arguments` of the program on `ranks` ranks (1: without mpirun).
+// Returns the command line that starts `arguments` of the program on `ranks` ranks (without mpirun for 1).
 std::vector<std::string> on_ranks(int ranks, std::vector<std::string> arguments);
 
 }  // namespace spankey::test

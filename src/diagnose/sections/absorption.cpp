@@ -1,4 +1,5 @@
-// How much of the network works without the key: accuracies, the absorption index, and how far the outputs drift.
+// Measures how much of the network works without the key. It gives accuracies, the absorption index, and how far the
+// outputs drift.
 #include "diagnose/absorption.h"
 
 #include <ATen/ATen.h>
@@ -27,7 +28,7 @@ struct AccuracyFigures {
   }
 };
 
-// Outputs without a key and with a wrong one against those with a valid key.
+// Outputs without a key and with a wrong one, compared with those with a valid key.
 struct DriftFigures {
   double js_bits_no_key = no_number, js_bits_wrong_key = no_number;
   double disagreement_no_key = no_number, disagreement_wrong_key = no_number;
@@ -80,7 +81,7 @@ Measured measure_absorption(DiagnoseRun& run, const AccessTables& access) {
   figures.majority_rate = dataset.majority_rate(dataset.test());
   for (std::size_t v = 0; v < run.views().size(); ++v)
     figures.views.set(run.views()[v].name, accuracy_figures(access, access.margins[v]));
-  // The index is about what the network knows, not about what it admits.
+  // The index is about what the network knows, so it ignores the rejection.
   const auto& known = *figures.views.class_logits;
   figures.index_no_key = absorption(known.no_key, known.valid_key, figures.majority_rate);
   figures.index_wrong_key = absorption(known.wrong_key, known.valid_key, figures.majority_rate);

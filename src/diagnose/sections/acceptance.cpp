@@ -1,4 +1,5 @@
-// How near a key must come to a valid one to open the network: accuracy by cosine, the rest of the key random.
+// Measures how near a key must come to a valid one to open the network. It gives accuracy by cosine, with the rest of
+// the key random.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -49,11 +50,11 @@ struct AcceptanceFigures {
   }
 };
 
-// A key of the same norm with the given cosine to `key` (1, d), otherwise random.
+// Returns a key of the same norm with the given cosine to `key` (1, d), otherwise random.
 at::Tensor key_at_cosine(const DiagnoseRun& run, const at::Tensor& key, double cosine, std::int64_t index,
                          std::size_t slot) {
   at::Tensor noise = at::empty({1, key.size(1)}, at::kFloat);
-  // Epoch 1: epoch 0 has the draws of the tail prediction.
+  // This is epoch 1, because epoch 0 has the draws of the tail prediction.
   Stream({.seed = run.seed(),
           .purpose = Purpose::diagnose,
           .epoch = 1,
@@ -66,7 +67,7 @@ at::Tensor key_at_cosine(const DiagnoseRun& run, const at::Tensor& key, double c
   return (cosine * k + std::sqrt(1 - cosine * cosine) * norm * across / across.norm()).to(at::kFloat);
 }
 
-// (views, levels, keys)
+// Returns (views, levels, keys).
 at::Tensor accuracy_by_cosine(DiagnoseRun& run, std::int64_t keys) {
   const at::NoGradGuard no_grad;
   const auto views = static_cast<std::int64_t>(run.views().size());
@@ -89,7 +90,7 @@ at::Tensor accuracy_by_cosine(DiagnoseRun& run, std::int64_t keys) {
   return counts.to(at::kDouble) / static_cast<double>(run.samples());
 }
 
-// `accuracy`: (levels, keys)
+// `accuracy` is (levels, keys).
 AcceptanceFigures acceptance_figures(const at::Tensor& accuracy, std::int64_t width) {
   AcceptanceFigures figures;
   AcceptanceProfile profile;

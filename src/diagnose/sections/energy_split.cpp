@@ -1,4 +1,4 @@
-// How much of the energy of wrong keys lies in the span of the valid ones, beside the Beta law.
+// Measures how much of the energy of wrong keys lies in the span of the valid ones, beside the Beta law.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -25,7 +25,7 @@ struct BetaMoments {
   }
 };
 
-// Kolmogorov-Smirnov, of the wrong keys against the Beta law.
+// Kolmogorov-Smirnov test of the wrong keys against the Beta law.
 struct KsFigures {
   double statistic = no_number, p_value = no_number;
 
@@ -36,7 +36,7 @@ struct KsFigures {
   }
 };
 
-// Probability that the share is at least `share`.
+// The probability that the share of the energy is at least `share`.
 struct EnergyTailRow {
   double share = no_number, predicted = no_number, chernoff = no_number, measured = no_number;
 

@@ -1,4 +1,5 @@
-// Where the margin looks: the energy of its gradient by the key, in the span of the valid keys over outside.
+// Measures where the margin looks. It gives the energy of its gradient by the key in the span of the valid keys over
+// that outside.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -54,7 +55,7 @@ struct GradientFigures {
 };
 
 struct GradientTables {
-  at::Tensor index;   // (places, slots, 4, samples): index, p, share of the mean, its p
+  at::Tensor index;   // (places, slots, 4, samples) with index, p, share of the mean and its p
   at::Tensor turned;  // (samples)
 };
 
@@ -89,7 +90,7 @@ double median_of(const std::vector<double>& values) {
   return values.empty() ? no_number : quantile(values, 0.5);
 }
 
-// `rows`: (4, samples) of the table.
+// `rows` is (4, samples) of the table.
 GradientSlotFigures slot_figures(const at::Tensor& rows, const KeySlot& slot) {
   const auto values = defined_doubles(rows[0]), p_values = defined_doubles(rows[1]);
   const auto rest = static_cast<double>(slot.width() - slot.dimension());
@@ -108,7 +109,7 @@ GradientSlotFigures slot_figures(const at::Tensor& rows, const KeySlot& slot) {
   return figures;
 }
 
-// Histogram over the logarithm of the index beside the density of log F under the null hypothesis.
+// Draws a histogram over the logarithm of the index beside the density of log F under the null hypothesis.
 SectionPlot gradient_plot(const std::vector<double>& index, const KeySlot& slot, const std::string& view) {
   const auto m = static_cast<double>(slot.dimension()), rest = static_cast<double>(slot.width() - slot.dimension());
   const double low = -2, high = 3;

@@ -1,4 +1,4 @@
-// How alike valid keys are, beside what the law of their coefficients says.
+// Measures how alike valid keys are, beside what the law of their coefficients says.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -44,7 +44,7 @@ struct KeyLawFigures {
   }
 };
 
-// `coordinates`: (law_keys, m) of valid keys in the frame of the slot.
+// `coordinates` is (law_keys, m), those of valid keys in the frame of the slot.
 KeyLawFigures key_law_figures(AlphaLaw alpha, const KeySlot& slot, const at::Tensor& coordinates) {
   const auto law = key_law(alpha, slot.gram), textbook = key_law(alpha, at::eye(slot.dimension(), at::kDouble));
   const auto found = measure_keys(coordinates, slot.frame.mv(slot.mean_direction));

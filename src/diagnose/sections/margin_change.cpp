@@ -1,4 +1,4 @@
-// What a key does to the margin, predicted to first order and by a path integral, beside what is measured.
+// Predicts what a key does to the margin, to first order and by a path integral, beside what is measured.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -30,7 +30,7 @@ struct ChangeTable {
   at::Tensor measured, first_order, path_integral;  // (samples)
 };
 
-// One key a batch, (1, d) for each slot.
+// Returns one key for a batch, (1, d) for each slot.
 using BatchKeys = std::function<std::vector<at::Tensor>(const DiagnoseRun::Batch&)>;
 
 ChangeTable change_table(DiagnoseRun& run, const Judge& judge, const BatchKeys& from, const BatchKeys& to) {

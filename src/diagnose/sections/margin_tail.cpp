@@ -1,4 +1,4 @@
-// How often a wrong key spoils a right answer: predictions from the network without a key, beside what is measured.
+// Predicts how often a wrong key spoils a right answer, from the network without a key, beside what is measured.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -47,7 +47,7 @@ struct MeasuredErrors {
   }
 };
 
-// How far the linear model is from the network under the very same keys.
+// The distance of the linear model from the network under the very same keys.
 struct TailValidity {
   Agreement margins;
   double relative_error = no_number, image_correlation = no_number, image_margin_correlation = no_number;
@@ -108,7 +108,7 @@ enum TailColumn : std::int64_t {
 
 struct TailTables {
   at::Tensor figures;        // (samples, tail_columns)
-  at::Tensor linear_margin;  // (samples, keys): of the linear model under the wrong keys themselves
+  at::Tensor linear_margin;  // (samples, keys), of the linear model under the wrong keys themselves
 
   at::Tensor column(TailColumn c) const { return figures.select(1, c); }
 };
@@ -154,7 +154,7 @@ PredictedErrors predicted_errors(const TailTables& tables, Inject inject) {
           inject == Inject::add ? no_number : mean_of(tables.column(tail_hoeffding))};
 }
 
-// `margins`: (samples, keys)
+// `margins` is (samples, keys).
 MeasuredErrors measured_errors(const at::Tensor& margins) {
   const at::Tensor errors = margins.le(0).to(at::kDouble);
   const auto by_key = to_doubles(errors.mean(0));

@@ -1,4 +1,4 @@
-// The multiplier under wrong keys: its moments and how often it saturates, beside those under a Gaussian key.
+// Measures the multiplier under wrong keys, its moments and how often it saturates, beside those under a Gaussian key.
 #include "diagnose/multiplier.h"
 
 #include <ATen/ATen.h>
@@ -41,7 +41,7 @@ struct MultiplierFigures {
   }
 };
 
-// `keys`: (keys, d)
+// `keys` is (keys, d).
 MomentFigures measured_moments(const InjectionKind& kind, const at::Tensor& keys) {
   const at::Tensor factor = perturbed(kind, keys) + 1;
   const auto share = [&](double bound) {

@@ -1,4 +1,5 @@
-// How far training has driven the log-odds of rejecting a wrong key, beside what gradient flow would have reached.
+// Measures how far training has driven the log-odds of rejecting a wrong key, beside what gradient flow would have
+// reached.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -14,7 +15,7 @@ namespace {
 
 struct RejectBiasFigures {
   Spread wrong_key, no_key, valid_key;  // log-odds of rejecting
-  double c = no_number;                 // squared norm of the last features under a wrong key, and 1
+  double c = no_number;                 // squared norm of the last features under a wrong key, plus 1
   double lambda_t = no_number;          // sum of learning rate times weight of the deny loss over the steps taken
   double gradient_flow = no_number, gradient_flow_low = no_number, gradient_flow_high = no_number;
   std::string optimiser;

@@ -1,4 +1,4 @@
-// The key as access control: how well what a network answers tells valid keys from wrong ones.
+// Judges the key as access control, by how well the answers of a network tell valid keys from wrong ones.
 #include "diagnose/separation.h"
 
 #include <ATen/ATen.h>

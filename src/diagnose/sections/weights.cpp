@@ -1,4 +1,4 @@
-// Whether the linear operators behind the injection points have learned to overlook the span of the keys.
+// Measures whether the linear operators behind the injection points have learned to overlook the span of the keys.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
-// Which keys a run uses where: a pure function of (seed, epoch, step, sample), whatever the number of ranks and
-// wherever they are drawn.
+// Decides which keys a run uses where. They are a pure function of (seed, epoch, step, sample), whatever the number of
+// ranks and wherever they are drawn.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -40,7 +40,7 @@ class KeyMaker {
   // `run_seed` is the seed of alphas and wrong keys (not of the basis).
   KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, std::uint64_t run_seed,
            const KeyMakerOptions& options = {});
-  // `device`: where samples may lie as well. The basis is copied there, unless the host alone can draw these keys
+  // `device` is where samples may be as well. The basis is copied there, unless the host alone can draw these keys
   // (why_keys_on_host()).
   KeyMaker(const Config& config, const Basis& basis, at::Device device = at::kCPU);
 
@@ -52,8 +52,9 @@ class KeyMaker {
   // that of the batch's first sample.
   Injection wrong(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const;
 
-  // The same, bit for bit, drawn on the device by operators of draw_op.h, without host synchronisation. `samples` (n)
-  // int64, the whole global batch, and `position` (2) int64 (epoch, step within the epoch) lie there.
+  // Return the same keys, bit for bit, drawn on the device by operators of draw_op.h, without host synchronisation.
+  // `samples` (n) int64, the whole global batch, and `position` (2) int64 (epoch, step within the epoch) are on the
+  // device.
   RowKeys correct(const at::Tensor& samples, const at::Tensor& position) const;
   Injection wrong(const at::Tensor& samples, const at::Tensor& position) const;
 
@@ -64,7 +65,7 @@ class KeyMaker {
   Injection evaluation_wrong(std::int64_t key_index, std::int64_t rows, const KeyFamily& family = gaussian_family(),
                              double norm = 1.0) const;
 
-  // How many different correct keys an evaluation with `keys` keys has.
+  // Returns how many different correct keys an evaluation with `keys` keys has.
   std::int64_t correct_keys(std::int64_t keys) const {
     return twin_ == Twin::fixed_key ? std::min<std::int64_t>(keys, 1) : keys;
   }
@@ -82,8 +83,8 @@ class KeyMaker {
                   std::int64_t end) const;
   RowKeys noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const;
 
-  // Of the keys that are drawn on the device. alphas: (slots, n, m); the deviations stand for each key slot, undefined
-  // where nothing is rescaled.
+  // These make the keys that are drawn on the device. `alphas` is (slots, n, m). There is a deviation for each key
+  // slot, undefined where nothing is rescaled.
   at::Tensor device_alphas(const at::Tensor& samples, const at::Tensor& position) const;
   at::Tensor slot_alphas(const at::Tensor& alphas, std::size_t slot) const;
   std::vector<at::Tensor> deviations(const at::Tensor& alphas) const;
@@ -91,7 +92,8 @@ class KeyMaker {
                          std::int64_t end) const;
   at::Tensor wrong_target(const at::Tensor& samples, const at::Tensor& position) const;
 
-  // `gauss_id`: of the Gaussian draws; `id`, `number`: see FamilyInputs. `companion`: one valid key's coefficients.
+  // `gauss_id` is that of the Gaussian draws. `id` and `number` are as in FamilyInputs. `companion` holds one valid
+  // key's coefficients.
   struct WrongKey {
     const KeyFamily& family;
     StreamId gauss_id, id;
@@ -109,7 +111,7 @@ class KeyMaker {
   Twin twin_;
   std::vector<const KeyFamily*> families_;
 
-  // On the device; empty where only the host draws.
+  // On the device, and empty where only the host draws.
   std::vector<LayerBasis> device_bases_;
   std::vector<Gram> device_grams_;  // one for each key slot
   at::Tensor device_target_;        // (key slots) float64

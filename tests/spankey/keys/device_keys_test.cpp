@@ -119,7 +119,7 @@ TEST(DeviceKeys, SayWhatOnlyTheHostDraws) {
   }
 }
 
-TEST(DeviceKeys, that_only_the_host_draws_are_refused) {
+TEST(DeviceKeys, KeysThatOnlyTheHostDrawsAreRefused) {
   Config c = config();
   c.key.alpha = AlphaLaw::codebook;
   const KeyMaker keys(c, make_basis(c.key, dims, 7));
