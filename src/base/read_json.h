@@ -8,7 +8,7 @@
 
 namespace spankey {
 
-// The object in a JSON file. Error(bad_input) "PATH: expected a JSON object" where the file holds anything else.
+// The object in a JSON file. Error(bad_input) "PATH: expected JSON, an object" where the file holds anything else.
 nlohmann::json read_json(const std::filesystem::path& path);
 
 // The same for a file that may be damaged or cut short: none where it holds anything else. Errors as from read_text()
