@@ -180,7 +180,7 @@ std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path) {
 
 nlohmann::json read_json(const std::filesystem::path& path) {
   auto json = read_json_if_whole(path);
-  if (!json) fail_input("{}: expected a JSON object", path.string());
+  if (!json) fail_input("{}: expected JSON, an object", path.string());
   return *std::move(json);
 }
 

@@ -37,7 +37,7 @@ void make_writable_folder(const std::filesystem::path& folder);
 // system does not report them (some say 0 of 0, some say nothing).
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path);
 
-// The object in a JSON file. Error(bad_input) "PATH: expected a JSON object" where the file holds anything else.
+// The object in a JSON file. Error(bad_input) "PATH: expected JSON, an object" where the file holds anything else.
 nlohmann::json read_json(const std::filesystem::path& path);
 
 // The same for a file that may be damaged or cut short: none where it holds anything else. Errors as from read_text()

@@ -22,7 +22,7 @@ TEST(ReadJson, AnythingElseIsNamedOrNone) {
   for (const char* text : {"", R"({"a": [1,)", "{}{}", "[1]", "null", "\xff"}) {
     write_durably(folder / "a.json", std::string_view(text));
     EXPECT_ERROR(read_json(folder / "a.json"), ExitCode::bad_input,
-                 AllOf(HasSubstr(folder / "a.json"), HasSubstr("expected a JSON object")));
+                 AllOf(HasSubstr(folder / "a.json"), HasSubstr("expected JSON, an object")));
     EXPECT_EQ(read_json_if_whole(folder / "a.json"), std::nullopt) << text;
   }
 }
