@@ -12,8 +12,16 @@
 
 namespace spankey {
 
-struct LoadedRun {
+// What whoever has copied a run directory without secret/ holds.
+struct LoadedNetwork {
   Experiment experiment;  // model with the weights of the newest valid checkpoint
+  Cursor cursor;
+  std::string checkpoint;    // its path, for messages
+  std::string basis_digest;  // of the basis that it was trained with
+};
+
+struct LoadedRun {
+  Experiment experiment;
   Basis basis;
   Cursor cursor;
 };
@@ -22,7 +30,14 @@ struct LoadedRun {
 Config run_config(const RunDirectory& directory, const std::vector<std::string>& overrides);
 
 // Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5"; the data must have the digest
-// that the run was trained on. Error(bad_input) where the directory holds no run, no valid checkpoint or no basis.
+// that the run was trained on. Error(bad_input) where the directory holds no run or no valid checkpoint.
+LoadedNetwork load_network(const RunDirectory& directory, const std::vector<std::string>& overrides,
+                           Communicator& communicator, const Placement& placement = {});
+
+// The basis of secret/ that belongs to these weights. Error(bad_input) where it is missing or another one.
+Basis load_basis_of(const LoadedNetwork& network, const RunDirectory& directory);
+
+// Collective. Both together.
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
                    const Placement& placement = {});
 

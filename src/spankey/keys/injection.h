@@ -54,6 +54,9 @@ class Injection {
   // whole batch. The keys may require gradients.
   static Injection of_keys(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> keys, InjectionKind kind);
 
+  // The multipliers themselves, in place of keys: h' = h * multiplier. Shapes as of of_keys().
+  static Injection of_multipliers(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> multipliers);
+
   // Keys alpha B, formed inside the kernel. `alphas`: (n or 1, m), scaled already, one for each layer or a single one
   // that all layers share; `bases`: one for each layer.
   static Injection of_alphas(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> alphas,
@@ -95,7 +98,8 @@ class Injection {
   at::Tensor apply_keys(std::int64_t point, const at::Tensor& h) const;
   InjectArguments arguments(std::int64_t point, const at::Tensor& dense) const;
 
-  InjectionKind kind_;
+  InjectMode mode_ = InjectMode::add;
+  double gamma_ = 0.0;
   std::vector<Part> parts_;
   Observer observer_;
 };
