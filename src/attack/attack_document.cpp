@@ -26,7 +26,6 @@ std::string gain_text(const json& gain) {
 // "10 labels, 25600 queries"; "nothing".
 std::string spent_text(const json& cost) {
   std::string text;
-  if (cost.is_null()) return "-";
   for (const char* what : {"labels", "unlabelled", "queries", "leaked"})
     if (const double spent = cost.value(what, 0.0); spent > 0)
       text += fmt::format("{}{:.0f} {}", text.empty() ? "" : ", ", spent, what);

@@ -94,7 +94,7 @@ json gain_over_scratch(const Group& group, const Scratch& scratch) {
 
 // Of the seeds together the mean; details of the first seed.
 json cost_of(const Group& group) {
-  json cost;
+  json cost = json::object();
   for (const auto* outcome : group.outcomes)
     for (const auto& [what, value] : outcome->at("cost").items())
       cost[what] = cost.value(what, 0.0) + value.get<double>() / static_cast<double>(group.outcomes.size());
@@ -129,7 +129,7 @@ double access_mean(const json& row) {
 }
 
 double cost_at(const json& row, const char* what) {
-  return row.at("cost").is_null() ? 0.0 : row.at("cost").value(what, 0.0);
+  return row.at("cost").value(what, 0.0);
 }
 
 // Whatever says something about who has no valid key and has stolen the network, worst first.

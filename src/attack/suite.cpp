@@ -3,12 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <chrono>
+#include <fstream>
 #include <thread>
 #include <utility>
 
 #include "attack/context.h"
 #include "attack/unit_folder.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "train/on_all_ranks.h"
@@ -51,7 +51,7 @@ class StopWatch {
   }
   void ask_all() {
     asked_ = true;
-    write_durably(marker_, "");
+    std::ofstream(marker_) << "";  // nothing that has to survive a crash, and several ranks may write it at once
   }
 
  private:
