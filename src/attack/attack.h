@@ -36,7 +36,7 @@ constexpr unsigned operator|(unsigned a, Know b) {
 constexpr bool has(unsigned known, Know what) {
   return (known & static_cast<unsigned>(what)) != 0;
 }
-// "weights, labels"; "nothing".
+// "weights, labels", or "nothing".
 std::string knowledge_text(unsigned known);
 
 enum class Preset { quick, standard };
@@ -50,7 +50,7 @@ struct Budget {
 
   bool operator==(const Budget&) const = default;
 };
-// "10 images, 300 steps, zero"; "-" where there is nothing to tell.
+// "zero, 10 images, 300 steps", or "-" where there is nothing to tell.
 std::string budget_text(const Budget& budget);
 nlohmann::json to_json(const Budget& budget);
 

@@ -23,7 +23,7 @@ std::string gain_text(const json& gain) {
   return gain.at("se").is_null() ? mean : fmt::format("{} ± {}", mean, number_text(gain.at("se")));
 }
 
-// "10 labels, 25600 queries"; "nothing".
+// "10 labels, 25600 queries", or "nothing".
 std::string spent_text(const json& cost) {
   std::string text;
   for (const char* what : {"labels", "unlabelled", "queries", "leaked"})

@@ -92,7 +92,7 @@ json gain_over_scratch(const Group& group, const Scratch& scratch) {
   return {{"mean", all.mean}, {"se", gains.size() > 1 ? json(all.sd / std::sqrt(pairs)) : json()}, {"pairs", pairs}};
 }
 
-// Of the seeds together the mean; details of the first seed.
+// The mean over the seeds.
 json cost_of(const Group& group) {
   json cost = json::object();
   for (const auto* outcome : group.outcomes)
@@ -146,7 +146,7 @@ json named(const json& row) {
           {"budget_text", row.at("budget_text")}};
 }
 
-// The worst of the rows that need at most so many labels; null where there is none.
+// The worst of the rows that need at most so many labels, or null.
 json worst_within(const std::vector<json>& rows, double labels) {
   const json* worst = nullptr;
   for (const auto& row : rows)

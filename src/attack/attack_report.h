@@ -13,8 +13,8 @@
 
 namespace spankey {
 
-// `outcomes`: of the units of `plan`, in its order (suite.h). `correct`: accuracy with a valid key as result.json has
-// it; nullopt: that of row R0, and where there is none either, nothing that is measured against it is told.
+// `outcomes` are those of the units of `plan`, in its order (suite.h). `correct` is the accuracy with a valid key as
+// result.json has it. Without it row R0 takes its place, and without either nothing is told that needs it.
 // docs/attacks.md has the fields.
 nlohmann::json attack_report(const AttackedRun& run, const AttackPlan& plan,
                              const std::vector<nlohmann::json>& outcomes, std::optional<double> correct);

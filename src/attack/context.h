@@ -36,8 +36,8 @@ class AttackContext {
   std::int64_t classes() const;
   RejectKind reject() const;
 
-  // Know::weights. In evaluation mode, its parameters without gradients; whoever changes it puts it back
-  // (WeightsGuard).
+  // Know::weights. The network is in evaluation mode and its parameters have no gradients. Whoever changes it puts it
+  // back (WeightsGuard).
   Model& network();
   // Know::architecture.
   KeyEntry key_entry();

@@ -13,7 +13,7 @@
 
 namespace spankey {
 
-// Up to so many images every step sees all of them; otherwise it sees so many, in an order drawn anew each epoch.
+// Every step sees all images where there are at most so many. Otherwise it sees so many, in an order drawn each epoch.
 inline constexpr std::int64_t largest_full_batch = 256;
 
 struct Images {

@@ -1,4 +1,4 @@
-// K4: the mean of leaked keys, brought to their size. One leaked key is a valid key; the question is whether the mean
+// K4: the mean of leaked keys, brought to their size. One leaked key is a valid key. The question is whether the mean
 // of several, which is none of theirs and not traced to any of them, opens as much.
 #include <ATen/ATen.h>
 

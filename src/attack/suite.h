@@ -13,8 +13,8 @@
 
 namespace spankey {
 
-// One unit on this rank: {"access": {"samples", "correct", "strip", "rejected"}, "own_loss", "cost", "detail",
-// "failure"}. `failure`: why the search ended without an outcome, whose counts are then zero; null otherwise.
+// Runs one unit on this rank: {"access": {"samples", "correct", "strip", "rejected"}, "own_loss", "cost", "detail",
+// "failure"}. `failure` is null, or says why the search ended without an outcome, whose counts are then zero.
 nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::function<void()>& leave_if_asked);
 
 struct SuiteOptions {
@@ -28,7 +28,7 @@ struct SuiteOutcome {
   std::vector<nlohmann::json> outcomes;  // of all units of the plan, in its order; empty where not complete
 };
 
-// Collective; every rank returns the same. The figures do not depend on the number of ranks, since each unit is the
+// Collective. Every rank returns the same. The figures do not depend on the number of ranks, since each unit is the
 // work of one of them.
 SuiteOutcome run_suite(const AttackedRun& run, const AttackPlan& plan, const std::filesystem::path& folder,
                        Communicator& communicator, const SuiteOptions& options);

@@ -17,7 +17,7 @@ class UnitFolder {
   // `root`: the folder of the attack. `weights_sha256`: of the network that is attacked.
   UnitFolder(std::filesystem::path root, std::string weights_sha256);
 
-  // units/ below the root, without the marker of an earlier stop; Error where it cannot be written to.
+  // Makes units/ below the root and removes the marker of an earlier stop. Error where it cannot be written to.
   void prepare() const;
   std::filesystem::path path(const Unit& unit) const;
   // Nothing where the unit has not been done, or its file is damaged or of another unit, of which a warning tells.

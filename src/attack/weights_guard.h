@@ -12,7 +12,7 @@ namespace spankey {
 
 class WeightsGuard {
  public:
-  // Of `model`, whose `leaves` require gradients until then.
+  // Copies all of `model`. Its `leaves` require gradients until the object goes.
   WeightsGuard(Model& model, std::vector<at::Tensor> leaves);
   ~WeightsGuard();
   WeightsGuard(const WeightsGuard&) = delete;

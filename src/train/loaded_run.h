@@ -29,7 +29,7 @@ struct LoadedRun {
 // The configuration of a run, with `overrides`. Error(bad_input) where there is no such run.
 Config run_config(const RunDirectory& directory, const std::vector<std::string>& overrides);
 
-// Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5"; the data must have the digest
+// Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5". The data must have the digest
 // that the run was trained on. Error(bad_input) where the directory holds no run or no valid checkpoint.
 LoadedNetwork load_network(const RunDirectory& directory, const std::vector<std::string>& overrides,
                            Communicator& communicator, const Placement& placement = {});

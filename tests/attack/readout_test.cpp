@@ -64,7 +64,7 @@ TEST(Remap, CountsAreNotMixedBetweenAnswers) {
   EXPECT_TRUE(at::equal(majority_table(answers, labels, 3), at::tensor({0, 2, 0}, at::kLong)));
 }
 
-// Labels that say nothing open nothing; the same attacks with true labels do.
+// Labels that say nothing open nothing, and the same attack with true labels does.
 TEST(Readout, PermutedLabelsStayAtChance) {
   const auto run = test::locked_run(test::small_mlp);
   const auto& dataset = *run.experiment.dataset;
