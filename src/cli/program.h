@@ -19,6 +19,7 @@ inline constexpr std::array summaries{
     Summary{"data", "Import, render and inspect data sets"},
     Summary{"inspect", "Show what a data set, checkpoint, basis or run directory holds"},
     Summary{"diagnose", "Compare what the mathematics predicts for a trained run with measurements"},
+    Summary{"attack", "Measure what an attacker of stated knowledge and means gets from a trained run"},
     Summary{"config", "Print the resolved configuration"},
     Summary{"devices", "List the processors and GPUs that networks can run on"},
     Summary{"sweep", "Run a grid of trials: plan, run, status, resume, cancel"},

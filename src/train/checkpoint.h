@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "train/cursor.h"
+#include "record/cursor.h"
 #include "train/named_tensor.h"
 
 namespace spankey {

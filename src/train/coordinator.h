@@ -8,7 +8,7 @@
 #include "dist/communicator.h"
 #include "record/run_directory.h"
 #include "spankey/keys/basis.h"
-#include "train/cursor.h"
+#include "record/cursor.h"
 #include "train/named_tensor.h"
 
 namespace spankey {

@@ -1,7 +1,6 @@
 #include "train/evaluator.h"
 
 #include <ATen/ATen.h>
-#include <torch/utils.h>
 
 #include <algorithm>
 #include <numeric>
@@ -12,13 +11,10 @@
 #include "base/error.h"
 #include "data/assembler.h"
 #include "dist/on_all_ranks.h"
-#include "spankey/deny/access.h"
+#include "train/measure.h"
 
 namespace spankey {
 namespace {
-
-// The batch is large enough to keep the cores busy and small enough for the activations to stay in cache.
-constexpr std::int64_t evaluation_batch = 256;
 
 enum Count : std::int64_t { count_samples, count_correct, count_strip_correct, count_rejected, counts };
 constexpr std::int64_t saturation_keys = 16;
@@ -52,20 +48,6 @@ KeyAccess key_figures(const at::Tensor& table, bool can_reject) {
     if (table[key][count_samples].item<std::int64_t>() > 0) keys.push_back(figures(table[key], can_reject));
   return keys;
 }
-
-// An evaluation leaves the model in the mode in which it found it.
-class EvaluationMode {
- public:
-  explicit EvaluationMode(Model& model) : model_(model), was_training_(model.is_training()) { model_.eval(); }
-  ~EvaluationMode() { model_.train(was_training_); }
-  EvaluationMode(const EvaluationMode&) = delete;
-  EvaluationMode& operator=(const EvaluationMode&) = delete;
-
- private:
-  Model& model_;
-  bool was_training_;
-  torch::NoGradGuard no_grad_;
-};
 
 }  // namespace
 
@@ -234,35 +216,22 @@ std::vector<Evaluator::Series> Evaluator::series(std::int64_t keys, const Evalua
 SplitAccess Evaluator::evaluate_split(const SplitWork& work, const EvaluationRequest& request,
                                       const std::function<void()>& after_each_piece) const {
   const EvaluationMode mode(*experiment_.model);
-  const auto& config = experiment_.config;
   const auto plan = this->plan(work, request);
-  const Assembler assemble(*experiment_.dataset, work.split, work.augment, static_cast<std::uint64_t>(config.run.seed),
-                           Purpose::eval_augment, config.data.rotation);
+  SplitReader reader(experiment_, work.split, work.subset, work.augment);
   const auto all = series(plan.key_count(), request);
   auto table = at::zeros({plan.series(), plan.key_count(), counts}, at::kLong);
 
   const int rank = communicator_.rank(), ranks = communicator_.size();
   const auto begin = plan.begin(rank, ranks), end = plan.begin(rank + 1, ranks);
-  std::optional<std::size_t> assembled;
-  at::Tensor x, labels;
   for (std::int64_t round = 0; round < plan.rounds(ranks); ++round, after_each_piece()) {
     if (begin + round >= end) continue;
     const auto piece = plan.piece(begin + round);
     const auto& rows = plan.rows(piece.rows);
-    if (assembled != piece.rows) {
-      std::vector<std::int64_t> indices(static_cast<std::size_t>(rows.end - rows.begin));
-      std::iota(indices.begin(), indices.end(), rows.begin);
-      if (!work.subset.empty())
-        for (std::int64_t& index : indices) index = work.subset[static_cast<std::size_t>(index)];
-      at::Tensor on_host, labels_on_host;  // new tensors, because the ones before may still be on their way to a device
-      assemble(indices, /*epoch=*/0, on_host, labels_on_host);
-      x = to_device(on_host, experiment_.placement.device);
-      labels = to_device(labels_on_host, experiment_.placement.device);
-      assembled = piece.rows;
-    }
-    const auto output = experiment_.model->forward(x, all[piece.series].make(piece.key, rows.batch_rows));
+    const auto answers = [&](const at::Tensor& x) {
+      return experiment_.model->forward(x, all[piece.series].make(piece.key, rows.batch_rows));
+    };
     add(table[static_cast<std::int64_t>(piece.series)][piece.key],
-        count_access(output, labels, experiment_.deny->reject));
+        measure(answers, reader, rows.begin, rows.end, experiment_.deny->reject));
   }
   communicator_.all_reduce(table);
 

@@ -18,8 +18,8 @@ Config run_config(const RunDirectory& directory, const std::vector<std::string>&
   return load_config(directory.config(), overrides);
 }
 
-LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
-                   const Placement& placement) {
+LoadedNetwork load_network(const RunDirectory& directory, const std::vector<std::string>& overrides,
+                           Communicator& communicator, const Placement& placement) {
   // One rank chooses, because a run that still trains adds and removes checkpoints, and network file systems have
   // caches.
   FoundCheckpoint found;
@@ -40,10 +40,24 @@ LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>
       fail_input("{} was trained on other data than {}", directory.root.string(), experiment.config.data.file);
     restore_tensors(checkpoint.parameters, named_parameters(*experiment.model), "parameters");
     restore_tensors(checkpoint.buffers, named_buffers(*experiment.model), "buffers");
-    auto basis = load_basis(directory.basis(), experiment.config.key.m, experiment.key_dims);
-    if (to_hex(basis_digest(basis)) != checkpoint.basis_digest)
-      fail_input("{} is not the basis that {} was trained with", directory.basis().string(), found.path.string());
-    return LoadedRun{std::move(experiment), std::move(basis), checkpoint.cursor};
+    return LoadedNetwork{std::move(experiment), checkpoint.cursor, found.path.string(), checkpoint.basis_digest};
+  });
+}
+
+Basis load_basis_of(const LoadedNetwork& network, const RunDirectory& directory) {
+  const auto& experiment = network.experiment;
+  auto basis = load_basis(directory.basis(), experiment.config.key.m, experiment.key_dims);
+  if (to_hex(basis_digest(basis)) != network.basis_digest)
+    fail_input("{} is not the basis that {} was trained with", directory.basis().string(), network.checkpoint);
+  return basis;
+}
+
+LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
+                   const Placement& placement) {
+  auto network = load_network(directory, overrides, communicator, placement);
+  return on_all_ranks(communicator, [&] {
+    auto basis = load_basis_of(network, directory);
+    return LoadedRun{std::move(network.experiment), std::move(basis), network.cursor};
   });
 }
 

@@ -7,13 +7,21 @@
 #include "dist/communicator.h"
 #include "record/run_directory.h"
 #include "spankey/keys/basis.h"
-#include "train/cursor.h"
+#include "record/cursor.h"
 #include "train/experiment.h"
 
 namespace spankey {
 
-struct LoadedRun {
+// What whoever has copied a run directory without secret/ holds.
+struct LoadedNetwork {
   Experiment experiment;  // model with the weights of the newest valid checkpoint
+  Cursor cursor;
+  std::string checkpoint;    // its path, for messages
+  std::string basis_digest;  // of the basis that it was trained with
+};
+
+struct LoadedRun {
+  Experiment experiment;
   Basis basis;
   Cursor cursor;
 };
@@ -21,9 +29,15 @@ struct LoadedRun {
 // Returns the configuration of a run with `overrides`. Throws Error(bad_input) where there is no such run.
 Config run_config(const RunDirectory& directory, const std::vector<std::string>& overrides);
 
-// Collective. `overrides` are as on the command line, for example "data.file=elsewhere.h5". The data must have the
-// digest that the run was trained on. Throws Error(bad_input) where the directory holds no run, no valid checkpoint or
-// no basis.
+// Collective. `overrides` as on the command line, for example "data.file=elsewhere.h5". The data must have the digest
+// that the run was trained on. Error(bad_input) where the directory holds no run or no valid checkpoint.
+LoadedNetwork load_network(const RunDirectory& directory, const std::vector<std::string>& overrides,
+                           Communicator& communicator, const Placement& placement = {});
+
+// The basis of secret/ that belongs to these weights. Error(bad_input) where it is missing or another one.
+Basis load_basis_of(const LoadedNetwork& network, const RunDirectory& directory);
+
+// Collective. Both together.
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
                    const Placement& placement = {});
 

@@ -16,7 +16,7 @@
 #include "dist/device_graph.h"
 #include "spankey/keys/injection.h"
 #include "spankey/keys/key_maker.h"
-#include "train/cursor.h"
+#include "record/cursor.h"
 #include "train/experiment.h"
 #include "train/stepper.h"
 #include "train/train_step.h"

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "train/cursor.h"
+#include "record/cursor.h"
 #include "train/experiment.h"
 #include "train/train_step.h"
 #include "train/training_parts.h"

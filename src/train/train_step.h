@@ -12,7 +12,7 @@
 #include "spankey/deny/deny.h"
 #include "spankey/keys/key_maker.h"
 #include "spankey/models/model.h"
-#include "train/cursor.h"
+#include "record/cursor.h"
 #include "train/optimizer.h"
 #include "train/running_statistics.h"
 

@@ -42,8 +42,15 @@ Injection Injection::of_keys(const std::vector<std::int64_t>& layers, std::vecto
                              InjectionKind kind) {
   SPANKEY_CHECK_EQ(layers.size(), keys.size());
   Injection injection = none();
-  injection.kind_ = kind;
+  injection.mode_ = mode_of(kind);
+  injection.gamma_ = kind.gamma;
   for (std::size_t i = 0; i < layers.size(); ++i) injection.parts_[0].slots.push_back({layers[i], keys[i], {}});
+  return injection;
+}
+
+Injection Injection::of_multipliers(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> multipliers) {
+  Injection injection = of_keys(layers, std::move(multipliers), {});
+  injection.mode_ = InjectMode::product;
   return injection;
 }
 
@@ -52,7 +59,8 @@ Injection Injection::of_alphas(const std::vector<std::int64_t>& layers, std::vec
   SPANKEY_CHECK(alphas.size() == 1 || alphas.size() == layers.size());
   SPANKEY_CHECK_EQ(bases.size(), layers.size());
   Injection injection = none();
-  injection.kind_ = kind;
+  injection.mode_ = mode_of(kind);
+  injection.gamma_ = kind.gamma;
   for (std::size_t i = 0; i < layers.size(); ++i)
     injection.parts_[0].slots.push_back({layers[i], alphas[alphas.size() == 1 ? 0 : i], {bases[i]}});
   return injection;
@@ -67,10 +75,11 @@ Injection Injection::stack(const std::vector<std::pair<Injection, std::int64_t>>
     result.parts_.push_back({rows, part.slots});
     if (part.slots.empty()) continue;
     if (keyed) {
-      SPANKEY_CHECK(mode_of(injection.kind_) == mode_of(result.kind_));
-      SPANKEY_CHECK_EQ(injection.kind_.gamma, result.kind_.gamma);
+      SPANKEY_CHECK(injection.mode_ == result.mode_);
+      SPANKEY_CHECK_EQ(injection.gamma_, result.gamma_);
     }
-    result.kind_ = injection.kind_;
+    result.mode_ = injection.mode_;
+    result.gamma_ = injection.gamma_;
     keyed = true;
   }
   return result;
@@ -120,7 +129,7 @@ at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const 
 InjectArguments Injection::arguments(std::int64_t point, const at::Tensor& dense) const {
   const bool half = dense.scalar_type() == at::kBFloat16;
   const auto options = half ? dense.options().dtype(at::kFloat) : dense.options();  // of the keys
-  InjectArguments result{.gamma = kind_.gamma, .mode = mode_of(kind_)};
+  InjectArguments result{.gamma = gamma_, .mode = mode_};
   for (const Part& part : parts_) {
     const Slot* slot = find(part, point);
     result.rows.push_back(part.rows < 0 ? dense.size(0) : part.rows);

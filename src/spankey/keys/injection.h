@@ -56,6 +56,9 @@ class Injection {
   // the whole batch. The keys may require gradients.
   static Injection of_keys(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> keys, InjectionKind kind);
 
+  // Takes the multipliers themselves in place of keys, h' = h * multiplier. The shapes are those of of_keys().
+  static Injection of_multipliers(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> multipliers);
+
   // Takes coefficients of keys alpha B, which are formed inside the kernel. `alphas` are (n or 1, m) and already
   // scaled, one for each layer or a single one that all layers share. `bases` has one for each layer.
   static Injection of_alphas(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> alphas,
@@ -100,7 +103,8 @@ class Injection {
   at::Tensor apply_keys(std::int64_t point, const at::Tensor& h) const;
   InjectArguments arguments(std::int64_t point, const at::Tensor& dense) const;
 
-  InjectionKind kind_;
+  InjectMode mode_ = InjectMode::add;
+  double gamma_ = 0.0;
   std::vector<Part> parts_;
   Observer observer_;
 };

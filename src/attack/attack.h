@@ -1,0 +1,106 @@
+// An attack: what somebody of stated knowledge tries against a run, with stated means. Each is one file of
+// attack/attacks and one line of attack/attacks.inc. docs/attacks.md says what every attack does and what its outcome
+// means.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "spankey/deny/access.h"
+
+namespace spankey {
+
+class AttackContext;
+
+// What an attacker knows, as bits of Attack::knows. AttackContext hands out nothing else.
+enum class Know : unsigned {
+  weights = 1,       // the network itself, so that he may ignore its rejection
+  architecture = 2,  // the kind of network, and where and how keys enter it
+  basis = 4,         // the secret
+  labels = 8,        // labelled images of the training split
+  unlabelled = 16,   // such images without labels
+  queries = 32,      // answers of the network for keys and images of his choice
+  leaked_keys = 64,  // valid keys
+  owner = 128        // all of the above: the row is no attack but a figure to compare with
+};
+constexpr unsigned operator|(Know a, Know b) {
+  return static_cast<unsigned>(a) | static_cast<unsigned>(b);
+}
+constexpr unsigned operator|(unsigned a, Know b) {
+  return a | static_cast<unsigned>(b);
+}
+constexpr bool has(unsigned known, Know what) {
+  return (known & static_cast<unsigned>(what)) != 0;
+}
+// "weights, labels", or "nothing".
+std::string knowledge_text(unsigned known);
+
+enum class Preset { quick, standard };
+
+// The means of one unit of work. What an attack does not use stays 0.
+struct Budget {
+  std::int64_t images = 0;  // of the training split, with or without labels as Attack::knows says
+  std::int64_t steps = 0;   // of an optimiser
+  std::int64_t keys = 0;    // tried, or leaked
+  std::string variant;      // of an attack that comes in several forms
+
+  bool operator==(const Budget&) const = default;
+};
+// "zero, 10 images, 300 steps", or "-" where there is nothing to tell.
+std::string budget_text(const Budget& budget);
+nlohmann::json to_json(const Budget& budget);
+
+// What the attacker spent.
+struct Cost {
+  double seconds = 0.0;
+  std::int64_t forward = 0, backward = 0;  // images that went through a network
+  std::int64_t queries = 0;                // images answered by a network that he does not hold
+  std::int64_t labels = 0, unlabelled = 0, leaked = 0;
+  std::int64_t trained = 0;  // numbers that were optimised
+};
+
+// The outcome of one unit: an attack, a budget, an attack seed.
+struct Row {
+  AccessCounts access;    // over the test split
+  double own_loss = 0.0;  // what the attacker sees of his success: choices go by it alone
+  nlohmann::json detail = nlohmann::json::object();
+};
+
+struct Attack {
+  std::string_view id, name;
+  unsigned knows;         // bits of Know
+  std::uint32_t number;   // of its random streams: never used twice
+  std::uint32_t version;  // raised with every change of the procedure, so that kept units are done again
+  bool draws;             // several attack seeds tell more than one
+  std::vector<Budget> (*budgets)(Preset);
+  Row (*run)(AttackContext&, const Budget&);
+};
+
+std::span<const Attack> attacks();
+// Case does not matter. Error(bad_input) names the nearest id.
+const Attack& find_attack(std::string_view id);
+
+// Where the attacker holds the network its rejection is no hindrance: he reads the class logits alone.
+inline bool reads_class_logits(const Attack& attack) {
+  return has(attack.knows, Know::weights);
+}
+// A row that needs a valid key, or the secret that makes them, says nothing about who has neither.
+inline bool needs_valid_key(const Attack& attack) {
+  return has(attack.knows, Know::owner) || has(attack.knows, Know::basis) || has(attack.knows, Know::leaked_keys);
+}
+
+// The attacks, each explained in its file and in docs/attacks.md, and the means that each is given.
+#define SPANKEY_ATTACK(id, name, knows, number, version, draws, means, run) \
+  Row run(AttackContext& context, const Budget& budget);                    \
+  namespace budgets {                                                       \
+  std::vector<Budget> means(Preset preset);                                 \
+  }
+#include "attack/attacks.inc"
+#undef SPANKEY_ATTACK
+
+}  // namespace spankey

@@ -1,0 +1,31 @@
+#include "attack/attacks/search_key.h"
+
+#include <ATen/ATen.h>
+
+#include "spankey/ops/gram.h"
+
+namespace spankey {
+
+Row search_key(AttackContext& context, const std::vector<at::Tensor>& start, const Images& images, double std,
+               std::int64_t steps,
+               const std::function<at::Tensor(const Output& output, const at::Tensor& labels)>& loss) {
+  constexpr double lr = 0.05;
+  auto& network = context.network();
+  std::vector<at::Tensor> leaves;
+  for (const auto& key : start) leaves.push_back(key.clone().requires_grad_(true));
+  const auto key = [&] {
+    std::vector<at::Tensor> scaled;
+    for (const auto& leaf : leaves) scaled.push_back(rescale_differentiably(leaf, std));
+    return context.keyed(scaled);
+  };
+  Row row;
+  row.own_loss = context.search(
+      leaves, images, [&](const Images& batch) { return loss(network.forward(batch.x, key()), batch.labels); }, lr,
+      steps);
+  const at::NoGradGuard no_grad;
+  row.access = context.judge(key());
+  for (const auto& leaf : leaves) row.detail["std"].push_back(leaf.std().item<double>());
+  return row;
+}
+
+}  // namespace spankey

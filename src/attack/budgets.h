@@ -1,0 +1,20 @@
+// The means that attacks are given, by preset. They are constants, because nothing is tuned on the test split. The
+// functions that return them are named by attack/attacks.inc and declared in attack.h.
+#pragma once
+
+#include <vector>
+
+#include "attack/attack.h"
+
+namespace spankey::budgets {
+
+inline constexpr std::int64_t search_steps = 300;      // of every gradient search
+inline constexpr std::int64_t selection_images = 256;  // on which keys are compared
+
+// Attack seeds that a budget is tried with. Few images differ much from selection to selection, so they get three.
+std::int64_t seeds(const Attack& attack, const Budget& budget, Preset preset);
+
+// Images that a unit sends through a network, forward and backward as two of three: what units are weighed by.
+double expected_work(const Attack& attack, const Budget& budget, std::int64_t test_samples);
+
+}  // namespace spankey::budgets

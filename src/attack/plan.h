@@ -1,0 +1,42 @@
+// What is to be run: units of work, and what is left out and why.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "attack/attack.h"
+#include "attack/attacked_run.h"
+
+namespace spankey {
+
+struct AttackOptions {
+  Preset preset = Preset::quick;
+  std::vector<std::string> ids = {};      // empty: all
+  std::vector<std::int64_t> images = {};  // in place of the preset's numbers of images; empty: those
+  std::int64_t seeds = 0;                 // of every attack that draws; 0: the preset's
+};
+
+struct Unit {
+  const Attack* attack;
+  Budget budget;
+  std::int64_t seed = 0;
+  double work = 0.0;  // budgets::expected_work()
+};
+
+struct NotRun {
+  std::string id, why;
+};
+
+struct AttackPlan {
+  std::vector<Unit> units;  // in the order of the registry
+  std::vector<NotRun> not_run;
+};
+
+// Error(bad_input) for an unknown attack, one named twice, and more images than the training split has.
+AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run);
+
+// The rank of each unit: the heaviest first, each to the rank with the least work so far.
+std::vector<int> assign(const std::vector<Unit>& units, int ranks);
+
+}  // namespace spankey

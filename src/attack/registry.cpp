@@ -1,0 +1,68 @@
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "attack/attack.h"
+#include "attack/budgets.h"
+#include "config/names.h"
+
+namespace spankey {
+namespace {
+
+constexpr unsigned black_box = Know::architecture | Know::queries;
+constexpr unsigned white_box = Know::weights | Know::architecture;
+
+constexpr auto registry = std::to_array<Attack>({
+#define SPANKEY_ATTACK(id, name, knows, number, version, draws, means, run) \
+  {id, name, knows, number, version, draws, budgets::means, run},
+#include "attack/attacks.inc"
+#undef SPANKEY_ATTACK
+});
+
+constexpr auto knowledge_words = std::to_array<std::pair<Know, std::string_view>>({
+    {Know::weights, "weights"},
+    {Know::architecture, "architecture"},
+    {Know::basis, "basis"},
+    {Know::labels, "labels"},
+    {Know::unlabelled, "unlabelled"},
+    {Know::queries, "queries"},
+    {Know::leaked_keys, "leaked keys"},
+    {Know::owner, "owner"},
+});
+
+}  // namespace
+
+std::span<const Attack> attacks() {
+  return registry;
+}
+
+const Attack& find_attack(std::string_view id) {
+  std::vector<std::string_view> ids;
+  for (const Attack& attack : registry) {
+    if (same_name(attack.id, id)) return attack;
+    ids.push_back(attack.id);
+  }
+  fail_unknown_name("--attacks", id, ids);
+}
+
+std::string knowledge_text(unsigned known) {
+  std::string text;
+  for (const auto& [bit, word] : knowledge_words)
+    if (has(known, bit)) text += fmt::format("{}{}", text.empty() ? "" : ", ", word);
+  return text.empty() ? "nothing" : text;
+}
+
+std::string budget_text(const Budget& budget) {
+  std::string text = budget.variant;
+  for (const auto& [count, unit] :
+       {std::pair(budget.images, "image"), std::pair(budget.keys, "key"), std::pair(budget.steps, "step")})
+    if (count > 0) text += fmt::format("{}{} {}{}", text.empty() ? "" : ", ", count, unit, count == 1 ? "" : "s");
+  return text.empty() ? "-" : text;
+}
+
+nlohmann::json to_json(const Budget& budget) {
+  return {{"images", budget.images}, {"steps", budget.steps}, {"keys", budget.keys}, {"variant", budget.variant}};
+}
+
+}  // namespace spankey

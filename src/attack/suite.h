@@ -1,0 +1,36 @@
+// Runs the units of a plan on all ranks and puts their outcomes together.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include "attack/attacked_run.h"
+#include "attack/plan.h"
+#include "dist/communicator.h"
+
+namespace spankey {
+
+// Runs one unit on this rank: {"access": {"samples", "correct", "strip", "rejected"}, "own_loss", "cost", "detail",
+// "failure"}. `failure` is null, or says why the search ended without an outcome, whose counts are then zero.
+nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::function<void()>& leave_if_asked);
+
+struct SuiteOptions {
+  bool again = false;                                    // units that are on disk are measured anew
+  std::function<void(double share)> progress = nullptr;  // of this rank's work
+};
+
+struct SuiteOutcome {
+  bool complete = false;                 // false: stopped as asked, by a signal or the file STOP in the folder
+  std::size_t done = 0;                  // units on disk
+  std::vector<nlohmann::json> outcomes;  // of all units of the plan, in its order; empty where not complete
+};
+
+// Collective. Every rank returns the same. The figures do not depend on the number of ranks, since each unit is the
+// work of one of them.
+SuiteOutcome run_suite(const AttackedRun& run, const AttackPlan& plan, const std::filesystem::path& folder,
+                       Communicator& communicator, const SuiteOptions& options);
+
+}  // namespace spankey

@@ -1,0 +1,38 @@
+// Finished units as files, so that an attack that was killed goes on with the rest: units/<16 digits>.json, named by
+// what decides the outcome.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "attack/plan.h"
+
+namespace spankey {
+
+class UnitFolder {
+ public:
+  // `root`: the folder of the attack. `weights_sha256`: of the network that is attacked.
+  UnitFolder(std::filesystem::path root, std::string weights_sha256);
+
+  // Makes units/ below the root and removes the marker of an earlier stop. Error where it cannot be written to.
+  void prepare() const;
+  std::filesystem::path path(const Unit& unit) const;
+  // Nothing where the unit has not been done, or its file is damaged or of another unit, of which a warning tells.
+  std::optional<nlohmann::json> read(const Unit& unit) const;
+  // Durably. `outcome`: see run_unit().
+  void write(const Unit& unit, nlohmann::json outcome) const;
+
+  // A file that asks every rank to leave. One rank that has been asked by a signal makes it for the others.
+  std::filesystem::path stop_marker() const { return root_ / "STOP"; }
+
+ private:
+  nlohmann::json identity(const Unit& unit) const;
+
+  std::filesystem::path root_;
+  std::string weights_sha256_;
+};
+
+}  // namespace spankey

@@ -1,0 +1,140 @@
+#include <ATen/Parallel.h>
+#include <nlohmann/json.hpp>
+
+#include <memory>
+
+#include "attack/attack_report.h"
+#include "attack/budgets.h"
+#include "attack/suite.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "cli/command.h"
+#include "cli/number_option.h"
+#include "dist/on_all_ranks.h"
+#include "record/result.h"
+#include "train/loaded_run.h"
+#include "train/metrics.h"
+
+namespace spankey::cli {
+namespace {
+
+struct AttackArguments {
+  std::string run;
+  std::vector<std::string> overrides;
+  std::string preset = "quick";
+  AttackOptions options;
+  std::string out;
+  bool again = false, json = false, list = false;
+};
+
+// Without a run: what a budget costs in seconds depends on the network, in images it does not.
+ExitCode list_attacks(Preset preset) {
+  constexpr std::int64_t example_test_images = 10'000;
+  MarkdownTable table({{"id", Align::left},
+                       {"attack", Align::left},
+                       {"knows", Align::left},
+                       {"budget", Align::left},
+                       {"seeds", Align::right},
+                       {"images through a network", Align::right}});
+  for (const Attack& attack : attacks())
+    for (const auto& budget : attack.budgets(preset))
+      table.row({std::string(attack.id), std::string(attack.name), knowledge_text(attack.knows), budget_text(budget),
+                 fmt::format("{}", budgets::seeds(attack, budget, preset)),
+                 fmt::format("{:.0f}", budgets::expected_work(attack, budget, example_test_images))});
+  fmt::print("{}", table.text());
+  return ExitCode::done;
+}
+
+// What a valid key gives, as the run's own result has it. Nothing where there is none, or of other weights.
+std::optional<double> correct_of_result(const RunDirectory& directory, const AttackedRun& run) {
+  if (!std::filesystem::exists(directory.result())) return std::nullopt;
+  const auto result = read_result(directory.result(), run.experiment.config);
+  if (result.value("weights_sha256", "") == run.weights_sha256) return number_at(result, "correct_key.accuracy");
+  log::warning("{} is of other weights than the newest checkpoint: it is not compared with",
+               directory.result().string());
+  return std::nullopt;
+}
+
+ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator) {
+  const RunDirectory directory{arguments.run};
+  auto network = load_network(directory, arguments.overrides, communicator);
+  at::set_num_threads(resolve_threads(network.experiment.config, communicator.node_size()));
+  const auto run = on_all_ranks(communicator, [&] {
+    std::optional<Basis> basis;
+    if (std::filesystem::exists(directory.basis())) basis = load_basis_of(network, directory);
+    return make_attacked_run(std::move(network.experiment), std::move(basis));
+  });
+  const auto plan = on_all_ranks(communicator, [&] { return plan_attacks(arguments.options, run); });
+  const auto folder = arguments.out.empty() ? directory.root / "attack" : std::filesystem::path(arguments.out);
+  ProgressBar progress;
+  SuiteOptions options{.again = arguments.again};
+  const bool first = communicator.rank() == 0;
+  if (first) options.progress = [&](double share) { progress.show_share("attacks", share); };
+  const auto suite = run_suite(run, plan, folder, communicator, options);
+  if (first) progress.finish_line();
+  if (!suite.complete) {
+    if (first)
+      log::info("stopped as asked: {} of {} units are done, and the same command goes on from there", suite.done,
+                plan.units.size());
+    return ExitCode::requeue;
+  }
+  on_all_ranks(communicator, [&] {
+    if (!first) return;
+    run.experiment.dataset->require_unchanged();
+    const auto report = attack_report(run, plan, suite.outcomes, correct_of_result(directory, run));
+    write_attack_report(report, folder);
+    fmt::print("{}", arguments.json ? report.dump(2) + "\n" : to_markdown(attack_document(report)));
+  });
+  return ExitCode::done;
+}
+
+Preset preset_named(const std::string& name) {
+  return name == "standard" ? Preset::standard : Preset::quick;
+}
+
+}  // namespace
+
+void add_attack(CLI::App& app, Action& action) {
+  auto* command = add_command(app, "attack");
+  const auto arguments = std::make_shared<AttackArguments>();
+  auto& options = arguments->options;
+  command->add_option("RUN", arguments->run, "run directory; secret/ may be missing");
+  command->add_option("OVERRIDES", arguments->overrides, "key=value, for example data.file=mnist.h5");
+  command->add_option("--preset", arguments->preset, "what is tried, with which budgets")
+      ->check(CLI::IsMember({"quick", "standard"}));
+  command->add_option("--attacks", options.ids, "ids with commas between them; default: all (see --list)")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->default_str("");
+  command
+      ->add_option("--images", options.images, "numbers of images in place of the preset's, with commas between them")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->transform(integer_between(1, std::int64_t{1} << 30))
+      ->default_str("");
+  command->add_option("--seeds", options.seeds, "attack seeds; default: 3, and 1 for many images of the quick preset")
+      ->transform(integer_between(1, 1000))
+      ->default_str("");
+  command->add_option("--out", arguments->out, "where attack.json, attack.md and units/ go; default: RUN/attack")
+      ->default_str("");
+  command->add_flag("--force", arguments->again, "measure again what is on disk");
+  command->add_flag("--list", arguments->list, "print the attacks of the preset and what each knows, and end");
+  command->add_flag("--json", arguments->json, "print JSON");
+  end_help(*command, "attack runs/demo --attacks O1,K5,W2 --images 10,60",
+           "Every row is explained in docs/attacks.md.");
+  command->callback([arguments, &action] {
+    action = [arguments] {
+      arguments->options.preset = preset_named(arguments->preset);
+      if (arguments->list) return list_attacks(arguments->options.preset);
+      if (arguments->run.empty()) fail_input("attack: RUN is missing; accepted: the directory of a run");
+      for (const auto& id : arguments->options.ids) find_attack(id);  // before anything is loaded
+      const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);
+      return with_communicator(config.dist,
+                               [&](Communicator& communicator) { return run_attack(*arguments, communicator); });
+    };
+  });
+}
+
+}  // namespace spankey::cli

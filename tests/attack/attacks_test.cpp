@@ -1,0 +1,293 @@
+// Each attack against what it must equal: an evaluation, a closed form, finite differences.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cmath>
+
+#include "attack/attacks/class_bias.h"
+#include "dist/backend.h"
+#include "support/expect_error.h"
+#include "toy_run.h"
+#include "train/evaluator.h"
+#include "train/named_tensor.h"
+
+namespace spankey::attacks_test {
+namespace {
+
+using test::outcome_of;
+
+nlohmann::json evaluation(const AttackedRun& run, std::int64_t keys) {
+  const auto communicator = make_communicator(Backend::self, 30);
+  const KeyMaker maker(run.experiment.config, *run.basis);
+  return to_json(Evaluator(run.experiment, maker, *communicator).evaluate(keys, false));
+}
+
+double share(const nlohmann::json& outcome, const char* count) {
+  const auto& access = outcome.at("access");
+  return access.at(count).get<double>() / access.at("samples").get<double>();
+}
+
+const AttackedRun& locked_cnn() {
+  static const auto run = test::locked_run(test::mode_b, 30);
+  return run;
+}
+
+TEST(Attacks, StripAndReferenceAreTheEvaluations) {
+  const auto& run = locked_cnn();
+  const auto report = evaluation(run, 4);
+  const auto strip = outcome_of(run, "O1", {});
+  EXPECT_DOUBLE_EQ(share(strip, "strip"), report.at("no_key").at("strip_accuracy"));
+  EXPECT_DOUBLE_EQ(share(strip, "correct"), report.at("no_key").at("accuracy"));
+  EXPECT_DOUBLE_EQ(share(strip, "rejected"), report.at("no_key").at("reject_fraction"));
+  const auto reference = outcome_of(run, "R0", {.keys = 4, .variant = ""});
+  EXPECT_NEAR(share(reference, "correct"), report.at("correct_key").at("accuracy").at("mean"), 1e-12);
+  const auto family = outcome_of(run, "K2", {.keys = 4, .variant = "gaussian"});
+  EXPECT_NEAR(share(family, "correct"), report.at("wrong_key").at("accuracy").at("mean"), 1e-12);
+  EXPECT_NEAR(family.at("detail").at("best_key").get<double>(), report.at("wrong_key").at("accuracy").at("max"), 1e-12);
+}
+
+TEST(Attacks, AKeyOfZerosIsNoKey) {
+  for (const std::string inject : {"mul", "add"}) {
+    const auto run = test::untrained_run(std::string(test::mode_b) + "inject='" + inject + "'\n");
+    const auto none = outcome_of(run, "Z0", {.variant = "none"}).at("access");
+    EXPECT_EQ(none, outcome_of(run, "Z0", {.variant = "zero"}).at("access"));
+    EXPECT_EQ(none, outcome_of(run, "O1", {}).at("access"));
+  }
+}
+
+// The lock of the test opens to its key, rejects without one, and a free key on ten images does better than no key.
+TEST(Attacks, AFreeKeyOpensTheToyLock) {
+  const auto& run = locked_cnn();
+  const double correct = share(outcome_of(run, "R0", {.keys = 1, .variant = ""}), "correct");
+  const double none = share(outcome_of(run, "O1", {}), "correct");
+  const double free_key =
+      share(outcome_of(run, "K5", {.images = 10, .steps = 100, .keys = 0, .variant = ""}), "correct");
+  EXPECT_GT(correct, 0.4);
+  EXPECT_LT(none, 0.2);
+  EXPECT_GT(free_key, none + 0.2);
+}
+
+TEST(Attacks, OneLeakedKeyIsAValidKey) {
+  const auto& run = locked_cnn();
+  const KeyMaker keys(run.experiment.config, *run.basis);
+  AttackContext context(run, find_attack("K4"), 1);
+  const auto leaked = context.leaked(3);
+  for (const auto& key : leaked) {
+    const auto& rows = run.basis->layers[0];
+    const auto frame = orthonormal_rows(rows.to(at::kDouble));
+    const auto flat = key[0].to(at::kDouble);
+    const auto beside = flat - flat.matmul(frame.t()).matmul(frame);
+    EXPECT_LT(beside.norm().item<double>(), 1e-5 * flat.norm().item<double>());
+  }
+  EXPECT_FALSE(at::equal(leaked[0][0], leaked[1][0]));
+  EXPECT_FALSE(at::equal(leaked[0][0], keys.evaluation_correct(0, 1).keys_at(0)));
+  const auto one = outcome_of(run, "K4", {.keys = 1, .variant = ""}, 1);
+  EXPECT_EQ(one.at("access").at("correct"), context.judge(context.keyed(leaked[0])).correct);
+}
+
+// forward(x, key at the input) = forward(x + gamma key, no key) where keys are added.
+TEST(Attacks, AnAddedKeyAtTheInputIsAPerturbationOfTheInput) {
+  auto experiment = test::untrained("[key]\nlayers=[0]\ninject='add'\ngamma=0.7\n");
+  auto& model = *experiment.model;
+  model.to(at::kDouble);
+  model.eval();
+  const at::NoGradGuard no_grad;
+  const auto draw = [](std::uint64_t sample, at::IntArrayRef shape) {
+    at::Tensor values = at::empty(shape, at::kFloat);
+    Stream({.seed = 5, .purpose = Purpose::test, .sample = sample})
+        .fill_normal({values.mutable_data_ptr<float>(), static_cast<std::size_t>(values.numel())});
+    return values.to(at::kDouble);
+  };
+  const auto x = draw(0, {6, 1, 28, 28}), key = draw(1, {1, 784});
+  const auto keyed = model.forward(x, Injection::of_keys({0}, {key}, {Inject::add, 0.7, Multiplier::clamp})).logits;
+  const auto moved = model.forward(x + 0.7 * key.view({1, 1, 28, 28}), Injection::none()).logits;
+  const double largest = keyed.abs().max().item<double>();
+  EXPECT_LT((keyed - moved).abs().max().item<double>(), 1e-13 * largest);
+  EXPECT_GT((keyed - model.forward(x, Injection::none()).logits).abs().max().item<double>(), 1e-3 * largest);
+}
+
+TEST(Attacks, WithoutStrengthAKeyStaysWhereItWas) {
+  for (const std::string inject : {"mul", "add"}) {
+    const auto run = test::untrained_run("[deny]\nmode='B'\n[key]\nlayers=[0,2]\ngamma=0.0\ninject='" + inject + "'\n");
+    const auto none = outcome_of(run, "O1", {}).at("access");
+    const Budget budget{.images = 5, .steps = 4, .keys = 0, .variant = ""};
+    EXPECT_EQ(outcome_of(run, "K5", budget).at("access"), none) << inject;
+    EXPECT_EQ(outcome_of(run, "K6", budget).at("access"), none) << inject;
+    EXPECT_EQ(outcome_of(run, "K1", {.images = 5, .keys = 3, .variant = ""}).at("access"), none) << inject;
+    // A zero gradient moves nothing: the key has the spread it started with.
+    const auto start = outcome_of(run, "K5", {.images = 5, .steps = 0, .keys = 0, .variant = ""}).at("detail");
+    EXPECT_EQ(outcome_of(run, "K5", budget).at("detail"), start) << inject;
+    // Control: the free multiplier knows no gamma.
+    EXPECT_NE(outcome_of(run, "K7", {.images = 5, .steps = 40, .keys = 0, .variant = ""}).at("access"), none);
+  }
+}
+
+TEST(Attacks, WithoutStepsRowsEqualNoKey) {
+  for (const char* config : {test::mode_b, test::small_mlp, "[model]\nname='small_resnet'\n[deny]\nmode='B_aux'\n"}) {
+    const auto run = test::untrained_run(config);
+    const auto none = outcome_of(run, "O1", {}).at("access");
+    const auto weights = run.weights_sha256;
+    for (const char* id : {"K7", "W2"})
+      EXPECT_EQ(outcome_of(run, id, {.images = 4, .steps = 0, .keys = 0, .variant = ""}).at("access"), none) << id;
+    for (const char* variant : {"fc", "all"}) {
+      EXPECT_EQ(outcome_of(run, "W1", {.images = 4, .steps = 0, .keys = 0, .variant = variant}).at("access"), none);
+      EXPECT_NE(outcome_of(run, "W1", {.images = 4, .steps = 15, .keys = 0, .variant = variant}).at("access"), none);
+    }
+    EXPECT_NE(outcome_of(run, "W2", {.images = 4, .steps = 30, .keys = 0, .variant = ""}).at("access"), none);
+    // And the network is as it was.
+    EXPECT_EQ(to_hex(weights_digest(*run.experiment.model)), weights);
+    EXPECT_EQ(outcome_of(run, "O1", {}).at("access"), none);
+    for (const auto& parameter : run.experiment.model->parameters()) EXPECT_FALSE(parameter.requires_grad());
+  }
+}
+
+// A key that is added in front of the last layer moves the logits by W k: on all images alike, as class biases do. So
+// no search can end below the best class biases, and a long one comes close.
+TEST(Attacks, AKeyBeforeTheLastLayerIsNoBetterThanClassBiases) {
+  const auto run = test::untrained_run("[model]\nname='small_cnn'\n[key]\nlayers=[2]\ninject='add'\ngamma=1.0\n");
+  AttackContext context(run, find_attack("K5"), 0);
+  const auto images = context.labelled(30);
+  const at::NoGradGuard no_grad;
+  const auto logits = context.network().forward(images.x, Injection::none()).logits.to(at::kDouble);
+  const auto bias = best_class_bias(logits, images.labels);
+  // The penalty makes the class biases of the attack a little worse than the best ones.
+  const double best =
+      class_bias_objective(logits, images.labels, bias) - class_bias_penalty * bias.square().sum().item<double>();
+  const auto found = outcome_of(run, "K5", {.images = 30, .steps = 300, .keys = 0, .variant = ""});
+  EXPECT_GT(found.at("own_loss").get<double>(), best - 5e-3);
+  EXPECT_LT(found.at("own_loss").get<double>(), best + 5e-3);
+}
+
+// Central differences of the losses that attackers minimise, at twenty elements of a key, in float64.
+void check_key_gradient(const std::string& config, bool multiplier, bool labels) {
+  auto experiment = test::untrained(config);
+  auto& model = *experiment.model;
+  model.to(at::kDouble);
+  model.eval();
+  for (const auto& parameter : model.parameters()) parameter.requires_grad_(false);
+  const auto& key_config = experiment.config.key;
+  const auto reject = experiment.deny->reject;
+  Images images;
+  const std::vector<std::int64_t> some{1, 2, 3};
+  Assembler(*experiment.dataset, experiment.dataset->train(), Augment::none, 0, Purpose::eval_augment)(
+      some, 0, images.x, images.labels);
+  images.x = images.x.to(at::kDouble);
+  const auto last = experiment.key_dims.size() - 1;
+  std::vector<at::Tensor> keys;
+  for (std::size_t layer = 0; layer <= last; ++layer) {
+    at::Tensor key = at::empty({1, experiment.key_dims[layer]}, at::kFloat);
+    Stream({.seed = 8, .purpose = Purpose::test, .sample = layer})
+        .fill_normal({key.mutable_data_ptr<float>(), static_cast<std::size_t>(key.numel())});
+    keys.push_back(key.to(at::kDouble) * 0.3 + (multiplier ? 1.0 : 0.0));
+  }
+  const auto loss = [&](const std::vector<at::Tensor>& at_keys) {
+    const auto injection = multiplier
+                               ? Injection::of_multipliers(key_config.layers, at_keys)
+                               : Injection::of_keys(key_config.layers, at_keys,
+                                                    {key_config.inject, key_config.gamma, key_config.multiplier});
+    const auto output = model.forward(images.x, injection);
+    return labels ? shipped_loss(output, images.labels, reject) : confidence_loss(output, reject);
+  };
+  for (auto& key : keys) key.requires_grad_(true);
+  const auto gradients = torch::autograd::grad({loss(keys)}, keys);
+  const at::NoGradGuard no_grad;
+  const double scale = gradients[last].abs().max().item<double>();
+  ASSERT_GT(scale, 0.0) << config;
+  for (std::int64_t trial = 0; trial < 20; ++trial) {
+    const std::int64_t i = (trial * 7919 + 11) % keys[last].size(1);
+    constexpr double step = 1e-6;
+    const auto moved = [&](double by) {
+      auto all = keys;
+      all[last] = keys[last].clone();
+      all[last][0][i] += by;
+      return loss(all).item<double>();
+    };
+    const double difference = (moved(step) - moved(-step)) / (2 * step);
+    EXPECT_NEAR(gradients[last][0][i].item<double>(), difference, 1e-5 * scale + 1e-9) << config << " element " << i;
+  }
+}
+
+TEST(Attacks, GradientsOfEveryWayAKeyEnters) {
+  for (const char* law : {"inject='add'\n", "multiplier='clamp'\n", "multiplier='exp'\n", "multiplier='sym'\n"}) {
+    check_key_gradient(std::string(test::mode_b) + law, /*multiplier=*/false, /*labels=*/true);
+    check_key_gradient(std::string(test::mode_b) + law, /*multiplier=*/false, /*labels=*/false);
+  }
+  check_key_gradient(test::mode_b, /*multiplier=*/true, /*labels=*/true);
+  check_key_gradient("[deny]\nmode='B_aux'\n[key]\nlayers=[2]\n", /*multiplier=*/false, /*labels=*/true);
+}
+
+TEST(Attacks, GradientsOfEveryNetworkOfTheBuiltInData) {
+  check_key_gradient(test::small_mlp, /*multiplier=*/false, /*labels=*/true);
+  check_key_gradient("[model]\nname='small_resnet'\n[deny]\nmode='B'\n[key]\nlayers=[0,3]\n", false, true);
+}
+
+// Where no key changes anything every key opens what none opens, and the interval has a closed form: (.05 / 2)^(1/n).
+TEST(Attacks, RandomKeysCountThoseThatOpen) {
+  auto run = locked_cnn();
+  AttackContext context(run, find_attack("K1"), 0);
+  const auto none = outcome_of(run, "K1", {.images = 50, .keys = 8, .variant = ""}).at("detail");
+  EXPECT_EQ(none.at("opened"), 0);
+  EXPECT_NEAR(none.at("opened_ci95")[1].get<double>(), 1.0 - std::pow(0.025, 1.0 / 8), 1e-9);
+  // A network that names the label without a key, and whose keys do nothing.
+  auto open = test::untrained("[key]\nlayers=[0]\ngamma=0.0\n");
+  auto basis = test::basis_of(open);
+  Images images;
+  std::vector<std::int64_t> rows(200);
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
+  Assembler(*open.dataset, open.dataset->train(), Augment::none, 0, Purpose::eval_augment)(rows, 0, images.x,
+                                                                                           images.labels);
+  auto& model = *open.model;
+  fit(model.parameters(), images,
+      [&](const Images& batch) {
+        return shipped_loss(model.forward(batch.x, Injection::none()), batch.labels, RejectKind::none);
+      },
+      {.lr = 3e-3, .steps = 40, .order = {}, .after_each_step = {}});
+  const auto all =
+      outcome_of(make_attacked_run(std::move(open), std::move(basis)), "K1", {.images = 50, .keys = 8, .variant = ""})
+          .at("detail");
+  EXPECT_EQ(all.at("opened"), 8);
+  EXPECT_NEAR(all.at("opened_ci95")[0].get<double>(), std::pow(0.025, 1.0 / 8), 1e-9);
+}
+
+// Permuted labels teach nothing, and true ones do.
+TEST(Attacks, PermutedLabelsDoNotOpen) {
+  const auto& run = locked_cnn();
+  const auto& dataset = *run.experiment.dataset;
+  const auto n = static_cast<double>(dataset.test().size);
+  const double majority = dataset.majority_rate(dataset.test());
+  AttackContext context(run, find_attack("S0"), 0);
+  auto images = context.labelled(200);
+  const auto accuracy = [&](const at::Tensor& labels) {
+    const auto network = context.fresh_network();
+    const auto answers = [&](const at::Tensor& x) { return network->forward(x, Injection::none()); };
+    fit(network->parameters(), {images.x, labels},
+        [&](const Images& batch) { return shipped_loss(answers(batch.x), batch.labels, RejectKind::none); },
+        {.lr = 1e-3, .steps = 60, .order = {}, .after_each_step = {}});
+    return static_cast<double>(context.judge(answers, RejectKind::none).correct) / n;
+  };
+  const auto order = permutation({.seed = 9, .purpose = Purpose::test}, images.size());
+  const double se = std::sqrt(majority * (1 - majority) / n);
+  EXPECT_LT(accuracy(images.labels.index_select(0, at::tensor(order, at::kLong))), majority + 4 * se + 0.06);
+  EXPECT_GT(accuracy(images.labels), majority + 20 * se);
+}
+
+TEST(Attacks, ASearchThatFailsEndsItsUnitAlone) {
+  const auto run = test::untrained_run(test::small_mlp);
+  {
+    const at::NoGradGuard no_grad;
+    run.experiment.model->parameters()[0].fill_(std::numeric_limits<float>::quiet_NaN());
+  }
+  const auto outcome = outcome_of(run, "K5", {.images = 4, .steps = 5, .keys = 0, .variant = ""});
+  EXPECT_NE(outcome.at("failure").get<std::string>().find("not finite"), std::string::npos);
+  EXPECT_EQ(outcome.at("access").at("samples"), 0);
+  EXPECT_TRUE(outcome_of(run, "O1", {}).at("failure").is_null());
+}
+
+TEST(Attacks, TheVanillaTwinIsRefused) {
+  EXPECT_ERROR(make_attacked_run(test::untrained("[train]\ntwin='vanilla'\n"), std::nullopt), ExitCode::bad_input,
+               testing::HasSubstr("train.twin"));
+}
+
+}  // namespace
+}  // namespace spankey::attacks_test

@@ -1,0 +1,168 @@
+// `spankey attack` as a user starts it: on a run, on a stolen copy of it, killed, stopped and started again.
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/file.h"
+#include "small_run.h"
+
+namespace spankey::test::attack_test {
+namespace {
+
+using std::chrono::milliseconds;
+
+const std::vector<std::string> few{"--attacks", "R0,O1,O2a,K4,K5,W2,S0", "--images", "5", "--seeds", "2"};
+constexpr std::size_t few_units = 1 + 1 + 2 + 4 + 2 + 2 + 2;
+
+class AttackRun : public SmallRun {
+ protected:
+  void SetUp() override {
+    SmallRun::SetUp();
+    expect_success(train(1, "run", {"train.epochs=1", "eval.keys=2"}));
+  }
+
+  Outcome attack(int ranks, const std::string& run_folder, std::vector<std::string> more = few) const {
+    std::vector<std::string> arguments{"attack", run_folder};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(on_ranks(ranks, arguments), folder.path());
+  }
+
+  // attack.json without what time decides.
+  nlohmann::json report(const std::string& run_folder) const {
+    auto json = nlohmann::json::parse(read_text(folder / (run_folder + "/attack/attack.json")));
+    for (auto& row : json.at("rows")) row.at("cost").erase("seconds");
+    return json;
+  }
+
+  std::size_t units(const std::string& run_folder) const {
+    std::error_code none;
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder / (run_folder + "/attack/units"), none))
+      count += entry.path().extension() == ".json" ? 1 : 0;
+    return count;
+  }
+
+  void copy_run(const std::string& to) const {
+    std::filesystem::copy(folder / "run", folder / to, std::filesystem::copy_options::recursive);
+    std::filesystem::remove_all(folder / (to + "/attack"));
+  }
+};
+
+TEST_F(AttackRun, WorstFirstAndTheSameOnTwoRanks) {
+  const auto outcome = attack(1, "run");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("Worst case: "), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("access conditioning"), std::string::npos);
+  EXPECT_EQ(outcome.out, read_text(folder / "run/attack/attack.md"));
+  const auto one = report("run");
+  EXPECT_EQ(one.at("weights_sha256"), result("run").at("weights_sha256"));
+  EXPECT_EQ(one.at("correct"), result("run").at("correct_key").at("accuracy").at("mean"));
+  for (const auto& row : one.at("rows"))
+    if (row.at("id") == "O1") {
+      EXPECT_EQ(row.at("access").at("mean"), result("run").at("no_key").at("strip_accuracy"));
+      EXPECT_EQ(row.at("accuracy").at("mean"), result("run").at("no_key").at("accuracy"));
+    }
+  EXPECT_EQ(units("run"), few_units);
+
+  copy_run("two");
+  const auto on_two = attack(2, "two");
+  ASSERT_EQ(on_two.exit_code, 0) << on_two.err;
+  EXPECT_EQ(report("two"), one);
+}
+
+TEST_F(AttackRun, AThiefHasNoSecret) {
+  ASSERT_EQ(attack(1, "run").exit_code, 0);
+  copy_run("stolen");
+  std::filesystem::remove_all(folder / "stolen/secret");
+  const auto outcome = attack(1, "stolen");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto own = report("run"), stolen = report("stolen");
+  std::vector<nlohmann::json> expected;
+  for (const auto& row : own.at("rows"))
+    if (!row.at("needs_valid_key").get<bool>()) expected.push_back(row);
+  EXPECT_EQ(stolen.at("rows").get<std::vector<nlohmann::json>>(), expected);
+  EXPECT_EQ(stolen.at("worst_case"), own.at("worst_case"));
+  EXPECT_NE(outcome.out.find("R0 (no basis"), std::string::npos) << outcome.out;
+  // Everything else still wants the basis.
+  const auto eval = run({program(), "eval", "stolen"}, folder.path());
+  EXPECT_EQ(eval.exit_code, 2);
+  EXPECT_NE(eval.err.find("basis.h5"), std::string::npos) << eval.err;
+}
+
+TEST_F(AttackRun, GoesOnAfterItWasKilled) {
+  copy_run("killed");
+  ASSERT_EQ(attack(1, "run").exit_code, 0);
+  std::vector<std::string> arguments{"attack", "killed"};
+  arguments.insert(arguments.end(), few.begin(), few.end());
+  int kills = 0;
+  for (std::size_t wanted = 1; wanted <= 7; wanted += 3) {
+    Child child(on_ranks(2, arguments), folder.path());
+    while (child.running() && units("killed") < wanted) std::this_thread::sleep_for(milliseconds(1));
+    if (!child.running()) break;
+    child.kill_tree();
+    child.wait();
+    ++kills;
+  }
+  EXPECT_GE(kills, 1);
+  EXPECT_FALSE(std::filesystem::exists(folder / "killed/attack/attack.json"));
+  ASSERT_EQ(attack(2, "killed").exit_code, 0);
+  EXPECT_EQ(report("killed"), report("run"));
+}
+
+TEST_F(AttackRun, ASignalStopsItWithinAUnit) {
+  // Two hundred attack seeds are minutes of work.
+  const std::vector<std::string> command{program(),  "attack", "run",     "--attacks", "S0",
+                                         "--images", "60",     "--seeds", "200"};
+  Child child(command, folder.path());
+  while (child.running() && units("run") < 1) std::this_thread::sleep_for(milliseconds(1));
+  ASSERT_TRUE(child.running());
+  child.signal(SIGUSR2);
+  const auto outcome = child.wait();
+  EXPECT_EQ(outcome.exit_code, 75) << outcome.err;
+  EXPECT_NE(outcome.err.find("of 200 units are done"), std::string::npos) << outcome.err;
+  EXPECT_FALSE(std::filesystem::exists(folder / "run/attack/attack.json"));
+}
+
+TEST_F(AttackRun, BadInputIsOneSentence) {
+  std::filesystem::create_directory(folder / "empty");
+  std::filesystem::copy_file(folder / "run/config.toml", folder / "empty/config.toml");
+  expect_success(train(1, "vanilla", {"train.epochs=1", "train.twin=vanilla"}));
+  for (const auto& [arguments, sentence] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"attack"}, "RUN is missing"},
+           {{"attack", "nowhere"}, "nowhere"},
+           {{"attack", "empty"}, "no valid checkpoint"},
+           {{"attack", "run", "--attacks", "K55"}, "did you mean 'K5'"},
+           {{"attack", "run", "--attacks", "K5,K5"}, "named twice"},
+           {{"attack", "run", "--images", "0"}, "--images"},
+           {{"attack", "run", "--images", "100000"}, "the training split has 4096"},
+           {{"attack", "run", "--preset", "brutal"}, "--preset"},
+           {{"attack", "vanilla"}, "train.twin"}}) {
+    std::vector<std::string> command{program()};
+    command.insert(command.end(), arguments.begin(), arguments.end());
+    const auto outcome = run(command, folder.path());
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find(sentence), std::string::npos) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+  // Weights of another run than the result's are told of.
+  copy_run("mixed");
+  auto changed = result("run");
+  changed["weights_sha256"] = std::string(64, '0');
+  std::ofstream(folder / "mixed/result.json") << changed;
+  const auto outcome = attack(1, "mixed", {"--attacks", "R0,O1"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.err.find("other weights"), std::string::npos) << outcome.err;
+}
+
+TEST(Attack, ListsWhatEachAttackKnows) {
+  const TemporaryFolder folder;
+  const auto outcome = run({program(), "attack", "--list"}, folder.path());
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("free key"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("weights, architecture, labels"), std::string::npos) << outcome.out;
+}
+
+}  // namespace
+}  // namespace spankey::test::attack_test
