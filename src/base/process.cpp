@@ -28,6 +28,7 @@ std::vector<char*> pointers_to(const std::vector<std::string>& words) {
   pointers.push_back(nullptr);
   return pointers;
 }
+std::vector<char*> pointers_to(std::vector<std::string>&&) = delete;
 
 cpu_set_t set_of(const std::vector<int>& cores) {
   cpu_set_t set;
@@ -92,7 +93,8 @@ void forget_handlers(const sigset_t& back_to_default) {
 
 pid_t start_process(const ProcessStart& start) {
   auto arguments = pointers_to(start.command);
-  auto variables = pointers_to(start.environment.value_or(std::vector<std::string>()));
+  std::vector<char*> variables;
+  if (start.environment) variables = pointers_to(*start.environment);
   ChildImage image{.arguments = arguments.data(),
                    .variables = start.environment ? variables.data() : environ,
                    .streams = {start.input, start.output, start.error},

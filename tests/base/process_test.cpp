@@ -64,7 +64,15 @@ TEST(Process, TheEnvironmentIsItsOwnOrOurs) {
   ASSERT_EQ(setenv("SPANKEY_TEST_WORD", "ours", 1), 0);
   constexpr const char* show = "echo \"$SPANKEY_TEST_WORD$OTHER\"";
   EXPECT_EQ(output_of({}, show), "ours\n");
-  EXPECT_EQ(output_of({.environment = {{"PATH=/usr/bin:/bin", "OTHER=its"}}}, show), "its\n");
+  std::vector<std::string> environment{"PATH=/usr/bin:/bin", "OTHER=its"};
+  std::string expected = "its\n";
+  for (int i = 0; i < 50; ++i) {
+    const auto variable = "VARIABLE_" + std::to_string(i) + "=" + std::string(100, 'x');
+    environment.push_back(variable);
+    expected += variable + "\n";
+  }
+  EXPECT_EQ(output_of({.environment = environment}, std::string(show) + "; env | grep ^VARIABLE | sort -t_ -k2n"),
+            expected);
   unsetenv("SPANKEY_TEST_WORD");
 }
 
