@@ -44,7 +44,7 @@ struct Rectangle {
 
 constexpr std::int64_t scratch_columns = 2048;  // widest block of columns
 
-#define SPANKEY_KERNELS "spankey/inject_kernel.inc"
+#define SPANKEY_KERNELS "spankey/ops/inject_kernel.inc"
 #include "spankey/ops/simd_levels.inc"
 #undef SPANKEY_KERNELS
 

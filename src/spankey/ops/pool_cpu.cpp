@@ -27,7 +27,7 @@ struct ConvShape {
   std::int64_t pooled_height, pooled_width, channels;
 };
 
-#define SPANKEY_KERNELS "spankey/pool_kernel.inc"
+#define SPANKEY_KERNELS "spankey/ops/pool_kernel.inc"
 #include "spankey/ops/simd_levels.inc"
 #undef SPANKEY_KERNELS
 
