@@ -16,6 +16,7 @@
 #include "record/result.h"
 #include "train/loaded_run.h"
 #include "train/metrics.h"
+#include "train/resources.h"
 
 namespace spankey::cli {
 namespace {
