@@ -94,7 +94,7 @@ TEST(Loader, ErrorsOfTheHelperReachTheCallOfTheirBatch) {
       const bool broken = std::any_of(chosen.begin(), chosen.end(), [](std::int64_t s) { return s >= samples; });
       failed += broken;
       if (broken) {
-        EXPECT_ERROR(loader->load(0, step), ExitCode::run_failed, HasSubstr("sample < split_->size"));
+        EXPECT_ERROR(loader->load(0, step), ExitCode::run_failed, HasSubstr("sample < labels_.numel()"));
       } else {
         EXPECT_NO_THROW(loader->load(0, step));
       }
