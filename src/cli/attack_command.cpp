@@ -68,10 +68,12 @@ ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator
     return make_attacked_run(std::move(network.experiment), std::move(basis));
   });
   const auto plan = on_all_ranks(communicator, [&] { return plan_attacks(arguments.options, run); });
+  const bool first = communicator.rank() == 0;
+  const auto correct =
+      on_all_ranks(communicator, [&] { return first ? correct_of_result(directory, run) : std::optional<double>(); });
   const auto folder = arguments.out.empty() ? directory.root / "attack" : std::filesystem::path(arguments.out);
   ProgressBar progress;
   SuiteOptions options{.again = arguments.again};
-  const bool first = communicator.rank() == 0;
   if (first) options.progress = [&](double share) { progress.show_share("attacks", share); };
   const auto suite = run_suite(run, plan, folder, communicator, options);
   if (first) progress.finish_line();
@@ -84,7 +86,7 @@ ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator
   on_all_ranks(communicator, [&] {
     if (!first) return;
     run.experiment.dataset->require_unchanged();
-    const auto report = attack_report(run, plan, suite.outcomes, correct_of_result(directory, run));
+    const auto report = attack_report(run, plan, suite.outcomes, correct);
     write_attack_report(report, folder);
     fmt::print("{}", arguments.json ? report.dump(2) + "\n" : to_markdown(attack_document(report)));
   });
