@@ -8,7 +8,6 @@
 #include "data/sampler.h"
 #include "dist/on_all_ranks.h"
 #include "spankey/models/precision.h"
-#include "dist/on_all_ranks.h"
 #include "spankey/models/registry.h"
 
 namespace spankey {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "record/cursor.h"
 #include "record/run_directory.h"
 #include "spankey/keys/basis.h"
-#include "record/cursor.h"
 #include "train/experiment.h"
 
 namespace spankey {

@@ -14,9 +14,9 @@
 
 #include "dist/communicator.h"
 #include "dist/device_graph.h"
+#include "record/cursor.h"
 #include "spankey/keys/injection.h"
 #include "spankey/keys/key_maker.h"
-#include "record/cursor.h"
 #include "train/experiment.h"
 #include "train/stepper.h"
 #include "train/train_step.h"

@@ -9,10 +9,10 @@
 #include "data/loader.h"
 #include "data/sampler.h"
 #include "dist/reducer.h"
+#include "record/cursor.h"
 #include "spankey/deny/deny.h"
 #include "spankey/keys/key_maker.h"
 #include "spankey/models/model.h"
-#include "record/cursor.h"
 #include "train/optimizer.h"
 #include "train/running_statistics.h"
 

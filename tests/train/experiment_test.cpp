@@ -17,7 +17,6 @@
 #include "spankey/models/precision.h"
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
-#include "dist/on_all_ranks.h"
 #include "support/thread_communicator.h"
 
 namespace spankey::experiment_test {

@@ -45,8 +45,8 @@ class KeyRules {
 
   // Rescales a drawn wrong key and returns (1, d_l) for each layer. `drawn` has (d) for each key slot. Each is rescaled
   // like a key expanded to `rows` rows, in its own type, and then multiplied by `norm`. Without rescaling, the honest
-  // protocol brings each to `valid_std` (that of the valid keys beside it, one entry for each key slot) and the reference's
-  // protocol leaves it as drawn. A constant key has no standard deviation, so its root mean square is used.
+  // protocol brings each to `valid_std` (that of the valid keys beside it, one entry for each key slot) and the
+  // reference's protocol leaves it as drawn. A constant key has no standard deviation, so its root mean square is used.
   std::vector<at::Tensor> wrong_keys(const std::vector<at::Tensor>& drawn, std::int64_t rows,
                                      const std::vector<double>& valid_std, double norm = 1.0) const;
 
