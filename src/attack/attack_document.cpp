@@ -121,10 +121,10 @@ Section limits(const json& report) {
       failed += fmt::format("{}{}, {}: {}", failed.empty() ? "" : "; ", row.at("id").get<std::string>(),
                             row.at("budget_text").get<std::string>(), why.get<std::string>());
   Section section{.title = "What was not tried", .blocks = {}};
-  section.blocks.push_back(
+  section.blocks.emplace_back(
       Paragraph{fmt::format("Not run: {}.", left_out.empty() ? "nothing of the suite" : left_out)});
-  if (!failed.empty()) section.blocks.push_back(Paragraph{fmt::format("Ended without an outcome: {}.", failed)});
-  section.blocks.push_back(Paragraph{
+  if (!failed.empty()) section.blocks.emplace_back(Paragraph{fmt::format("Ended without an outcome: {}.", failed)});
+  section.blocks.emplace_back(Paragraph{
       "The suite has no search by scores or by labels alone, distillation, pruning, rounding, recomputed BatchNorm "
       "statistics, standardised channels before fine-tuning, mixtures of attacks, or augmentation by the thief. A row "
       "that fails proves nothing about attacks that are not in it."});
