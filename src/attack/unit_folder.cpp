@@ -33,9 +33,8 @@ std::filesystem::path UnitFolder::path(const Unit& unit) const {
 std::optional<nlohmann::json> UnitFolder::read(const Unit& unit) const {
   const auto file = path(unit);
   if (!std::filesystem::exists(file)) return std::nullopt;
-  auto found = nlohmann::json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
-  if (found.is_object() && found.value("unit", nlohmann::json()) == identity(unit) && found.contains("access"))
-    return found;
+  auto found = read_json_if_whole(file);
+  if (found && found->value("unit", nlohmann::json()) == identity(unit) && found->contains("access")) return found;
   log::warning("{} is not the outcome of {}, {}: it is measured again", file.string(), unit.attack->id,
                budget_text(unit.budget));
   return std::nullopt;

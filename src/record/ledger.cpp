@@ -13,6 +13,7 @@
 #include <system_error>
 #include <unordered_set>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -73,20 +74,19 @@ std::filesystem::path state_path(const std::filesystem::path& folder) {
 // Returns nothing where there is no file. Throws Error(run_failed) where the file cannot be read now, which is not
 // damage.
 std::optional<std::string> read_state(const std::filesystem::path& path) {
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0 && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid() && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
   std::string text;
   char part[2048];
-  ssize_t count = file < 0 ? -1 : 1;
+  ssize_t count = file.valid() ? 1 : -1;
   while (count > 0) {
-    count = ::read(file, part, sizeof part);
+    count = ::read(file.get(), part, sizeof part);
     if (count < 0 && errno == EINTR)
       count = 1;
     else if (count > 0)
       text.append(part, static_cast<std::size_t>(count));
   }
   const int reason = errno;
-  if (file >= 0) close(file);
   if (count < 0 && reason != EISDIR) fail_run("{} cannot be read: {}", path.string(), std::strerror(reason));
   return text;
 }

@@ -157,8 +157,9 @@ std::optional<double> number_at(const nlohmann::json& result, std::string_view p
 }
 
 nlohmann::json read_result(const std::filesystem::path& file, const Config& config) {
-  auto result = nlohmann::json::parse(read_text(file), nullptr, /*allow_exceptions=*/false);
-  if (!result.is_object()) fail_input("{}: expected JSON, an object of figures", file.string());
+  auto whole = read_json_if_whole(file);
+  if (!whole) fail_input("{}: expected JSON, an object of figures", file.string());
+  auto result = *std::move(whole);
   if (const auto fault = fault_of(result); !fault.empty()) fail_input("{}: {}", file.string(), fault);
   result.emplace("key_for_each_batch", config.eval.keys == 0);
   return result;

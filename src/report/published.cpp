@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "config/toml_file.h"
 #include "report/run_record.h"
 
@@ -119,7 +120,7 @@ PublishedTable load_published(const std::filesystem::path& file) {
 
 std::optional<std::filesystem::path> find_published() {
   std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  const auto program = program_path().parent_path();
   const std::filesystem::path file = "configs/paper/published.toml";
   for (const auto& folder : {std::filesystem::path(), program / "../..", program / "../share/spankey"})
     if (std::filesystem::exists(folder / file, error)) return (folder / file).lexically_normal();

@@ -114,8 +114,8 @@ MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_st
       if (const auto json = nlohmann::json::parse(line); json.value("kind", "") == "eval")
         evaluated_.insert(json.value("global_step", std::int64_t{-1}));
   }
-  fd_ = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail_system(errno, "{} cannot be opened for writing", path.string());
+  file_ = Descriptor(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!file_.valid()) fail_system(errno, "{} cannot be opened for writing", path.string());
   writer_ = std::thread([this] { work(); });
 }
 
@@ -128,7 +128,6 @@ MetricsLog::~MetricsLog() {
   writer_.join();
   const auto missing = std::count(pending_.begin(), pending_.end(), '\n');
   if (missing > 0) log::error("{}: {} lines could not be written and are missing", path_.string(), missing);
-  if (fd_ >= 0) close(fd_);
 }
 
 void MetricsLog::write(nlohmann::json line) {
@@ -177,14 +176,14 @@ void MetricsLog::work() {
 // Removes from `lines` what is in the file. A partly written line is continued, because nobody else appends.
 bool MetricsLog::append(std::string& lines) {
   while (!lines.empty()) {
-    if (fd_ < 0) fd_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
-    const ssize_t written = fd_ < 0 ? -1 : ::write(fd_, lines.data(), lines.size());
+    if (!file_.valid()) file_ = Descriptor(open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+    const ssize_t written = file_.valid() ? ::write(file_.get(), lines.data(), lines.size()) : -1;
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       if (!std::exchange(told_, true))
         log::warning("{} cannot be written: {}; its lines are kept and tried again", path_.string(),
                      system_reason(errno));
-      if (fd_ >= 0) close(std::exchange(fd_, -1));  // a stale handle stays stale
+      file_.reset();  // a stale handle stays stale
       return false;
     }
     lines.erase(0, static_cast<std::size_t>(written));

@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/descriptor.h"
+
 namespace spankey {
 
 // Appends lines, on its own thread. Only rank 0 opens it. Training neither waits for the file nor ends because of it.
@@ -44,7 +46,7 @@ class MetricsLog {
   std::string started_at_;
   bool empty_ = true;  // no line so far
   std::set<std::int64_t> evaluated_;
-  int fd_ = -1;
+  Descriptor file_;
   bool told_ = false;
 
   std::mutex mutex_;  // guards the members below

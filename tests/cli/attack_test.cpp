@@ -139,12 +139,7 @@ TEST_F(AttackRun, BadInputIsOneSentence) {
            {{"attack", "run", "--images", "100000"}, "the training split has 4096"},
            {{"attack", "run", "--preset", "brutal"}, "--preset"},
            {{"attack", "vanilla"}, "train.twin"}}) {
-    std::vector<std::string> command{program()};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    const auto outcome = run(command, folder.path());
-    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
-    EXPECT_NE(outcome.err.find(sentence), std::string::npos) << outcome.err;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    expect_refused(arguments, sentence);
   }
   // Weights of another run than the result's are told of.
   copy_run("mixed");

@@ -55,12 +55,7 @@ TEST_F(Diagnose, BadInputIsOneSentence) {
            {{"diagnose", "nowhere"}, "nowhere"},
            {{"diagnose", "nowhere", "--keys", "1"}, "--keys"},
            {{"diagnose", "nowhere", "--samples", "0"}, "--samples"}}) {
-    std::vector<std::string> command{program()};
-    command.insert(command.end(), arguments.begin(), arguments.end());
-    const auto outcome = run(command, folder.path());
-    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
-    EXPECT_NE(outcome.err.find(sentence), std::string::npos) << outcome.err;
-    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+    expect_refused(arguments, sentence);
   }
 }
 

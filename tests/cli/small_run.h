@@ -80,6 +80,15 @@ class SmallRun : public testing::Test {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
   }
 
+  // A mistake of the user: exit code 2 and one line on stderr, which holds `sentence`.
+  void expect_refused(std::vector<std::string> arguments, const std::string& sentence) const {
+    arguments.insert(arguments.begin(), program());
+    const auto outcome = test::run(arguments, folder.path());
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_NE(outcome.err.find(sentence), std::string::npos) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+
   // The ranks that mpirun has started, in rank order.
   static std::vector<pid_t> ranks_of(const Child& child) { return children_of(child.pid()); }
 
