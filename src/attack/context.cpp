@@ -54,7 +54,7 @@ Model& AttackContext::network() {
 KeyEntry AttackContext::key_entry() {
   require(Know::architecture);
   const auto& key = run_.experiment.config.key;
-  return {key.layers, run_.experiment.key_dims, {key.inject, key.gamma, key.multiplier}, key.target_std};
+  return {key.layers, run_.experiment.key_dims, injection_kind(run_.experiment.config), key.target_std};
 }
 
 Injection AttackContext::keyed(const std::vector<at::Tensor>& keys) {

@@ -184,8 +184,7 @@ void check_key_gradient(const std::string& config, bool multiplier, bool labels)
   const auto loss = [&](const std::vector<at::Tensor>& at_keys) {
     const auto injection = multiplier
                                ? Injection::of_multipliers(key_config.layers, at_keys)
-                               : Injection::of_keys(key_config.layers, at_keys,
-                                                    {key_config.inject, key_config.gamma, key_config.multiplier});
+                               : Injection::of_keys(key_config.layers, at_keys, injection_kind(experiment.config));
     const auto output = model.forward(images.x, injection);
     return labels ? shipped_loss(output, images.labels, reject) : confidence_loss(output, reject);
   };
@@ -209,7 +208,8 @@ void check_key_gradient(const std::string& config, bool multiplier, bool labels)
 }
 
 TEST(Attacks, GradientsOfEveryWayAKeyEnters) {
-  for (const char* law : {"inject='add'\n", "multiplier='clamp'\n", "multiplier='exp'\n", "multiplier='sym'\n"}) {
+  for (const char* law : {"inject='add'\n", "multiplier='clamp'\n", "multiplier='exp'\n", "multiplier='sym'\n",
+                          "multiplier='sign'\n", "basis='cone'\npermute=[1,2]\n"}) {
     check_key_gradient(std::string(test::mode_b) + law, /*multiplier=*/false, /*labels=*/true);
     check_key_gradient(std::string(test::mode_b) + law, /*multiplier=*/false, /*labels=*/false);
   }
