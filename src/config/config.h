@@ -137,15 +137,15 @@ struct DenyConfig {
   std::int64_t warmup_epochs = 0;
   bool stop_gradient = false;
   std::vector<std::string> families = {"gaussian"};
+  std::int64_t adversarial_steps = 0;
+  double adversarial_lr = 0.1;
+  double feature_weight = 0.0;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.mode, {.name = "mode", .help = "the deny loss", .names = registry_names::deny_losses});
     visit(self.weight, {.name = "weight", .help = "lambda, the weight of the deny loss", .bounds = at_least(0)});
-    visit(self.on, {.name = "on",
-                    .help = "passes that are denied; always the one with a wrong key",
-                    .length = {.min = 1},
-                    .distinct = true});
+    visit(self.on, {.name = "on", .help = "passes that are denied", .length = {.min = 1}, .distinct = true});
     visit(self.margin, {.name = "margin", .help = "margin of C, cplus and AC", .bounds = at_least(0)});
     visit(self.margin2, {.name = "margin2", .help = "second margin of cplus", .bounds = at_least(0)});
     visit(self.gap, {.name = "gap", .help = "gap below the largest entropy, A_soft and AC", .bounds = at_least(0)});
@@ -158,6 +158,22 @@ struct DenyConfig {
                           .length = {.min = 1},
                           .distinct = true,
                           .names = registry_names::key_families});
+    visit(self.adversarial_steps,
+          {.name = "adversarial_steps",
+           .help = "sign steps with which the wrong key of each step is moved towards acceptance before it is denied",
+           .bounds = from_to(0, 1000),
+           .later = true});
+    visit(self.adversarial_lr,
+          {.name = "adversarial_lr",
+           .help = "length of such a step in each element, as a share of the key's root mean square",
+           .bounds = above(0),
+           .later = true});
+    visit(self.feature_weight,
+          {.name = "feature_weight",
+           .help = "experimental: weight, beside the mode's loss, of a loss that turns the features of denied passes "
+                   "away from those of their class",
+           .bounds = at_least(0),
+           .later = true});
   }
   bool operator==(const DenyConfig&) const = default;
 };
@@ -224,8 +240,9 @@ struct TrainConfig {
           {.name = "device", .help = "where the network runs; auto: a GPU if there is one", .hashed = false});
     visit(self.capture, {.name = "capture",
                          .help = "data, keys and counters live on the device and a whole step is replayed as one "
-                                 "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook) or "
-                                 "deny.families draw keys on the host, or gradients go through it",
+                                 "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook), "
+                                 "deny.families or deny.adversarial_steps make keys on the host, or gradients go "
+                                 "through it",
                          .hashed = false});
     visit(self.precision,
           {.name = "precision", .help = "type of activations; weights, losses and statistics stay float32"});
@@ -388,7 +405,7 @@ std::string to_toml(const Config& config);
 
 // Hex SHA-256 of everything that decides the result, with the digest of the data in place of data.file. It leaves out
 // checkpoint.*, dist.* except shards, reduction and threads, train.device, train.capture, train.max_seconds and
-// run.name.
+// run.name, and the keys that later versions added (FieldInfo::later) where they have their defaults.
 std::string config_hash(const Config& config, std::string_view data_digest);
 
 // Entries such as "key.gamma: 0.5 -> 1.0", one for each key that differs. `hashed_only` leaves out what config_hash

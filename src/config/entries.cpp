@@ -25,6 +25,7 @@ struct ToEntries {
     if (field.reference) entry.reference = value_text(*field.reference);
     entry.help = field.help;
     entry.hashed = field.hashed;
+    entry.later = field.later;
     out.push_back(std::move(entry));
   }
 };

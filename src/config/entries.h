@@ -19,6 +19,7 @@ struct Entry {
   std::string reference;  // default under run.compat = "reference" where it differs, else empty
   std::string_view help;
   bool hashed = true;
+  bool later = false;  // FieldInfo::later
 
   std::string_view name() const { return std::string_view(key).substr(table.size() + 1); }
 };
