@@ -1,7 +1,5 @@
 #include "sweep/local_executor.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -11,6 +9,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/launch.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/shutdown.h"
@@ -219,8 +218,8 @@ TrialCommand train_command(const SweepPlan& plan, const Ledger& ledger, int rank
     write_durably(config, to_toml(trial_config(plan, trial)));
     std::vector<std::string> command;
     if (ranks > 1) {
-      command = {"mpirun", "-np", std::to_string(ranks), "--bind-to", "none", "--oversubscribe"};
-      if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
+      command = mpirun_words(mpirun_here(), ranks);
+      allow_more_ranks_than_cores();
     }
     // The running image stays the same when the program is rebuilt. mpirun needs a path.
     command.push_back(ranks > 1 ? program_path().string() : "/proc/self/exe");
