@@ -91,7 +91,8 @@ bool has_crc32c_instruction() {
   return has_sse42;
 }
 
-__attribute__((target("sse4.2"))) std::uint32_t crc32c_by_instruction(std::span<const std::byte> bytes, std::uint32_t seed) {
+__attribute__((target("sse4.2"))) std::uint32_t crc32c_by_instruction(std::span<const std::byte> bytes,
+                                                                      std::uint32_t seed) {
   std::uint64_t crc = static_cast<std::uint32_t>(~seed);
   std::size_t i = 0;
   for (; i + 8 <= bytes.size(); i += 8) {

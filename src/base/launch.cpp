@@ -7,9 +7,9 @@
 #include <array>
 #include <charconv>
 #include <cstdlib>
-#include <string_view>
 #include <filesystem>
 #include <map>
+#include <string_view>
 #include <system_error>
 
 #include "base/process.h"
@@ -105,9 +105,9 @@ std::vector<std::string> mpirun_words(Mpirun mpirun, int ranks) {
 }
 
 void allow_more_ranks_than_cores() {
-  for (const auto& [name, value] : {std::pair("OMPI_MCA_rmaps_base_oversubscribe", "1"),
-                                    std::pair("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"),
-                                    std::pair("I_MPI_PIN", "0")})
+  for (const auto& [name, value] :
+       {std::pair("OMPI_MCA_rmaps_base_oversubscribe", "1"),
+        std::pair("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe"), std::pair("I_MPI_PIN", "0")})
     setenv(name, value, /*overwrite=*/0);
   if (geteuid() != 0) return;
   for (const char* name : {"OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"}) setenv(name, "1", 0);

@@ -1,4 +1,5 @@
-// What the environment says about the launcher that started this process (mpirun, mpiexec, srun), and how one is started.
+// What the environment says about the launcher that started this process (mpirun, mpiexec, srun), and how one is
+// started.
 #pragma once
 
 #include <sys/types.h>
@@ -40,13 +41,13 @@ Mpirun mpirun_here();
 // The first words of the command that starts `ranks` ranks on this machine, which share its cores. The environment must
 // be that of allow_more_ranks_than_cores().
 std::vector<std::string> mpirun_words(Mpirun mpirun, int ranks);
-// Sets the variables by which Open MPI 4 and 5 allow more ranks than cores and ranks of root, and by which Intel MPI pins
-// none. A variable that is set already stays, and none disturbs another MPI.
+// Sets the variables by which Open MPI 4 and 5 allow more ranks than cores and ranks of root, and by which Intel MPI
+// pins none. A variable that is set already stays, and none disturbs another MPI.
 void allow_more_ranks_than_cores();
 
 // The process that a request to stop (USR2) has to reach. Open MPI's mpirun passes it on to the ranks. Hydra's ends at
-// once, and with it the ranks: there it is one of the ranks below it, which tells the others. It is `mpirun` itself where
-// no rank is found.
+// once, and with it the ranks: there it is one of the ranks below it, which tells the others. It is `mpirun` itself
+// where no rank is found.
 pid_t takes_stop_request(Mpirun kind, pid_t mpirun);
 
 }  // namespace spankey

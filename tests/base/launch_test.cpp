@@ -77,8 +77,7 @@ TEST(Mpirun, IsKnownByItsVersion) {
 
 TEST(Mpirun, OnlyOpenMpiKnowsItsOwnOptions) {
   EXPECT_EQ(mpirun_words(Mpirun::hydra, 3), (std::vector<std::string>{"mpirun", "-np", "3"}));
-  EXPECT_EQ(mpirun_words(Mpirun::open_mpi, 2),
-            (std::vector<std::string>{"mpirun", "-np", "2", "--bind-to", "none"}));
+  EXPECT_EQ(mpirun_words(Mpirun::open_mpi, 2), (std::vector<std::string>{"mpirun", "-np", "2", "--bind-to", "none"}));
 }
 
 // A shell stands in for mpirun, and another one under Hydra's name for its proxy.
