@@ -21,14 +21,14 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-bool exists(const fs::path& file) {
+bool is_there(const fs::path& file) {
   std::error_code error;
   return fs::exists(file, error);
 }
 
 bool is_run(const fs::path& folder) {
   const RunDirectory run{folder};
-  return exists(run.config()) && (exists(run.metrics()) || exists(run.checkpoints()) || exists(run.result()));
+  return is_there(run.config()) && (is_there(run.metrics()) || is_there(run.checkpoints()) || is_there(run.result()));
 }
 
 // Of the files that are there, since the youngest was written.
@@ -68,7 +68,7 @@ ListedRun look_at_run(const fs::path& folder, const fs::path& name, LeaseObserve
   ListedRun run{.folder = name, .unreadable = {}};
   try {
     run.step = step_of(directory);
-    if (exists(directory.result())) {
+    if (is_there(directory.result())) {
       run.state = RunState::done;
       read_figures(directory, run);
     } else if (leases.held(folder)) {
@@ -98,7 +98,7 @@ ListedSweep look_at_sweep(const fs::path& folder, const fs::path& name) {
 
 void search(const fs::path& folder, const fs::path& name, LeaseObserver& leases, Listing& found) {
   if (is_run(folder)) return found.runs.push_back(look_at_run(folder, name, leases));
-  if (exists(plan_path(folder))) return found.sweeps.push_back(look_at_sweep(folder, name));
+  if (is_there(plan_path(folder))) return found.sweeps.push_back(look_at_sweep(folder, name));
   std::vector<fs::path> below;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, fs::directory_options::skip_permission_denied, error)) {
