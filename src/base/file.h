@@ -25,6 +25,9 @@ void write_durably(const std::filesystem::path& path, std::span<const std::byte>
                    const std::function<void()>& before_commit = {});
 void write_durably(const std::filesystem::path& path, std::string_view text, unsigned mode = 0644);
 
+// The same for a secret: mode 0600 whatever the umask, and a symbolic link in its place is refused and never followed.
+void write_secret_durably(const std::filesystem::path& path, std::span<const std::byte> bytes);
+
 // Reads a whole file. The Error names path and reason. Anything but a regular file is refused, so that nobody waits for
 // the other end of a FIFO.
 std::vector<std::byte> read_bytes(const std::filesystem::path& path);

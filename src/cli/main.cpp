@@ -108,7 +108,10 @@ int main(int argc, char** argv) {
   cli::install_end_handlers();
   keep_freed_memory();
   forbid_core_dumps();
-  auto code = cli::report_errors([&] { return run(argc, argv); });
+  auto code = cli::report_errors([&] {
+    start_cryptography();
+    return run(argc, argv);
+  });
   if (const int failure = standard_streams::flush_output()) {
     standard_streams::complain("spankey: error: standard output could not be written: " + system_reason(failure));
     if (code == ExitCode::done) code = ExitCode::run_failed;
