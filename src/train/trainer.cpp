@@ -378,6 +378,7 @@ void Trainer::write_result() {
     result["data_digest"] = experiment_.dataset->info().digest;
     result["basis_digest"] = to_hex(basis_digest(basis_));
     result["weights_sha256"] = to_hex(weights_digest(*experiment_.model));
+    if (!config_.train.init_digest.empty()) result["init_digest"] = config_.train.init_digest;
     result["steps"] = cursor_.global_step;
     result["epochs"] = cursor_.epoch;
     result["ranks"] = communicator_.size();
@@ -400,6 +401,13 @@ void Trainer::write_result() {
   });
 }
 
+// A new run whose configuration names its initial weights needs them.
+void require_initial_weights(const TrainRequest& request, const Experiment& experiment) {
+  if (request.init || experiment.config.train.init_digest.empty()) return;
+  fail_key(experiment.config, "train.init_digest",
+           "accepted for a new run: with --init FILE, which holds these weights");
+}
+
 // Collective. True where a request came in while data were read and checked.
 bool stop_before_training(Communicator& communicator) {
   try {
@@ -420,8 +428,8 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   const auto device_communicator = make_device_communicator(request.config, placement, host);
   auto& communicator = device_communicator ? *device_communicator : host;
   const auto dataset = open_data(request.config.data, communicator);
-  const auto experiment =
-      on_all_ranks(communicator, [&] { return make_experiment(request.config, placement, dataset); });
+  const auto experiment = on_all_ranks(
+      communicator, [&] { return make_experiment(request.config, placement, dataset, request.init.get()); });
   const auto shards = on_all_ranks(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     return resolve_shards(experiment.config, communicator.size());
@@ -447,6 +455,7 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
     }
     return ExitCode::done;
   }
+  if (!resume.checkpoint) on_all_ranks(communicator, [&] { require_initial_weights(request, experiment); });
   if (stop_before_training(communicator)) return ExitCode::requeue;
   log::info("model {} on {}, {} ranks, {} shards, {} threads a rank, run directory {}", experiment.config.model.name,
             placement.name, communicator.size(), shards, threads, directory.root.string());

@@ -1,4 +1,4 @@
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
