@@ -16,7 +16,7 @@
 namespace spankey {
 namespace {
 
-constexpr std::string_view plan_name = "plan.json", next_part = "next.part";
+constexpr std::string_view plan_name = "plan.json";
 constexpr std::array<std::string_view, 2> trial_names = {"trial", "other"};
 
 std::filesystem::path folder_of(const std::filesystem::path& path) {
@@ -69,18 +69,20 @@ std::filesystem::path Rotation::retired(const std::string& model_id) const {
 std::string Rotation::planned_model() const {
   const auto path = root_ / plan_name;
   const auto plan = read_json(path);
-  if (!plan.contains("model_id") || !plan["model_id"].is_string())
-    fail_input("{}: model_id is missing; accepted: the plan of a rotation", path.string());
-  return plan["model_id"];
+  const auto model_id = plan.value("model_id", nlohmann::json());
+  // It becomes the name of a folder.
+  if (!model_id.is_string() || model_id.get<std::string>().size() != 64 ||
+      model_id.get<std::string>().find_first_not_of("0123456789abcdef") != std::string::npos)
+    fail_input("{}: model_id is missing or no digest; accepted: the plan of a rotation", path.string());
+  return model_id;
 }
 
 Rotation::Stage Rotation::stage(const std::string& model_id) const {
   if (!std::filesystem::exists(root_) || holds_nothing_but_trials(root_)) return Stage::none;
   const auto planned = planned_model();
-  const bool whole = std::filesystem::exists(next());
-  if (planned == model_id) return whole ? Stage::ready : Stage::begun;
-  const bool replaced =
-      whole ? read_owner_header_of({next()}).model_id == planned : std::filesystem::exists(retired(planned));
+  if (planned == model_id) return Stage::begun;
+  const bool replaced = std::filesystem::exists(next()) ? read_owner_header_of({next()}).model_id == planned
+                                                        : std::filesystem::exists(retired(planned));
   if (!replaced)
     fail_input("{} is a rotation of the model {:.16}, and {} holds {:.16}; accepted: no such folder, or the right one",
                root_.string(), planned, owner_.string(), model_id);
@@ -101,18 +103,14 @@ void Rotation::begin(const std::string& model_id) const {
         "ext4, xfs, btrfs or tmpfs",
         root_.string(), system_reason(error));
   const auto text = nlohmann::json{{"model_id", model_id}}.dump() + "\n";
-  write_secret_file(root_ / plan_name, std::as_bytes(std::span(text)));
+  write_secret_durably(root_ / plan_name, std::as_bytes(std::span(text)));
   remove(trial);
   remove(other);
 }
 
-void Rotation::prepare(const std::function<void(const std::filesystem::path& folder)>& write) const {
-  const auto part = root_ / next_part;
-  remove(part);
+void Rotation::clear_next() const {
   remove(next());
-  make_secret_folder(part);
-  write(part);
-  move(part, next());
+  remove(next().string() + ".tmp");
 }
 
 void Rotation::publish() const {
@@ -129,7 +127,7 @@ void Rotation::finish() const {
     const auto earlier = next() / "retired", kept = owner_ / "retired";
     if (std::filesystem::exists(earlier) && !std::filesystem::exists(kept)) move(earlier, kept);
     if (!std::filesystem::exists(kept)) make_secret_folder(kept);
-    std::filesystem::remove(next() / "lease");
+    for (const char* ours : {"lease", "attempt"}) std::filesystem::remove(next() / ours);
     move(next(), retired(planned));
   }
   discard();
@@ -138,8 +136,7 @@ void Rotation::finish() const {
 // The plan goes last, so that a killed attempt is known for what it is.
 void Rotation::discard() const {
   remove(run());
-  remove(root_ / next_part);
-  remove(next());
+  clear_next();
   remove(root_);
 }
 

@@ -2,14 +2,13 @@
 // OWNER_DIR.rotation:
 //   plan.json   of which model
 //   run/        run directory of the training; the new basis lies in its secret/
-//   next/       the owner's folder as it will be, once it is whole
+//   next/       the owner's folder as it will be, once it is whole (OwnerFolder::create)
 // The switch exchanges OWNER_DIR and next/ in one system call. A rotation that is killed before it has changed nothing
 // that anybody reads, and one that is killed after it lacks only the last step: the old folder moves to
 // OWNER_DIR/retired/MODEL, where leaked keys can still be traced with it, and the rest is removed.
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <string>
 
 namespace spankey {
@@ -26,7 +25,7 @@ class Rotation {
   // Where the folder of a model of this id goes after the switch.
   std::filesystem::path retired(const std::string& model_id) const;
 
-  enum class Stage { none, begun, ready, switched };
+  enum class Stage { none, begun, switched };
   // How far it has come, where OWNER_DIR now holds the model `model_id`. Error(bad_input) where OWNER_DIR.rotation is
   // of another model or not of this program.
   Stage stage(const std::string& model_id) const;
@@ -35,9 +34,8 @@ class Rotation {
   // folders, so that this shows before anything is trained.
   void begin(const std::string& model_id) const;
 
-  // Has `write` fill a new folder of mode 0700, which becomes next/ once `write` has returned. What a killed attempt
-  // has left of it is removed first.
-  void prepare(const std::function<void(const std::filesystem::path& folder)>& write) const;
+  // Removes next/ and what a killed attempt has left of it, so that it can be made again.
+  void clear_next() const;
 
   // The switch. next/ must be there.
   void publish() const;
