@@ -20,6 +20,7 @@ inline constexpr std::array summaries{
     Summary{"inspect", "Show what a data set, checkpoint, basis or run directory holds"},
     Summary{"diagnose", "Compare what the mathematics predicts for a trained run with measurements"},
     Summary{"attack", "Measure what an attacker of stated knowledge and means gets from a trained run"},
+    Summary{"key", "Issue, revoke and check keys as files"},
     Summary{"config", "Print the resolved configuration"},
     Summary{"devices", "List the processors and GPUs that networks can run on"},
     Summary{"sweep", "Run a grid of trials: plan, run, status, resume, cancel"},
