@@ -50,7 +50,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
 
 // Every other command needs one process, so under a launcher only rank 0 does it.
 bool works_on_all_ranks(const CLI::App& app) {
-  for (const char* name : {"train", "eval", "diagnose", "attack"})
+  for (const char* name : {"train", "eval", "diagnose", "attack", "predict"})
     if (app.got_subcommand(name)) return true;
   if (!app.got_subcommand("sweep")) return false;
   const auto* sweep = app.get_subcommand("sweep");
@@ -81,6 +81,9 @@ spankey::ExitCode run(int argc, char** argv) {
   cli::add_diagnose(app, action);
   cli::add_attack(app, action);
   cli::add_key(app, action);
+  cli::add_predict(app, action);
+  cli::add_export(app, action);
+  cli::add_import(app, action);
   cli::add_config(app, action);
   cli::add_devices(app, action);
   cli::add_sweep(app, action);
