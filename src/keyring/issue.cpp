@@ -23,7 +23,7 @@ void check_request(const IssueRequest& request) {
     fail_input("{} exists already; accepted: the name of a new file", request.out.string());
 }
 
-UserKey make_user_key(const Owner& owner, const KeyRules& rules, const SecretBytes& alphas, const IssuedKey& issued) {
+UserKey make_user_key(const Owner& owner, const KeyIssuer& issuer, const SecretBytes& alphas, const IssuedKey& issued) {
   UserKey key{.serial = issued.serial,
               .name = issued.name,
               .model_id = owner.model_id,
@@ -33,7 +33,7 @@ UserKey make_user_key(const Owner& owner, const KeyRules& rules, const SecretByt
               .key_digest = {},
               .laboratory = owner.laboratory,
               .sites = owner.sites,
-              .vectors = key_vectors(owner, rules, alphas, issued.serial)};
+              .vectors = key_vectors(owner, issuer, alphas, issued.serial)};
   key.key_digest = vectors_digest(key.sites, key.vectors.bytes());
   return key;
 }
@@ -51,7 +51,7 @@ std::vector<IssuedKey> issue_keys(OwnerFolder& folder, const std::vector<IssueRe
       fail_input("{} would be written twice", request.out.string());
   }
   const auto& owner = folder.owner();
-  const auto rules = rules_of(owner);
+  const auto issuer = issuer_of(owner);
   auto registry = folder.registry().copy();
   std::vector<IssuedKey> issued;
   for (const auto& request : requests) {
@@ -65,7 +65,7 @@ std::vector<IssuedKey> issue_keys(OwnerFolder& folder, const std::vector<IssueRe
                     .revoked_at = 0,
                     .reason = {}};
     const auto alphas = draw_alphas(owner, entry.serial);
-    const auto key = make_user_key(owner, rules, alphas, entry);
+    const auto key = make_user_key(owner, issuer, alphas, entry);
     if (check) check(key);
     entry.key_digest = key.key_digest;
     registry.issue(entry, alphas);
@@ -74,7 +74,7 @@ std::vector<IssuedKey> issue_keys(OwnerFolder& folder, const std::vector<IssueRe
   const auto signing_key = owner.signing_key();
   folder.commit(std::move(registry), now, [&] {
     for (std::size_t i = 0; i < requests.size(); ++i) {
-      const auto key = make_user_key(owner, rules, folder.registry().alphas(issued[i].serial), issued[i]);
+      const auto key = make_user_key(owner, issuer, folder.registry().alphas(issued[i].serial), issued[i]);
       auto bytes = write_user_key(key, signing_key, requests[i].seal);
       const WipedAtEnd wiped(bytes);
       write_secret_durably(requests[i].out, bytes);
