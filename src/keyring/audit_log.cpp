@@ -66,8 +66,8 @@ void AuditLog::take(std::string_view line, const std::string& name) {
     fail_input("{}: the line does not follow from the one before it", place);
   const auto event = fields.text("event", 64);
   if (fields.has("record"))
-    records_ = static_cast<std::uint64_t>(fields.integer("record", static_cast<std::int64_t>(records_) + 1,
-                                                         static_cast<std::int64_t>(records_) + 1));
+    records_ = static_cast<std::uint64_t>(
+        fields.integer("record", static_cast<std::int64_t>(records_) + 1, static_cast<std::int64_t>(records_) + 1));
   if (event == signed_event) {
     SignedLine signature{.line = hashes_.size() + 1, .previous = to_hex(head().hash), .signature = {}, .signer = {}};
     fields.bytes("signature", signature.signature);
@@ -97,8 +97,7 @@ void AuditLog::sign(const SigningKey& owner, std::int64_t now) {
 AuditCheck AuditLog::check(const PublicKey& owner, const std::string& name) const {
   for (const auto& signature : signed_) {
     const auto text = signed_text(signature.previous);
-    if (signature.signer != owner)
-      fail_input("{}:{}: the line is signed by another owner", name, signature.line);
+    if (signature.signer != owner) fail_input("{}:{}: the line is signed by another owner", name, signature.line);
     if (!verify_signature(std::as_bytes(std::span(text)), signature.signature, signature.signer))
       fail_input("{}:{}: the signature does not fit", name, signature.line);
   }

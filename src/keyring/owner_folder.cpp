@@ -22,9 +22,12 @@ constexpr std::size_t most_list_bytes = std::size_t{64} << 20;
 
 std::string_view event_of(RecordKind kind) {
   switch (kind) {
-    case RecordKind::issued: return "issue";
-    case RecordKind::revoked: return "revoke";
-    case RecordKind::returned: return "unrevoke";
+    case RecordKind::issued:
+      return "issue";
+    case RecordKind::revoked:
+      return "revoke";
+    case RecordKind::returned:
+      return "unrevoke";
   }
   fail_run("a record of an unknown kind");
 }
@@ -73,39 +76,52 @@ RevocationList read_revocations_file(const std::filesystem::path& path) {
   return read_revocations(read_secret_file(path, most_list_bytes).bytes(), path.string());
 }
 
-void OwnerFolder::create(const OwnerPaths& paths, Owner owner, const SecretBytes& passphrase, const Argon2Cost& cost,
-                         std::int64_t now, const std::function<void(const OwnerPaths&)>& more) {
-  if (std::filesystem::exists(std::filesystem::symlink_status(paths.root)))
-    fail_input("{} exists already; accepted: the name of a new folder", paths.root.string());
-  OwnerPaths unfinished = paths;
-  unfinished.root += ".tmp";
-  std::filesystem::remove_all(unfinished.root);  // of an attempt that was killed
+OwnerPaths begin_owner_folder(const std::filesystem::path& root) {
+  if (std::filesystem::exists(std::filesystem::symlink_status(root)))
+    fail_input("{} exists already; accepted: the name of a new folder", root.string());
+  const OwnerPaths unfinished{root.string() + ".tmp"};
+  // Nothing but what such an attempt can have left.
+  for (const auto& file : {unfinished.owner(), unfinished.model(), unfinished.challenge(), unfinished.registry(),
+                           unfinished.revocations(), unfinished.audit()}) {
+    ::unlink(file.c_str());
+    ::unlink((file.string() + ".tmp").c_str());
+  }
+  ::rmdir(unfinished.root.c_str());
   make_secret_folder(unfinished.root);
+  return unfinished;
+}
+
+void finish_owner_folder(const OwnerPaths& unfinished, const std::filesystem::path& root) {
+  if (::rename(unfinished.root.c_str(), root.c_str()) != 0) fail_system(errno, "cannot create {}", root.string());
+}
+
+void OwnerFolder::create(const OwnerPaths& paths, Owner owner, const SecretBytes& passphrase, const Argon2Cost& cost,
+                         std::int64_t now, const OwnerFiles& more) {
+  const auto unfinished = begin_owner_folder(paths.root);
   const Registry registry;
   AuditLog audit;
   audit.add("init",
             {{"model_id", owner.model_id}, {"owner", hex_text(owner.public_key)}, {"laboratory", owner.laboratory}},
             now);
   owner.audit = audit.head();
-  if (more) more(unfinished);
+  if (more) more(unfinished, owner);
   write_secret_durably(unfinished.registry(), registry.write(owner));
   write_list(unfinished, registry, owner, now);
   write_text_secret(unfinished.audit(), audit.text());
   write_secret_durably(unfinished.owner(), write_owner(owner, OwnerLock::fresh(passphrase, cost)));
-  if (::rename(unfinished.root.c_str(), paths.root.c_str()) != 0)
-    fail_system(errno, "cannot create {}", paths.root.string());
+  finish_owner_folder(unfinished, paths.root);
 }
 
 OwnerFolder::OwnerFolder(const OwnerPaths& paths, const SecretBytes& passphrase, Access access, std::int64_t now)
     : paths_(paths) {
   read_owner_header_of(paths);  // before anything is written, such as a lease into a folder of another kind
   if (access == Access::write) lease_ = take_owner_lease(paths);
-  auto opened = open_owner(read_secret_file(paths.owner(), most_secret_bytes).bytes(), passphrase,
-                           paths.owner().string());
+  auto opened =
+      open_owner(read_secret_file(paths.owner(), most_secret_bytes).bytes(), passphrase, paths.owner().string());
   owner_ = std::move(opened.owner);
   lock_ = std::move(opened.lock);
-  registry_ = Registry::read(read_secret_file(paths.registry(), most_secret_bytes).bytes(), owner_,
-                             paths.registry().string());
+  registry_ =
+      Registry::read(read_secret_file(paths.registry(), most_secret_bytes).bytes(), owner_, paths.registry().string());
   audit_ = AuditLog::read(text_of(read_secret_file(paths.audit(), most_audit_bytes)), paths.audit().string());
   if (!audit_.has_passed(owner_.audit) || audit_.records() > registry_.records().size())
     fail_input("{}: the log has been rolled back or exchanged: it has {} lines, and owner.sks knows of {}",
@@ -142,9 +158,10 @@ void OwnerFolder::catch_up(std::int64_t now) {
   if (!stale && behind == 0 && !ahead) return;
   for (auto record = owner_.registry.records; record < registry_.records().size(); ++record)
     if (const auto& of = registry_.records()[static_cast<std::size_t>(record)]; of.kind == RecordKind::issued)
-      log::warning("key {} of {} was being issued when the command was killed: where its file is missing, revoke the "
-                   "serial and issue another",
-                   of.serial, of.text);
+      log::warning(
+          "key {} of {} was being issued when the command was killed: where its file is missing, revoke the "
+          "serial and issue another",
+          of.serial, of.text);
   log::info("{}: finished what a command that was killed had begun ({})", paths_.root.string(),
             counted(static_cast<std::int64_t>(behind), "record"));
   write_what_follows(now);

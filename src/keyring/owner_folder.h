@@ -24,29 +24,39 @@ namespace spankey {
 struct OwnerPaths {
   std::filesystem::path root;  // mode 0700
 
-  std::filesystem::path owner() const { return root / "owner.sks"; }            // mode 0600
-  std::filesystem::path model() const { return root / "model.skm"; }            // mode 0644
-  std::filesystem::path registry() const { return root / "registry.skr"; }      // mode 0600
-  std::filesystem::path revocations() const { return root / "revoked.skl"; }    // mode 0644
-  std::filesystem::path audit() const { return root / "audit.log"; }            // mode 0600
+  std::filesystem::path owner() const { return root / "owner.sks"; }          // mode 0600
+  std::filesystem::path model() const { return root / "model.skm"; }          // mode 0644
+  std::filesystem::path challenge() const { return root / "challenge.h5"; }   // mode 0600
+  std::filesystem::path registry() const { return root / "registry.skr"; }    // mode 0600
+  std::filesystem::path revocations() const { return root / "revoked.skl"; }  // mode 0644
+  std::filesystem::path audit() const { return root / "audit.log"; }          // mode 0600
 };
 
-// The header of owner.sks, for which no passphrase is needed and which nothing proves. Error(bad_input) where the folder
-// is none of an owner.
+// The header of owner.sks, for which no passphrase is needed and which nothing proves. Error(bad_input) where the
+// folder is none of an owner.
 Owner read_owner_header_of(const OwnerPaths& paths);
 
 // A list of revoked keys from a file, at most 64 MiB.
 RevocationList read_revocations_file(const std::filesystem::path& path);
+
+// A new folder is filled under another name and gets its own when it is whole. begin_owner_folder() returns that other
+// folder, of mode 0700, empty. What an attempt that was killed has left is removed. Error(bad_input) where anything of
+// the name `root` exists.
+OwnerPaths begin_owner_folder(const std::filesystem::path& root);
+void finish_owner_folder(const OwnerPaths& unfinished, const std::filesystem::path& root);
+
+// Writes further files of a new owner, such as model.skm.
+using OwnerFiles = std::function<void(const OwnerPaths&, const Owner&)>;
 
 // An opened folder. One that may write holds its lease, so that a second one is refused meanwhile.
 class OwnerFolder {
  public:
   enum class Access { read, write };
 
-  // Makes the folder with all its files, or leaves nothing. `more` writes model.skm into the folder it is given, which
-  // has another name until it is whole. Error(bad_input) where anything of that name exists.
+  // Makes the folder with all its files, or leaves nothing of that name. Error(bad_input) where anything of that name
+  // exists.
   static void create(const OwnerPaths& paths, Owner owner, const SecretBytes& passphrase, const Argon2Cost& cost,
-                     std::int64_t now, const std::function<void(const OwnerPaths&)>& more = {});
+                     std::int64_t now, const OwnerFiles& more = {});
 
   // Error(bad_input) where a file is missing, damaged, another owner's, or rolled back, or the passphrase is wrong.
   // With Access::write it then finishes what a command that was killed has begun.
@@ -57,8 +67,8 @@ class OwnerFolder {
   const Registry& registry() const { return registry_; }
   const AuditLog& audit() const { return audit_; }
 
-  // Commits a changed registry: registry.skr, then what `follow` writes (key files), revoked.skl where keys were revoked
-  // or returned, audit.log with a line for each new record, owner.sks. `follow` sees the changed registry.
+  // Commits a changed registry: registry.skr, then what `follow` writes (key files), revoked.skl where keys were
+  // revoked or returned, audit.log with a line for each new record, owner.sks. `follow` sees the changed registry.
   void commit(Registry changed, std::int64_t now, const std::function<void()>& follow = {});
   // Adds one line to audit.log. `details`: an object without secrets.
   void note(std::string_view event, nlohmann::json details, std::int64_t now);

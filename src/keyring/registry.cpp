@@ -220,12 +220,11 @@ RevocationList Registry::revocations(const Owner& owner, std::int64_t now) const
 
 std::vector<std::byte> Registry::write(const Owner& owner) const {
   const auto nonce = fresh_nonce();
-  const auto prefix =
-      container_prefix(FileType::registry, {{"model_id", owner.model_id},
-                                            {"owner", hex_text(owner.public_key)},
-                                            {"records", records_.size()},
-                                            {"head", to_hex(head().hash)},
-                                            {"nonce", hex_text(nonce)}});
+  const auto prefix = container_prefix(FileType::registry, {{"model_id", owner.model_id},
+                                                            {"owner", hex_text(owner.public_key)},
+                                                            {"records", records_.size()},
+                                                            {"head", to_hex(head().hash)},
+                                                            {"nonce", hex_text(nonce)}});
   return make_container(prefix, seal(content_.bytes().first(content_size_), prefix, nonce, registry_key(owner)),
                         nullptr);
 }
