@@ -431,8 +431,9 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   const auto device_communicator = make_device_communicator(request.config, placement, host);
   auto& communicator = device_communicator ? *device_communicator : host;
   const auto dataset = open_data(request.config.data, communicator);
-  const auto experiment = on_all_ranks(
+  auto experiment = on_all_ranks(
       communicator, [&] { return make_experiment(request.config, placement, dataset, request.init.get()); });
+  experiment.retired = request.retired;
   const auto shards = on_all_ranks(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     return resolve_shards(experiment.config, communicator.size());

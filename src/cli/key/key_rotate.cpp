@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <numeric>
 #include <optional>
 
@@ -35,7 +36,7 @@ Config rotation_config(const KeyArguments& arguments, const Owner& owner) {
     for (const char* table : {"key.", "deny.", "model."})
       if (each.starts_with(table))
         fail_input("{}: a rotation keeps the tables key, deny and model of the run; accepted: another key", each);
-  auto config = run_config(RunDirectory{arguments.run}, arguments.overrides);
+  auto config = canonical(run_config(RunDirectory{arguments.run}, arguments.overrides));
   auto law = config.key;
   law.seed = owner.key.seed;
   law.private_ = owner.key.private_;
@@ -196,15 +197,17 @@ void publish(const KeyArguments& arguments, const Rotation& rotation, const Load
   finish(rotation, arguments, std::move(json), text);
 }
 
-// Collective. Trains in the folder of the rotation. Anything but done: stopped as asked.
+// Collective. Trains in the folder of the rotation, and denies the keys of the old basis. Anything but done: stopped as
+// asked.
 ExitCode train_on(const KeyArguments& arguments, const Rotation& rotation, const Config& config,
-                  Communicator& communicator) {
+                  const std::shared_ptr<const Basis>& retired, Communicator& communicator) {
   return train({.config = config,
                 .config_file = {},
                 .run_directory = rotation.run(),
                 .resume = Resume::automatic,
                 .allow_change = false,
                 .init = read_weights(OwnerPaths{rotation.owner()}.model().string(), communicator),
+                .retired = retired,
                 .print_result = !arguments.json},
                communicator);
 }
@@ -213,14 +216,18 @@ ExitCode rotate(const KeyArguments& arguments, const Rotation& rotation, const O
                 Communicator& communicator) {
   const bool first = communicator.rank() == 0;
   SecretBytes passphrase;
+  const auto retired = std::make_shared<Basis>();
+  for (const auto& site : header.sites) retired->layers.push_back(secret_matrix(header.key.m, site.width));
   on_all_ranks(communicator, [&] {
     if (!first) return;
     passphrase = read_passphrase(arguments.passphrase, "the owner of " + rotation.owner().string());
-    // A wrong one shows before the training.
-    OwnerFolder({rotation.owner()}, passphrase, OwnerFolder::Access::read, current_time());
+    const OwnerFolder old({rotation.owner()}, passphrase, OwnerFolder::Access::read, current_time());
+    *retired = basis_of(old.owner());
     rotation.begin(header.model_id);
   });
-  if (const auto code = train_on(arguments, rotation, config, communicator); code != ExitCode::done) return code;
+  for (auto& layer : retired->layers) communicator.broadcast(layer, 0);
+  if (const auto code = train_on(arguments, rotation, config, retired, communicator); code != ExitCode::done)
+    return code;
   const auto loaded = load_run(RunDirectory{rotation.run()}, {}, communicator);
   on_all_ranks(communicator, [&] {
     if (first) publish(arguments, rotation, loaded, passphrase);
