@@ -28,11 +28,11 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
 }
 
 // Exchanges two folders of one file system.
-int exchange(const std::filesystem::path& a, const std::filesystem::path& b) {
+int exchange_folders(const std::filesystem::path& a, const std::filesystem::path& b) {
   return renameat2(AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(), RENAME_EXCHANGE) == 0 ? 0 : errno;
 }
 
-void move(const std::filesystem::path& from, const std::filesystem::path& to) {
+void move_folder(const std::filesystem::path& from, const std::filesystem::path& to) {
   std::error_code failed;
   std::filesystem::rename(from, to, failed);
   if (failed) fail_system(failed, "{} cannot be moved to {}", from.string(), to.string());
@@ -40,7 +40,7 @@ void move(const std::filesystem::path& from, const std::filesystem::path& to) {
   make_renames_durable(to.parent_path());
 }
 
-void remove(const std::filesystem::path& path) {
+void remove_tree(const std::filesystem::path& path) {
   std::error_code failed;
   std::filesystem::remove_all(path, failed);
   if (failed) fail_system(failed, "{} cannot be removed", path.string());
@@ -93,28 +93,28 @@ void Rotation::begin(const std::string& model_id) const {
   if (stage(model_id) != Stage::none) return;
   if (!std::filesystem::exists(root_)) make_secret_folder(root_);
   const auto trial = root_ / trial_names[0], other = root_ / trial_names[1];
-  remove(trial);
-  remove(other);
+  remove_tree(trial);
+  remove_tree(other);
   make_secret_folder(trial);
   make_secret_folder(other);
-  if (const int error = exchange(trial, other); error != 0)
+  if (const int error = exchange_folders(trial, other); error != 0)
     fail_input(
         "{}: this file system cannot exchange two folders in one step ({}); accepted: one that can, such as "
         "ext4, xfs, btrfs or tmpfs",
         root_.string(), system_reason(error));
   const auto text = nlohmann::json{{"model_id", model_id}}.dump() + "\n";
   write_secret_durably(root_ / plan_name, std::as_bytes(std::span(text)));
-  remove(trial);
-  remove(other);
+  remove_tree(trial);
+  remove_tree(other);
 }
 
 void Rotation::clear_next() const {
-  remove(next());
-  remove(next().string() + ".tmp");
+  remove_tree(next());
+  remove_tree(next().string() + ".tmp");
 }
 
 void Rotation::publish() const {
-  if (const int error = exchange(owner_, next()); error != 0)
+  if (const int error = exchange_folders(owner_, next()); error != 0)
     fail_system(error, "{} and {} cannot be exchanged", owner_.string(), next().string());
   make_renames_durable(owner_.parent_path());
   make_renames_durable(root_);
@@ -125,19 +125,19 @@ void Rotation::finish() const {
   if (std::filesystem::exists(next())) {
     // Folders of earlier rotations stay together.
     const auto earlier = next() / "retired", kept = owner_ / "retired";
-    if (std::filesystem::exists(earlier) && !std::filesystem::exists(kept)) move(earlier, kept);
+    if (std::filesystem::exists(earlier) && !std::filesystem::exists(kept)) move_folder(earlier, kept);
     if (!std::filesystem::exists(kept)) make_secret_folder(kept);
     for (const char* ours : {"lease", "attempt"}) std::filesystem::remove(next() / ours);
-    move(next(), retired(planned));
+    move_folder(next(), retired(planned));
   }
   discard();
 }
 
 // The plan goes last, so that a killed attempt is known for what it is.
 void Rotation::discard() const {
-  remove(run());
+  remove_tree(run());
   clear_next();
-  remove(root_);
+  remove_tree(root_);
 }
 
 }  // namespace spankey

@@ -50,7 +50,8 @@ Site read_site(const KeyIssuer& keys, const FoundKey& found) {
   const at::Tensor& span = keys.spans().at(found.site);
   if (found.key.numel() != span.size(1))
     fail_input("the key of site {} has {} elements; accepted: {}", found.site, found.key.numel(), span.size(1));
-  Site site{.site = found.site};
+  Site site;
+  site.site = found.site;
   site.key = found.key.reshape({-1}).to(at::kCPU, at::kDouble).contiguous();
   site.norm = site.key.norm().item<double>();
   if (!std::isfinite(site.norm) || site.norm == 0)
@@ -91,7 +92,9 @@ SiteScore score(const KeyIssuer& keys, const Site& site, const KeyHolder& user, 
 
 UserTrace trace_user(const KeyIssuer& keys, std::span<const Site> sites, const KeyHolder& user,
                      const Thresholds& thresholds) {
-  UserTrace result{.serial = user.serial, .name = user.name};
+  UserTrace result;
+  result.serial = user.serial;
+  result.name = user.name;
   const auto fingerprints = keys.fingerprint(user.seed);
   const auto issued = keys.key(user.alphas, user.seed);
   for (const Site& site : sites)
@@ -152,7 +155,8 @@ TraceReport trace(const KeyIssuer& keys, std::span<const KeyHolder> issued, std:
                   double epsilon) {
   SPANKEY_CHECK(!found.empty());
   SPANKEY_CHECK(epsilon > 0 && epsilon < 1);
-  TraceReport report{.epsilon = epsilon};
+  TraceReport report;
+  report.epsilon = epsilon;
   std::vector<Site> sites;
   double all = 0, outside = 0;
   for (const FoundKey& key : found) {

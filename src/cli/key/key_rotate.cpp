@@ -110,8 +110,9 @@ SecretBytes vectors_of(const OwnerFolder& folder, const KeyIssuer& issuer, std::
 
 Proof prove(const OwnerFolder& old, const Owner& next, const Experiment& experiment, const Challenge& challenge) {
   const KeyTrial trial(experiment, challenge);
-  Proof proof{.commonest = commonest_share(challenge.labels),
-              .wanted = old.owner().correct_accuracy - most_accuracy_lost};
+  Proof proof;
+  proof.commonest = commonest_share(challenge.labels);
+  proof.wanted = old.owner().correct_accuracy - most_accuracy_lost;
   const auto old_issuer = issuer_of(old.owner()), new_issuer = issuer_of(next);
   SecretBytes mean;
   for (const auto serial : serials_to_try(old.registry())) {
