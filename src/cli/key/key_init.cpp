@@ -112,6 +112,7 @@ ExitCode key_init(const KeyArguments& arguments) {
     const auto now = current_time();
     const auto made = make_challenge(loaded);
     auto owner = make_owner(arguments, loaded, made.correct_accuracy, now);
+    issuer_of(owner);  // refuses sites that are too narrow for a fingerprint
     const nlohmann::json json{
         {"owner", arguments.out},         {"model_id", owner.model_id}, {"public_key", hex_text(owner.public_key)},
         {"laboratory", owner.laboratory}, {"phi", owner.phi},           {"correct_accuracy", owner.correct_accuracy}};
