@@ -2,7 +2,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
-#include <numeric>
+#include <algorithm>
 
 #include "base/file.h"
 #include "cli/command.h"
@@ -13,6 +13,7 @@
 #include "keyring/model_file.h"
 #include "keyring/valid_key.h"
 #include "spankey/keys/key_maker.h"
+#include "spankey/models/named_tensor.h"
 #include "train/loaded_run.h"
 #include "train/measure.h"
 #include "train/resources.h"
@@ -106,7 +107,10 @@ ExitCode key_init(const KeyArguments& arguments) {
   if (std::filesystem::exists(std::filesystem::symlink_status(arguments.out)))
     fail_input("--out {}: it exists already; accepted: the name of a new folder", arguments.out);
   const auto passphrase = read_new_passphrase(arguments.passphrase, "the owner of " + arguments.out);
-  return with_communicator(config.dist, [&](Communicator& communicator) {
+  // One process does it, also under a launcher.
+  auto alone = config.dist;
+  alone.backend = Backend::self;
+  return with_communicator(alone, [&](Communicator& communicator) {
     const auto loaded = load_run(directory, arguments.overrides, communicator);
     at::set_num_threads(resolve_threads(loaded.experiment.config, communicator.node_size()));
     const auto now = current_time();
