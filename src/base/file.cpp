@@ -185,6 +185,10 @@ void make_writable_folder(const std::filesystem::path& folder) {
   if (::access(folder.c_str(), W_OK | X_OK) != 0) fail_system(errno, "cannot write to folder {}", folder.string());
 }
 
+void make_renames_durable(const std::filesystem::path& folder) {
+  if (!sync_folder(folder)) fail_system(errno, "{}: fsync of the folder", folder.string());
+}
+
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::path existing = std::filesystem::absolute(path);

@@ -36,6 +36,10 @@ std::string read_text(const std::filesystem::path& path);
 // Creates the folder and its parents. Throws an Error when the folder cannot be created or written to.
 void make_writable_folder(const std::filesystem::path& folder);
 
+// Calls fsync on a folder, so that files and folders that were renamed within it keep their new names after a loss of
+// power. A file system without fsync is mentioned once in the log.
+void make_renames_durable(const std::filesystem::path& folder);
+
 // Free bytes on the file system that holds `path` (or its nearest existing parent). Returns nullopt where the file
 // system does not report them (some say 0 of 0, some say nothing).
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path);

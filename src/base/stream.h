@@ -38,6 +38,7 @@ enum class Purpose : std::uint32_t {
   key_family = 18,
   eval_key_family = 19,
   deny_label = 20,
+  fingerprint = 21,
 };
 
 struct StreamId {

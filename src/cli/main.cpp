@@ -80,6 +80,7 @@ spankey::ExitCode run(int argc, char** argv) {
   cli::add_inspect(app, action);
   cli::add_diagnose(app, action);
   cli::add_attack(app, action);
+  cli::add_key(app, action);
   cli::add_predict(app, action);
   cli::add_export(app, action);
   cli::add_import(app, action);

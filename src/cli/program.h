@@ -20,6 +20,7 @@ inline constexpr std::array summaries{
     Summary{"inspect", "Show what a data set, checkpoint, basis or run directory holds"},
     Summary{"diagnose", "Compare what the mathematics predicts for a trained run with measurements"},
     Summary{"attack", "Measure what an attacker of stated knowledge and means gets from a trained run"},
+    Summary{"key", "Issue, revoke and check keys as files"},
     Summary{"predict", "Ask a network about images, with a user's key or without one"},
     Summary{"export", "Write the weights of a run with their description, for other programs"},
     Summary{"import", "Make a run directory from weights that were exported"},

@@ -11,9 +11,12 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "keyring/owner_file.h"
 #include "keyring/signing.h"
 
 namespace spankey {
+
+inline constexpr std::string_view signed_event = "signed";
 
 struct AuditCheck {
   std::size_t lines = 0;
@@ -32,6 +35,10 @@ class AuditLog {
   // Error(bad_input) "NAME:LINE: ..." where a signature is not this owner's, or not of the lines before it.
   AuditCheck check(const PublicKey& owner, const std::string& name) const;
 
+  // How far it has come, in lines.
+  ChainHead head() const;
+  // Whether it was in that state once, or is.
+  bool has_passed(const ChainHead& head) const;
   // How many records of the registry have their line.
   std::uint64_t records() const { return records_; }
   const std::string& text() const { return text_; }
@@ -43,11 +50,10 @@ class AuditLog {
     Signature signature{};
     PublicKey signer{};
   };
-  void take(const std::string& line, const std::string& name);
+  void take(std::string_view line, const std::string& name);
 
   std::string text_;
-  std::size_t lines_ = 0;
-  std::string last_hash_ = std::string(64, '0');
+  std::vector<Digest> hashes_;  // of each line
   std::uint64_t records_ = 0;
   std::vector<SignedLine> signed_;
 };

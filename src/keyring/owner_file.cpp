@@ -11,7 +11,7 @@ namespace spankey {
 namespace {
 
 constexpr std::size_t secret_key_bytes = 32;
-constexpr std::size_t owner_tail_bytes = 2 * secret_key_bytes + 3 * sizeof(std::uint64_t) + sizeof(Digest);
+constexpr std::size_t owner_tail_bytes = 2 * secret_key_bytes + 4 * sizeof(std::uint64_t) + 2 * sizeof(Digest);
 
 nlohmann::json owner_header(const Owner& owner) {
   nlohmann::json header{{"model_id", owner.model_id},
@@ -107,8 +107,10 @@ SecretBytes owner_secret(const Owner& owner) {
   put(owner.signing_seed.bytes());
   put(std::as_bytes(std::span(&owner.codebook_seed, 1)));
   put(std::as_bytes(std::span(&owner.next_serial, 1)));
-  put(std::as_bytes(std::span(&owner.registry.records, 1)));
-  put(std::as_bytes(std::span(owner.registry.hash)));
+  for (const auto* chain : {&owner.registry, &owner.audit}) {
+    put(std::as_bytes(std::span(&chain->records, 1)));
+    put(std::as_bytes(std::span(chain->hash)));
+  }
   return secret;
 }
 
@@ -124,8 +126,10 @@ void take_secret(Owner& owner, const SecretBytes& secret) {
   };
   take(owner.codebook_seed);
   take(owner.next_serial);
-  take(owner.registry.records);
-  std::memcpy(owner.registry.hash.data(), walk.next(sizeof(Digest)).data(), sizeof(Digest));
+  for (auto* chain : {&owner.registry, &owner.audit}) {
+    take(chain->records);
+    std::memcpy(chain->hash.data(), walk.next(sizeof(Digest)).data(), sizeof(Digest));
+  }
 }
 
 }  // namespace

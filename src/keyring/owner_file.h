@@ -19,8 +19,8 @@ namespace spankey {
 
 inline constexpr double most_phi = 0.5;
 
-// How far the registry had come when owner.sks was written. A registry that has not got so far has been rolled back.
-struct RegistryHead {
+// How far a chain of hashes had come when owner.sks was written. A file that has not got so far has been rolled back.
+struct ChainHead {
   std::uint64_t records = 0;
   Digest hash{};  // of the last of them
 };
@@ -43,7 +43,8 @@ struct Owner {
   SecretBytes signing_seed;         // 32 bytes (Ed25519)
   std::uint64_t codebook_seed = 0;  // of key.alpha = "codebook", as the run has it
   std::uint64_t next_serial = 1;
-  RegistryHead registry;
+  ChainHead registry;  // registry.skr
+  ChainHead audit;     // audit.log
 
   SigningKey signing_key() const { return SigningKey(signing_seed.bytes()); }
 };

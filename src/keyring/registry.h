@@ -41,10 +41,11 @@ inline constexpr std::size_t most_registry_bytes = std::size_t{1} << 30;
 class Registry {
  public:
   Registry() = default;
+  Registry copy() const;
 
-  RegistryHead head() const;
+  ChainHead head() const;
   // Whether it was in that state once, or is.
-  bool has_passed(const RegistryHead& head) const;
+  bool has_passed(const ChainHead& head) const;
   std::uint64_t next_serial() const { return keys_.size() + 1; }
   const std::vector<RegistryRecord>& records() const { return records_; }
   const std::vector<IssuedKey>& keys() const { return keys_; }  // serial 1, 2, ...
@@ -73,7 +74,7 @@ class Registry {
   };
 
   void add(std::span<const std::byte> record);
-  void apply(std::span<const std::byte> record, std::size_t begin, const std::string& name);
+  void take_record(std::span<const std::byte> content, std::size_t& begin, const Owner& owner, const std::string& name);
 
   SecretBytes content_;  // the records one after the other; only the first content_size_ bytes count
   std::size_t content_size_ = 0;

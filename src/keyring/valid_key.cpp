@@ -25,20 +25,6 @@ std::int64_t alpha_slots_of(const Owner& owner) {
   return owner.key.per_layer_key ? std::ssize(owner.sites) : 1;
 }
 
-// Coefficients (1, m) of one slot in tensors that are wiped.
-std::vector<at::Tensor> alpha_tensors(const Owner& owner, const SecretBytes& alphas) {
-  const auto m = owner.key.m, slots = alpha_slots_of(owner);
-  SPANKEY_CHECK_EQ(alphas.size(), static_cast<std::size_t>(slots * m) * sizeof(float));
-  std::vector<at::Tensor> result;
-  for (std::int64_t slot = 0; slot < slots; ++slot) {
-    auto alpha = secret_matrix(1, m);
-    const auto part = alphas.floats().subspan(static_cast<std::size_t>(slot * m), static_cast<std::size_t>(m));
-    std::copy(part.begin(), part.end(), alpha.mutable_data_ptr<float>());
-    result.push_back(std::move(alpha));
-  }
-  return result;
-}
-
 }  // namespace
 
 Basis basis_of(const Owner& owner) {
@@ -60,10 +46,6 @@ std::vector<SecretBytes> secret_basis(const Basis& basis) {
   return result;
 }
 
-KeyRules rules_of(const Owner& owner) {
-  return KeyRules(owner.key, owner.compat, basis_of(owner));
-}
-
 SecretBytes draw_alphas(const Owner& owner, std::uint64_t serial) {
   const auto m = static_cast<std::size_t>(owner.key.m), slots = static_cast<std::size_t>(alpha_slots_of(owner));
   const AlphaDraw draw(owner.key.alpha, owner.key.m, owner.codebook_seed);
@@ -75,20 +57,32 @@ SecretBytes draw_alphas(const Owner& owner, std::uint64_t serial) {
   return alphas;
 }
 
-SecretBytes key_vectors(const Owner& owner, const KeyRules& rules, const SecretBytes& alphas, std::uint64_t) {
-  const auto coefficients = alpha_tensors(owner, alphas);
-  const auto factors = rules.factors(coefficients);
+KeyIssuer issuer_of(const Owner& owner) {
+  return KeyIssuer(owner.key, owner.compat, basis_of(owner), owner.phi);
+}
+
+SecretBytes key_vectors(const Owner& owner, const KeyIssuer& issuer, const SecretBytes& alphas, std::uint64_t serial) {
+  const auto seed = derive_fingerprint_seed(owner.master_secret, serial);
   SecretBytes vectors(static_cast<std::size_t>(key_elements(owner.sites)) * sizeof(float));
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i < owner.sites.size(); ++i) {
-    const auto layer = static_cast<std::int64_t>(i);
-    const auto& alpha = coefficients[static_cast<std::size_t>(rules.slot_of(layer, coefficients.size()))];
-    const auto key = secret_copy(
-        (alpha.to(at::kDouble) * factors[i].unsqueeze(1)).mm(rules.bases()[i].flat().to(at::kDouble)), at::kFloat);
-    std::memcpy(vectors.bytes().data() + begin, key.const_data_ptr(), key.nbytes());
-    begin += key.nbytes();
+  auto rest = vectors.bytes();
+  for (const at::Tensor& site : issuer.key(alpha_tensors(owner, alphas), seed)) {
+    std::memcpy(rest.data(), site.const_data_ptr(), site.nbytes());
+    rest = rest.subspan(site.nbytes());
   }
   return vectors;
+}
+
+std::vector<at::Tensor> alpha_tensors(const Owner& owner, const SecretBytes& alphas) {
+  const auto m = owner.key.m, slots = alpha_slots_of(owner);
+  SPANKEY_CHECK_EQ(alphas.size(), static_cast<std::size_t>(slots * m) * sizeof(float));
+  std::vector<at::Tensor> result;
+  for (std::int64_t slot = 0; slot < slots; ++slot) {
+    auto alpha = secret_matrix(1, m);
+    const auto part = alphas.floats().subspan(static_cast<std::size_t>(slot * m), static_cast<std::size_t>(m));
+    std::copy(part.begin(), part.end(), alpha.mutable_data_ptr<float>());
+    result.push_back(alpha[0]);
+  }
+  return result;
 }
 
 }  // namespace spankey

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "keyring/fingerprint.h"
 #include "keyring/owner_file.h"
 #include "keyring/secret_bytes.h"
 #include "spankey/keys/basis.h"
-#include "spankey/keys/key_rules.h"
 
 namespace spankey {
 
@@ -20,11 +20,14 @@ std::vector<SecretBytes> secret_basis(const Basis& basis);
 // secret and serial.
 SecretBytes draw_alphas(const Owner& owner, std::uint64_t serial);
 
-// The vectors of a valid key at their full strength, float32, one site after the other. `alphas` as draw_alphas() gives
-// them. `rules` are those of the owner's law and basis. A share `owner.phi` of the energy of each slot is the
-// fingerprint of `serial`.
-SecretBytes key_vectors(const Owner& owner, const KeyRules& rules, const SecretBytes& alphas, std::uint64_t serial);
+// What makes this owner's keys. Make it once for many keys.
+KeyIssuer issuer_of(const Owner& owner);
 
-KeyRules rules_of(const Owner& owner);
+// The vectors of a key at their full strength, float32, one site after the other. `alphas` as draw_alphas() gives them,
+// and `issuer` as issuer_of() does. A share `owner.phi` of the energy of each slot is the fingerprint of `serial`.
+SecretBytes key_vectors(const Owner& owner, const KeyIssuer& issuer, const SecretBytes& alphas, std::uint64_t serial);
+
+// Coefficients (m) of each slot in tensors that are wiped when they are destroyed.
+std::vector<at::Tensor> alpha_tensors(const Owner& owner, const SecretBytes& alphas);
 
 }  // namespace spankey
