@@ -7,6 +7,7 @@
 #include "cli/key/owner_of_run.h"
 #include "dist/communicator.h"
 #include "keyring/key_facts.h"
+#include "keyring/valid_key.h"
 #include "train/loaded_run.h"
 #include "train/resources.h"
 
@@ -43,6 +44,7 @@ ExitCode key_init(const KeyArguments& arguments) {
     const auto now = current_time();
     const auto made = make_challenge(loaded);
     auto owner = owner_of_run(loaded, made.correct_accuracy, arguments.phi, now);
+    issuer_of(owner);  // refuses sites that are too narrow for a fingerprint
     const nlohmann::json json{
         {"owner", arguments.out},         {"model_id", owner.model_id}, {"public_key", hex_text(owner.public_key)},
         {"laboratory", owner.laboratory}, {"phi", owner.phi},           {"correct_accuracy", owner.correct_accuracy}};
