@@ -1,5 +1,9 @@
 #include "keyring/issue.h"
 
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -38,6 +42,41 @@ UserKey make_user_key(const Owner& owner, const KeyIssuer& issuer, const SecretB
   return key;
 }
 
+// The fingerprints of `count` serials from `first`: for each site (count, d_l) float64.
+std::vector<at::Tensor> fingerprints(const Owner& owner, const KeyIssuer& issuer, std::uint64_t first,
+                                     std::uint64_t count) {
+  std::vector<std::vector<at::Tensor>> of_site(owner.sites.size());
+  for (auto serial = first; serial < first + count; ++serial) {
+    const auto sites = issuer.fingerprint(derive_fingerprint_seed(owner.master_secret, serial));
+    for (std::size_t site = 0; site < sites.size(); ++site) of_site[site].push_back(sites[site]);
+  }
+  std::vector<at::Tensor> result;
+  for (const auto& vectors : of_site) result.push_back(at::stack(vectors));
+  return result;
+}
+
+// The scalar product of two fingerprints is N(0, 1 / (d - m)) to a good approximation. One far beyond that could not be
+// told from the other.
+void require_distinct_fingerprints(const Owner& owner, const KeyIssuer& issuer, std::uint64_t first,
+                                   std::uint64_t count) {
+  constexpr double most_deviations = 7.0;  // 3e-12 for each pair
+  constexpr std::uint64_t block = 256;
+  const auto fresh = fingerprints(owner, issuer, first, count);
+  for (std::uint64_t begin = 1; begin < first + count; begin += block) {
+    const auto others = fingerprints(owner, issuer, begin, std::min(block, first + count - begin));
+    for (std::size_t site = 0; site < fresh.size(); ++site) {
+      auto products = fresh[site].mm(others[site].t()).abs();
+      for (std::int64_t row = 0; row < products.size(0); ++row)  // a fingerprint and itself
+        if (const auto column = static_cast<std::int64_t>(first) + row - static_cast<std::int64_t>(begin);
+            column >= 0 && column < products.size(1))
+          products[row][column] = 0;
+      const auto freedom = static_cast<double>(owner.sites[site].width - owner.key.m);
+      if (products.max().item<double>() * std::sqrt(freedom) > most_deviations)
+        fail_run("two keys would have nearly the same fingerprint; nothing has been issued");
+    }
+  }
+}
+
 }  // namespace
 
 // The vectors are made twice, before and after the registry is written, so that a thousand of them need not be kept in
@@ -53,6 +92,7 @@ std::vector<IssuedKey> issue_keys(OwnerFolder& folder, const std::vector<IssueRe
   const auto& owner = folder.owner();
   const auto issuer = issuer_of(owner);
   auto registry = folder.registry().copy();
+  if (owner.phi > 0) require_distinct_fingerprints(owner, issuer, registry.next_serial(), requests.size());
   std::vector<IssuedKey> issued;
   for (const auto& request : requests) {
     IssuedKey entry{.serial = registry.next_serial(),

@@ -21,7 +21,7 @@ struct IssueRequest {
 
 // Makes one key for each request and commits them together. `check` sees each key before anything is written, and may
 // throw. Returns the issued keys in the order of the requests. Error(bad_input) for a name that is none, times out of
-// order, or a file that exists.
+// order, or a file that exists. Error(run_failed) where a fingerprint is too near another key's.
 std::vector<IssuedKey> issue_keys(OwnerFolder& folder, const std::vector<IssueRequest>& requests, std::int64_t now,
                                   const std::function<void(const UserKey&)>& check = {});
 

@@ -7,6 +7,7 @@
 #include "cli/key/owner_of_run.h"
 #include "dist/communicator.h"
 #include "keyring/key_facts.h"
+#include "keyring/valid_key.h"
 #include "train/loaded_run.h"
 #include "train/resources.h"
 
@@ -34,12 +35,16 @@ ExitCode key_init(const KeyArguments& arguments) {
   if (std::filesystem::exists(std::filesystem::symlink_status(arguments.out)))
     fail_input("--out {}: it exists already; accepted: the name of a new folder", arguments.out);
   const auto passphrase = read_new_passphrase(arguments.passphrase, "the owner of " + arguments.out);
-  return with_communicator(config.dist, [&](Communicator& communicator) {
+  // One process does it, also under a launcher.
+  auto alone = config.dist;
+  alone.backend = Backend::self;
+  return with_communicator(alone, [&](Communicator& communicator) {
     const auto loaded = load_run(directory, arguments.overrides, communicator);
     at::set_num_threads(resolve_threads(loaded.experiment.config, communicator.node_size()));
     const auto now = current_time();
     const auto made = make_challenge(loaded);
     auto owner = owner_of_run(loaded, made.correct_accuracy, arguments.phi, now);
+    issuer_of(owner);  // refuses sites that are too narrow for a fingerprint
     const nlohmann::json json{
         {"owner", arguments.out},         {"model_id", owner.model_id}, {"public_key", hex_text(owner.public_key)},
         {"laboratory", owner.laboratory}, {"phi", owner.phi},           {"correct_accuracy", owner.correct_accuracy}};
