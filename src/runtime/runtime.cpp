@@ -1,6 +1,5 @@
-#include <spankey/runtime.h>
-
 #include <ATen/ATen.h>
+#include <spankey/runtime.h>
 
 #include <chrono>
 #include <cstring>
