@@ -39,6 +39,7 @@ enum class Purpose : std::uint32_t {
   eval_key_family = 19,
   deny_label = 20,
   fingerprint = 21,
+  retired_alpha = 22,
 };
 
 struct StreamId {

@@ -1,5 +1,6 @@
 #include "keyring/key_law.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "config/value.h"

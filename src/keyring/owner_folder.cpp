@@ -32,8 +32,8 @@ std::string_view event_of(RecordKind kind) {
   fail_run("a record of an unknown kind");
 }
 
-std::string text_of(const SecretBytes& bytes) {
-  return {reinterpret_cast<const char*>(bytes.bytes().data()), bytes.size()};
+std::string text_of(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 std::unique_ptr<Lease> take_owner_lease(const OwnerPaths& paths) {
@@ -69,11 +69,11 @@ void add_missing_lines(AuditLog& audit, const Registry& registry, std::int64_t n
 Owner read_owner_header_of(const OwnerPaths& paths) {
   if (!std::filesystem::exists(std::filesystem::symlink_status(paths.owner())))
     fail_input("{}: no owner.sks there; accepted: the folder that spankey key init has made", paths.root.string());
-  return read_owner_header(read_secret_file(paths.owner(), most_secret_bytes).bytes(), paths.owner().string());
+  return read_owner_header(read_sealed_file(paths.owner(), most_secret_bytes), paths.owner().string());
 }
 
 RevocationList read_revocations_file(const std::filesystem::path& path) {
-  return read_revocations(read_secret_file(path, most_list_bytes).bytes(), path.string());
+  return read_revocations(read_sealed_file(path, most_list_bytes), path.string());
 }
 
 OwnerPaths begin_owner_folder(const std::filesystem::path& root) {
@@ -116,13 +116,11 @@ OwnerFolder::OwnerFolder(const OwnerPaths& paths, const SecretBytes& passphrase,
     : paths_(paths) {
   read_owner_header_of(paths);  // before anything is written, such as a lease into a folder of another kind
   if (access == Access::write) lease_ = take_owner_lease(paths);
-  auto opened =
-      open_owner(read_secret_file(paths.owner(), most_secret_bytes).bytes(), passphrase, paths.owner().string());
+  auto opened = open_owner(read_sealed_file(paths.owner(), most_secret_bytes), passphrase, paths.owner().string());
   owner_ = std::move(opened.owner);
   lock_ = std::move(opened.lock);
-  registry_ =
-      Registry::read(read_secret_file(paths.registry(), most_secret_bytes).bytes(), owner_, paths.registry().string());
-  audit_ = AuditLog::read(text_of(read_secret_file(paths.audit(), most_audit_bytes)), paths.audit().string());
+  registry_ = Registry::read(read_sealed_file(paths.registry(), most_secret_bytes), owner_, paths.registry().string());
+  audit_ = AuditLog::read(text_of(read_sealed_file(paths.audit(), most_audit_bytes)), paths.audit().string());
   if (!audit_.has_passed(owner_.audit) || audit_.records() > registry_.records().size())
     fail_input("{}: the log has been rolled back or exchanged: it has {} lines, and owner.sks knows of {}",
                paths.audit().string(), audit_.head().records, owner_.audit.records);

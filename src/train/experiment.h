@@ -9,6 +9,7 @@
 #include "data/dataset.h"
 #include "dist/communicator.h"
 #include "spankey/deny/deny.h"
+#include "spankey/keys/basis.h"
 #include "spankey/models/model.h"
 #include "spankey/models/named_tensor.h"
 #include "train/placement.h"
@@ -30,6 +31,7 @@ struct Experiment {
   std::vector<std::int64_t> key_dims;  // width of the key at each of key.layers
   std::string hash;                    // config_hash with the digest of the data
   Placement placement;
+  std::shared_ptr<const Basis> retired;  // whose keys training denies (KeyMakerOptions), or none
 
   std::vector<std::int64_t> train_subset;  // the samples that data.limit chooses, empty for all
   std::int64_t train_samples() const;      // with data.limit applied

@@ -18,6 +18,8 @@ struct TrainRequest {
   Resume resume = Resume::automatic;
   bool allow_change = false;                             // go on with a configuration that differs from the run's
   std::shared_ptr<const InitialWeights> init = nullptr;  // the same on every rank; none: drawn from run.seed
+  std::shared_ptr<const Basis> retired = nullptr;        // the same on every rank; its keys are denied as well
+  bool print_result = true;                              // the table at the end
 };
 
 }  // namespace spankey

@@ -64,6 +64,7 @@ class Trainer {
   const Experiment& experiment_;
   const RunDirectory& directory_;
   const Lease* lease_;  // rank 0
+  const bool print_result_;
   Communicator& communicator_;
   Cursor cursor_;
   double earlier_seconds_ = 0.0;   // of training in attempts before this one
@@ -90,6 +91,7 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
       experiment_(experiment),
       directory_(directory),
       lease_(lease),
+      print_result_(request.print_result),
       communicator_(communicator),
       stop_watch_(config_.train.max_seconds),
       coordinator_(experiment, communicator),
@@ -396,6 +398,7 @@ void Trainer::write_result() {
     write_durably(directory_.result(),
                   result.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n");
     progress_.finish_line();
+    if (!print_result_) return;
     fmt::print("\n{}", access_table(result));
     fmt::print("run: {}\n", directory_.root.string());
   });
@@ -428,8 +431,9 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   const auto device_communicator = make_device_communicator(request.config, placement, host);
   auto& communicator = device_communicator ? *device_communicator : host;
   const auto dataset = open_data(request.config.data, communicator);
-  const auto experiment = on_all_ranks(
+  auto experiment = on_all_ranks(
       communicator, [&] { return make_experiment(request.config, placement, dataset, request.init.get()); });
+  experiment.retired = request.retired;
   const auto shards = on_all_ranks(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     return resolve_shards(experiment.config, communicator.size());
@@ -449,7 +453,7 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
 
   const auto resume = find_resume_point(request, experiment, directory, communicator);
   if (resume.finished) {
-    if (communicator.rank() == 0) {
+    if (communicator.rank() == 0 && request.print_result) {
       const auto result = read_result(directory.result(), experiment.config);
       fmt::print("{} is finished; its result:\n\n{}", directory.root.string(), access_table(result));
     }

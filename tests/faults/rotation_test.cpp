@@ -36,7 +36,7 @@ void create_owner(const std::filesystem::path& root, const std::string& model_id
   owner.signing_seed = SecretBytes::random(32);
   owner.public_key = owner.signing_key().public_key();
   OwnerFolder::create({root}, std::move(owner), passphrase(), cheap, 1'800'000'000,
-                      [](const OwnerPaths& paths) { std::ofstream(paths.model()) << "weights"; });
+                      [](const OwnerPaths& paths, const Owner&) { std::ofstream(paths.model()) << "weights"; });
 }
 
 std::string model_in(const std::filesystem::path& root) {

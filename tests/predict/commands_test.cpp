@@ -1,5 +1,5 @@
 // predict, export, import and train --init, as a user starts them.
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>

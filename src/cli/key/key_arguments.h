@@ -29,7 +29,10 @@ struct KeyArguments {
   std::int64_t serial = 0;
   std::string reason;
   std::string model, revoked;
-  bool laboratory = false, seals = false, public_part = false, check_only = false;
+  std::string run, file;           // rotate: RUN; trace: FILE
+  double false_accusation = 1e-3;  // trace
+  std::int64_t rows = 10;          // trace
+  bool laboratory = false, seals = false, public_part = false, check_only = false, discard = false;
   bool json = false, yes = false, dry_run = false;
 
   Argon2Cost cost() const { return {argon2_passes, argon2_mebibytes << 20}; }
@@ -43,6 +46,8 @@ ExitCode key_show(const KeyArguments& arguments);
 ExitCode key_verify(const KeyArguments& arguments);
 ExitCode key_revoke(const KeyArguments& arguments);
 ExitCode key_unrevoke(const KeyArguments& arguments);
+ExitCode key_rotate(const KeyArguments& arguments);
+ExitCode key_trace(const KeyArguments& arguments);
 ExitCode key_export(const KeyArguments& arguments);
 ExitCode key_import(const KeyArguments& arguments);
 ExitCode key_verify_log(const KeyArguments& arguments);

@@ -41,6 +41,10 @@ constexpr std::array key_steps{
                  "key revoke owner 1 --reason lost --yes"},
     KeyStepEntry{"unrevoke", "Take a key off the list of revoked keys", "OWNER_DIR", owner_help, key_unrevoke,
                  "key unrevoke owner 1 --yes"},
+    KeyStepEntry{"rotate", "Train the model on to a new basis, so that the keys issued so far open nothing",
+                 "OWNER_DIR", owner_help, key_rotate, "key rotate owner runs/mine train.epochs=5 --yes"},
+    KeyStepEntry{"trace", "Tell whose issued key is in a key that has been found", "OWNER_DIR", owner_help, key_trace,
+                 "key trace owner leaked.skk"},
     KeyStepEntry{"export", "Copy an owner's folder, or the part of it that anybody may have", "OWNER_DIR", owner_help,
                  key_export, "key export owner --out backup"},
     KeyStepEntry{"import", "Make an owner's folder of a copy that key export has written", "FOLDER",
@@ -115,6 +119,28 @@ void add_change(CLI::App& command, KeyArguments& arguments, bool revoke) {
   add_passphrase(command, arguments.passphrase, "the owner");
 }
 
+void add_rotate(CLI::App& command, KeyArguments& arguments) {
+  command.add_option("RUN", arguments.run, "run that the model was made of: its configuration is trained again");
+  command.add_option("OVERRIDES", arguments.overrides, "key=value, for example train.epochs=5");
+  command.add_flag("--discard", arguments.discard, "remove a rotation that has begun, and end");
+  command.add_flag("--yes", arguments.yes, "do it; the same command goes on with a rotation that was killed");
+  command.add_flag("--dry-run", arguments.dry_run, "say what it would do");
+  add_argon2(command, arguments);
+}
+
+void add_trace(CLI::App& command, KeyArguments& arguments) {
+  command.add_option("FILE", arguments.file, "the key: user.skk, or its vectors as safetensors")->required();
+  command
+      .add_option("--claimed", arguments.model,
+                  "model.skm that it is said to open; default: as the file says, else the owner's present one")
+      ->default_str("");
+  command
+      .add_option("--false-accusation", arguments.false_accusation, "largest probability of naming anybody innocent")
+      ->transform(number_between(1e-12, 0.5));
+  command.add_option("--rows", arguments.rows, "users to show beside those who are named")
+      ->transform(integer_between(0, 1'000'000));
+}
+
 void add_key_options(CLI::App& command, const std::string& name, KeyArguments& arguments) {
   if (name == "init") return add_init(command, arguments);
   if (name == "issue") return add_issue(command, arguments);
@@ -132,6 +158,8 @@ void add_key_options(CLI::App& command, const std::string& name, KeyArguments& a
     command.add_flag("--yes", arguments.yes, "do it");
     command.add_flag("--dry-run", arguments.dry_run, "check the copy and say what it would do");
   }
+  if (name == "rotate") add_rotate(command, arguments);
+  if (name == "trace") add_trace(command, arguments);
   if (name == "verify-log") command.add_flag("--check-only", arguments.check_only, "sign nothing");
   if (name == "pair") {
     add_out(command, arguments, "writes OUT.pub and OUT.sec");

@@ -40,7 +40,7 @@ std::vector<std::string> names_of(const KeyArguments& arguments) {
 
 RecipientPair recipient_of(const std::string& file) {
   constexpr std::size_t most_bytes = 2 * most_header_bytes;
-  return read_recipient_public(read_secret_file(file, most_bytes).bytes(), file);
+  return read_recipient_public(read_sealed_file(file, most_bytes), file);
 }
 
 // One file for one name, and a folder with a file for each of several.

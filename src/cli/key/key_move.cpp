@@ -29,12 +29,12 @@ bool is_public(const OwnerPaths& paths, const std::filesystem::path& file) {
 void copy_files(const OwnerPaths& from, const std::vector<std::filesystem::path>& files,
                 const std::filesystem::path& to) {
   for (const auto& file : files) {
-    const auto content = read_secret_file(file, most_copied_bytes);
+    const auto content = read_sealed_file(file, most_copied_bytes);
     const auto target = to / file.filename();
     if (is_public(from, file))
-      write_durably(target, content.bytes());
+      write_durably(target, content);
     else
-      write_secret_durably(target, content.bytes());
+      write_secret_durably(target, content);
   }
 }
 

@@ -4,7 +4,7 @@
 #include <ctime>
 
 #include "base/file.h"
-#include "base/log.h"
+#include "base/mapped_file.h"
 #include "base/text.h"
 #include "cli/key/key_arguments.h"
 #include "keyring/container.h"
@@ -15,7 +15,7 @@
 namespace spankey::cli {
 namespace {
 
-constexpr std::size_t most_file_bytes = std::size_t{4} << 30;
+constexpr std::size_t most_file_bytes = (std::size_t{1} << 30) + 2 * most_header_bytes;
 constexpr std::size_t most_list_shown = 20;
 
 std::string sites_text(const std::vector<KeySite>& sites) {
@@ -130,10 +130,9 @@ Shown show_file(std::span<const std::byte> bytes, const std::string& name) {
       return show_revocations(read_revocations(bytes, name));
     case FileType::owner:
       return show_owner(read_owner_header(bytes, name));
-    case FileType::model:
-      return show_model(open_model(bytes, name));
     case FileType::recipient_public:
       return show_recipient(read_recipient_public(bytes, name), "recipient_public");
+    case FileType::model:
     case FileType::recipient_secret:
     case FileType::registry:
       break;
@@ -152,8 +151,11 @@ std::filesystem::path file_of(const KeyArguments& arguments) {
 
 ExitCode key_show(const KeyArguments& arguments) {
   const auto path = file_of(arguments);
-  const auto content = read_secret_file(path, most_file_bytes);
-  const auto shown = show_file(content.bytes(), path.string());
+  const auto type = container_type(MappedFile(path).bytes());
+  // A model is large and no secret.
+  const auto shown = type == FileType::model
+                         ? show_model(open_model(MappedFile(path).bytes(), path.string()))
+                         : show_file(read_secret_file(path, most_file_bytes).bytes(), path.string());
   print_key_result(arguments, shown.json, shown.text, shown.laboratory);
   return ExitCode::done;
 }

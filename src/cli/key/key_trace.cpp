@@ -1,17 +1,17 @@
+// spankey key trace: whose issued key is in a key that has been found.
 #include <ATen/ATen.h>
-#include <nlohmann/json.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
-#include <memory>
+#include <optional>
 
 #include "base/file.h"
 #include "base/text.h"
-#include "cli/key_commands.h"
-#include "cli/number_option.h"
-#include "config/names.h"
+#include "cli/key/key_arguments.h"
+#include "keyring/container.h"
 #include "keyring/model_file.h"
-#include "keyring/owner_folder.h"
 #include "keyring/safetensors.h"
 #include "keyring/trace.h"
 #include "keyring/user_key.h"
@@ -20,26 +20,19 @@
 namespace spankey::cli {
 namespace {
 
-struct TraceArguments {
-  std::string owner, file, claimed;
-  PassphraseOption passphrase;
-  double epsilon = 1e-3;
-  std::int64_t rows = 10;
-  bool json = false;
-};
-
 // A key as it was found, and what its file says of itself.
 struct Evidence {
-  std::vector<at::Tensor> vectors;  // each of the width of one or more sites
-  bool by_site = false;             // vector i is that of site i
+  std::vector<at::Tensor> vectors;   // each of the width of one or more sites
+  bool by_site = false;              // vector i is that of site i
   std::optional<UserKeyFile> label;  // of a user's key file, without its vectors
 };
 
 Evidence evidence_of_key_file(const std::string& path) {
   auto file = read_user_key_file(path);
   if (file.seal != KeySeal::none)
-    fail_input("{}: the key is sealed, its header says serial {}; accepted: an open key file, or its vectors as safetensors",
-               path, file.key.serial);
+    fail_input(
+        "{}: the key is sealed, its header says serial {}; accepted: an open key file, or its vectors as safetensors",
+        path, file.key.serial);
   Evidence evidence{.vectors = {}, .by_site = true, .label = std::nullopt};
   for (std::size_t site = 0; site < file.key.sites.size(); ++site) {
     const auto values = file.key.vector_at(site);
@@ -100,7 +93,8 @@ std::vector<KeyHolder> holders(const OwnerFolder& folder) {
 constexpr std::array verdict_names = {"exact", "named", "forged", "too_many"};
 
 std::string verdict_text(const TraceReport& report) {
-  const auto named = std::count_if(report.users.begin(), report.users.end(), [](const auto& user) { return user.named(); });
+  const auto named =
+      std::count_if(report.users.begin(), report.users.end(), [](const auto& user) { return user.named(); });
   switch (report.verdict) {
     case TraceVerdict::exact:
       return fmt::format("exact: the key of serial {}, up to its strength and rounding", report.users[0].serial);
@@ -111,7 +105,8 @@ std::string verdict_text(const TraceReport& report) {
           "forged: nobody is named, and {:.0f} % of its energy is outside the span of the basis. It was found without "
           "an issued key, or hides them beyond the limits below",
           100 * (1 - report.span_energy));
-    case TraceVerdict::too_many: break;
+    case TraceVerdict::too_many:
+      break;
   }
   return report.bare_span ? "nobody is named, and it has no fingerprint at all: whoever made it holds the basis "
                             "(owner.sks, or secret/ of the run)"
@@ -120,17 +115,18 @@ std::string verdict_text(const TraceReport& report) {
 }
 
 std::vector<std::string> limits_text(const TraceLimits& limits, double epsilon) {
-  return {fmt::format("A name says whose key is in it, not who passed it on. Any innocent user is named with a "
-                      "probability of at most {:g}.",
-                      epsilon),
-          fmt::format("The mean of up to about {} keys is traced to all of them, noise of as much energy as the key "
-                      "halves the scores of one.",
-                      limits.mean_keys),
-          fmt::format("A mosaic, with each coordinate from another key, is traced up to about {} keys. With one percent "
-                      "of noise on each coordinate it is traced up to about {}, and with more noise not at all: such a "
-                      "key opens the model, and its verdict is \"forged\" or \"more users than can be named\".",
-                      limits.mosaic_keys, limits.noisy_mosaic),
-          "A key found by gradients on the weights needs no issued key and carries no fingerprint."};
+  return {
+      fmt::format("A name says whose key is in it, not who passed it on. Any innocent user is named with a "
+                  "probability of at most {:g}.",
+                  epsilon),
+      fmt::format("The mean of up to about {} keys is traced to all of them, noise of as much energy as the key "
+                  "halves the scores of one.",
+                  limits.mean_keys),
+      fmt::format("A mosaic, with each coordinate from another key, is traced up to about {} keys. With one percent "
+                  "of noise on each coordinate it is traced up to about {}, and with more noise not at all: such a "
+                  "key opens the model, and its verdict is \"forged\" or \"more users than can be named\".",
+                  limits.mosaic_keys, limits.noisy_mosaic),
+      "A key found by gradients on the weights needs no issued key and carries no fingerprint."};
 }
 
 const SiteScore& best_site(const UserTrace& user) {
@@ -162,9 +158,8 @@ nlohmann::json report_json(const TraceReport& report, const Owner& owner, const 
                            const std::vector<std::string>& limits) {
   auto sites = nlohmann::json::array(), users = nlohmann::json::array();
   for (const auto& site : report.sites)
-    sites.push_back({{"point", owner.sites[site.site].point},
-                     {"width", site.width},
-                     {"span_energy", site.span_energy}});
+    sites.push_back(
+        {{"point", owner.sites[site.site].point}, {"width", site.width}, {"span_energy", site.span_energy}});
   for (const auto& user : report.users) {
     auto scores = nlohmann::json::array();
     for (const auto& score : user.sites) scores.push_back(score_json(owner, score));
@@ -183,7 +178,7 @@ nlohmann::json report_json(const TraceReport& report, const Owner& owner, const 
   return result;
 }
 
-std::string report_text(const TraceReport& report, const Owner& owner, const TraceArguments& arguments,
+std::string report_text(const TraceReport& report, const Owner& owner, const KeyArguments& arguments,
                         const Evidence& evidence, const std::vector<std::string>& limits) {
   auto text = fmt::format("{}: {}\n", arguments.file, verdict_text(report));
   if (evidence.label)
@@ -214,44 +209,28 @@ std::string report_text(const TraceReport& report, const Owner& owner, const Tra
   return text;
 }
 
-ExitCode run_trace(const TraceArguments& arguments) {
+}  // namespace
+
+ExitCode key_trace(const KeyArguments& arguments) {
   const auto evidence = evidence_of(arguments.file);
   std::string model_id = evidence.label ? evidence.label->key.model_id : "";
-  if (!arguments.claimed.empty()) model_id = open_model(read_bytes(arguments.claimed), arguments.claimed).model_id;
-  const auto root = folder_of_model(arguments.owner, model_id);
-  const OwnerFolder folder({root}, arguments.passphrase.read("passphrase of the owner"), OwnerFolder::Access::read,
-                           unix_time());
+  if (!arguments.model.empty()) model_id = open_model(read_bytes(arguments.model), arguments.model).model_id;
+  const auto root = folder_of_model(arguments.target, model_id);
+  const OwnerFolder folder({root}, read_passphrase(arguments.passphrase, "the owner of " + root.string()),
+                           OwnerFolder::Access::read, current_time());
   const auto& owner = folder.owner();
-  if (owner.phi == 0) fail_input("{}: its keys have no fingerprints (phi is 0), and cannot be traced", root.string());
+  if (owner.phi == 0) fail_input("{}: its keys have no fingerprints (phi is 0) and cannot be traced", root.string());
   const auto users = holders(folder);
   const auto found = found_keys(evidence, owner, arguments.file);
-  const auto report = trace(issuer_of(owner), users, found, arguments.epsilon);
+  const auto report = trace(issuer_of(owner), users, found, arguments.false_accusation);
   std::int64_t widest = 0;
   for (const auto& site : report.sites) widest = std::max(widest, site.width);
   const auto tests = static_cast<std::int64_t>(std::max<std::size_t>(users.size(), 1) * found.size());
-  const auto limits =
-      limits_text(trace_limits(owner.key.m, widest, owner.phi, tests, arguments.epsilon), arguments.epsilon);
-  fmt::print("{}", arguments.json ? report_json(report, owner, evidence, limits).dump(2) + "\n"
-                                  : report_text(report, owner, arguments, evidence, limits));
+  const auto limits = limits_text(trace_limits(owner.key.m, widest, owner.phi, tests, arguments.false_accusation),
+                                  arguments.false_accusation);
+  print_key_result(arguments, report_json(report, owner, evidence, limits),
+                   report_text(report, owner, arguments, evidence, limits), owner.laboratory);
   return ExitCode::done;
-}
-
-}  // namespace
-
-void add_key_trace(CLI::App& key, Action& action) {
-  auto* command = key.add_subcommand("trace", "Tell whose issued key is in a key that has been found");
-  const auto arguments = std::make_shared<TraceArguments>();
-  command->add_option("OWNER_DIR", arguments->owner, "folder of the owner")->required();
-  command->add_option("FILE", arguments->file, "the key: user.skk, or its vectors as safetensors")->required();
-  command->add_option("--claimed", arguments->claimed, "model.skm that it is said to open; default: the owner's present one");
-  command->add_option("--false-accusation", arguments->epsilon, "largest probability of naming anybody innocent")
-      ->transform(number_between(1e-12, 0.5));
-  command->add_option("--rows", arguments->rows, "users to show beside those who are named")
-      ->transform(integer_between(0, 1'000'000));
-  arguments->passphrase.add_to(*command);
-  command->add_flag("--json", arguments->json, "print JSON, of all users");
-  end_help(*command, "key trace owner/ leaked.skk", "docs/keys.md says what tracing promises and what it does not.");
-  command->callback([arguments, &action] { action = [arguments] { return run_trace(*arguments); }; });
 }
 
 }  // namespace spankey::cli
