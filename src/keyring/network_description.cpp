@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/error.h"
 #include "config/names.h"
+#include "config/value.h"
+#include "spankey/models/precision.h"
 #include "spankey/models/registry.h"
 #include "spankey/ops/gram.h"
 
@@ -20,10 +23,10 @@ constexpr double largest_number = 1e6;  // of gamma, deviations and the normalis
 
 // The word of an enumeration, as configurations have it.
 template <ConfigEnum E>
-E word(HeaderFields& fields, const char* field) {
+E enum_word(HeaderFields& fields, const char* field) {
   constexpr auto words = enum_words(E{});
   const auto found = std::find(words.begin(), words.end(), fields.text(field, most_word_bytes));
-  if (found == words.end()) fields.refuse(field, fmt::format("one of {} known words", words.size()));
+  if (found == words.end()) fields.refuse(field, alternatives(words));
   return static_cast<E>(found - words.begin());
 }
 
@@ -35,7 +38,7 @@ std::string known_name(HeaderFields& fields, const char* field, const Names& nam
   return name;
 }
 
-std::vector<float> numbers(HeaderFields& fields, const char* field, std::size_t count, double low) {
+std::vector<float> number_list(HeaderFields& fields, const char* field, std::size_t count, double low) {
   const auto& list = fields.any(field);
   std::vector<float> values;
   if (list.is_array() && list.size() == count)
@@ -70,7 +73,7 @@ void read_architecture(const nlohmann::json& json, const std::string& name, Netw
   out.class_names = class_names(fields, out.classes);
   out.deny_mode = known_name(fields, "deny_mode", registry_names::deny_losses);
   out.deny_statistics = fields.flag("deny_statistics");
-  out.precision = word<Precision>(fields, "precision");
+  out.precision = enum_word<Precision>(fields, "precision");
   fields.require_no_others();
 }
 
@@ -78,10 +81,10 @@ void read_injection(const nlohmann::json& json, const std::string& name, Network
   HeaderFields fields(json, name);
   out.sites = fields.any("points").empty() ? std::vector<KeySite>() : read_sites(fields);
   fields.any("widths");
-  out.kind.inject = word<Inject>(fields, "inject");
-  out.kind.multiplier = word<Multiplier>(fields, "multiplier");
+  out.kind.inject = enum_word<Inject>(fields, "inject");
+  out.kind.multiplier = enum_word<Multiplier>(fields, "multiplier");
   out.kind.gamma = fields.number("gamma", 0, largest_number);
-  out.layout = word<Layout>(fields, "layout");
+  out.layout = enum_word<Layout>(fields, "layout");
   out.per_layer_key = fields.flag("per_layer_key");
   out.target_std = fields.number("target_std", 0, largest_number);
   fields.require_no_others();
@@ -167,8 +170,8 @@ NetworkDescription read_description(const nlohmann::json& header, const std::str
   read_injection(fields.any("injection"), name, out);
   HeaderFields normalisation(fields.any("normalisation"), name);
   const std::size_t channels = out.is_images() ? static_cast<std::size_t>(out.sample_shape[0]) : 1;
-  out.mean = numbers(normalisation, "mean", channels, -largest_number);
-  out.std = numbers(normalisation, "std", channels, 1e-9);
+  out.mean = number_list(normalisation, "mean", channels, -largest_number);
+  out.std = number_list(normalisation, "std", channels, 1e-9);
   normalisation.require_no_others();
   return out;
 }
@@ -196,7 +199,7 @@ std::vector<at::Tensor> at_trained_strength(const NetworkDescription& d, std::ve
   } else {
     const auto widest = *std::max_element(vectors.begin(), vectors.end(),
                                           [](const auto& a, const auto& b) { return a.numel() < b.numel(); });
-    const auto slot = d.layout == Layout::shared_blocks ? at::cat(vectors) : widest;
+    const auto slot = d.layout == Layout::shared_blocks ? at::cat(vectors, 1) : widest;
     factors.assign(vectors.size(), rescale_factor(deviation(slot), d.target_std));
   }
   for (std::size_t i = 0; i < vectors.size(); ++i)

@@ -62,7 +62,7 @@ NetworkDescription read_description(const nlohmann::json& header, const std::str
 // The network without its weights, in evaluation mode.
 std::shared_ptr<Model> build_network(const NetworkDescription& description, const std::string& name);
 
-// Brings a key, one vector (d) for each site, to the strength that the network was trained with: one factor for each
+// Brings a key, one vector (1, d) for each site, to the strength that the network was trained with: one factor for each
 // slot (spankey/keys/key_rules.h). A key that has it already is returned bit for bit.
 std::vector<at::Tensor> at_trained_strength(const NetworkDescription& description, std::vector<at::Tensor> vectors);
 

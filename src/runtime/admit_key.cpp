@@ -1,7 +1,7 @@
 #include "runtime/admit_key.h"
 
 #include "base/error.h"
-#include "base/file.h"
+#include "keyring/owner_folder.h"
 
 namespace spankey {
 
@@ -12,7 +12,7 @@ UserKey admit_key(const KeyRequest& request, const KeyedModel& model, std::int64
   KeyUse use{.model_id = model.model_id, .owner = model.owner.value_or(signer), .now = now, .revoked = nullptr};
   RevocationList revoked;
   if (!request.revoked.empty()) {
-    revoked = read_revocations(read_bytes(request.revoked), request.revoked.string());
+    revoked = read_revocations_file(request.revoked);
     use.revoked = &revoked;
   }
   require_usable(file.key, signer, use, name);

@@ -41,7 +41,7 @@ at::Tensor GatedNetwork::prepared(const at::Tensor& pixels) const {
 }
 
 GatedAnswers GatedNetwork::answer(const at::Tensor& x) const {
-  const at::InferenceMode inference;
+  const at::NoGradGuard no_grad;
   const auto output = model_->forward(x.to(device_), injection_);
   const auto all = output.logits.to(at::kCPU);
   GatedAnswers answers{.logits = all.narrow(1, 0, description_.classes).contiguous(),

@@ -1,6 +1,5 @@
-#include <spankey/runtime.h>
-
 #include <ATen/ATen.h>
+#include <spankey/runtime.h>
 
 #include <chrono>
 #include <cstring>
@@ -111,7 +110,8 @@ const ModelInfo& Model::info() const {
 
 KeyInfo Model::use_key(const std::string& file, const KeyOptions& options) {
   return translated([&] {
-    const auto passphrase = SecretBytes::copy_of(std::as_bytes(std::span(options.passphrase)));
+    SecretBytes passphrase;
+    if (!options.passphrase.empty()) passphrase = SecretBytes::copy_of(std::as_bytes(std::span(options.passphrase)));
     const auto key =
         admit_key({.key = file, .revoked = options.revoked, .passphrase = &passphrase}, state_->keyed, now());
     state_->network.use_key(key.sites, key.vectors.floats(), file);

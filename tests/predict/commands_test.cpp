@@ -1,5 +1,5 @@
 // predict, export, import and train --init, as a user starts them.
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -160,6 +160,19 @@ TEST_F(Commands, WeightsComeBackBitForBit) {
                  "'fc.weight' is float32 [11, 1568], the network's is float32 [10, 1568]; 'fc.bias' is float32 [11]");
   expect_refused({"import", "--from", "one.safetensors", "--config", "b.toml", "--out", "run"}, "already holds a run");
   expect_refused({"train", "run/config.toml", "--run-dir", "run"}, "these weights were imported");
+}
+
+TEST_F(Commands, OtherWeightsOfTheNetworkAreAttacked) {
+  std::ofstream(folder / "b.toml") << "[deny]\nmode='B'\n[key]\nlayers=[0,2]\n[dist]\nthreads=1\n";
+  done({"import", "--from", "model.skm", "--config", "b.toml", "--out", "run"});
+  const auto other = make_experiment(parse_config("[run]\nseed=7\n[deny]\nmode='B'\n[key]\nlayers=[0,2]\n", "test"));
+  write_durably(folder / "other.safetensors", write_safetensors(describe_experiment(other), *other.model));
+  const std::vector<std::string> attack{"attack", "run", "--attacks", "O1", "--weights", "other.safetensors"};
+  expect_refused(attack, "--weights other.safetensors: --out is missing");
+  auto elsewhere = attack;
+  elsewhere.insert(elsewhere.end(), {"--out", "elsewhere"});
+  done(elsewhere);
+  EXPECT_EQ(read_json(folder / "elsewhere/attack.json").at("weights_sha256"), to_hex(weights_digest(*other.model)));
 }
 
 TEST_F(Commands, TrainingStartsFromTheGivenWeights) {

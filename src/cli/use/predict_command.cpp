@@ -1,15 +1,16 @@
 #include <ATen/Parallel.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdio>
 #include <memory>
 
 #include "base/error.h"
-#include "base/log.h"
+#include "base/secret.h"
 #include "base/standard_streams.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/key/key_arguments.h"
+#include "cli/key/passphrase.h"
 #include "cli/network_command.h"
 #include "cli/number_option.h"
 #include "dist/on_all_ranks.h"
@@ -28,7 +29,8 @@ namespace {
 struct PredictArguments {
   std::string model;
   std::vector<std::string> overrides;
-  std::string key, revoked, passphrase_file, recipient;
+  std::string key, revoked, recipient;
+  PassphraseSource passphrase;
   std::string images, split = "test", device = "auto";
   std::int64_t top = 1;
   bool json = false, csv = false, from_stdin = false;
@@ -39,39 +41,24 @@ struct PredictArguments {
   }
 };
 
-std::int64_t seconds_since_1970() {
-  using std::chrono::system_clock;
-  return std::chrono::duration_cast<std::chrono::seconds>(system_clock::now().time_since_epoch()).count();
-}
-
-// The first line of a file that nobody but its owner needs to read.
-SecretBytes passphrase_in(const std::string& file) {
-  constexpr std::size_t longest = 4096;
-  auto passphrase = read_secret_file(file, longest);
-  std::size_t length = 0;
-  while (length < passphrase.size() && passphrase.bytes()[length] != std::byte{'\n'}) ++length;
-  passphrase.shorten(length);
-  return passphrase;
-}
-
 UserKey admit(const PredictArguments& arguments, const OpenedNetwork& opened) {
   SecretBytes passphrase;
   RecipientPair recipient;
   KeyRequest request{.key = arguments.key, .revoked = arguments.revoked};
   const auto seal = seal_of(arguments.key);
-  if (seal != KeySeal::none && arguments.passphrase_file.empty())
-    fail_input("{}: the key is sealed; accepted: --passphrase-file FILE{}", arguments.key,
-               seal == KeySeal::recipient ? " of --recipient NAME.sec" : "");
-  if (seal != KeySeal::none) passphrase = passphrase_in(arguments.passphrase_file);
-  if (seal == KeySeal::passphrase) request.passphrase = &passphrase;
+  if (seal == KeySeal::passphrase) {
+    passphrase = read_passphrase(arguments.passphrase, arguments.key);
+    request.passphrase = &passphrase;
+  }
   if (seal == KeySeal::recipient) {
     if (arguments.recipient.empty())
       fail_input("{}: the key is sealed to a person; accepted: --recipient NAME.sec", arguments.key);
+    passphrase = read_passphrase(arguments.passphrase, arguments.recipient);
     const auto bytes = read_secret_file(arguments.recipient, std::size_t{1} << 20);
     recipient = read_recipient_secret(bytes.bytes(), passphrase, arguments.recipient);
     request.recipient = &recipient;
   }
-  return admit_key(request, {.model_id = opened.model_id, .owner = opened.owner}, seconds_since_1970());
+  return admit_key(request, {.model_id = opened.model_id, .owner = opened.owner}, current_time());
 }
 
 // What is told on standard error before the first answer.
@@ -89,18 +76,27 @@ std::string about_the_key(const OpenedNetwork& opened, const UserKey* key) {
                      opened.owner ? "" : "; a run does not say who its owner is, so that any signature counts");
 }
 
-// Collective. Gives the network the key that the arguments name, and tells of it.
+// Collective. Gives the network the key that the arguments name, and tells of it. One rank opens the key, so that one
+// passphrase is asked for.
 void use_key(const PredictArguments& arguments, const OpenedNetwork& opened, GatedNetwork& network,
              Communicator& communicator) {
+  const bool first = communicator.rank() == 0, keyed = !arguments.key.empty();
+  std::vector<std::byte> vectors;
   on_all_ranks(communicator, [&] {
+    if (!first) return;
     UserKey key;
-    const bool keyed = !arguments.key.empty();
     if (keyed) {
       key = admit(arguments, opened);
       network.use_key(key.sites, key.vectors.floats(), arguments.key);
+      vectors.assign(key.vectors.bytes().begin(), key.vectors.bytes().end());
     }
-    if (communicator.rank() == 0) standard_streams::complain(about_the_key(opened, keyed ? &key : nullptr));
+    standard_streams::complain(about_the_key(opened, keyed ? &key : nullptr));
   });
+  vectors = communicator.broadcast_bytes(vectors, 0);
+  const WipedAtEnd wiped(vectors);
+  if (first || !keyed) return;
+  const auto* values = reinterpret_cast<const float*>(vectors.data());
+  network.use_key(opened.description.sites, {values, vectors.size() / sizeof(float)}, arguments.key);
 }
 
 std::string summary(const PredictionCounts& counts, bool labels) {
@@ -156,7 +152,9 @@ void add_options(CLI::App& command, PredictArguments& arguments) {
   command.add_option("OVERRIDES", arguments.overrides, "key=value for a run, for example data.file=mnist.h5");
   command.add_option("--key", arguments.key, "user.skk; without it: what the network says to anybody");
   command.add_option("--revoked", arguments.revoked, "revoked.skl, the list of keys that are no longer accepted");
-  command.add_option("--passphrase-file", arguments.passphrase_file, "first line: what opens a sealed key");
+  command.add_option("--passphrase-file", arguments.passphrase.file, "what opens a sealed key; default: the terminal");
+  command.add_option("--passphrase-fd", arguments.passphrase.descriptor, "an open descriptor in place of a file")
+      ->default_str("");
   command.add_option("--recipient", arguments.recipient, "NAME.sec, for a key that is sealed to a person");
   auto* images = command.add_option("--images", arguments.images,
                                     "a JPEG or PNG file, a folder of them, or a data set (*.h5, builtin:glyphs)");

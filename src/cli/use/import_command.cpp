@@ -33,7 +33,7 @@ Checkpoint checkpoint_of(const Experiment& experiment) {
           .optimizer = {}};
 }
 
-ExitCode import(const ImportArguments& arguments) {
+ExitCode import_run(const ImportArguments& arguments) {
   const auto config = load_config(arguments.config, arguments.overrides);
   const auto communicator = make_self_communicator(config.dist.timeout_seconds);
   const RunDirectory directory{arguments.out};
@@ -62,7 +62,7 @@ void add_import(CLI::App& app, Action& action) {
   end_help(*command, "import --from model.safetensors --config configs/demo.toml --out runs/imported",
            "Names, types and shapes of all tensors are compared with the network, and every difference is named. The "
            "run can be predicted with, attacked and exported. To train on, use train --init FILE.");
-  command->callback([arguments, &action] { action = [arguments] { return import(*arguments); }; });
+  command->callback([arguments, &action] { action = [arguments] { return import_run(*arguments); }; });
 }
 
 }  // namespace spankey::cli
