@@ -5,10 +5,13 @@ set -euo pipefail
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # shellcheck disable=SC2034 # used by those that source this file
 venv="$repository/.venv" build="$repository/build"
-# The program: SPANKEY, that of the build, or in a bundle (launch/bundle) the one that brings its libraries.
+# The program: SPANKEY, that of the build, in a bundle (launch/bundle) the one that brings its libraries, or where it was
+# installed (PREFIX/share/spankey/launch) the one in PREFIX/bin.
 program="$build/bin/spankey"
 if [[ -f "$repository/torch_version" ]]; then
   program="$repository/spankey" PATH="$repository:$PATH"
+elif [[ ! -e "$repository/CMakeLists.txt" && -x "$repository/../../bin/spankey" ]]; then
+  program="$(cd "$repository/../../bin" && pwd)/spankey"
 fi
 program="${SPANKEY:-$program}"
 

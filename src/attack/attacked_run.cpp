@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "base/digest.h"
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 
 namespace spankey {
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/network_command.h"
 #include "cli/number_option.h"
 #include "dist/on_all_ranks.h"
 #include "record/result.h"
@@ -26,7 +27,7 @@ struct AttackArguments {
   std::vector<std::string> overrides;
   std::string preset = "quick";
   AttackOptions options;
-  std::string out;
+  std::string out, weights;
   bool again = false, json = false, list = false;
 };
 
@@ -61,6 +62,8 @@ std::optional<double> correct_of_result(const RunDirectory& directory, const Att
 ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
   auto network = load_network(directory, arguments.overrides, communicator);
+  if (const auto weights = read_weights(arguments.weights, communicator))
+    on_all_ranks(communicator, [&] { load_weights(weights->tensors, *network.experiment.model, weights->file); });
   at::set_num_threads(resolve_threads(network.experiment.config, communicator.node_size()));
   const auto run = on_all_ranks(communicator, [&] {
     std::optional<Basis> basis;
@@ -122,6 +125,11 @@ void add_attack(CLI::App& app, Action& action) {
       ->default_str("");
   command->add_option("--out", arguments->out, "where attack.json, attack.md and units/ go; default: RUN/attack")
       ->default_str("");
+  command
+      ->add_option("--weights", arguments->weights,
+                   "attack these weights of the same network in place of the run's: a safetensors file or a model.skm; "
+                   "needs --out")
+      ->default_str("");
   command->add_flag("--force", arguments->again, "measure again what is on disk");
   command->add_flag("--list", arguments->list, "print the attacks of the preset and what each knows, and end");
   command->add_flag("--json", arguments->json, "print JSON");
@@ -132,6 +140,8 @@ void add_attack(CLI::App& app, Action& action) {
       arguments->options.preset = preset_named(arguments->preset);
       if (arguments->list) return list_attacks(arguments->options.preset);
       if (arguments->run.empty()) fail_input("attack: RUN is missing; accepted: the directory of a run");
+      if (!arguments->weights.empty() && arguments->out.empty())
+        fail_input("--weights {}: --out is missing; accepted: a folder of their own", arguments->weights);
       for (const auto& id : arguments->options.ids) find_attack(id);  // before anything is loaded
       const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);
       return with_communicator(config.dist,

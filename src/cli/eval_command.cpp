@@ -12,10 +12,10 @@
 #include "dist/on_all_ranks.h"
 #include "record/requirement.h"
 #include "record/result.h"
+#include "spankey/models/named_tensor.h"
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
 #include "train/metrics.h"
-#include "train/named_tensor.h"
 #include "train/resources.h"
 
 namespace spankey::cli {

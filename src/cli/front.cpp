@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/launch.h"
 #include "base/process.h"
+#include "base/secret.h"
 #include "cli/command.h"
 #include "cli/program.h"
 #include "cli/sweep_status.h"
@@ -50,6 +51,7 @@ std::optional<int> answer(int argc, char** argv) {
   }
   int code = 0;
   try {
+    start_cryptography();
     command_line::remember(argc, argv);
     app.parse(argc, argv);
     code = static_cast<int>(action());

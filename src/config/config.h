@@ -211,6 +211,7 @@ struct TrainConfig {
   Precision precision = Precision::float32;
   double max_seconds = 0.0;
   Twin twin = Twin::none;
+  std::string init_digest;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -237,6 +238,11 @@ struct TrainConfig {
         self.twin,
         {.name = "twin",
          .help = "train a network to compare with instead: without keys, with noise for keys, or with one fixed key"});
+    visit(self.init_digest,
+          {.name = "init_digest",
+           .help = "SHA-256 of the weights that training starts from, which train --init FILE sets; empty: they are "
+                   "drawn from run.seed",
+           .hashed_if_set = true});  // runs of before have no such key
   }
   bool operator==(const TrainConfig&) const = default;
 };

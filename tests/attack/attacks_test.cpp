@@ -7,10 +7,10 @@
 
 #include "attack/attacks/class_bias.h"
 #include "dist/backend.h"
+#include "spankey/models/named_tensor.h"
 #include "support/expect_error.h"
 #include "toy_run.h"
 #include "train/evaluator.h"
-#include "train/named_tensor.h"
 
 namespace spankey::attacks_test {
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 #include <thread>
 
+#include "spankey/models/named_tensor.h"
 #include "support/thread_communicator.h"
-#include "train/named_tensor.h"
 #include "train/resources.h"
 #include "train/schedule.h"
 #include "train/training_parts.h"

@@ -1,9 +1,12 @@
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <torch/nn/module.h>
 
 #include <cstring>
+
+#include "support/expect_error.h"
 
 namespace spankey::named_tensor_test {
 namespace {
@@ -36,6 +39,22 @@ TEST(WeightsDigest, OneBitChangesIt) {
   const auto before = weights_digest({{"w", w}}, {});
   w[3] = std::nextafter(1.0F, 2.0F);
   EXPECT_NE(before, weights_digest({{"w", w}}, {}));
+}
+
+TEST(LoadWeights, NamesEveryDifference) {
+  torch::nn::Module network;
+  network.register_parameter("a", at::zeros({2, 3}));
+  network.register_parameter("b", at::zeros({1}));
+  network.register_buffer("c", at::zeros({2}));
+  load_weights({{"c", at::ones({2})}, {"b", at::full({1}, 2.0F)}, {"a", at::full({2, 3}, 3.0F)}}, network, "file");
+  EXPECT_EQ(network.named_parameters()["b"].item<float>(), 2.0F);
+  EXPECT_TRUE(at::equal(network.named_buffers()["c"], at::ones({2})));
+  EXPECT_ERROR(load_weights({{"a", at::zeros({3, 2})}, {"c", at::zeros({2}, at::kDouble)}, {"d", at::zeros({1})}},
+                            network, "file"),
+               ExitCode::bad_input,
+               "file: other weights than the network's: 'a' is float32 [3, 2], the network's is float32 [2, 3]; 'b' is "
+               "missing; 'c' is float64 [2], the network's is float32 [2]; the network has no 'd'");
+  EXPECT_TRUE(at::equal(network.named_buffers()["c"], at::ones({2})));  // nothing was copied
 }
 
 TEST(LayoutDigest, SeesNamesAndShapesOnly) {

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/digest.h"
-#include "base/hdf5_file.h"
 
 namespace torch::nn {
 class Module;
@@ -24,15 +23,19 @@ struct NamedTensor {
 std::vector<NamedTensor> named_parameters(const torch::nn::Module& module);
 std::vector<NamedTensor> named_buffers(const torch::nn::Module& module);
 
-// Return the type with which a tensor is stored in a file, and the name of that type. Throw Error(run_failed) for a
-// type that cannot be stored.
-h5::Type stored_type(const at::Tensor& tensor);
+// Returns the name of the type of the elements, such as "float32". Throws Error(run_failed) for a type that no file of
+// weights may hold.
 std::string_view dtype_name(const at::Tensor& tensor);
 
 // Computes `weights_sha256` of result.json. It is the SHA-256 over parameters, then buffers, each sorted by name. A
 // tensor contributes its name, 0, dtype, 0, its shape as int64 little-endian, and its raw bytes.
 Digest weights_digest(std::vector<NamedTensor> parameters, std::vector<NamedTensor> buffers);
 Digest weights_digest(const torch::nn::Module& module);
+
+// Copies the values of `from` into the parameters and buffers of the same names. Error(bad_input) begins with `name`
+// and names, in one line, every tensor that is missing, that the network does not have, or that has another type or
+// shape.
+void load_weights(const std::vector<NamedTensor>& from, const torch::nn::Module& module, const std::string& name);
 
 // Computes a checksum of the bytes of `tensors`, in their order, where SHA-256 costs too much. It differs for certain
 // where one element of up to 32 bits differs, and otherwise but for one case in 2^32. Tensors in host memory give their

@@ -1,10 +1,14 @@
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 #include <torch/nn/module.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <utility>
 
 #include "base/error.h"
 
@@ -30,6 +34,10 @@ void update_with_tensor(Sha256& hash, const at::Tensor& tensor) {
   hash.update({static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()});
 }
 
+std::string type_and_shape(const at::Tensor& tensor) {
+  return fmt::format("{} {}", dtype_name(tensor), tensor.sizes().vec());
+}
+
 void sort_by_name(std::vector<NamedTensor>& tensors) {
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
 }
@@ -44,25 +52,21 @@ std::vector<NamedTensor> named_buffers(const torch::nn::Module& module) {
   return to_named(module.named_buffers());
 }
 
-h5::Type stored_type(const at::Tensor& tensor) {
+std::string_view dtype_name(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kFloat:
-      return h5::Type::float32;
+      return "float32";
     case at::kDouble:
-      return h5::Type::float64;
+      return "float64";
     case at::kLong:
-      return h5::Type::int64;
+      return "int64";
     case at::kInt:
-      return h5::Type::int32;
+      return "int32";
     case at::kByte:
-      return h5::Type::uint8;
+      return "uint8";
     default:
       fail_run("a tensor of type {} has no place in a checkpoint", c10::toString(tensor.scalar_type()));
   }
-}
-
-std::string_view dtype_name(const at::Tensor& tensor) {
-  return h5::to_string(stored_type(tensor));
 }
 
 Digest weights_digest(std::vector<NamedTensor> parameters, std::vector<NamedTensor> buffers) {
@@ -79,6 +83,31 @@ Digest weights_digest(std::vector<NamedTensor> parameters, std::vector<NamedTens
 
 Digest weights_digest(const torch::nn::Module& module) {
   return weights_digest(named_parameters(module), named_buffers(module));
+}
+
+void load_weights(const std::vector<NamedTensor>& from, const torch::nn::Module& module, const std::string& name) {
+  const torch::NoGradGuard no_grad;
+  std::map<std::string, at::Tensor> given;
+  std::vector<std::string> differences;
+  for (const auto& tensor : from)
+    if (!given.emplace(tensor.name, tensor.value).second)
+      differences.push_back(fmt::format("'{}' comes twice", tensor.name));
+  auto wanted = named_parameters(module);
+  for (auto& buffer : named_buffers(module)) wanted.push_back(std::move(buffer));
+  for (const auto& [key, target] : wanted) {
+    const auto found = given.find(key);
+    if (found == given.end()) {
+      differences.push_back(fmt::format("'{}' is missing", key));
+      continue;
+    }
+    const auto is = type_and_shape(found->second), needed = type_and_shape(target);
+    if (is != needed) differences.push_back(fmt::format("'{}' is {}, the network's is {}", key, is, needed));
+  }
+  for (const auto& [key, value] : given)
+    if (std::none_of(wanted.begin(), wanted.end(), [&key = key](const auto& t) { return t.name == key; }))
+      differences.push_back(fmt::format("the network has no '{}'", key));
+  if (!differences.empty()) fail_input("{}: other weights than the network's: {}", name, fmt::join(differences, "; "));
+  for (const auto& [key, target] : wanted) at::Tensor(target).copy_(given.at(key));
 }
 
 namespace detail {
