@@ -119,9 +119,9 @@ TEST(IssuedKey, CoefficientsOfItsPartInTheSpanAreAlphaTimesOneFactor) {
 TEST(KeyIssuer, ASiteWithoutRoomOutsideTheSpanIsRefused) {
   auto narrow = config();
   narrow.m = 32;
-  EXPECT_ERROR(KeyOwner(narrow, {40, 400}), ExitCode::bad_input,
-               HasSubstr("key.m = 32: injection point 0 has 40 elements"));
-  KeyOwner(narrow, {48, 400});
+  EXPECT_ERROR(KeyOwner(narrow, {39, 400}), ExitCode::bad_input,
+               HasSubstr("key.m = 32: injection point 0 has 39 elements"));
+  KeyOwner(narrow, {40, 400});
 }
 
 }  // namespace
