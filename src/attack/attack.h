@@ -27,7 +27,8 @@ enum class Know : unsigned {
   unlabelled = 16,   // such images without labels
   queries = 32,      // answers of the network for keys and images of his choice
   leaked_keys = 64,  // valid keys
-  owner = 128        // all of the above: the row is no attack but a figure to compare with
+  owner = 128,       // all of the above: the row is no attack but a figure to compare with
+  service = 256      // answers of the owner's service, which has a valid key, for images of his choice
 };
 constexpr unsigned operator|(Know a, Know b) {
   return static_cast<unsigned>(a) | static_cast<unsigned>(b);
@@ -96,9 +97,11 @@ const Attack& find_attack(std::string_view id);
 inline bool reads_class_logits(const Attack& attack) {
   return has(attack.knows, Know::weights);
 }
-// A row that needs a valid key, or the secret that makes them, says nothing about who has neither.
+// A row that needs a valid key, the secret that makes them or a service that has one says nothing about who has none of
+// them.
 inline bool needs_valid_key(const Attack& attack) {
-  return has(attack.knows, Know::owner) || has(attack.knows, Know::basis) || has(attack.knows, Know::leaked_keys);
+  return has(attack.knows, Know::owner) || has(attack.knows, Know::basis) || has(attack.knows, Know::leaked_keys) ||
+         has(attack.knows, Know::service);
 }
 
 // The attacks, each explained in its file and in docs/attacks.md, and the means that each is given.

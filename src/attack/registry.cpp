@@ -29,6 +29,7 @@ constexpr auto knowledge_words = std::to_array<std::pair<Know, std::string_view>
     {Know::unlabelled, "unlabelled"},
     {Know::queries, "queries"},
     {Know::leaked_keys, "leaked keys"},
+    {Know::service, "service"},
     {Know::owner, "owner"},
 });
 

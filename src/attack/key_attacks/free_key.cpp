@@ -3,11 +3,10 @@
 #include <ATen/ATen.h>
 
 #include "attack/context.h"
-#include "attack/key_attacks/one_vector.h"
+#include "attack/key_attacks/key_shapes.h"
 #include "attack/key_attacks/search_key.h"
 #include "attack/losses.h"
 #include "base/error.h"
-#include "spankey/ops/gram.h"
 
 namespace spankey {
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "attack/context.h"
+#include "attack/key_attacks/key_shapes.h"
 #include "spankey/ops/gram.h"
 
 namespace spankey {
@@ -17,10 +18,10 @@ Row attack_leaked_mean(AttackContext& context, const Budget& budget) {
       sum += key[layer];
       std += expanded_std(key[layer][0], 1) / static_cast<double>(leaked.size());
     }
-    mean.push_back(leaked.size() == 1 ? sum : sum * rescale_factor(expanded_std(sum[0], 1), std));
+    mean.push_back(leaked.size() == 1 ? sum : of_size(sum, std));
   }
   Row row;
-  row.access = context.judge(context.keyed(mean));
+  row.access = context.judge_key(mean);
   return row;
 }
 
