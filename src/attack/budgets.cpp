@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "attack/fit.h"
+#include "attack/student.h"
 #include "spankey/keys/key_family.h"
 
 namespace spankey::budgets {
@@ -61,6 +62,52 @@ std::vector<Budget> random_keys(Preset preset) {
 std::vector<Budget> key_families(Preset preset) {
   std::vector<Budget> all;
   for (const auto& name : key_family_names()) all.push_back({.keys = of_preset(preset, 2, 16, 256), .variant = name});
+  return all;
+}
+
+std::vector<Budget> acceptance(Preset preset) {
+  if (preset == Preset::quick) return {};
+  const auto keys = of_preset(preset, 0, 20, 64);  // at each level
+  return {{.keys = keys * cosine_levels, .variant = "cosine"}, {.keys = keys * norm_levels, .variant = "norm"}};
+}
+
+std::vector<Budget> queried_search(Preset preset) {
+  std::vector<Budget> all;
+  for (const auto queries : by_preset(preset, {}, {10'000}, {1'000, 100'000}))
+    all.push_back({.images = search_images, .queries = queries});
+  return all;
+}
+
+std::vector<Budget> alpha_search(Preset preset) {
+  if (preset == Preset::quick) return {};
+  constexpr std::int64_t keys = 400;
+  std::vector<Budget> all;
+  for (const char* variant : {"adaptive", "blackbox"})
+    all.push_back({.queries = keys * reference_selection, .keys = keys, .variant = variant});
+  all.push_back({.images = largest_full_batch, .steps = search_steps, .variant = "gradient"});
+  return all;
+}
+
+std::vector<Budget> collusion(Preset preset) {
+  std::vector<Budget> all;
+  for (const char* variant : {"median", "min-max", "mosaic", "noise .1", "noise .3", "noise 1", "svd"})
+    for (const auto keys : by_preset(preset, {}, {3, 10}, {1, 2, 5, 20}))
+      all.push_back({.leaked = keys, .variant = variant});
+  return all;
+}
+
+std::vector<Budget> evasion(Preset preset) {
+  std::vector<Budget> all;
+  for (const auto keys : by_preset(preset, {}, {1}, {5}))
+    all.push_back({.images = selection_images, .steps = evasion_steps, .leaked = keys});
+  return all;
+}
+
+std::vector<Budget> extraction(Preset preset) {
+  std::vector<Budget> all;
+  for (const char* variant : {"labels", "scores"})
+    for (const auto images : by_preset(preset, {}, {1'000}, {10'000, 50'000}))
+      all.push_back({.images = images, .steps = student_steps, .queries = images, .variant = variant});
   return all;
 }
 

@@ -51,7 +51,10 @@ std::vector<Budget> budgets_of(const Attack& attack, const AttackOptions& option
   budgets = with_counts(budgets, options.leaked, &Budget::leaked, combines_leaked_keys);
   if (options.keys > 0)
     for (auto& budget : budgets)
-      if (budget.keys > 0) budget.keys = options.keys;
+      if (budget.keys > 0) {
+        budget.queries = budget.queries / budget.keys * options.keys;
+        budget.keys = options.keys;
+      }
   return budgets;
 }
 
