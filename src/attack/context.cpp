@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "attack/selection.h"
@@ -15,9 +16,32 @@ namespace {
 
 // Leaked keys have numbers that no evaluation reaches.
 constexpr std::int64_t first_leaked_key = std::int64_t{1} << 40, leaked_keys_a_seed = std::int64_t{1} << 20;
+constexpr std::int64_t first_service_key = std::int64_t{1} << 41;
 
 // Streams of one unit, told apart by `step`. Searches count epochs from 0.
-enum StreamStep : std::int64_t { first_normal_key = std::int64_t{1} << 20, network_seed = std::int64_t{1} << 30 };
+enum StreamStep : std::int64_t {
+  first_normal_key = std::int64_t{1} << 20,
+  first_uniform = std::int64_t{1} << 29,
+  network_seed = std::int64_t{1} << 30
+};
+
+// |kP|^2 / |k|^2 with P the projection on the span of `basis` (m, d). One where the span is everything.
+double energy_in_span(const at::Tensor& key, const at::Tensor& basis) {
+  if (basis.size(0) >= basis.size(1)) return 1.0;
+  const at::Tensor inside = orthonormal_rows(basis).matmul(key);
+  return (inside.square().sum() / key.square().sum()).item<double>();
+}
+
+nlohmann::json view_of(const std::vector<at::Tensor>& keys, const Basis& basis) {
+  nlohmann::json view{{"energy_in_span", nlohmann::json::array()}, {"cosine_to_mean_key", nlohmann::json::array()}};
+  for (std::size_t layer = 0; layer < keys.size(); ++layer) {
+    const at::Tensor key = keys[layer][0].to(at::kDouble), rows = basis.layers[layer].to(at::kDouble);
+    const at::Tensor mean = rows.sum(0);
+    view["energy_in_span"].push_back(energy_in_span(key, rows));
+    view["cosine_to_mean_key"].push_back((key.dot(mean) / (key.norm() * mean.norm())).item<double>());
+  }
+  return view;
+}
 
 }  // namespace
 
@@ -54,7 +78,7 @@ Model& AttackContext::network() {
 KeyEntry AttackContext::key_entry() {
   require(Know::architecture);
   const auto& key = run_.experiment.config.key;
-  return {key.layers, run_.experiment.key_dims, {key.inject, key.gamma, key.multiplier}, key.target_std};
+  return {key.layers, run_.experiment.key_dims, {key.inject, key.gamma, key.multiplier}, key.target_std, key.m};
 }
 
 Injection AttackContext::keyed(const std::vector<at::Tensor>& keys) {
@@ -85,13 +109,20 @@ std::shared_ptr<Model> AttackContext::fresh_network() {
   return model;
 }
 
-Images AttackContext::images(std::int64_t count) const {
+std::vector<double> AttackContext::uniforms(std::int64_t draw, std::int64_t count) const {
+  std::vector<double> values(static_cast<std::size_t>(count));
+  stream(first_uniform + draw).fill_uniform(std::span<double>(values));
+  return values;
+}
+
+Images AttackContext::images(std::int64_t count, Augment augment) const {
   const auto& dataset = *run_.experiment.dataset;
   const auto& split = dataset.train();
   const auto seed = static_cast<std::uint64_t>(run_.experiment.config.run.seed);
   const auto chosen = balanced_selection(split.labels, classes(), count, seed, attack_seed_);
   Images found;
-  Assembler(dataset, split, Augment::none, seed, Purpose::eval_augment)(chosen, /*epoch=*/0, found.x, found.labels);
+  const double rotation = run_.experiment.config.data.rotation;
+  Assembler(dataset, split, augment, seed, Purpose::eval_augment, rotation)(chosen, /*epoch=*/0, found.x, found.labels);
   return found;
 }
 
@@ -107,16 +138,48 @@ Images AttackContext::unlabelled(std::int64_t count) {
   return {images(count).x, {}};
 }
 
-at::Tensor AttackContext::query(const at::Tensor& x, const Injection& key) {
-  require(Know::queries);
+Images AttackContext::augmented(std::int64_t count) {
+  require(Know::labels);
+  cost_.labels = std::max(cost_.labels, count);
+  return images(count, run_.experiment.config.data.augment);
+}
+
+Output AttackContext::answer(const at::Tensor& x, const Injection& key) {
   if (leave_if_asked_) leave_if_asked_();
   const at::NoGradGuard no_grad;
   cost_.queries += x.size(0);
   const auto output = run_.experiment.model->forward(x, key);
+  return {output.logits, {}, output.reject};
+}
+
+at::Tensor AttackContext::named(const Output& output) const {
   at::Tensor answers = output.logits.argmax(1);
   if (reject() == RejectKind::reject_class) answers = answers.masked_fill(answers.eq(classes()), -1);
   if (reject() == RejectKind::reject_head) answers = answers.masked_fill(output.reject.sigmoid().gt(0.5), -1);
   return answers;
+}
+
+at::Tensor AttackContext::query(const at::Tensor& x, const Injection& key) {
+  return named(query_scores(x, key));
+}
+
+Output AttackContext::query_scores(const at::Tensor& x, const Injection& key) {
+  require(Know::queries);
+  return answer(x, key);
+}
+
+const Injection& AttackContext::service_key() {
+  require(Know::service);
+  if (!service_key_) service_key_ = key_maker().evaluation_correct(first_service_key + attack_seed_, evaluation_batch);
+  return *service_key_;
+}
+
+at::Tensor AttackContext::service(const at::Tensor& x) {
+  return named(service_scores(x));
+}
+
+Output AttackContext::service_scores(const at::Tensor& x) {
+  return answer(x, service_key());
 }
 
 KeyMaker& AttackContext::key_maker() {
@@ -145,13 +208,25 @@ const Basis& AttackContext::basis() {
   return *run_.basis;
 }
 
+KeyRules AttackContext::key_rules() {
+  return {run_.experiment.config.key, run_.experiment.config.run.compat, basis()};
+}
+
+Images AttackContext::test_images(std::int64_t count) {
+  require(Know::basis);
+  const auto& test = run_.experiment.dataset->test();
+  SplitReader reader(run_.experiment, test);
+  const auto& batch = reader.rows(0, std::min(count, test.size));
+  return {batch.x, batch.labels};
+}
+
 const KeyMaker& AttackContext::owners_keys() {
   require(Know::owner);
   return key_maker();
 }
 
 double AttackContext::search(const std::vector<at::Tensor>& leaves, const Images& images, const BatchLoss& loss,
-                             double lr, std::int64_t steps) {
+                             double lr, std::int64_t steps, const std::function<void()>& after_each_step) {
   for (const auto& leaf : leaves) cost_.trained += leaf.numel();
   std::int64_t done = 0;
   const auto counted = [&](const Images& batch) {
@@ -159,8 +234,11 @@ double AttackContext::search(const std::vector<at::Tensor>& leaves, const Images
     if (done++ < steps) cost_.backward += batch.size();
     return loss(batch);
   };
-  return fit(leaves, images, counted,
-             {.lr = lr, .steps = steps, .order = stream_id(0), .after_each_step = leave_if_asked_});
+  const auto after = [&] {
+    if (after_each_step) after_each_step();
+    if (leave_if_asked_) leave_if_asked_();
+  };
+  return fit(leaves, images, counted, {.lr = lr, .steps = steps, .order = stream_id(0), .after_each_step = after});
 }
 
 AccessCounts AttackContext::judge(const Answers& answers, RejectKind reject) {
@@ -170,6 +248,28 @@ AccessCounts AttackContext::judge(const Answers& answers, RejectKind reject) {
 
 AccessCounts AttackContext::judge(const Injection& key) {
   return judge([&](const at::Tensor& x) { return run_.experiment.model->forward(x, key); }, reject());
+}
+
+AccessCounts AttackContext::judge_key(const std::vector<at::Tensor>& keys) {
+  if (run_.basis) owners_view_ = view_of(keys, *run_.basis);
+  return judge(keyed(keys));
+}
+
+double AttackContext::agreement(const Named& one, const Named& other) {
+  SplitReader test(run_.experiment, run_.experiment.dataset->test());
+  const at::NoGradGuard no_grad;
+  std::int64_t same = 0;
+  for (std::int64_t begin = 0; begin < test.size(); begin += evaluation_batch) {
+    const auto& x = test.rows(begin, std::min(test.size(), begin + evaluation_batch)).x;
+    same += one(x).eq(other(x)).sum().item<std::int64_t>();
+    if (leave_if_asked_) leave_if_asked_();
+  }
+  return static_cast<double>(same) / static_cast<double>(test.size());
+}
+
+double AttackContext::fidelity(const Named& student) {
+  const auto& key = service_key();
+  return agreement(student, [&](const at::Tensor& x) { return named(run_.experiment.model->forward(x, key)); });
 }
 
 }  // namespace spankey

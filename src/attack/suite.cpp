@@ -125,6 +125,7 @@ nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::fun
   try {
     const at::NoGradGuard no_grad;
     row = unit.attack->run(context, unit.budget);
+    if (!context.owners_view().is_null()) row.detail["owner"] = context.owners_view();
   } catch (const SearchFailed& failed) {
     row = {};
     failure = failed.what();

@@ -14,7 +14,8 @@
 namespace spankey {
 
 // Runs one unit on this rank: {"access": {"samples", "correct", "strip", "rejected"}, "own_loss", "cost", "detail",
-// "failure"}. `failure` is null, or says why the search ended without an outcome, whose counts are then zero.
+// "failure"}. `failure` is null, or says why the search ended without an outcome, whose counts are then zero. "detail"
+// has what the owner sees in the key that was found as "owner", where there is a secret to compare with.
 nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::function<void()>& leave_if_asked);
 
 struct SuiteOptions {

@@ -138,6 +138,12 @@ TEST_F(AttackRun, BadInputIsOneSentence) {
            {{"attack", "run", "--images", "0"}, "--images"},
            {{"attack", "run", "--images", "100000"}, "the training split has 4096"},
            {{"attack", "run", "--preset", "brutal"}, "--preset"},
+           {{"attack", "run", "--images", "10,10"}, "named twice"},
+           {{"attack", "run", "--leaked", "0"}, "--leaked"},
+           {{"attack", "run", "--leaked", "many"}, "--leaked"},
+           {{"attack", "run", "--leaked", "3,3"}, "named twice"},
+           {{"attack", "run", "--keys", "0"}, "--keys"},
+           {{"attack", "run", "--keys", "1.5"}, "--keys"},
            {{"attack", "vanilla"}, "train.twin"}}) {
     expect_refused(arguments, sentence);
   }

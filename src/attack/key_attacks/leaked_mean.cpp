@@ -3,12 +3,13 @@
 #include <ATen/ATen.h>
 
 #include "attack/context.h"
+#include "attack/key_attacks/key_shapes.h"
 #include "spankey/ops/gram.h"
 
 namespace spankey {
 
 Row attack_leaked_mean(AttackContext& context, const Budget& budget) {
-  const auto leaked = context.leaked(budget.keys);
+  const auto leaked = context.leaked(budget.leaked);
   std::vector<at::Tensor> mean;
   for (std::size_t layer = 0; layer < leaked[0].size(); ++layer) {
     at::Tensor sum = at::zeros_like(leaked[0][layer]);
@@ -17,10 +18,10 @@ Row attack_leaked_mean(AttackContext& context, const Budget& budget) {
       sum += key[layer];
       std += expanded_std(key[layer][0], 1) / static_cast<double>(leaked.size());
     }
-    mean.push_back(leaked.size() == 1 ? sum : sum * rescale_factor(expanded_std(sum[0], 1), std));
+    mean.push_back(leaked.size() == 1 ? sum : of_size(sum, std));
   }
   Row row;
-  row.access = context.judge(context.keyed(mean));
+  row.access = context.judge_key(mean);
   return row;
 }
 

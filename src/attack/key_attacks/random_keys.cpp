@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 
 #include "attack/context.h"
+#include "attack/key_attacks/key_shapes.h"
 #include "base/statistics.h"
-#include "spankey/ops/gram.h"
 
 namespace spankey {
 namespace {
@@ -12,8 +12,9 @@ namespace {
 // A key is said to open the network where it gets half of the images right.
 constexpr double opens = 0.5;
 
-std::vector<at::Tensor> rescaled(std::vector<at::Tensor> keys, double std) {
-  for (at::Tensor& key : keys) key = key * rescale_factor(expanded_std(key[0], 1), std);
+std::vector<at::Tensor> random_key(AttackContext& context, std::int64_t number) {
+  auto keys = context.normal_keys(number);
+  for (at::Tensor& key : keys) key = of_size(key, context.key_entry().std);
   return keys;
 }
 
@@ -21,11 +22,10 @@ std::vector<at::Tensor> rescaled(std::vector<at::Tensor> keys, double std) {
 
 Row attack_random_keys(AttackContext& context, const Budget& budget) {
   const auto images = context.labelled(budget.images);
-  const double std = context.key_entry().std;
   double best = -1.0;
   std::int64_t best_key = 0, opened = 0;
   for (std::int64_t i = 0; i < budget.keys; ++i) {
-    const auto answers = context.query(images.x, context.keyed(rescaled(context.normal_keys(i), std)));
+    const auto answers = context.query(images.x, context.keyed(random_key(context, i)));
     const double right = answers.eq(images.labels).to(at::kDouble).mean().item<double>();
     opened += right >= opens ? 1 : 0;
     if (right > best) {
@@ -36,7 +36,7 @@ Row attack_random_keys(AttackContext& context, const Budget& budget) {
   const auto interval = clopper_pearson(opened, budget.keys);
   Row row;
   row.own_loss = 1.0 - best;
-  row.access = context.judge(context.keyed(rescaled(context.normal_keys(best_key), std)));
+  row.access = context.judge_key(random_key(context, best_key));
   row.detail = {{"opened", opened}, {"keys", budget.keys}, {"opened_ci95", {interval.low, interval.high}}};
   return row;
 }
