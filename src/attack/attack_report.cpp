@@ -199,8 +199,7 @@ std::optional<double> measured_correct(const std::vector<Group>& groups) {
 
 json attack_report(const AttackedRun& run, const AttackPlan& plan, const std::vector<json>& outcomes,
                    std::optional<double> correct) {
-  const auto& dataset = *run.experiment.dataset;
-  const double majority = dataset.majority_rate(dataset.test());
+  const double majority = run.data.majority_rate();
   const auto groups = groups_of(plan, outcomes);
   if (!correct) correct = measured_correct(groups);
   const auto scratch = scratch_of(groups);
@@ -221,9 +220,9 @@ json attack_report(const AttackedRun& run, const AttackPlan& plan, const std::ve
           {"config_hash", run.experiment.hash},
           {"model", run.experiment.config.model.name},
           {"deny", run.experiment.config.deny.mode},
-          {"data", "train"},
+          {"data", to_string(run.data.source())},
           {"precision", "float32"},
-          {"test_samples", dataset.test().size},
+          {"test_samples", run.data.judged_size()},
           {"majority_rate", majority},
           {"correct", correct ? json(*correct) : json()},
           {"rows", rows},
