@@ -125,9 +125,8 @@ Section limits(const json& report) {
       Paragraph{fmt::format("Not run: {}.", left_out.empty() ? "nothing of the suite" : left_out)});
   if (!failed.empty()) section.blocks.emplace_back(Paragraph{fmt::format("Ended without an outcome: {}.", failed)});
   section.blocks.emplace_back(Paragraph{
-      "The suite has no search by scores or by labels alone, distillation, pruning, rounding, recomputed BatchNorm "
-      "statistics, standardised channels before fine-tuning, mixtures of attacks, or augmentation by the thief. A row "
-      "that fails proves nothing about attacks that are not in it."});
+      "The suite has no search by scores or by labels alone, no collusion beyond the mean and no augmentation by the "
+      "thief. A row that fails proves nothing about attacks that are not in it."});
   return section;
 }
 

@@ -101,7 +101,8 @@ json cost_of(const Group& group) {
   return cost;
 }
 
-json row_of(const Group& group, const Scratch& scratch, double majority, const std::optional<double>& correct) {
+json row_of(const Group& group, ImageSource source, const Scratch& scratch, double majority,
+            const std::optional<double>& correct) {
   const auto& attack = *group.attack;
   const auto access = spread(shares(group, access_count(attack)));
   json recovered;
@@ -112,6 +113,7 @@ json row_of(const Group& group, const Scratch& scratch, double majority, const s
           {"knows", knowledge_text(attack.knows)},
           {"owner", has(attack.knows, Know::owner)},
           {"needs_valid_key", needs_valid_key(attack)},
+          {"data", to_string(source)},
           {"budget", to_json(group.budget)},
           {"budget_text", budget_text(group.budget)},
           {"access", access},
@@ -204,7 +206,7 @@ json attack_report(const AttackedRun& run, const AttackPlan& plan, const std::ve
   if (!correct) correct = measured_correct(groups);
   const auto scratch = scratch_of(groups);
   std::vector<json> rows;
-  for (const auto& group : groups) rows.push_back(row_of(group, scratch, majority, correct));
+  for (const auto& group : groups) rows.push_back(row_of(group, run.data.source(), scratch, majority, correct));
   sort_rows(rows);
   json within = json::array();
   for (const double labels : {0.0, 1.0, 10.0, 60.0, 600.0})

@@ -1,11 +1,10 @@
 // Which images an attacker has and which count.
-#include "attack/attack_data.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
+#include "attack/attack_data.h"
 #include "attack/plan.h"
 #include "attack/unit_folder.h"
 #include "support/expect_error.h"
@@ -30,7 +29,8 @@ TEST(AttackData, HalvesOfTheTestSplitShareNothing) {
   EXPECT_NE(judged(data), judged(other));
   // Counted by hand.
   std::vector<int> counts(10);
-  for (const auto sample : data.judged()) ++counts[static_cast<std::size_t>(dataset->test().labels[static_cast<std::size_t>(sample)])];
+  for (const auto sample : data.judged())
+    ++counts[static_cast<std::size_t>(dataset->test().labels[static_cast<std::size_t>(sample)])];
   EXPECT_DOUBLE_EQ(data.majority_rate(), *std::max_element(counts.begin(), counts.end()) / 128.0);
 }
 

@@ -113,7 +113,8 @@ void check_gradient(const std::string& name, const std::string& form, std::int64
     const double slope = (value(h) - value(-h)) / (2 * h);
     change.leaves[leaf].copy_(at);
     const double expected = (gradients[leaf] * direction).sum().item<double>();
-    EXPECT_NEAR(slope, expected, 1e-5 * gradients[leaf].abs().max().item<double>() * direction.norm().item<double>() + 1e-9)
+    EXPECT_NEAR(slope, expected,
+                1e-5 * gradients[leaf].abs().max().item<double>() * direction.norm().item<double>() + 1e-9)
         << name << " " << form << " " << leaf;
     return expected;
   };

@@ -118,7 +118,8 @@ TEST(FineTune, DrawsTheLastLayerAnew) {
     const auto anew = access_of(run, "W1", searched(4, 0, "rtll"));
     EXPECT_NE(anew, access_of(run, "O1", {}));
     EXPECT_EQ(access_of(run, "W1", searched(4, 0, "rtal")), anew);
-    const auto last = outcome_of(run, "W1", searched(4, 3, "rtll")), all = outcome_of(run, "W1", searched(4, 3, "rtal"));
+    const auto last = outcome_of(run, "W1", searched(4, 3, "rtll")),
+               all = outcome_of(run, "W1", searched(4, 3, "rtal"));
     EXPECT_EQ(last.at("cost").at("trained_parameters"), 11 * 1568 + 11);
     EXPECT_EQ(all.at("cost").at("trained_parameters"), 16 * 9 + 16 + 32 * 16 * 9 + 32 + 11 * 1568 + 11);
   });
@@ -216,7 +217,9 @@ TEST(Recalibrate, StatisticsAreThoseOfTheImages) {
   const auto layer = batch_norms(model).at(0);
   const at::NoGradGuard no_grad;
   const auto over = [&](const at::Tensor& x) {
-    return at::conv2d(x.to(at::kDouble), parameters["stem.0.weight"].to(at::kDouble), {}, 1, 1).movedim(1, 0).flatten(1);
+    return at::conv2d(x.to(at::kDouble), parameters["stem.0.weight"].to(at::kDouble), {}, 1, 1)
+        .movedim(1, 0)
+        .flatten(1);
   };
   const auto few = images_for("small_resnet", 5), many = images_for("small_resnet", largest_full_batch + 20);
   const WeightsGuard guard(model, {});

@@ -9,8 +9,8 @@ namespace spankey {
 
 inline constexpr double rate_of_last_layer = 1e-2, rate_of_all = 1e-3, rate_of_biases = 1e-2;
 
-// Trains `leaves` of the network, which require gradients, for right answers without a key to `images`. Returns the loss
-// at the end.
+// Trains `leaves` of the network, which require gradients, for right answers without a key to `images`. Returns the
+// loss at the end.
 double train_on(AttackContext& context, const Images& images, std::int64_t steps, const std::vector<at::Tensor>& leaves,
                 double lr);
 // The same on the labelled images of the budget, and what it gave. The network is put back.

@@ -20,7 +20,8 @@ constexpr double no_spread = 1e-6;
 
 // (rows, channels) float64 of the output of a layer.
 at::Tensor channel_rows(const at::Tensor& output) {
-  return (output.dim() == 4 ? output.permute({0, 2, 3, 1}) : output).reshape({-1, output.size(output.dim() == 4 ? 1 : -1)})
+  return (output.dim() == 4 ? output.permute({0, 2, 3, 1}) : output)
+      .reshape({-1, output.size(output.dim() == 4 ? 1 : -1)})
       .to(at::kDouble);
 }
 

@@ -15,8 +15,7 @@ namespace spankey {
 class LayerFilter {
  public:
   // `weight`: (out, ...). `bias`: (out). `output`: (n, out, H, W) of a convolution, (..., out) of a linear layer.
-  using See =
-      std::function<at::Tensor(const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& output)>;
+  using See = std::function<at::Tensor(const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& output)>;
   explicit LayerFilter(See see);
   ~LayerFilter();
   LayerFilter(const LayerFilter&) = delete;

@@ -52,8 +52,7 @@ class SmallCnn : public Model {
   // `rows` are in (H, W, C) order, which costs nothing; the few weights are brought into it instead.
   static at::Tensor linear(const at::Tensor& rows, const torch::nn::Linear& layer) {
     const at::Tensor weight = layer->weight.view({-1, channels2, pooled, pooled}).permute({0, 2, 3, 1});
-    return through_filter(layer->weight, layer->bias,
-                          at::linear(rows, weight.reshape({-1, features}), layer->bias));
+    return through_filter(layer->weight, layer->bias, at::linear(rows, weight.reshape({-1, features}), layer->bias));
   }
 
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};

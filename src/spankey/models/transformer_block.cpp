@@ -19,8 +19,9 @@ Attention::Attention(std::int64_t width, std::int64_t heads) : heads_(heads) {
 
 at::Tensor Attention::forward(const at::Tensor& x) {
   const std::int64_t n = x.size(0), tokens = x.size(1), width = x.size(2);
-  const at::Tensor qkv =
-      filtered_linear(x, qkv_).view({n, tokens, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});  // (3, n, heads, t, w/h)
+  const at::Tensor qkv = filtered_linear(x, qkv_)
+                             .view({n, tokens, 3, heads_, width / heads_})
+                             .permute({2, 0, 3, 1, 4});  // (3, n, heads, t, w/h)
   const at::Tensor mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
   return filtered_linear(mixed.transpose(1, 2).reshape({n, tokens, width}), proj_);
 }

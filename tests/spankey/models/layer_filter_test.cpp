@@ -60,15 +60,15 @@ TEST(LayerFilter, SeesEveryLayerOfEveryNetwork) {
     EXPECT_TRUE(at::allclose(watched.logits, plain.logits, 1e-4, 1e-5)) << name;
     EXPECT_TRUE(at::equal(model->forward(x, Injection::none()).logits, plain.logits)) << name;
     // What comes back is what goes on: without any output of a layer nothing is left of the input.
-    const LayerFilter closed([](const at::Tensor&, const at::Tensor&, const at::Tensor& output) {
-      return at::zeros_like(output);
-    });
+    const LayerFilter closed(
+        [](const at::Tensor&, const at::Tensor&, const at::Tensor& output) { return at::zeros_like(output); });
     EXPECT_EQ(model->forward(x, Injection::none()).logits.abs().max().item<float>(), 0.0F) << name;
   }
 }
 
 TEST(Initialise, DrawsOnlyWhatIsChosen) {
-  const auto whole = make_model("small_cnn", options_for("small_cnn")), part = make_model("small_cnn", options_for("small_cnn"));
+  const auto whole = make_model("small_cnn", options_for("small_cnn")),
+             part = make_model("small_cnn", options_for("small_cnn"));
   initialise(*whole, 7);
   initialise(*part, 8);
   const auto before = part->named_parameters()["conv1.weight"].detach().clone();
