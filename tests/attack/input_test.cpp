@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "attack/attacks/input_mask.h"
 #include "spankey/models/registry.h"
 #include "toy_run.h"
@@ -105,13 +108,13 @@ void check_gradient(const std::string& name, const std::string& form, std::int64
   const at::NoGradGuard no_grad;
   const auto expect_slope = [&](std::size_t leaf, const at::Tensor& direction) {
     constexpr double h = 1e-6;
-    const auto at = change.leaves[leaf].clone();
+    const auto middle = change.leaves[leaf].clone();
     const auto value = [&](double by) {
-      change.leaves[leaf].copy_(at + by * direction);
+      change.leaves[leaf].copy_(middle + by * direction);
       return loss().item<double>();
     };
     const double slope = (value(h) - value(-h)) / (2 * h);
-    change.leaves[leaf].copy_(at);
+    change.leaves[leaf].copy_(middle);
     const double expected = (gradients[leaf] * direction).sum().item<double>();
     EXPECT_NEAR(slope, expected,
                 1e-5 * gradients[leaf].abs().max().item<double>() * direction.norm().item<double>() + 1e-9)

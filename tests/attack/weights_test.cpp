@@ -3,13 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
+#include <cmath>
+#include <functional>
 
 #include "attack/attacks/batch_norm.h"
 #include "attack/attacks/chosen_weights.h"
 #include "attack/attacks/prune.h"
 #include "attack/attacks/quantise.h"
 #include "attack/attacks/standardise.h"
+#include "attack/weights_guard.h"
 #include "spankey/models/batch_norm.h"
 #include "spankey/models/layer_filter.h"
 #include "spankey/models/registry.h"

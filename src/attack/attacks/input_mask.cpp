@@ -25,7 +25,7 @@ at::Tensor InputChange::penalty() const {
 
 InputChange no_change(const std::string& form, const at::Tensor& sample) {
   SPANKEY_CHECK(form == "add" || form == "mask" || form == "authority");
-  const auto filled = [&](double value) { return at::full_like(sample, value, at::MemoryFormat::Contiguous); };
+  const auto filled = [&](double value) { return at::full(sample.sizes(), value, sample.options()); };
   if (form == "add") return {form, {filled(0.0)}};
   if (form == "mask") return {form, {filled(1.0)}};
   return {form, {filled(0.0), filled(0.0)}};

@@ -16,7 +16,7 @@ namespace spankey {
 namespace {
 
 // "30 % pruned" -> 0.3
-double share_of(const Budget& budget) {
+double pruned_share(const Budget& budget) {
   return std::stod(budget.variant) / 100.0;
 }
 
@@ -41,7 +41,7 @@ std::int64_t prune(const std::vector<at::Tensor>& weights, double share) {
 Row attack_prune(AttackContext& context, const Budget& budget) {
   auto& network = context.network();
   const WeightsGuard guard(network, {});
-  const auto kept = prune(matrices(network), share_of(budget));
+  const auto kept = prune(matrices(network), pruned_share(budget));
   auto row = row_of_weights(context);
   row.detail["kept_weights"] = kept;
   return row;
@@ -51,7 +51,7 @@ Row attack_fine_prune(AttackContext& context, const Budget& budget) {
   auto& network = context.network();
   const auto leaves = network.parameters();
   const WeightsGuard guard(network, leaves);
-  const auto kept = prune(matrices(network), share_of(budget));
+  const auto kept = prune(matrices(network), pruned_share(budget));
   const auto loss = train_on(context, context.labelled(budget.images), budget.steps, leaves, rate_of_all);
   auto row = row_of_weights(context);
   row.own_loss = loss;
