@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "attack/fit.h"
+#include "attack/student.h"
 #include "spankey/keys/key_family.h"
 
 namespace spankey::budgets {
@@ -161,6 +162,15 @@ std::vector<Budget> combined(Preset preset) {
   std::vector<Budget> all;
   for (const char* variant : {"biases", "biases and key"})
     append(all, of_images(by_preset(preset, {}, {10, 60}), search_steps, variant));
+  return all;
+}
+
+std::vector<Budget> distilled(Preset preset) {
+  std::vector<Budget> all;
+  if (preset >= Preset::standard) all.push_back({.images = 1000, .steps = student_steps, .leaked = 1});
+  if (preset == Preset::exhaustive)
+    for (const std::int64_t per_mille : {100, 1000})
+      all.push_back({.steps = student_steps, .leaked = 1, .per_mille = per_mille});
   return all;
 }
 

@@ -48,7 +48,8 @@ std::vector<Budget> budgets_of(const Attack& attack, const AttackOptions& option
   // Whoever names an attack wants it, whatever the preset.
   for (const auto preset : {Preset::standard, Preset::exhaustive})
     if (budgets.empty() && !options.ids.empty()) budgets = attack.budgets(preset);
-  if (!options.images.empty()) std::erase_if(budgets, [](const Budget& budget) { return budget.per_mille > 0; });
+  if (!options.images.empty())
+    std::erase_if(budgets, [](const Budget& budget) { return budget.per_mille > 0 && budget.leaked == 0; });
   budgets = with_counts(budgets, options.images, &Budget::images, spends_images);
   budgets = with_counts(budgets, options.leaked, &Budget::leaked, combines_leaked_keys);
   if (options.keys > 0)

@@ -8,9 +8,11 @@
 
 #include "attack/attacks/batch_norm.h"
 #include "attack/attacks/chosen_weights.h"
+#include "attack/attacks/distil.h"
 #include "attack/attacks/prune.h"
 #include "attack/attacks/quantise.h"
 #include "attack/attacks/standardise.h"
+#include "attack/student.h"
 #include "attack/weights_guard.h"
 #include "spankey/models/batch_norm.h"
 #include "spankey/models/layer_filter.h"
@@ -254,6 +256,39 @@ TEST(Combined, IsWhatItsPartsAre) {
     EXPECT_EQ(both.at("cost").at("trained_parameters"), 16 + 32 + 11 + 784 + 1568);
     EXPECT_LT(both.at("own_loss"), outcome_of(run, "W2", searched(10, 15)).at("own_loss"));
   });
+}
+
+// A student with the weights of its teacher, whose keys do nothing, has nothing to learn.
+TEST(Distil, ATeachersTwinIsASilentStudent) {
+  const auto run = test::untrained_run("[key]\nlayers=[0,2]\ngamma=0.0\n");
+  AttackContext context(run, find_attack("D1"), 0);
+  const auto key = context.keyed(context.leaked(1)[0]);
+  const auto lesson = lesson_with_key(context, context.unlabelled(40), key);
+  const auto student = context.fresh_network();
+  const auto named = [&](const at::Tensor& x) { return student->forward(x, Injection::none()).logits.argmax(1); };
+  const auto teacher = [&](const at::Tensor& x) {
+    return run.experiment.model->forward(x, Injection::none()).logits.argmax(1);
+  };
+  // Control: a stranger has something to learn.
+  EXPECT_GT(teach(context, *student, lesson, 0), 1e-3);
+  EXPECT_LT(context.agreement(named, teacher), 0.9);
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& entry : run.experiment.model->named_parameters())
+      student->named_parameters()[entry.key()].copy_(entry.value());
+  }
+  EXPECT_NEAR(teach(context, *student, lesson, 0), 0.0, 1e-6);
+  EXPECT_EQ(context.agreement(named, teacher), 1.0);
+  EXPECT_EQ(context.cost().queries, 40);
+}
+
+TEST(Distil, AHolderOfAKeyTeachesWhatItOpens) {
+  const auto run = test::locked_run(test::mode_b, 30);
+  const auto outcome = outcome_of(run, "D1", {.images = 150, .steps = 60, .leaked = 1});
+  EXPECT_GT(outcome.at("access").at("correct").get<double>(), 0.3 * 256);
+  EXPECT_LT(access_of(run, "O1", {}).at("correct").get<double>(), 0.2 * 256);
+  EXPECT_EQ(outcome.at("cost").at("labels"), 0);
+  EXPECT_EQ(outcome.at("cost").at("leaked"), 1);
 }
 
 // With permuted labels nothing is learnt that holds for other images; with the true ones something is.
