@@ -50,12 +50,14 @@ constexpr auto enum_words(Preset) {
 
 // The means of one unit of work. What an attack does not use stays 0.
 struct Budget {
-  std::int64_t images = 0;   // of the training split, with or without labels as Attack::knows says
+  std::int64_t images = 0;   // of the attacker, with or without labels as Attack::knows says
   std::int64_t steps = 0;    // of an optimiser
   std::int64_t queries = 0;  // images that a network answers which he does not hold
   std::int64_t keys = 0;     // tried
   std::int64_t leaked = 0;   // valid keys that he has
   std::string variant = {};  // of an attack that comes in several forms
+  // In place of `images`, so many thousandths of all that an attacker may have. plan_attacks() makes images of them.
+  std::int64_t per_mille = 0;
 
   bool operator==(const Budget&) const = default;
 };

@@ -125,9 +125,8 @@ Section limits(const json& report) {
       Paragraph{fmt::format("Not run: {}.", left_out.empty() ? "nothing of the suite" : left_out)});
   if (!failed.empty()) section.blocks.emplace_back(Paragraph{fmt::format("Ended without an outcome: {}.", failed)});
   section.blocks.emplace_back(Paragraph{
-      "The suite has no distillation by a holder of a key, pruning, rounding, recomputed BatchNorm statistics, "
-      "standardised channels before fine-tuning, tracing of colluders, mixtures of attacks, or augmentation by the "
-      "thief. A row that fails proves nothing about attacks that are not in it."});
+      "The suite has no tracing of colluders, no augmentation by the thief and no other architecture than the stolen "
+      "one. A row that fails proves nothing about attacks that are not in it."});
   return section;
 }
 

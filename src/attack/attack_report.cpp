@@ -101,7 +101,8 @@ json cost_of(const Group& group) {
   return cost;
 }
 
-json row_of(const Group& group, const Scratch& scratch, double majority, const std::optional<double>& correct) {
+json row_of(const Group& group, ImageSource source, const Scratch& scratch, double majority,
+            const std::optional<double>& correct) {
   const auto& attack = *group.attack;
   const auto access = spread(shares(group, access_count(attack)));
   json recovered;
@@ -112,6 +113,7 @@ json row_of(const Group& group, const Scratch& scratch, double majority, const s
           {"knows", knowledge_text(attack.knows)},
           {"owner", has(attack.knows, Know::owner)},
           {"needs_valid_key", needs_valid_key(attack)},
+          {"data", to_string(source)},
           {"budget", to_json(group.budget)},
           {"budget_text", budget_text(group.budget)},
           {"access", access},
@@ -199,13 +201,12 @@ std::optional<double> measured_correct(const std::vector<Group>& groups) {
 
 json attack_report(const AttackedRun& run, const AttackPlan& plan, const std::vector<json>& outcomes,
                    std::optional<double> correct) {
-  const auto& dataset = *run.experiment.dataset;
-  const double majority = dataset.majority_rate(dataset.test());
+  const double majority = run.data.majority_rate();
   const auto groups = groups_of(plan, outcomes);
   if (!correct) correct = measured_correct(groups);
   const auto scratch = scratch_of(groups);
   std::vector<json> rows;
-  for (const auto& group : groups) rows.push_back(row_of(group, scratch, majority, correct));
+  for (const auto& group : groups) rows.push_back(row_of(group, run.data.source(), scratch, majority, correct));
   sort_rows(rows);
   json within = json::array();
   for (const double labels : {0.0, 1.0, 10.0, 60.0, 600.0})
@@ -221,9 +222,9 @@ json attack_report(const AttackedRun& run, const AttackPlan& plan, const std::ve
           {"config_hash", run.experiment.hash},
           {"model", run.experiment.config.model.name},
           {"deny", run.experiment.config.deny.mode},
-          {"data", "train"},
+          {"data", to_string(run.data.source())},
           {"precision", "float32"},
-          {"test_samples", dataset.test().size},
+          {"test_samples", run.data.judged_size()},
           {"majority_rate", majority},
           {"correct", correct ? json(*correct) : json()},
           {"rows", rows},

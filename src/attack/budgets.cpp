@@ -1,5 +1,7 @@
 #include "attack/budgets.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "attack/fit.h"
@@ -26,6 +28,15 @@ std::int64_t of_preset(Preset preset, std::int64_t quick, std::int64_t standard,
 std::vector<Budget> of_images(const Counts& counts, std::int64_t steps, const std::string& variant = "") {
   std::vector<Budget> all;
   for (const auto images : counts) all.push_back({.images = images, .steps = steps, .variant = variant});
+  return all;
+}
+
+// A tenth of a percent of the images, one percent, ten percent.
+std::vector<Budget> of_shares(Preset preset, std::int64_t steps, const std::string& variant = "") {
+  std::vector<Budget> all;
+  if (preset == Preset::exhaustive)
+    for (const std::int64_t per_mille : {1, 10, 100})
+      all.push_back({.steps = steps, .variant = variant, .per_mille = per_mille});
   return all;
 }
 
@@ -136,15 +147,83 @@ std::vector<Budget> free_multiplier(Preset preset) {
 std::vector<Budget> fine_tune(Preset preset) {
   auto all = of_images(by_preset(preset, {60}, {10, 600}), search_steps, "fc");
   append(all, of_images(by_preset(preset, {}, {10, 60, 600}), search_steps, "all"));
+  for (const char* variant : {"rtll", "rtal"})
+    append(all, of_images(by_preset(preset, {}, {60}, {10, 600}), search_steps, variant));
+  for (const char* variant : {"fc", "all", "rtll", "rtal"}) append(all, of_shares(preset, search_steps, variant));
+  return all;
+}
+
+std::vector<Budget> standardised(Preset preset) {
+  auto all = of_images(by_preset(preset, {10, 60}, {600}), search_steps);
+  append(all, of_shares(preset, search_steps));
   return all;
 }
 
 std::vector<Budget> biases(Preset preset) {
-  return of_images(by_preset(preset, {10, 60}, {600}), search_steps);
+  std::vector<Budget> all;
+  for (const char* variant : {"", "affine"}) {
+    append(all, of_images(by_preset(preset, {10, 60}, {600}), search_steps, variant));
+    append(all, of_shares(preset, search_steps, variant));
+  }
+  return all;
+}
+
+std::vector<Budget> recalibrated(Preset preset) {
+  return of_images(by_preset(preset, {100}, {1000}, {10'000}), 0);
+}
+
+std::vector<Budget> pruned(Preset preset) {
+  std::vector<Budget> all;
+  if (preset >= Preset::standard)
+    for (int percent = 0; percent < 100; percent += 10) all.push_back({.variant = fmt::format("{} % pruned", percent)});
+  return all;
+}
+
+std::vector<Budget> fine_pruned(Preset preset) {
+  std::vector<Budget> all;
+  for (const auto percent : by_preset(preset, {}, {30, 60, 90}, {0, 10, 20, 40, 50, 70, 80}))
+    append(all, of_images({60}, search_steps, fmt::format("{} % pruned", percent)));
+  return all;
+}
+
+std::vector<Budget> few_bits(Preset preset) {
+  std::vector<Budget> all;
+  for (const auto bits : by_preset(preset, {}, {8, 6, 5, 4})) all.push_back({.variant = fmt::format("{} bits", bits)});
+  return all;
+}
+
+std::vector<Budget> weight_noise(Preset preset) {
+  if (preset == Preset::quick) return {};
+  return {{.variant = "0.01 of RMS"}, {.variant = "0.03 of RMS"}, {.variant = "0.1 of RMS"}};
+}
+
+std::vector<Budget> input_change(Preset preset) {
+  auto all = of_images(by_preset(preset, {}, {10, 100}, {1, 1000}), search_steps, "add");
+  for (const char* variant : {"mask", "authority"})
+    append(all, of_images(by_preset(preset, {}, {10}, {1, 100, 1000}), search_steps, variant));
+  return all;
+}
+
+std::vector<Budget> combined(Preset preset) {
+  std::vector<Budget> all;
+  for (const char* variant : {"biases", "biases and key"})
+    append(all, of_images(by_preset(preset, {}, {10, 60}), search_steps, variant));
+  return all;
+}
+
+std::vector<Budget> distilled(Preset preset) {
+  std::vector<Budget> all;
+  if (preset >= Preset::standard) all.push_back({.images = 1000, .steps = student_steps, .leaked = 1});
+  if (preset == Preset::exhaustive)
+    for (const std::int64_t per_mille : {100, 1000})
+      all.push_back({.steps = student_steps, .leaked = 1, .per_mille = per_mille});
+  return all;
 }
 
 std::vector<Budget> scratch(Preset preset) {
-  return of_images(by_preset(preset, {10, 60}, {1, 100, 600}), search_steps);
+  auto all = of_images(by_preset(preset, {10, 60}, {1, 100, 600}, {1000}), search_steps);
+  append(all, of_shares(preset, search_steps));
+  return all;
 }
 
 std::int64_t seeds(const Attack& attack, const Budget& budget, Preset preset) {

@@ -22,8 +22,10 @@ constexpr std::int64_t first_service_key = std::int64_t{1} << 41;
 enum StreamStep : std::int64_t {
   first_normal_key = std::int64_t{1} << 20,
   first_uniform = std::int64_t{1} << 29,
-  network_seed = std::int64_t{1} << 30
+  fresh_weights = std::int64_t{1} << 30
 };
+
+constexpr std::int64_t noted_keys = 2;
 
 // |kP|^2 / |k|^2 with P the projection on the span of `basis` (m, d). One where the span is everything.
 double energy_in_span(const at::Tensor& key, const at::Tensor& basis) {
@@ -104,8 +106,7 @@ std::shared_ptr<Model> AttackContext::fresh_network() {
   const auto& info = run_.experiment.dataset->info();
   auto model =
       make_model(run_.experiment.config.model.name, {.sample_shape = info.sample_shape, .classes = info.classes});
-  const auto draws = stream(network_seed);
-  initialise(*model, std::uint64_t{draws.word(0)} << 32 | draws.word(1));
+  initialise(*model, network_seed());
   return model;
 }
 
@@ -115,14 +116,19 @@ std::vector<double> AttackContext::uniforms(std::int64_t draw, std::int64_t coun
   return values;
 }
 
+std::uint64_t AttackContext::network_seed() const {
+  const auto draws = stream(fresh_weights);
+  return std::uint64_t{draws.word(0)} << 32 | draws.word(1);
+}
+
 Images AttackContext::images(std::int64_t count, Augment augment) const {
-  const auto& dataset = *run_.experiment.dataset;
-  const auto& split = dataset.train();
   const auto seed = static_cast<std::uint64_t>(run_.experiment.config.run.seed);
-  const auto chosen = balanced_selection(split.labels, classes(), count, seed, attack_seed_);
+  const auto offered = run_.data.offered_labels();
+  auto chosen = balanced_selection(offered, classes(), count, seed, attack_seed_);
+  for (auto& sample : chosen) sample = run_.data.offered_sample(sample);
   Images found;
-  const double rotation = run_.experiment.config.data.rotation;
-  Assembler(dataset, split, augment, seed, Purpose::eval_augment, rotation)(chosen, /*epoch=*/0, found.x, found.labels);
+  Assembler(*run_.experiment.dataset, run_.data.offered_split(), augment, seed, Purpose::eval_augment,
+            run_.experiment.config.data.rotation)(chosen, /*epoch=*/0, found.x, found.labels);
   return found;
 }
 
@@ -227,6 +233,12 @@ const KeyMaker& AttackContext::owners_keys() {
 
 double AttackContext::search(const std::vector<at::Tensor>& leaves, const Images& images, const BatchLoss& loss,
                              double lr, std::int64_t steps, const std::function<void()>& after_each_step) {
+  return search(leaves, images, loss, std::vector<double>(leaves.size(), lr), steps, after_each_step);
+}
+
+double AttackContext::search(const std::vector<at::Tensor>& leaves, const Images& images, const BatchLoss& loss,
+                             const std::vector<double>& rates, std::int64_t steps,
+                             const std::function<void()>& after_each_step) {
   for (const auto& leaf : leaves) cost_.trained += leaf.numel();
   std::int64_t done = 0;
   const auto counted = [&](const Images& batch) {
@@ -238,11 +250,12 @@ double AttackContext::search(const std::vector<at::Tensor>& leaves, const Images
     if (after_each_step) after_each_step();
     if (leave_if_asked_) leave_if_asked_();
   };
-  return fit(leaves, images, counted, {.lr = lr, .steps = steps, .order = stream_id(0), .after_each_step = after});
+  return fit(leaves, images, counted,
+             {.steps = steps, .order = stream_id(0), .after_each_step = after, .rates = rates});
 }
 
 AccessCounts AttackContext::judge(const Answers& answers, RejectKind reject) {
-  SplitReader test(run_.experiment, run_.experiment.dataset->test());
+  SplitReader test(run_.experiment, run_.experiment.dataset->test(), run_.data.judged());
   return measure(answers, test, reject, leave_if_asked_);
 }
 
@@ -255,8 +268,15 @@ AccessCounts AttackContext::judge_key(const std::vector<at::Tensor>& keys) {
   return judge(keyed(keys));
 }
 
+void AttackContext::note_correct_key() {
+  if (!run_.basis) return;
+  AccessCounts all;
+  for (std::int64_t i = 0; i < noted_keys; ++i) all += judge(key_maker().evaluation_correct(i, evaluation_batch));
+  owners_view_["correct_key"] = static_cast<double>(all.correct) / static_cast<double>(all.samples);
+}
+
 double AttackContext::agreement(const Named& one, const Named& other) {
-  SplitReader test(run_.experiment, run_.experiment.dataset->test());
+  SplitReader test(run_.experiment, run_.experiment.dataset->test(), run_.data.judged());
   const at::NoGradGuard no_grad;
   std::int64_t same = 0;
   for (std::int64_t begin = 0; begin < test.size(); begin += evaluation_batch) {

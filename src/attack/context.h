@@ -47,7 +47,8 @@ class AttackContext {
   Injection keyed(const std::vector<at::Tensor>& keys);    // (1, d) for each keyed layer
   std::vector<at::Tensor> normal_keys(std::int64_t draw);  // N(0, std^2), float32, (1, d) for each keyed layer
   std::shared_ptr<Model> fresh_network();                  // drawn anew, without a reject class or head
-  // Know::labels and Know::unlabelled. Images of the training split, unaugmented, as balanced_selection() has them.
+  std::uint64_t network_seed() const;                      // of what is drawn anew
+  // Know::labels and Know::unlabelled. Images that AttackData offers, unaugmented, as balanced_selection() has them.
   Images labelled(std::int64_t count);
   Images unlabelled(std::int64_t count);
   Images augmented(std::int64_t count);  // Know::labels, with the augmentation of the training
@@ -70,20 +71,26 @@ class AttackContext {
   // fit() with this unit's streams. What it costs is counted.
   double search(const std::vector<at::Tensor>& leaves, const Images& images, const BatchLoss& loss, double lr,
                 std::int64_t steps, const std::function<void()>& after_each_step = {});
-  // How well the attack did, over the whole test split. Not seen by the attacker.
+  // The same with a rate for each leaf.
+  double search(const std::vector<at::Tensor>& leaves, const Images& images, const BatchLoss& loss,
+                const std::vector<double>& rates, std::int64_t steps,
+                const std::function<void()>& after_each_step = {});
+  // How well the attack did, over the test images that count. Not seen by the attacker.
   AccessCounts judge(const Injection& key);                       // of the network as it now is
   AccessCounts judge(const Answers& answers, RejectKind reject);  // of anything else that answers
   // Judges the network with keys that an attack has made, (1, d) for each keyed layer, and notes what only the owner
   // can tell of them: see owners_view().
   AccessCounts judge_key(const std::vector<at::Tensor>& keys);
-  // The share of the test split on which both name the same, of functions x -> (n) int64.
+  // Notes what the owner still gets with valid keys from the network as it now is.
+  void note_correct_key();
+  // The share of the test images that count on which both name the same, of functions x -> (n) int64.
   using Named = std::function<at::Tensor(const at::Tensor& x)>;
   double agreement(const Named& one, const Named& other);
   double fidelity(const Named& student);  // agreement with the service
 
-  // {"energy_in_span", "cosine_to_mean_key"}, each with a number for each keyed layer, of the last keys that were
-  // judged. Null where there was none, or where there is no secret to compare with. For whoever prints the row: no
-  // attack sees it.
+  // Of the last keys that were judged {"energy_in_span", "cosine_to_mean_key"}, each with a number for each keyed
+  // layer. After note_correct_key() {"correct_key"}, the mean accuracy as shipped of two of the evaluation's keys. Null
+  // where there was neither, or where there is no secret. For whoever prints the row: no attack sees it.
   const nlohmann::json& owners_view() const { return owners_view_; }
 
   Stream stream(std::int64_t step) const { return Stream(stream_id(step)); }

@@ -35,8 +35,8 @@ struct AttackPlan {
   std::vector<NotRun> not_run;
 };
 
-// Error(bad_input) for an unknown attack, one named twice, a number named twice, and more images than the training
-// split has.
+// Error(bad_input) for an unknown attack, one named twice, a number named twice, and more images than the attacker
+// may have.
 AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run);
 
 // The rank of each unit: the heaviest first, each to the rank with the least work so far.

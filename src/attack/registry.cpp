@@ -62,6 +62,8 @@ std::string budget_text(const Budget& budget) {
         std::tuple(budget.keys, "key", "keys"), std::tuple(budget.leaked, "leaked key", "leaked keys"),
         std::tuple(budget.steps, "step", "steps")})
     if (count > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, count == 1 ? one : several);
+  if (budget.per_mille > 0)
+    text += fmt::format("{}{} % of the images", text.empty() ? "" : ", ", static_cast<double>(budget.per_mille) / 10.0);
   return text.empty() ? "-" : text;
 }
 

@@ -9,6 +9,7 @@
 
 #include "attack/context.h"
 #include "attack/unit_folder.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "dist/on_all_ranks.h"
@@ -93,6 +94,7 @@ void work_through(const AttackedRun& run, const std::vector<Unit>& mine, const U
   for (const auto& unit : mine) all += unit.work;
   const auto leave_if_asked = [&] {
     if (stop.asked()) throw Left();
+    if (options.lease) options.lease->check();
   };
   try {
     for (const auto& unit : mine) {
@@ -116,6 +118,17 @@ void wait_for_others(const std::vector<Unit>& units, const UnitFolder& folder, S
 }
 
 }  // namespace
+
+std::unique_ptr<Lease> take_attack_folder(const std::filesystem::path& folder, Communicator& communicator) {
+  constexpr std::chrono::seconds patience{3}, silence{35};  // those of a run directory
+  std::unique_ptr<Lease> lease;
+  on_all_ranks(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    make_writable_folder(folder);
+    lease = std::make_unique<Lease>(folder, patience, silence, LeaseWords{.user = "attack", .option = "--out"});
+  });
+  return lease;
+}
 
 nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::function<void()>& leave_if_asked) {
   AttackContext context(run, *unit.attack, unit.seed, leave_if_asked);
@@ -141,7 +154,7 @@ nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::fun
 
 SuiteOutcome run_suite(const AttackedRun& run, const AttackPlan& plan, const std::filesystem::path& folder,
                        Communicator& communicator, const SuiteOptions& options) {
-  const UnitFolder units(folder, run.weights_sha256);
+  const UnitFolder units(folder, run);
   communicator.set_place("attack");
   const auto missing = missing_units(plan, units, options.again, communicator);
   std::vector<Unit> left;

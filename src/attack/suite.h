@@ -5,10 +5,12 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "attack/attacked_run.h"
 #include "attack/plan.h"
+#include "base/lease.h"
 #include "dist/communicator.h"
 
 namespace spankey {
@@ -18,9 +20,14 @@ namespace spankey {
 // has what the owner sees in the key that was found as "owner", where there is a secret to compare with.
 nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::function<void()>& leave_if_asked);
 
+// Collective. Makes the folder of an attack and returns rank 0's lease of it, which keeps a second attack out as long
+// as it lives; other ranks get none. Error(bad_input) names an attack that has it.
+std::unique_ptr<Lease> take_attack_folder(const std::filesystem::path& folder, Communicator& communicator);
+
 struct SuiteOptions {
   bool again = false;                                    // units that are on disk are measured anew
   std::function<void(double share)> progress = nullptr;  // of this rank's work
+  const Lease* lease = nullptr;                          // rank 0's, looked at within the work
 };
 
 struct SuiteOutcome {

@@ -26,7 +26,7 @@ namespace {
 struct AttackArguments {
   std::string run;
   std::vector<std::string> overrides;
-  std::string preset = "quick";
+  std::string preset = "quick", data = "train";
   AttackOptions options;
   std::string out, weights;
   bool again = false, json = false, list = false;
@@ -50,8 +50,10 @@ ExitCode list_attacks(Preset preset) {
   return ExitCode::done;
 }
 
-// What a valid key gives, as the run's own result has it. Nothing where there is none, or of other weights.
+// What a valid key gives, as the run's own result has it. Nothing where there is none, or of other weights, or over
+// other images than the attacks are measured on.
 std::optional<double> correct_of_result(const RunDirectory& directory, const AttackedRun& run) {
+  if (run.data.source() == ImageSource::heldout) return std::nullopt;
   if (!std::filesystem::exists(directory.result())) return std::nullopt;
   const auto result = read_result(directory.result(), run.experiment.config);
   if (result.value("weights_sha256", "") == run.weights_sha256) return number_at(result, "correct_key.accuracy");
@@ -66,18 +68,20 @@ ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator
   if (const auto weights = read_weights(arguments.weights, communicator))
     on_all_ranks(communicator, [&] { load_weights(weights->tensors, *network.experiment.model, weights->file); });
   at::set_num_threads(resolve_threads(network.experiment.config, communicator.node_size()));
+  const auto source = arguments.data == to_string(ImageSource::heldout) ? ImageSource::heldout : ImageSource::train;
   const auto run = on_all_ranks(communicator, [&] {
     std::optional<Basis> basis;
     if (std::filesystem::exists(directory.basis())) basis = load_basis_of(network, directory);
-    return make_attacked_run(std::move(network.experiment), std::move(basis));
+    return make_attacked_run(std::move(network.experiment), std::move(basis), source);
   });
   const auto plan = on_all_ranks(communicator, [&] { return plan_attacks(arguments.options, run); });
   const bool first = communicator.rank() == 0;
   const auto correct =
       on_all_ranks(communicator, [&] { return first ? correct_of_result(directory, run) : std::optional<double>(); });
   const auto folder = arguments.out.empty() ? directory.root / "attack" : std::filesystem::path(arguments.out);
+  const auto lease = take_attack_folder(folder, communicator);
   ProgressBar progress;
-  SuiteOptions options{.again = arguments.again};
+  SuiteOptions options{.again = arguments.again, .lease = lease.get()};
   if (first) options.progress = [&](double share) { progress.show_share("attacks", share); };
   const auto suite = run_suite(run, plan, folder, communicator, options);
   if (first) progress.finish_line();
@@ -136,6 +140,11 @@ void add_attack(CLI::App& app, Action& action) {
   command->add_option("--seeds", options.seeds, "attack seeds; default: 3, and 1 for many images of the quick preset")
       ->transform(integer_between(1, 1000))
       ->default_str("");
+  command
+      ->add_option("--data", arguments->data,
+                   "the attacker's images: of the training split, or of one half of the test split, whose other half "
+                   "then is what counts")
+      ->check(CLI::IsMember({"train", "heldout"}));
   command->add_option("--out", arguments->out, "where attack.json, attack.md and units/ go; default: RUN/attack")
       ->default_str("");
   command

@@ -144,6 +144,8 @@ TEST_F(AttackRun, BadInputIsOneSentence) {
            {{"attack", "run", "--leaked", "3,3"}, "named twice"},
            {{"attack", "run", "--keys", "0"}, "--keys"},
            {{"attack", "run", "--keys", "1.5"}, "--keys"},
+           {{"attack", "run", "--data", "mine"}, "--data"},
+           {{"attack", "run", "--data", "heldout", "--images", "513"}, "half of the test split has 512"},
            {{"attack", "vanilla"}, "train.twin"}}) {
     expect_refused(arguments, sentence);
   }
@@ -155,6 +157,44 @@ TEST_F(AttackRun, BadInputIsOneSentence) {
   const auto outcome = attack(1, "mixed", {"--attacks", "R0,O1"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_NE(outcome.err.find("other weights"), std::string::npos) << outcome.err;
+}
+
+TEST_F(AttackRun, HeldOutImagesAreSaidToBe) {
+  const auto outcome = attack(1, "run", {"--attacks", "R0,O1,W1", "--images", "5", "--data", "heldout"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto found = report("run");
+  EXPECT_EQ(found.at("data"), "heldout");
+  EXPECT_EQ(found.at("test_samples"), 512);
+  for (const auto& row : found.at("rows")) {
+    EXPECT_EQ(row.at("data"), "heldout");
+    // The result of the run is over all test images: a valid key is measured again.
+    if (row.at("id") == "R0") {
+      EXPECT_EQ(row.at("access").at("mean"), found.at("correct"));
+    }
+  }
+}
+
+TEST_F(AttackRun, OneAttackAFolder) {
+  const std::vector<std::string> command{program(),  "attack", "run",     "--attacks", "S0",
+                                         "--images", "60",     "--seeds", "200"};
+  Child child(command, folder.path());
+  while (child.running() && units("run") < 1) std::this_thread::sleep_for(milliseconds(1));
+  ASSERT_TRUE(child.running());
+  expect_refused({"attack", "run", "--attacks", "O1"}, "in use by another attack");
+  EXPECT_EQ(attack(1, "run", {"--attacks", "O1", "--out", "elsewhere"}).exit_code, 0);
+  EXPECT_TRUE(child.running());
+  child.signal(SIGUSR2);
+  EXPECT_EQ(child.wait().exit_code, 75);
+  EXPECT_EQ(attack(1, "run", {"--attacks", "O1"}).exit_code, 0);
+}
+
+// Keys of a strength that overflows: the search for one fails, and what needs no key is told all the same.
+TEST_F(AttackRun, ASearchWithoutANumberEndsItsUnitAlone) {
+  const auto outcome = attack(
+      1, "run", {"key.inject=add", "key.gamma=1e38", "--attacks", "O1,K5,W2", "--images", "5", "--seeds", "1"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_NE(outcome.out.find("Ended without an outcome: K5"), std::string::npos) << outcome.out;
+  for (const auto& row : report("run").at("rows")) EXPECT_EQ(row.at("access").is_null(), row.at("id") == "K5");
 }
 
 TEST(Attack, ListsWhatEachAttackKnows) {

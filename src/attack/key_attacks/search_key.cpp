@@ -10,7 +10,6 @@ namespace spankey {
 Row search_key(AttackContext& context, const std::vector<at::Tensor>& start, const Images& images, double std,
                std::int64_t steps,
                const std::function<at::Tensor(const Output& output, const at::Tensor& labels)>& loss) {
-  constexpr double lr = 0.05;
   auto& network = context.network();
   const auto entry = context.key_entry();
   std::vector<at::Tensor> leaves;
@@ -23,8 +22,8 @@ Row search_key(AttackContext& context, const std::vector<at::Tensor>& start, con
   Row row;
   row.own_loss = context.search(
       leaves, images,
-      [&](const Images& batch) { return loss(network.forward(batch.x, context.keyed(keys())), batch.labels); }, lr,
-      steps);
+      [&](const Images& batch) { return loss(network.forward(batch.x, context.keyed(keys())), batch.labels); },
+      rate_of_free_key, steps);
   const at::NoGradGuard no_grad;
   row.access = context.judge_key(keys());
   for (const auto& leaf : leaves) row.detail["std"].push_back(leaf.std().item<double>());
