@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -37,10 +38,14 @@ constexpr unsigned operator|(unsigned a, Know b) {
 constexpr bool has(unsigned known, Know what) {
   return (known & static_cast<unsigned>(what)) != 0;
 }
-// "weights, labels", or "nothing".
+// {"weights", "labels"}, and the same as "weights, labels", or "nothing".
+std::vector<std::string> knowledge_words(unsigned known);
 std::string knowledge_text(unsigned known);
 
 enum class Preset { quick, standard };
+constexpr auto enum_words(Preset) {
+  return std::to_array<std::string_view>({"quick", "standard"});
+}
 
 // The means of one unit of work. What an attack does not use stays 0.
 struct Budget {

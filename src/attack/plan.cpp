@@ -80,6 +80,7 @@ AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run) {
   require_images(options, run.experiment.dataset->train().size);
   const auto chosen = named(options.ids);
   AttackPlan plan;
+  plan.preset = enum_words(options.preset).at(static_cast<std::size_t>(options.preset));
   for (const Attack& attack : attacks()) {
     const auto leave_out = [&](const char* why) { plan.not_run.push_back({std::string(attack.id), why}); };
     if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), &attack) == chosen.end())

@@ -14,6 +14,7 @@
 #include "cli/number_option.h"
 #include "dist/on_all_ranks.h"
 #include "record/result.h"
+#include "report/twins.h"
 #include "train/loaded_run.h"
 #include "train/metrics.h"
 #include "train/resources.h"
@@ -26,7 +27,7 @@ struct AttackArguments {
   std::vector<std::string> overrides;
   std::string preset = "quick";
   AttackOptions options;
-  std::string out;
+  std::string out, twins;
   bool again = false, json = false, list = false;
 };
 
@@ -48,14 +49,27 @@ ExitCode list_attacks(Preset preset) {
   return ExitCode::done;
 }
 
-// What a valid key gives, as the run's own result has it. Nothing where there is none, or of other weights.
-std::optional<double> correct_of_result(const RunDirectory& directory, const AttackedRun& run) {
-  if (!std::filesystem::exists(directory.result())) return std::nullopt;
+// What valid and wrong keys give, as the run's own result has it. Nothing where there is none, or of other weights.
+AttackReference reference_of(const RunDirectory& directory, const AttackedRun& run) {
+  if (!std::filesystem::exists(directory.result())) return {};
   const auto result = read_result(directory.result(), run.experiment.config);
-  if (result.value("weights_sha256", "") == run.weights_sha256) return number_at(result, "correct_key.accuracy");
+  if (result.value("weights_sha256", "") == run.weights_sha256) return reference_of_result(result);
   log::warning("{} is of other weights than the newest checkpoint: it is not compared with",
                directory.result().string());
-  return std::nullopt;
+  return {};
+}
+
+AttackReference reference_of(const AttackArguments& arguments, const RunDirectory& directory, const AttackedRun& run) {
+  auto reference = reference_of(directory, run);
+  if (arguments.twins.empty()) return reference;
+  const auto twins = find_twins(run.experiment.config, run.experiment.dataset->info().digest, arguments.twins);
+  reference.vanilla = twins.vanilla;
+  reference.noise = twins.noise;
+  reference.fixed_key = twins.fixed_key;
+  if (twins.vanilla.is_null())
+    log::warning("--twins {}: no finished run there is the vanilla twin of {}, so its utility cost is not known",
+                 arguments.twins, directory.root.string());
+  return reference;
 }
 
 ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator) {
@@ -69,9 +83,9 @@ ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator
   });
   const auto plan = on_all_ranks(communicator, [&] { return plan_attacks(arguments.options, run); });
   const bool first = communicator.rank() == 0;
-  const auto correct =
-      on_all_ranks(communicator, [&] { return first ? correct_of_result(directory, run) : std::optional<double>(); });
-  const auto folder = arguments.out.empty() ? directory.root / "attack" : std::filesystem::path(arguments.out);
+  const auto reference =
+      on_all_ranks(communicator, [&] { return first ? reference_of(arguments, directory, run) : AttackReference(); });
+  const auto folder = arguments.out.empty() ? directory.attack() : std::filesystem::path(arguments.out);
   ProgressBar progress;
   SuiteOptions options{.again = arguments.again};
   if (first) options.progress = [&](double share) { progress.show_share("attacks", share); };
@@ -86,9 +100,11 @@ ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator
   on_all_ranks(communicator, [&] {
     if (!first) return;
     run.experiment.dataset->require_unchanged();
-    const auto report = attack_report(run, plan, suite.outcomes, correct);
-    write_attack_report(report, folder);
-    fmt::print("{}", arguments.json ? report.dump(2) + "\n" : to_markdown(attack_document(report)));
+    const auto report = attack_report(run, plan, suite.outcomes, reference);
+    if (!write_attack_report(report, folder))
+      log::warning("gnuplot is not installed: {} holds the data and commands of the plots, but no pictures",
+                   folder.string());
+    fmt::print("{}", arguments.json ? report.dump(2) + "\n" : attack_screen(report));
   });
   return ExitCode::done;
 }
@@ -120,7 +136,9 @@ void add_attack(CLI::App& app, Action& action) {
   command->add_option("--seeds", options.seeds, "attack seeds; default: 3, and 1 for many images of the quick preset")
       ->transform(integer_between(1, 1000))
       ->default_str("");
-  command->add_option("--out", arguments->out, "where attack.json, attack.md and units/ go; default: RUN/attack")
+  command->add_option("--out", arguments->out, "where attack.html, attack.json, attack.md, plots and units/ go; default: RUN/attack")
+      ->default_str("");
+  command->add_option("--twins", arguments->twins, "folder with finished twins of the run, for its utility cost")
       ->default_str("");
   command->add_flag("--force", arguments->again, "measure again what is on disk");
   command->add_flag("--list", arguments->list, "print the attacks of the preset and what each knows, and end");
