@@ -1,6 +1,6 @@
 // An attack: what somebody of stated knowledge tries against a run, with stated means. Each is one file of
-// attack/attacks and one line of attack/attacks.inc. docs/attacks.md says what every attack does and what its outcome
-// means.
+// attack/key_attacks or attack/attacks and one line of attack/attacks.inc. docs/attacks.md says what every attack does
+// and what its outcome means.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -42,17 +42,20 @@ constexpr bool has(unsigned known, Know what) {
 std::vector<std::string> knowledge_words(unsigned known);
 std::string knowledge_text(unsigned known);
 
-enum class Preset { quick, standard };
+// What is tried, with which budgets. Each preset has what the one before it has, or more of it.
+enum class Preset { quick, standard, exhaustive };
 constexpr auto enum_words(Preset) {
-  return std::to_array<std::string_view>({"quick", "standard"});
+  return std::to_array<std::string_view>({"quick", "standard", "exhaustive"});
 }
 
 // The means of one unit of work. What an attack does not use stays 0.
 struct Budget {
-  std::int64_t images = 0;  // of the training split, with or without labels as Attack::knows says
-  std::int64_t steps = 0;   // of an optimiser
-  std::int64_t keys = 0;    // tried, or leaked
-  std::string variant;      // of an attack that comes in several forms
+  std::int64_t images = 0;   // of the training split, with or without labels as Attack::knows says
+  std::int64_t steps = 0;    // of an optimiser
+  std::int64_t queries = 0;  // images that a network answers which he does not hold
+  std::int64_t keys = 0;     // tried
+  std::int64_t leaked = 0;   // valid keys that he has
+  std::string variant = {};  // of an attack that comes in several forms
 
   bool operator==(const Budget&) const = default;
 };

@@ -10,14 +10,21 @@ namespace {
 
 using Counts = std::vector<std::int64_t>;
 
-Counts by_preset(Preset preset, Counts quick, const Counts& standard) {
-  if (preset == Preset::standard) quick.insert(quick.end(), standard.begin(), standard.end());
+// Each preset has the numbers of those before it.
+Counts by_preset(Preset preset, Counts quick, const Counts& standard, const Counts& exhaustive = {}) {
+  if (preset >= Preset::standard) quick.insert(quick.end(), standard.begin(), standard.end());
+  if (preset >= Preset::exhaustive) quick.insert(quick.end(), exhaustive.begin(), exhaustive.end());
   return quick;
+}
+
+std::int64_t of_preset(Preset preset, std::int64_t quick, std::int64_t standard, std::int64_t exhaustive) {
+  if (preset == Preset::exhaustive) return exhaustive;
+  return preset == Preset::standard ? standard : quick;
 }
 
 std::vector<Budget> of_images(const Counts& counts, std::int64_t steps, const std::string& variant = "") {
   std::vector<Budget> all;
-  for (const auto images : counts) all.push_back({.images = images, .steps = steps, .keys = 0, .variant = variant});
+  for (const auto images : counts) all.push_back({.images = images, .steps = steps, .variant = variant});
   return all;
 }
 
@@ -32,7 +39,7 @@ std::vector<Budget> once(Preset) {
 }
 
 std::vector<Budget> correct_key(Preset preset) {
-  return {{.keys = preset == Preset::quick ? 4 : 16, .variant = ""}};
+  return {{.keys = of_preset(preset, 4, 16, 16)}};
 }
 
 std::vector<Budget> constant_key(Preset) {
@@ -40,43 +47,43 @@ std::vector<Budget> constant_key(Preset) {
 }
 
 std::vector<Budget> readout(Preset preset) {
-  return of_images(by_preset(preset, {10, 60}, {600}), 0);
+  return of_images(by_preset(preset, {10, 60}, {600}, {1000}), 0);
 }
 
 std::vector<Budget> searched_readout(Preset preset) {
-  return of_images(by_preset(preset, {10, 60}, {600}), search_steps);
+  return of_images(by_preset(preset, {10, 60}, {600}, {1000}), search_steps);
 }
 
 std::vector<Budget> random_keys(Preset preset) {
-  return {{.images = selection_images, .keys = preset == Preset::quick ? 100 : 1000, .variant = ""}};
+  return {{.images = selection_images, .keys = of_preset(preset, 100, 1000, 100'000)}};
 }
 
 std::vector<Budget> key_families(Preset preset) {
   std::vector<Budget> all;
-  for (const auto& name : key_family_names())
-    all.push_back({.keys = preset == Preset::quick ? 2 : 16, .variant = name});
+  for (const auto& name : key_family_names()) all.push_back({.keys = of_preset(preset, 2, 16, 256), .variant = name});
   return all;
 }
 
 std::vector<Budget> leaked(Preset preset) {
   std::vector<Budget> all;
-  for (const auto keys : by_preset(preset, {1, 3}, {2, 5, 10})) all.push_back({.keys = keys, .variant = ""});
+  for (const auto keys : by_preset(preset, {1, 3}, {2, 5, 10})) all.push_back({.leaked = keys});
   return all;
 }
 
 std::vector<Budget> free_key(Preset preset) {
-  auto all = of_images(by_preset(preset, {1, 10}, {100}), search_steps);
-  if (preset == Preset::standard)
-    for (const char* variant : {"zero", "clamp"}) append(all, of_images({1, 10}, search_steps, variant));
+  auto all = of_images(by_preset(preset, {1, 10}, {100}, {1000}), search_steps);
+  for (const char* variant : {"zero", "clamp"})
+    append(all, of_images(by_preset(preset, {}, {1, 10}, {100, 1000}), search_steps, variant));
+  append(all, of_images(by_preset(preset, {}, {}, {1, 10, 100, 1000}), search_steps, "slot"));
   return all;
 }
 
 std::vector<Budget> unlabelled(Preset preset) {
-  return of_images(by_preset(preset, {}, {100, 1000}), search_steps);
+  return of_images(by_preset(preset, {}, {100, 1000}, {10}), search_steps);
 }
 
 std::vector<Budget> free_multiplier(Preset preset) {
-  return of_images(by_preset(preset, {10}, {1, 100}), search_steps);
+  return of_images(by_preset(preset, {10}, {1, 100}, {1000}), search_steps);
 }
 
 std::vector<Budget> fine_tune(Preset preset) {
@@ -95,6 +102,7 @@ std::vector<Budget> scratch(Preset preset) {
 
 std::int64_t seeds(const Attack& attack, const Budget& budget, Preset preset) {
   if (!attack.draws) return 1;
+  if (preset == Preset::exhaustive && budget.leaked > 0 && budget.steps == 0) return coalitions;
   return preset == Preset::quick && budget.images >= 60 ? 1 : 3;
 }
 
@@ -102,8 +110,9 @@ double expected_work(const Attack& attack, const Budget& budget, std::int64_t te
   constexpr double forward_and_backward = 3.0;
   const auto batch = static_cast<double>(std::min(budget.images, largest_full_batch));
   const auto searched = static_cast<double>(budget.steps) * batch * forward_and_backward;
-  const double tried = has(attack.knows, Know::owner) ? static_cast<double>(budget.keys * test_samples)
-                                                      : static_cast<double>(budget.keys * budget.images + test_samples);
+  const double tried = has(attack.knows, Know::owner)
+                           ? static_cast<double>(budget.keys * test_samples)
+                           : static_cast<double>(std::max(budget.keys * budget.images, budget.queries) + test_samples);
   return searched + tried;
 }
 

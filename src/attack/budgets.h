@@ -11,7 +11,10 @@ namespace spankey::budgets {
 inline constexpr std::int64_t search_steps = 300;      // of every gradient search
 inline constexpr std::int64_t selection_images = 256;  // on which keys are compared
 
+inline constexpr std::int64_t coalitions = 20;  // of holders of leaked keys, in the exhaustive preset
+
 // Attack seeds that a budget is tried with. Few images differ much from selection to selection, so they get three.
+// Which keys have leaked matters too, and to combine keys costs nothing but the evaluation of the outcome.
 std::int64_t seeds(const Attack& attack, const Budget& budget, Preset preset);
 
 // Images that a unit sends through a network, forward and backward as two of three: what units are weighed by.

@@ -10,25 +10,33 @@
 namespace spankey {
 namespace {
 
-// Selection images of K1 are no budget of the attacker's choice.
+// Images on which keys are compared, or about which somebody is asked, are no budget of the attacker's choice.
 bool spends_images(const Budget& budget) {
-  return budget.images > 0 && budget.keys == 0;
+  return budget.images > 0 && budget.queries == 0 && budget.keys == 0 && budget.leaked == 0;
 }
 
-// Every form of the attack with each of these numbers of images.
-std::vector<Budget> with_images(const std::vector<Budget>& budgets, const std::vector<std::int64_t>& images) {
+// Whoever searches from a leaked key has that one.
+bool combines_leaked_keys(const Budget& budget) {
+  return budget.leaked > 0 && budget.steps == 0;
+}
+
+// Every form of the attack with each of these numbers in place of the preset's. Budgets for which `applies` is false
+// stay as they are.
+std::vector<Budget> with_counts(const std::vector<Budget>& budgets, const std::vector<std::int64_t>& counts,
+                                std::int64_t Budget::*member, bool (*applies)(const Budget&)) {
+  if (counts.empty()) return budgets;
   std::vector<Budget> forms, all;
   for (Budget budget : budgets) {
-    if (!spends_images(budget)) {
+    if (!applies(budget)) {
       all.push_back(budget);
       continue;
     }
-    budget.images = 0;
+    budget.*member = 0;
     if (std::find(forms.begin(), forms.end(), budget) == forms.end()) forms.push_back(budget);
   }
   for (Budget form : forms)
-    for (const auto count : images) {
-      form.images = count;
+    for (const auto count : counts) {
+      form.*member = count;
       all.push_back(form);
     }
   return all;
@@ -36,8 +44,15 @@ std::vector<Budget> with_images(const std::vector<Budget>& budgets, const std::v
 
 std::vector<Budget> budgets_of(const Attack& attack, const AttackOptions& options) {
   auto budgets = attack.budgets(options.preset);
-  if (budgets.empty() && !options.ids.empty()) budgets = attack.budgets(Preset::standard);
-  return options.images.empty() ? budgets : with_images(budgets, options.images);
+  // Whoever names an attack wants it, whatever the preset.
+  for (const auto preset : {Preset::standard, Preset::exhaustive})
+    if (budgets.empty() && !options.ids.empty()) budgets = attack.budgets(preset);
+  budgets = with_counts(budgets, options.images, &Budget::images, spends_images);
+  budgets = with_counts(budgets, options.leaked, &Budget::leaked, combines_leaked_keys);
+  if (options.keys > 0)
+    for (auto& budget : budgets)
+      if (budget.keys > 0) budget.keys = options.keys;
+  return budgets;
 }
 
 std::vector<const Attack*> named(const std::vector<std::string>& ids) {
@@ -55,6 +70,13 @@ void require_images(const AttackOptions& options, std::int64_t available) {
   for (const auto count : options.images)
     if (count > available)
       fail_input("--images {}: the training split has {}; accepted: 1 to {}", count, available, available);
+}
+
+// Units of the same budget would be the same unit.
+void require_different(const char* option, std::vector<std::int64_t> counts) {
+  std::sort(counts.begin(), counts.end());
+  const auto twice = std::adjacent_find(counts.begin(), counts.end());
+  if (twice != counts.end()) fail_input("{}: {} is named twice; accepted: different numbers", option, *twice);
 }
 
 void add_units(AttackPlan& plan, const Attack& attack, const AttackOptions& options, const AttackedRun& run) {
@@ -78,6 +100,8 @@ void add_units(AttackPlan& plan, const Attack& attack, const AttackOptions& opti
 
 AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run) {
   require_images(options, run.experiment.dataset->train().size);
+  require_different("--images", options.images);
+  require_different("--leaked", options.leaked);
   const auto chosen = named(options.ids);
   AttackPlan plan;
   plan.preset = enum_words(options.preset).at(static_cast<std::size_t>(options.preset));

@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include "attack/attack.h"
@@ -60,14 +61,17 @@ std::string knowledge_text(unsigned known) {
 
 std::string budget_text(const Budget& budget) {
   std::string text = budget.variant;
-  for (const auto& [count, unit] :
-       {std::pair(budget.images, "image"), std::pair(budget.keys, "key"), std::pair(budget.steps, "step")})
-    if (count > 0) text += fmt::format("{}{} {}{}", text.empty() ? "" : ", ", count, unit, count == 1 ? "" : "s");
+  for (const auto& [count, one, several] :
+       {std::tuple(budget.images, "image", "images"), std::tuple(budget.queries, "query", "queries"),
+        std::tuple(budget.keys, "key", "keys"), std::tuple(budget.leaked, "leaked key", "leaked keys"),
+        std::tuple(budget.steps, "step", "steps")})
+    if (count > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, count == 1 ? one : several);
   return text.empty() ? "-" : text;
 }
 
 nlohmann::json to_json(const Budget& budget) {
-  return {{"images", budget.images}, {"steps", budget.steps}, {"keys", budget.keys}, {"variant", budget.variant}};
+  return {{"images", budget.images}, {"steps", budget.steps},   {"queries", budget.queries},
+          {"keys", budget.keys},     {"leaked", budget.leaked}, {"variant", budget.variant}};
 }
 
 }  // namespace spankey

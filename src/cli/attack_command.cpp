@@ -1,6 +1,7 @@
 #include <ATen/Parallel.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <memory>
 
 #include "attack/attack_report.h"
@@ -110,7 +111,8 @@ ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator
 }
 
 Preset preset_named(const std::string& name) {
-  return name == "standard" ? Preset::standard : Preset::quick;
+  constexpr auto words = enum_words(Preset{});
+  return static_cast<Preset>(std::find(words.begin(), words.end(), name) - words.begin());
 }
 
 }  // namespace
@@ -119,10 +121,11 @@ void add_attack(CLI::App& app, Action& action) {
   auto* command = add_command(app, "attack");
   const auto arguments = std::make_shared<AttackArguments>();
   auto& options = arguments->options;
+  constexpr auto presets = enum_words(Preset{});
   command->add_option("RUN", arguments->run, "run directory; secret/ may be missing");
   command->add_option("OVERRIDES", arguments->overrides, "key=value, for example data.file=mnist.h5");
   command->add_option("--preset", arguments->preset, "what is tried, with which budgets")
-      ->check(CLI::IsMember({"quick", "standard"}));
+      ->check(CLI::IsMember(std::vector<std::string>(presets.begin(), presets.end())));
   command->add_option("--attacks", options.ids, "ids with commas between them; default: all (see --list)")
       ->delimiter(',')
       ->allow_extra_args(false)
@@ -132,6 +135,16 @@ void add_attack(CLI::App& app, Action& action) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->transform(integer_between(1, std::int64_t{1} << 30))
+      ->default_str("");
+  command->add_option("--keys", options.keys, "keys of each row that tries a number of keys, in place of the preset's")
+      ->transform(integer_between(1, std::int64_t{1} << 20))
+      ->default_str("");
+  command
+      ->add_option("--leaked", options.leaked,
+                   "numbers of leaked keys in place of the preset's, with commas between them")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->transform(integer_between(1, 10'000))
       ->default_str("");
   command->add_option("--seeds", options.seeds, "attack seeds; default: 3, and 1 for many images of the quick preset")
       ->transform(integer_between(1, 1000))

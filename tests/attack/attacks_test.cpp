@@ -82,7 +82,7 @@ TEST(Attacks, OneLeakedKeyIsAValidKey) {
   }
   EXPECT_FALSE(at::equal(leaked[0][0], leaked[1][0]));
   EXPECT_FALSE(at::equal(leaked[0][0], keys.evaluation_correct(0, 1).keys_at(0)));
-  const auto one = outcome_of(run, "K4", {.keys = 1, .variant = ""}, 1);
+  const auto one = outcome_of(run, "K4", {.leaked = 1}, 1);
   EXPECT_EQ(one.at("access").at("correct"), context.judge(context.keyed(leaked[0])).correct);
 }
 

@@ -43,7 +43,7 @@ const Budget sixty{.images = 60, .steps = 300, .keys = 0, .variant = ""};
 TEST(AttackReport, WorstCaseIsTheBestAttackWithoutAValidKey) {
   const auto report = report_of({{"R0", {.keys = 4, .variant = ""}, 0, 900, 900},
                                  {"O1", {}, 0, 10, 300},
-                                 {"K4", {.keys = 1, .variant = ""}, 0, 890, 890, 0, 0, 1},
+                                 {"K4", {.leaked = 1}, 0, 890, 890, 0, 0, 1},
                                  {"K5", ten, 0, 600, 700, 10},
                                  {"K5", ten, 1, 620, 720, 10},
                                  {"S0", ten, 0, 800, 800, 10},
@@ -101,8 +101,8 @@ TEST(AttackReport, PriceOfEntryIsTheCheapestSuccess) {
                                   {"K5", ten, 0, 0, 500, 10},
                                   {"K5", sixty, 0, 0, 890, 60},
                                   {"W2", sixty, 0, 0, 600, 60},
-                                  {"K4", {.keys = 1, .variant = ""}, 0, 895, 895, 0, 0, 1},
-                                  {"K4", {.keys = 3, .variant = ""}, 0, 899, 899, 0, 0, 3}};
+                                  {"K4", {.leaked = 1}, 0, 895, 895, 0, 0, 1},
+                                  {"K4", {.leaked = 3}, 0, 899, 899, 0, 0, 3}};
   const auto price = report_of(rows).at("price_of_entry");
   EXPECT_EQ(price.at("labels").at("labels"), 60);
   EXPECT_EQ(price.at("labels").at("id"), "K5");

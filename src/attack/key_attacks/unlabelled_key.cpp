@@ -1,6 +1,6 @@
 // K6: as K5 with images that nobody has labelled. A network that is sure of its answers, and names all classes alike,
 // has most likely been opened.
-#include "attack/attacks/search_key.h"
+#include "attack/key_attacks/search_key.h"
 #include "attack/losses.h"
 
 namespace spankey {

@@ -1,7 +1,8 @@
-#include "attack/attacks/search_key.h"
+#include "attack/key_attacks/search_key.h"
 
 #include <ATen/ATen.h>
 
+#include "attack/key_attacks/one_vector.h"
 #include "spankey/ops/gram.h"
 
 namespace spankey {
@@ -11,12 +12,13 @@ Row search_key(AttackContext& context, const std::vector<at::Tensor>& start, con
                const std::function<at::Tensor(const Output& output, const at::Tensor& labels)>& loss) {
   constexpr double lr = 0.05;
   auto& network = context.network();
+  const auto entry = context.key_entry();
   std::vector<at::Tensor> leaves;
   for (const auto& key : start) leaves.push_back(key.clone().requires_grad_(true));
   const auto key = [&] {
     std::vector<at::Tensor> scaled;
     for (const auto& leaf : leaves) scaled.push_back(rescale_differentiably(leaf, std));
-    return context.keyed(scaled);
+    return context.keyed(scaled.size() == entry.widths.size() ? scaled : prefixes(entry, scaled[0]));
   };
   Row row;
   row.own_loss = context.search(

@@ -8,7 +8,7 @@
 namespace spankey {
 
 Row attack_leaked_mean(AttackContext& context, const Budget& budget) {
-  const auto leaked = context.leaked(budget.keys);
+  const auto leaked = context.leaked(budget.leaked);
   std::vector<at::Tensor> mean;
   for (std::size_t layer = 0; layer < leaked[0].size(); ++layer) {
     at::Tensor sum = at::zeros_like(leaked[0][layer]);
