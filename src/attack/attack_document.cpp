@@ -40,8 +40,9 @@ std::string capitalised(std::string text) {
 }
 
 Table reference_table(const json& report) {
-  Table table{.caption = "What the rows are held against, mean ± standard deviation over keys, seeds of a twin or attack "
-                         "seeds. Stripped: the rejection ignored.",
+  Table table{.caption =
+                  "What the rows are held against, mean ± standard deviation over keys, seeds of a twin or attack "
+                  "seeds. Stripped: the rejection ignored.",
               .columns = {{"", false}, {"accuracy"}},
               .rows = {}};
   for (const auto& [name, accuracy] : attack_references(report))
@@ -132,13 +133,14 @@ Document attack_document(const json& report) {
       .title = fmt::format("Attacks on {}, deny mode {}", report.at("model").get<std::string>(),
                            report.at("deny").get<std::string>()),
       .summary = fmt::format("Worst case: {}. Withheld: {}.", worst_case_text(report), withheld_text(report)),
-      .footer = fmt::format("{} Written by spankey {} (`spankey attack`, preset {}). All figures stand in `attack.json`; "
-                            "`docs/attacks.md` explains them.",
-                            attack_last_word, program_version(), report.at("preset").get<std::string>()),
+      .footer =
+          fmt::format("{} Written by spankey {} (`spankey attack`, preset {}). All figures stand in `attack.json`; "
+                      "`docs/attacks.md` explains them.",
+                      attack_last_word, program_version(), report.at("preset").get<std::string>()),
       .sections = {}};
-  document.sections.push_back({"Price of entry",
-                               {Paragraph{capitalised(price_of_entry_text(report)) + "."}, within_table(report),
-                                reference_table(report)}});
+  document.sections.push_back(
+      {"Price of entry",
+       {Paragraph{capitalised(price_of_entry_text(report)) + "."}, within_table(report), reference_table(report)}});
   document.sections.push_back({"All rows", {rows_table(report)}});
   document.sections.push_back(limits(report));
   return document;

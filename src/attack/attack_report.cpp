@@ -225,7 +225,8 @@ void sort_rows(std::vector<json>& rows) {
 json reference_row(const std::vector<Group>& groups, std::string_view id, const std::string& variant) {
   for (const auto& group : groups) {
     if (group.attack->id != id || group.budget.variant != variant || group.outcomes.empty()) continue;
-    return {{"accuracy", {{"mean", share(*group.outcomes[0], "correct")}, {"sd", nullptr}, {"keys", group.budget.keys}}}};
+    return {
+        {"accuracy", {{"mean", share(*group.outcomes[0], "correct")}, {"sd", nullptr}, {"keys", group.budget.keys}}}};
   }
   return nullptr;
 }

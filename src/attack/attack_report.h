@@ -23,8 +23,8 @@ struct AttackReference {
 // The references of a result.json of the same weights. Twins are not in it.
 AttackReference reference_of_result(const nlohmann::json& result);
 
-// `outcomes` are those of the units of `plan`, in its order (suite.h). Where `reference` has no correct key, row R0 takes
-// its place, and without either nothing is told that needs it. docs/attacks.md has the fields.
+// `outcomes` are those of the units of `plan`, in its order (suite.h). Where `reference` has no correct key, row R0
+// takes its place, and without either nothing is told that needs it. docs/attacks.md has the fields.
 nlohmann::json attack_report(const AttackedRun& run, const AttackPlan& plan,
                              const std::vector<nlohmann::json>& outcomes, const AttackReference& reference);
 

@@ -74,7 +74,8 @@ std::string table_text(const std::vector<Line>& lines) {
 
 std::string not_run_text(const json& report) {
   std::vector<std::string> parts;
-  for (const auto& [why, ids] : attacks_not_run(report)) parts.push_back(fmt::format("{} ({})", fmt::join(ids, ", "), why));
+  for (const auto& [why, ids] : attacks_not_run(report))
+    parts.push_back(fmt::format("{} ({})", fmt::join(ids, ", "), why));
   return parts.empty() ? "nothing of the suite" : fmt::format("{}", fmt::join(parts, "; "));
 }
 

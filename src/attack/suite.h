@@ -19,12 +19,13 @@ nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::fun
 
 struct SuiteOptions {
   bool again = false;                                    // units that are on disk are measured anew
+  double max_seconds = 0.0;                              // a stop is asked for after so many; 0: never
   std::function<void(double share)> progress = nullptr;  // of this rank's work
 };
 
 struct SuiteOutcome {
-  bool complete = false;                 // false: stopped as asked, by a signal or the file STOP in the folder
-  std::size_t done = 0;                  // units on disk
+  bool complete = false;  // false: stopped as asked, by a signal, the file STOP in the folder or max_seconds
+  std::size_t done = 0;   // units on disk
   std::vector<nlohmann::json> outcomes;  // of all units of the plan, in its order; empty where not complete
 };
 

@@ -11,8 +11,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cli/attack_trial.h"
 #include "cli/command.h"
 #include "cli/number_option.h"
+#include "config/names.h"
 #include "dist/on_all_ranks.h"
 #include "record/result.h"
 #include "report/twins.h"
@@ -29,6 +31,7 @@ struct AttackArguments {
   std::string preset = "quick";
   AttackOptions options;
   std::string out, twins;
+  double max_seconds = 0.0;
   bool again = false, json = false, list = false;
 };
 
@@ -88,7 +91,7 @@ ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator
       on_all_ranks(communicator, [&] { return first ? reference_of(arguments, directory, run) : AttackReference(); });
   const auto folder = arguments.out.empty() ? directory.attack() : std::filesystem::path(arguments.out);
   ProgressBar progress;
-  SuiteOptions options{.again = arguments.again};
+  SuiteOptions options{.again = arguments.again, .max_seconds = arguments.max_seconds};
   if (first) options.progress = [&](double share) { progress.show_share("attacks", share); };
   const auto suite = run_suite(run, plan, folder, communicator, options);
   if (first) progress.finish_line();
@@ -115,7 +118,36 @@ Preset preset_named(const std::string& name) {
   return static_cast<Preset>(std::find(words.begin(), words.end(), name) - words.begin());
 }
 
+AttackOptions options_of_trial(const SweepAttack& attack) {
+  AttackOptions options;
+  options.preset = preset_named(attack.preset);
+  options.ids = attack.ids;
+  options.images = attack.images;
+  options.seeds = attack.seeds;
+  return options;
+}
+
 }  // namespace
+
+void require_attack(const SweepAttack& attack, const std::string& place) {
+  constexpr auto presets = enum_words(Preset{});
+  if (std::find(presets.begin(), presets.end(), attack.preset) == presets.end())
+    fail_unknown_name(fmt::format("{}: preset =", place), attack.preset, presets);
+  try {
+    for (const auto& id : attack.ids) find_attack(id);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", place, error.what()));
+  }
+}
+
+ExitCode attack_trial(const std::filesystem::path& run, const SweepAttack& attack, double max_seconds,
+                      Communicator& communicator) {
+  AttackArguments arguments;
+  arguments.run = run.string();
+  arguments.options = options_of_trial(attack);
+  arguments.max_seconds = max_seconds;
+  return run_attack(arguments, communicator);
+}
 
 void add_attack(CLI::App& app, Action& action) {
   auto* command = add_command(app, "attack");
@@ -149,7 +181,9 @@ void add_attack(CLI::App& app, Action& action) {
   command->add_option("--seeds", options.seeds, "attack seeds; default: 3, and 1 for many images of the quick preset")
       ->transform(integer_between(1, 1000))
       ->default_str("");
-  command->add_option("--out", arguments->out, "where attack.html, attack.json, attack.md, plots and units/ go; default: RUN/attack")
+  command
+      ->add_option("--out", arguments->out,
+                   "where attack.html, attack.json, attack.md, plots and units/ go; default: RUN/attack")
       ->default_str("");
   command->add_option("--twins", arguments->twins, "folder with finished twins of the run, for its utility cost")
       ->default_str("");

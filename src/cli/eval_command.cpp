@@ -58,8 +58,9 @@ std::vector<const KeyFamily*> without_basis(const EvalArguments& arguments,
     }
   }
   if (accepted.empty())
-    fail_input("--no-secret: key.rescale = \"none\" makes wrong keys as large as valid ones; accepted: a run with its "
-               "secret/, without --no-secret");
+    fail_input(
+        "--no-secret: key.rescale = \"none\" makes wrong keys as large as valid ones; accepted: a run with its "
+        "secret/, without --no-secret");
   std::vector<const KeyFamily*> drawn;
   for (const auto* family : families) {
     if (std::find(accepted.begin(), accepted.end(), family->name) != accepted.end())

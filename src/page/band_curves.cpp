@@ -44,8 +44,8 @@ void BandCurves::plot(Plot& plot, std::size_t panel, double correct, double chan
     for (const auto& point : curve.points) places.insert(point[0]);
   std::string tics;
   for (const double place : places) tics += fmt::format("{}{:g}", tics.empty() ? "" : ", ", place);
-  plot.command(fmt::format("set logscale x\nset xrange [{}:{}]\nset xtics ({})\nset yrange [-0.02:1.02]", low_, high_,
-                           tics));
+  plot.command(
+      fmt::format("set logscale x\nset xrange [{}:{}]\nset xtics ({})\nset yrange [-0.02:1.02]", low_, high_, tics));
   for (const auto& curve : panels_.at(panel))
     if (curve.points.size() > 1) {
       const auto i = std::find(titles_.begin(), titles_.end(), curve.title) - titles_.begin();
@@ -59,7 +59,8 @@ void BandCurves::plot(Plot& plot, std::size_t panel, double correct, double chan
                                          single ? "yerrorbars" : "linespoints", style(curve.title)));
   }
   for (const auto& [level, look] : {std::pair(correct, correct_style), std::pair(chance, chance_style)})
-    if (std::isfinite(level)) plot.curve({{low_, level}, {high_, level}}, fmt::format("using 1:2 with {} notitle", look));
+    if (std::isfinite(level))
+      plot.curve({{low_, level}, {high_, level}}, fmt::format("using 1:2 with {} notitle", look));
   plot.end_curves();
 }
 

@@ -27,8 +27,8 @@ std::span<const AttackFigure> attack_figures();
 
 // Returns the figures that were measured by name, with "worst_case" and "worst_case_as_shipped" (each {"access", "id",
 // "name", "budget_text"} or null), "withheld", "price" (labels that recover 0.9 of what a valid key gives above chance,
-// null where no number that was tried does), "most_labels" (that were tried), "priced" (false where nothing tells what a valid key gives above chance)
-// and "preset".
+// null where no number that was tried does), "most_labels" (that were tried), "priced" (false where nothing tells what
+// a valid key gives above chance) and "preset".
 nlohmann::json attack_summary(const nlohmann::json& attacks);
 
 // Puts the summary as "attacks" into a result or an evaluation. Its verdict, where it has one, then counts the worst
@@ -38,13 +38,14 @@ void count_attacks(nlohmann::json& access, const nlohmann::json& attacks);
 // The same in one step: RUN/attack/attack.json of these weights, where there is one.
 void count_attacks(nlohmann::json& access, const RunDirectory& run, const std::string& weights_sha256);
 
-// Access over numbers of images, of queries or of leaked keys. Each point is {number, mean, min, max} over attack seeds,
-// in the order of the numbers.
+// Access over numbers of images, of queries or of leaked keys. Each point is {number, mean, min, max} over attack
+// seeds, in the order of the numbers.
 struct AttackCurve {
   std::string title;
   std::vector<std::vector<double>> points;
 };
-// One curve for each attack that has rows, in the order of a legend. `curves_by_images` ends with training from scratch.
+// One curve for each attack that has rows, in the order of a legend. `curves_by_images` ends with training from
+// scratch.
 std::vector<AttackCurve> curves_by_images(const nlohmann::json& attacks);
 std::vector<AttackCurve> curves_by_queries(const nlohmann::json& attacks);
 std::vector<AttackCurve> curves_by_leaked_keys(const nlohmann::json& attacks);

@@ -98,7 +98,7 @@ std::string norm_rows(const nlohmann::json& sweep) {
         text += fmt::format("{:>8}  {:>8}  {:>8}  ", "-", "-", "-");
       else
         text += fmt::format("{:>8.3f}  {:>8}  {:>8.3f}  ", statistic(figures, "accuracy", "mean"),
-                          mean_or_dash(figures.at("reject_fraction")), statistic(figures, "strip_accuracy", "mean"));
+                            mean_or_dash(figures.at("reject_fraction")), statistic(figures, "strip_accuracy", "mean"));
     }
     text.erase(text.find_last_not_of(' ') + 1);
     text += "\n";

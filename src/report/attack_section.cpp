@@ -25,8 +25,9 @@ bool was_attacked(const Group& group) {
 // Labelled images of the cheapest attack that recovers most of what a valid key gives.
 struct Price {
   bool known = false;
-  double labels = std::numeric_limits<double>::infinity();  // of the cheapest seed; infinite where none that was tried is enough
-  double tried = 0.0;                                       // the most that every seed was tried with
+  double labels =
+      std::numeric_limits<double>::infinity();  // of the cheapest seed; infinite where none that was tried is enough
+  double tried = 0.0;                           // the most that every seed was tried with
 
   std::string text() const {
     if (!known) return "-";
@@ -56,7 +57,8 @@ struct Ranked {
   double worst;
 
   bool operator<(const Ranked& other) const {
-    return std::tuple(!price.known, -price.labels, worst) < std::tuple(!other.price.known, -other.price.labels, other.worst);
+    return std::tuple(!price.known, -price.labels, worst) <
+           std::tuple(!other.price.known, -other.price.labels, other.worst);
   }
 };
 
@@ -123,12 +125,13 @@ std::optional<Table> attack_table(const DataStudy& study) {
   const auto groups = ranked(study);
   if (groups.empty()) return std::nullopt;
   Table table{
-      fmt::format("What `spankey attack` got without a valid key from {} of {} groups, mean ± sd over seeds; the best form "
-                  "of each attack with so many images. Ranked by price of entry: the labelled images with which an "
-                  "attack recovers 0.9 of what a valid key gives above chance, of the cheapest seed (0: none is needed), "
-                  "then by worst case, of the worst seed. What does not exceed training from scratch on the same images "
-                  "has learnt nothing from the stolen network. A dash: not tried, or nothing to recover.",
-                  groups.size(), study.groups.size()),
+      fmt::format(
+          "What `spankey attack` got without a valid key from {} of {} groups, mean ± sd over seeds; the best form "
+          "of each attack with so many images. Ranked by price of entry: the labelled images with which an "
+          "attack recovers 0.9 of what a valid key gives above chance, of the cheapest seed (0: none is needed), "
+          "then by worst case, of the worst seed. What does not exceed training from scratch on the same images "
+          "has learnt nothing from the stolen network. A dash: not tried, or nothing to recover.",
+          groups.size(), study.groups.size()),
       {{"group", false}, {"correct key"}},
       {}};
   for (const auto& figure : attack_figures())
@@ -176,7 +179,8 @@ std::string attacks_not_run_note(const DataStudy& study, bool twins) {
   for (const auto& group : study.groups) {
     if (group.config().train.twin == Twin::vanilla) continue;  // it has no key that could be attacked
     ++keyed;
-    attacked += std::all_of(group.runs.begin(), group.runs.end(), [](const auto* run) { return !run->attacks.is_null(); });
+    attacked +=
+        std::all_of(group.runs.begin(), group.runs.end(), [](const auto* run) { return !run->attacks.is_null(); });
     scratch += group.spread("attacks.scratch_10") || group.spread("attacks.scratch_60") ? 1 : 0;
   }
   std::vector<std::string> nowhere, somewhere;

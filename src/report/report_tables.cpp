@@ -232,15 +232,16 @@ Table access_table_of(const DataStudy& study) {
   std::vector<const RunRecord*> runs;
   for (const auto& group : study.groups) runs.push_back(group.runs.front());
   Table table{
-      fmt::format("Accuracy on the test split, mean ± sd over seeds; a rejection counts as wrong, strip ignores it. "
-                  "Max: the best single wrong key of any seed. Worst case: the most that any seed gave to somebody "
-                  "without a valid key, rejection ignored or not, among what was tried here.{}{} Keys made of a valid "
-                  "one do not count in it. Withheld: the correct key's accuracy less the worst case, of the seed that "
-                  "withholds least, whose verdict stands beside it. Always answering the commonest class gives {:.4f}.{}",
-                  batch_keys ? " Keys were drawn anew for every batch (the reference's protocol), so a single key's "
-                               "figure rests on one batch and does not count in the worst case."
-                             : "",
-                  wrong_family_note(runs), study.groups.front().mean("majority_rate"), attacks_not_run_note(study, twins)),
+      fmt::format(
+          "Accuracy on the test split, mean ± sd over seeds; a rejection counts as wrong, strip ignores it. "
+          "Max: the best single wrong key of any seed. Worst case: the most that any seed gave to somebody "
+          "without a valid key, rejection ignored or not, among what was tried here.{}{} Keys made of a valid "
+          "one do not count in it. Withheld: the correct key's accuracy less the worst case, of the seed that "
+          "withholds least, whose verdict stands beside it. Always answering the commonest class gives {:.4f}.{}",
+          batch_keys ? " Keys were drawn anew for every batch (the reference's protocol), so a single key's "
+                       "figure rests on one batch and does not count in the worst case."
+                     : "",
+          wrong_family_note(runs), study.groups.front().mean("majority_rate"), attacks_not_run_note(study, twins)),
       {{"group", false}, {"seeds"}, {"correct key"}},
       {}};
   const auto column = [&](const char* title, const char* help = "") { table.columns.push_back({title, true, help}); };

@@ -10,8 +10,8 @@
 
 namespace spankey {
 
-// Each is null, or {"accuracy": {"mean", "sd", "runs"}} over the finished runs that are this twin. `vanilla` is measured
-// without a key, `noise` with wrong keys, `fixed_key` with its key.
+// Each is null, or {"accuracy": {"mean", "sd", "runs"}} over the finished runs that are this twin. `vanilla` is
+// measured without a key, `noise` with wrong keys, `fixed_key` with its key.
 struct Twins {
   nlohmann::json vanilla, noise, fixed_key;
 };
