@@ -107,7 +107,7 @@ nlohmann::json describe_run(const RunDirectory& directory) {
   const auto config = std::filesystem::exists(directory.config()) ? load_config(directory.config()) : Config{};
   if (std::filesystem::exists(directory.result())) {
     auto& result = description["result"] = read_result(directory.result(), config);
-    count_attacks(result, directory, result.value("weights_sha256", ""));
+    count_attacks(result, directory);
   } else if (auto evaluation = last_evaluation(directory.metrics(), config); !evaluation.is_null()) {
     description["last_evaluation"] = std::move(evaluation);
   }

@@ -155,8 +155,10 @@ void count_attacks(json& access, const json& attacks) {
   if (access.contains("verdict")) access["verdict"] = to_json(judge_access(access));
 }
 
-void count_attacks(json& access, const RunDirectory& run, const std::string& weights_sha256) {
-  count_attacks(access, read_attacks(run, weights_sha256));
+void count_attacks(json& result, const RunDirectory& run) {
+  const auto weights = result.find("weights_sha256");
+  if (weights != result.end() && weights->is_string())
+    count_attacks(result, read_attacks(run, weights->get<std::string>()));
 }
 
 std::vector<AttackCurve> curves_by_images(const json& attacks) {

@@ -35,8 +35,8 @@ nlohmann::json attack_summary(const nlohmann::json& attacks);
 // case of the attacks.
 void count_attacks(nlohmann::json& access, const nlohmann::json& attacks);
 
-// The same in one step: RUN/attack/attack.json of these weights, where there is one.
-void count_attacks(nlohmann::json& access, const RunDirectory& run, const std::string& weights_sha256);
+// The same in one step for a result.json, whose "weights_sha256" says which attacks count.
+void count_attacks(nlohmann::json& result, const RunDirectory& run);
 
 // Access over numbers of images, of queries or of leaked keys. Each point is {number, mean, min, max} over attack
 // seeds, in the order of the numbers.

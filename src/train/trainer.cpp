@@ -444,7 +444,7 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   if (resume.finished) {
     if (communicator.rank() == 0) {
       auto result = read_result(directory.result(), experiment.config);
-      count_attacks(result, directory, result.value("weights_sha256", ""));
+      count_attacks(result, directory);
       fmt::print("{} is finished; its result:\n\n{}", directory.root.string(), access_table(result));
     }
     return ExitCode::done;
