@@ -1,5 +1,7 @@
 #include <fmt/ranges.h>
 
+#include <cctype>
+
 #include "attack/attack_report.h"
 #include "attack/attack_text.h"
 #include "base/version.h"

@@ -18,7 +18,7 @@ struct CurvePlot {
   std::vector<AttackCurve> (*curves)(const nlohmann::json& attacks);
 };
 
-constexpr CurvePlot plots[] = {
+constexpr CurvePlot curve_plots[] = {
     {"accuracy_by_images", "Accuracy by images", "images of the attacker",
      "Mean over attack seeds, the band from the worst to the best seed; of an attack that comes in several forms the "
      "best. Dashed: a correct key; dash-dotted: always the commonest class. What does not lie above `from scratch` has "
@@ -40,11 +40,11 @@ std::vector<Figure> draw_attacks(const nlohmann::json& report, PlotFolder& folde
     return number_at(report, path).value_or(std::numeric_limits<double>::quiet_NaN());
   };
   std::vector<Figure> figures;
-  for (const auto& what : plots) {
+  for (const auto& what : curve_plots) {
     std::vector<BandCurve> curves;
     for (auto& curve : what.curves(report)) curves.push_back({std::move(curve.title), std::move(curve.points)});
     if (curves.empty()) continue;
-    const BandCurves bands({curves});
+    const BandCurves bands(std::vector<std::vector<BandCurve>>{curves});
     const Panels panels = arrange_panels(1);
     Plot plot(panels);
     plot.command(fmt::format("unset key\nset xlabel '{}'\nset ylabel 'accuracy'\n{}", what.axis, panels.place(0)));

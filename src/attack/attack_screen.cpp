@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 struct Line {
-  std::string name, access, best, shipped, recovered, gain, remark;
+  std::string name = {}, access = {}, best = {}, shipped = {}, recovered = {}, gain = {}, remark = {};
 };
 
 std::string short_number(const json& value, const char* form = "{:.3f}") {

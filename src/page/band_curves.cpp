@@ -11,8 +11,8 @@
 namespace spankey {
 namespace {
 
-constexpr std::array colours{"#2878b5", "#9445bd", "#c2551a", "#3a8a55", "#b8860b", "#77828c", "#000000"};
-constexpr std::array points{7, 5, 9, 11, 13, 4, 2};
+constexpr std::array curve_colours{"#2878b5", "#9445bd", "#c2551a", "#3a8a55", "#b8860b", "#77828c", "#000000"};
+constexpr std::array point_kinds{7, 5, 9, 11, 13, 4, 2};
 constexpr const char* correct_style = "lines lw 1.4 dt 2 lc rgb '#2878b5'";
 constexpr const char* chance_style = "lines lw 1.2 dt 5 lc rgb '#5b6670'";
 
@@ -34,8 +34,8 @@ BandCurves::BandCurves(std::vector<std::vector<BandCurve>> panels) : panels_(std
 
 std::string BandCurves::style(const std::string& title) const {
   const auto i = static_cast<std::size_t>(std::find(titles_.begin(), titles_.end(), title) - titles_.begin());
-  return fmt::format("pt {} ps 0.8 lw 1.6 dt {} lc rgb '{}'", points[i % points.size()], 1 + i / points.size(),
-                     colours[i % colours.size()]);
+  return fmt::format("pt {} ps 0.8 lw 1.6 dt {} lc rgb '{}'", point_kinds[i % point_kinds.size()],
+                     1 + i / point_kinds.size(), curve_colours[i % curve_colours.size()]);
 }
 
 void BandCurves::plot(Plot& plot, std::size_t panel, double correct, double chance) const {
@@ -51,7 +51,7 @@ void BandCurves::plot(Plot& plot, std::size_t panel, double correct, double chan
       const auto i = std::find(titles_.begin(), titles_.end(), curve.title) - titles_.begin();
       plot.curve(curve.points,
                  fmt::format("using 1:3:4 with filledcurves fc rgb '{}' fs transparent solid 0.15 noborder notitle",
-                             colours[static_cast<std::size_t>(i) % colours.size()]));
+                             curve_colours[static_cast<std::size_t>(i) % curve_colours.size()]));
     }
   for (const auto& curve : panels_.at(panel)) {
     const bool single = curve.points.size() == 1;

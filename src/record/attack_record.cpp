@@ -18,9 +18,7 @@
 namespace spankey {
 namespace {
 
-using nlohmann::json;
-
-constexpr auto figures = std::to_array<AttackFigure>({
+constexpr auto attack_figure_table = std::to_array<AttackFigure>({
     {"strip", "strip", "O1", 0},
     {"readout_10", "readout, 10 images", "O2a O2b O2c", 10},
     {"free_key_1", "free key, 1", "K5", 1},
@@ -40,7 +38,7 @@ bool is_one_of(std::string_view id, std::string_view ids) {
   return false;
 }
 
-double share_at(const json& row, const char* which) {
+double share_at(const nlohmann::json& row, const char* which) {
   const double share = row.at("access").at(which).get<double>();
   if (!(share >= 0 && share <= 1)) fail_input("access.{} = {} is no share", which, share);
   return share;
@@ -48,20 +46,20 @@ double share_at(const json& row, const char* which) {
 
 // The rows with an outcome that `chosen` takes, which is asked for the id of each.
 template <class Chosen>
-std::vector<const json*> rows_of(const json& attacks, Chosen chosen) {
-  std::vector<const json*> rows;
+std::vector<const nlohmann::json*> rows_of(const nlohmann::json& attacks, Chosen chosen) {
+  std::vector<const nlohmann::json*> rows;
   for (const auto& row : attacks.at("rows"))
     if (!row.at("access").is_null() && chosen(row.at("id").get_ref<const std::string&>())) rows.push_back(&row);
   return rows;
 }
 
-std::int64_t images_of(const json& row) {
+std::int64_t images_of(const nlohmann::json& row) {
   return row.at("budget").at("images").get<std::int64_t>();
 }
 
-json named_access(const json& worst) {
+nlohmann::json named_access(const nlohmann::json& worst) {
   if (worst.is_null()) return nullptr;
-  json named{{"access", worst.at("access").get<double>()}};
+  nlohmann::json named{{"access", worst.at("access").get<double>()}};
   for (const char* name : {"id", "name", "budget_text"}) named[name] = worst.at(name).get<std::string>();
   return named;
 }
@@ -70,10 +68,11 @@ struct DrawnAttack {
   const char *id, *title;
 };
 
-using NumberOf = std::function<double(const json& row)>;
+using NumberOf = std::function<double(const nlohmann::json& row)>;
 
 // One curve an attack, over what `number` tells of a row. Of several forms the best one counts.
-std::vector<AttackCurve> curves_of(const json& attacks, std::span<const DrawnAttack> drawn, const NumberOf& number) {
+std::vector<AttackCurve> curves_of(const nlohmann::json& attacks, std::span<const DrawnAttack> drawn,
+                                   const NumberOf& number) {
   std::vector<AttackCurve> curves;
   for (const auto& attack : drawn) {
     std::map<double, std::vector<double>> best;
@@ -90,11 +89,11 @@ std::vector<AttackCurve> curves_of(const json& attacks, std::span<const DrawnAtt
 }
 
 NumberOf spent(const char* what) {
-  return [what](const json& row) { return row.at("cost").value(what, 0.0); };
+  return [what](const nlohmann::json& row) { return row.at("cost").value(what, 0.0); };
 }
 
 // Reads whatever a report reads, so that a damaged file is found here and not in the middle of a page.
-void require_whole(const json& attacks) {
+void require_whole(const nlohmann::json& attacks) {
   attack_summary(attacks);
   curves_by_images(attacks);
   curves_by_queries(attacks);
@@ -104,12 +103,12 @@ void require_whole(const json& attacks) {
 }  // namespace
 
 std::span<const AttackFigure> attack_figures() {
-  return figures;
+  return attack_figure_table;
 }
 
-json attack_summary(const json& attacks) {
-  json summary = json::object();
-  for (const auto& figure : figures)
+nlohmann::json attack_summary(const nlohmann::json& attacks) {
+  nlohmann::json summary = nlohmann::json::object();
+  for (const auto& figure : attack_figure_table)
     for (const auto* row : rows_of(attacks, [&](const std::string& id) { return is_one_of(id, figure.ids); })) {
       if (images_of(*row) != figure.images) continue;
       auto& most = summary[std::string(figure.name)];
@@ -118,7 +117,7 @@ json attack_summary(const json& attacks) {
   for (const char* name : {"worst_case", "worst_case_as_shipped"}) summary[name] = named_access(attacks.at(name));
   summary["withheld"] = attacks.at("withheld");
   const auto& price = attacks.at("price_of_entry").at("labels");
-  summary["price"] = price.is_null() ? json() : json(price.at("labels").get<double>());
+  summary["price"] = price.is_null() ? nlohmann::json() : nlohmann::json(price.at("labels").get<double>());
   double most_labels = 0.0;
   for (const auto* row : rows_of(attacks, [](const std::string& id) { return id != "S0"; }))
     if (!row->at("needs_valid_key").get<bool>())
@@ -130,7 +129,7 @@ json attack_summary(const json& attacks) {
   return summary;
 }
 
-json read_attacks(const RunDirectory& run, const std::string& weights_sha256) {
+nlohmann::json read_attacks(const RunDirectory& run, const std::string& weights_sha256) {
   const auto path = run.attack() / "attack.json";
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return nullptr;
@@ -149,19 +148,19 @@ json read_attacks(const RunDirectory& run, const std::string& weights_sha256) {
   }
 }
 
-void count_attacks(json& access, const json& attacks) {
+void count_attacks(nlohmann::json& access, const nlohmann::json& attacks) {
   if (attacks.is_null()) return;
   access["attacks"] = attack_summary(attacks);
   if (access.contains("verdict")) access["verdict"] = to_json(judge_access(access));
 }
 
-void count_attacks(json& result, const RunDirectory& run) {
+void count_attacks(nlohmann::json& result, const RunDirectory& run) {
   const auto weights = result.find("weights_sha256");
   if (weights != result.end() && weights->is_string())
     count_attacks(result, read_attacks(run, weights->get<std::string>()));
 }
 
-std::vector<AttackCurve> curves_by_images(const json& attacks) {
+std::vector<AttackCurve> curves_by_images(const nlohmann::json& attacks) {
   static constexpr auto drawn = std::to_array<DrawnAttack>({{"K5", "free key"},
                                                             {"K6", "unlabelled key"},
                                                             {"W1", "fine-tuning"},
@@ -169,15 +168,15 @@ std::vector<AttackCurve> curves_by_images(const json& attacks) {
                                                             {"W2", "biases"},
                                                             {"O2c", "probe"},
                                                             {"S0", "from scratch"}});
-  return curves_of(attacks, drawn, [](const json& row) { return static_cast<double>(images_of(row)); });
+  return curves_of(attacks, drawn, [](const nlohmann::json& row) { return static_cast<double>(images_of(row)); });
 }
 
-std::vector<AttackCurve> curves_by_queries(const json& attacks) {
+std::vector<AttackCurve> curves_by_queries(const nlohmann::json& attacks) {
   static constexpr auto drawn = std::to_array<DrawnAttack>({{"K1", "random keys"}, {"K8", "search by answers"}});
   return curves_of(attacks, drawn, spent("queries"));
 }
 
-std::vector<AttackCurve> curves_by_leaked_keys(const json& attacks) {
+std::vector<AttackCurve> curves_by_leaked_keys(const nlohmann::json& attacks) {
   static constexpr auto drawn = std::to_array<DrawnAttack>({{"K4", "mean"}, {"L1", "best of all mixtures"}});
   return curves_of(attacks, drawn, spent("leaked"));
 }

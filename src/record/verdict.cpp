@@ -79,7 +79,9 @@ void add_attacks(Verdict& verdict, const nlohmann::json& access) {
   const auto count = [&](Reading& so_far, const char* name) {
     const auto& worst = attacks->at(name);
     if (worst.is_null()) return;
-    Reading reading{.accuracy = worst.at("access").get<double>(), .attack = true};
+    Reading reading;
+    reading.accuracy = worst.at("access").get<double>();
+    reading.attack = true;
     for (const char* part : {"id", "name", "budget_text"})
       if (const auto text = worst.at(part).get<std::string>(); text != "-")
         reading.key += (reading.key.empty() ? "" : ", ") + text;

@@ -16,7 +16,7 @@
 namespace spankey {
 namespace {
 
-constexpr std::size_t most_panels = 12;
+constexpr std::size_t most_attack_panels = 12;
 
 bool was_attacked(const Group& group) {
   return std::any_of(group.runs.begin(), group.runs.end(), [](const auto* run) { return !run->attacks.is_null(); });
@@ -62,7 +62,7 @@ struct Ranked {
   }
 };
 
-std::vector<Ranked> ranked(const DataStudy& study) {
+std::vector<Ranked> ranked_groups(const DataStudy& study) {
   std::vector<Ranked> groups;
   for (const auto& group : study.groups)
     if (was_attacked(group)) groups.push_back({&group, price_of(group), worst_case_of(group)});
@@ -80,7 +80,7 @@ std::string presets_of(const Group& group) {
   return fmt::format("{}", fmt::join(presets, ", "));
 }
 
-std::vector<Cell> row_of(const Ranked& one) {
+std::vector<Cell> attack_row_of(const Ranked& one) {
   std::vector<Cell> row{{one.group->label}, {mean_sd(*one.group, "correct_key.accuracy")}};
   for (const auto& figure : attack_figures())
     row.push_back({mean_sd(*one.group, fmt::format("attacks.{}", figure.name))});
@@ -91,7 +91,7 @@ std::vector<Cell> row_of(const Ranked& one) {
 }
 
 // The curves of the runs of a group as one: means of the means, and the extremes.
-std::vector<BandCurve> curves_of(const Group& group) {
+std::vector<BandCurve> attack_curves_of(const Group& group) {
   struct Point {
     double sum = 0.0, count = 0.0, low = 1.0, high = 0.0;
   };
@@ -122,7 +122,7 @@ std::vector<BandCurve> curves_of(const Group& group) {
 }  // namespace
 
 std::optional<Table> attack_table(const DataStudy& study) {
-  const auto groups = ranked(study);
+  const auto groups = ranked_groups(study);
   if (groups.empty()) return std::nullopt;
   Table table{
       fmt::format(
@@ -139,20 +139,20 @@ std::optional<Table> attack_table(const DataStudy& study) {
   table.columns.push_back({"worst case", true, "of all attacks without a valid key"});
   table.columns.push_back({"price of entry", true, "labelled images that recover 0.9"});
   table.columns.push_back({"preset", false});
-  for (const auto& one : groups) table.rows.push_back(row_of(one));
+  for (const auto& one : groups) table.rows.push_back(attack_row_of(one));
   return table;
 }
 
 std::vector<Figure> draw_attack_curves(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
-  auto all = ranked(study);
-  std::erase_if(all, [](const Ranked& one) { return curves_of(*one.group).empty(); });
+  auto all = ranked_groups(study);
+  std::erase_if(all, [](const Ranked& one) { return attack_curves_of(*one.group).empty(); });
   if (all.empty()) return {};
   const auto shown =
-      evenly_chosen(all, most_panels, [](const Ranked& one) { return one.group->mean("wrong_key.accuracy"); });
+      evenly_chosen(all, most_attack_panels, [](const Ranked& one) { return one.group->mean("wrong_key.accuracy"); });
   std::vector<std::vector<BandCurve>> curves;
   std::vector<std::string> titles;
   for (const auto& one : shown) {
-    curves.push_back(curves_of(*one.group));
+    curves.push_back(attack_curves_of(*one.group));
     titles.push_back(study.groups.size() > 1 ? one.group->label : std::string());
   }
   const BandCurves bands(curves);
