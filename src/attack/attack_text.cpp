@@ -1,8 +1,9 @@
 #include "attack/attack_text.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "record/result.h"
 
@@ -11,10 +12,17 @@ namespace {
 
 using nlohmann::json;
 
+// "free key, 10 images, 300 steps", from the texts that there are.
+std::string joined(const json& named, std::initializer_list<const char*> parts) {
+  std::vector<std::string> texts;
+  for (const char* part : parts)
+    if (auto text = named.at(part).get<std::string>(); text != "-") texts.push_back(std::move(text));
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
 std::string price_text(const json& price, const char* what) {
   if (price.is_null()) return fmt::format("no number of {} that was tried", what);
-  return fmt::format("{:.0f} {} ({}, {})", price.at(what).get<double>(), what, price.at("id").get<std::string>(),
-                     price.at("budget_text").get<std::string>());
+  return fmt::format("{:.0f} {} ({})", price.at(what).get<double>(), what, joined(price, {"id", "budget_text"}));
 }
 
 json mean_at(const json& reference, const std::string& path) {
@@ -28,9 +36,9 @@ json mean_at(const json& reference, const std::string& path) {
 std::string worst_case_text(const json& report) {
   const auto& worst = report.at("worst_case");
   if (worst.is_null()) return "no attack was run";
-  return fmt::format("{:.4f} by {} ({}, {}), best seed {:.4f}", worst.at("access").get<double>(),
-                     worst.at("id").get<std::string>(), worst.at("name").get<std::string>(),
-                     worst.at("budget_text").get<std::string>(), worst.at("max").get<double>());
+  return fmt::format("{:.4f} by {} ({}), best seed {:.4f}", worst.at("access").get<double>(),
+                     worst.at("id").get<std::string>(), joined(worst, {"name", "budget_text"}),
+                     worst.at("max").get<double>());
 }
 
 std::string withheld_text(const json& report) {
