@@ -39,7 +39,8 @@ constexpr unsigned operator|(unsigned a, Know b) {
 constexpr bool has(unsigned known, Know what) {
   return (known & static_cast<unsigned>(what)) != 0;
 }
-// "weights, labels", or "nothing".
+// {"weights", "labels"}, and the same as "weights, labels", or "nothing".
+std::vector<std::string> knowledge_words(unsigned known);
 std::string knowledge_text(unsigned known);
 
 // What is tried, with which budgets. Each preset has what the one before it has, or more of it.

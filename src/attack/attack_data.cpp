@@ -50,12 +50,21 @@ std::int64_t AttackData::judged_size() const {
   return source_ == ImageSource::heldout ? std::ssize(judged_) : dataset_->test().size;
 }
 
+std::vector<std::int64_t> AttackData::judged_counts() const {
+  const auto& labels = dataset_->test().labels;
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(dataset_->info().classes));
+  for (const auto sample : judged_) ++counts[static_cast<std::size_t>(labels[static_cast<std::size_t>(sample)])];
+  return counts;
+}
+
 double AttackData::majority_rate() const {
   if (source_ == ImageSource::train) return dataset_->majority_rate(dataset_->test());
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(dataset_->info().classes));
-  for (const auto sample : judged_)
-    ++counts[static_cast<std::size_t>(dataset_->test().labels[static_cast<std::size_t>(sample)])];
-  return static_cast<double>(*std::max_element(counts.begin(), counts.end())) / static_cast<double>(judged_.size());
+  return static_cast<double>(std::ranges::max(judged_counts())) / static_cast<double>(judged_.size());
+}
+
+double AttackData::minority_rate() const {
+  if (source_ == ImageSource::train) return dataset_->minority_rate(dataset_->test());
+  return static_cast<double>(std::ranges::min(judged_counts())) / static_cast<double>(judged_.size());
 }
 
 }  // namespace spankey

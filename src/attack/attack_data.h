@@ -30,10 +30,13 @@ class AttackData {
   // The samples of the test split that count, in ascending order. Empty: all.
   std::span<const std::int64_t> judged() const { return judged_; }
   std::int64_t judged_size() const;
-  // The accuracy of always answering the class that is commonest among them.
+  // The accuracy of always answering the class that is commonest, or rarest, among them.
   double majority_rate() const;
+  double minority_rate() const;
 
  private:
+  std::vector<std::int64_t> judged_counts() const;  // by class
+
   std::shared_ptr<const Dataset> dataset_;
   ImageSource source_;
   std::vector<std::int64_t> offered_, judged_;  // of heldout

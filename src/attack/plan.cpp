@@ -140,6 +140,7 @@ AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run) {
   require_different("--leaked", options.leaked);
   const auto chosen = named(options.ids);
   AttackPlan plan;
+  plan.preset = enum_words(options.preset).at(static_cast<std::size_t>(options.preset));
   for (const Attack& attack : attacks()) {
     if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), &attack) == chosen.end())
       leave_out(plan, attack, "not asked for");

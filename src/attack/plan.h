@@ -31,6 +31,7 @@ struct NotRun {
 };
 
 struct AttackPlan {
+  std::string preset;
   std::vector<Unit> units;  // in the order of the registry
   std::vector<NotRun> not_run;
 };

@@ -1,4 +1,4 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <tuple>
@@ -21,7 +21,7 @@ constexpr auto registry = std::to_array<Attack>({
 #undef SPANKEY_ATTACK
 });
 
-constexpr auto knowledge_words = std::to_array<std::pair<Know, std::string_view>>({
+constexpr auto bit_words = std::to_array<std::pair<Know, std::string_view>>({
     {Know::weights, "weights"},
     {Know::architecture, "architecture"},
     {Know::basis, "basis"},
@@ -48,11 +48,16 @@ const Attack& find_attack(std::string_view id) {
   fail_unknown_name("--attacks", id, ids);
 }
 
+std::vector<std::string> knowledge_words(unsigned known) {
+  std::vector<std::string> words;
+  for (const auto& [bit, word] : bit_words)
+    if (has(known, bit)) words.emplace_back(word);
+  return words;
+}
+
 std::string knowledge_text(unsigned known) {
-  std::string text;
-  for (const auto& [bit, word] : knowledge_words)
-    if (has(known, bit)) text += fmt::format("{}{}", text.empty() ? "" : ", ", word);
-  return text.empty() ? "nothing" : text;
+  const auto words = knowledge_words(known);
+  return words.empty() ? "nothing" : fmt::format("{}", fmt::join(words, ", "));
 }
 
 std::string budget_text(const Budget& budget) {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <limits>
 #include <thread>
 #include <utility>
 
@@ -38,11 +39,13 @@ struct Left {};  // the work of a unit
 // of their own do not meet.
 class StopWatch {
  public:
-  explicit StopWatch(std::filesystem::path marker) : marker_(std::move(marker)) {}
+  // `max_seconds` 0: no limit.
+  StopWatch(std::filesystem::path marker, double max_seconds)
+      : marker_(std::move(marker)), seconds_(max_seconds > 0 ? max_seconds : std::numeric_limits<double>::infinity()) {}
 
   bool asked() {
     if (asked_) return true;
-    if (shutdown::requested()) {
+    if (shutdown::requested() || std::chrono::duration<double>(Clock::now() - started_).count() >= seconds_) {
       ask_all();
     } else if (Clock::now() - looked_ >= look_every) {
       looked_ = Clock::now();
@@ -57,7 +60,8 @@ class StopWatch {
 
  private:
   std::filesystem::path marker_;
-  Clock::time_point looked_{};
+  double seconds_;
+  Clock::time_point started_ = Clock::now(), looked_{};
   bool asked_ = false;
 };
 
@@ -160,7 +164,7 @@ SuiteOutcome run_suite(const AttackedRun& run, const AttackPlan& plan, const std
   std::vector<Unit> left;
   for (std::size_t i = 0; i < plan.units.size(); ++i)
     if (missing[i]) left.push_back(plan.units[i]);
-  StopWatch stop(units.stop_marker());
+  StopWatch stop(units.stop_marker(), options.max_seconds);
   on_all_ranks(communicator, [&] {
     work_through(run, share_of(left, communicator.rank(), communicator.size()), units, stop, options);
     wait_for_others(left, units, stop);

@@ -26,13 +26,14 @@ std::unique_ptr<Lease> take_attack_folder(const std::filesystem::path& folder, C
 
 struct SuiteOptions {
   bool again = false;                                    // units that are on disk are measured anew
+  double max_seconds = 0.0;                              // a stop is asked for after so many; 0: never
   std::function<void(double share)> progress = nullptr;  // of this rank's work
   const Lease* lease = nullptr;                          // rank 0's, looked at within the work
 };
 
 struct SuiteOutcome {
-  bool complete = false;                 // false: stopped as asked, by a signal or the file STOP in the folder
-  std::size_t done = 0;                  // units on disk
+  bool complete = false;  // false: stopped as asked, by a signal, the file STOP in the folder or max_seconds
+  std::size_t done = 0;   // units on disk
   std::vector<nlohmann::json> outcomes;  // of all units of the plan, in its order; empty where not complete
 };
 

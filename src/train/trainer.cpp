@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "dist/on_all_ranks.h"
 #include "dist/stop_rounds.h"
+#include "record/attack_record.h"
 #include "record/result.h"
 #include "train/checkpoint_writer.h"
 #include "train/coordinator.h"
@@ -454,7 +455,8 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   const auto resume = find_resume_point(request, experiment, directory, communicator);
   if (resume.finished) {
     if (communicator.rank() == 0 && request.print_result) {
-      const auto result = read_result(directory.result(), experiment.config);
+      auto result = read_result(directory.result(), experiment.config);
+      count_attacks(result, directory);
       fmt::print("{} is finished; its result:\n\n{}", directory.root.string(), access_table(result));
     }
     return ExitCode::done;
