@@ -20,6 +20,8 @@ class Exported:
             about = file.metadata()
         self.architecture, self.injection, self.normalisation = (
             json.loads(about[name]) for name in ("architecture", "injection", "normalisation"))
+        if self.injection["permute"]:
+            sys.exit("features that change places (key.permute) are not rebuilt here")
 
     def prepared(self, pixels):  # (n, C, H, W) uint8 -> float32
         mean, std = (torch.tensor(self.normalisation[name]).view(-1, 1, 1) for name in ("mean", "std"))
@@ -37,7 +39,7 @@ class Exported:
             return h + gamma * k
         t = torch.tanh(k)
         return h * {"clamp": (1 + gamma * t).clamp(0.1, 2), "exp": torch.exp(gamma * t),
-                    "sym": 1 + min(gamma, 0.9) * t}[self.injection["multiplier"]]
+                    "sym": 1 + min(gamma, 0.9) * t, "sign": torch.tanh(5 * k)}[self.injection["multiplier"]]
 
     def linear(self, x, name):
         return F.linear(x, self.w[name + ".weight"], self.w[name + ".bias"])

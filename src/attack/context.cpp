@@ -80,7 +80,7 @@ Model& AttackContext::network() {
 KeyEntry AttackContext::key_entry() {
   require(Know::architecture);
   const auto& key = run_.experiment.config.key;
-  return {key.layers, run_.experiment.key_dims, {key.inject, key.gamma, key.multiplier}, key.target_std, key.m};
+  return {key.layers, run_.experiment.key_dims, injection_kind(run_.experiment.config), key.target_std, key.m};
 }
 
 Injection AttackContext::keyed(const std::vector<at::Tensor>& keys) {

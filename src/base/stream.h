@@ -40,6 +40,8 @@ enum class Purpose : std::uint32_t {
   deny_label = 20,
   fingerprint = 21,
   retired_alpha = 22,
+  basis_sign = 30,
+  key_permutation = 31,
 };
 
 struct StreamId {

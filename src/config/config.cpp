@@ -61,9 +61,14 @@ std::string to_toml(const Config& config) {
 }
 
 std::string config_hash(const Config& config, std::string_view data_digest) {
+  static const auto defaults = entries(Config{});
+  const auto all = entries(config);
   std::vector<std::string> lines;
-  for (const Entry& entry : entries(config)) {
-    if (entry.hashed) lines.push_back(fmt::format("{} = {}\n", entry.key, entry.canonical));
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const Entry& entry = all[i];
+    // A key that came later leaves the hashes of runs before it as they were.
+    if (!entry.hashed || (entry.later && entry.canonical == defaults[i].canonical)) continue;
+    lines.push_back(fmt::format("{} = {}\n", entry.key, entry.canonical));
   }
   lines.push_back(fmt::format("data.digest = {}\n", data_digest));
   // Sorted, so that moving a line of a field list does not change the hash of a run.

@@ -73,7 +73,7 @@ std::string fields_markdown() {
       if (entry.table != table) continue;
       const std::string reference = entry.reference.empty() ? "" : fmt::format(" (`{}`)", entry.reference);
       rows.row({fmt::format("`{}`", entry.key), fmt::format("`{}`{}", entry.value, reference), entry.accepted,
-                std::string(entry.help), entry.hashed || entry.hashed_if_set ? "yes" : "no"});
+                std::string(entry.help), entry.hashed ? "yes" : "no"});
     }
     text += fmt::format("\n## [{}]\n\n{}\n\n{}", table, table_help, rows.text());
   });

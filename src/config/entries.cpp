@@ -24,8 +24,8 @@ struct ToEntries {
     entry.accepted = accepted_text(field);
     if (field.reference) entry.reference = value_text(*field.reference);
     entry.help = field.help;
-    entry.hashed_if_set = field.hashed_if_set;
-    entry.hashed = field.hashed && !(field.hashed_if_set && value == T{});
+    entry.hashed = field.hashed;
+    entry.later = field.later;
     out.push_back(std::move(entry));
   }
 };

@@ -18,8 +18,8 @@ struct Entry {
   std::string accepted;
   std::string reference;  // default under run.compat = "reference" where it differs, else empty
   std::string_view help;
-  bool hashed = true;          // this value
-  bool hashed_if_set = false;  // of the field
+  bool hashed = true;
+  bool later = false;  // FieldInfo::later
 
   std::string_view name() const { return std::string_view(key).substr(table.size() + 1); }
 };

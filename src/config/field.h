@@ -49,7 +49,7 @@ struct FieldInfo {
   bool distinct = false;                         // a list must be without repetition
   std::span<const std::string_view> names = {};  // a string must be one of these (config/names.h), in any case
   bool hashed = true;                            // part of config_hash
-  bool hashed_if_set = false;                    // part of it where the value is not the default one of its type
+  bool later = false;                            // hashed only where it differs from its default, as it came later
   std::optional<T> reference = {};               // default under run.compat = "reference", where it differs
 };
 

@@ -87,8 +87,11 @@ void read_injection(const nlohmann::json& json, const std::string& name, Network
   out.layout = enum_word<Layout>(fields, "layout");
   out.per_layer_key = fields.flag("per_layer_key");
   out.target_std = fields.number("target_std", 0, largest_number);
-  fields.require_no_others();
   const auto widths = find_named(network_facts, out.network, name).widths.all();
+  if (!fields.any("permute").empty())
+    out.kind.permuted =
+        permuted_points(out.network, fields.integers("permute", 0, std::ssize(widths) - 1, widths.size()));
+  fields.require_no_others();
   for (const auto& site : out.sites) {
     const bool known = site.point < std::ssize(widths);
     const auto width = known ? widths[static_cast<std::size_t>(site.point)] : 0;
@@ -123,7 +126,7 @@ NetworkDescription describe_network(const Config& config, const SampleFacts& sam
                          .deny_statistics = config.model.batchnorm == BatchNorm::split,
                          .precision = config.train.precision,
                          .sites = {},
-                         .kind = {config.key.inject, config.key.gamma, config.key.multiplier},
+                         .kind = injection_kind(config),
                          .layout = config.key.layout,
                          .per_layer_key = config.key.per_layer_key,
                          .target_std = config.key.rescale == Rescale::none ? 0.0 : config.key.target_std,
@@ -150,6 +153,8 @@ nlohmann::json description_json(const NetworkDescription& d) {
   nlohmann::json injection{
       {"inject", to_string(d.kind.inject)}, {"multiplier", to_string(d.kind.multiplier)}, {"gamma", d.kind.gamma},
       {"layout", to_string(d.layout)},      {"per_layer_key", d.per_layer_key},           {"target_std", d.target_std}};
+  injection["permute"] = nlohmann::json::array();
+  for (const auto& permuted : d.kind.permuted) injection["permute"].push_back(permuted.point);
   write_sites(injection, d.sites);
   return {{"architecture",
            {{"network", d.network},

@@ -59,7 +59,10 @@ class Trainer {
   ExitCode stop(const std::string& where);
   bool is_root() const { return communicator_.rank() == 0; }
   TrainingParts& parts() const { return stepper_->parts(); }
-  double lr() const { return learning_rate(config_.optim, config_.train.epochs, cursor_.epoch); }
+  // The rate of a step of this epoch.
+  double lr(std::int64_t step) const {
+    return learning_rate(config_.optim, {cursor_.epoch, config_.train.epochs, step, parts().steps_per_epoch()});
+  }
 
   const Config& config_;
   const Experiment& experiment_;
@@ -176,7 +179,7 @@ ExitCode Trainer::run() {
 
 void Trainer::take_step() {
   clock_.start();
-  const auto known = stepper_->step(cursor_, lr(), [this] { return stop_watch_.should_stop(); });
+  const auto known = stepper_->step(cursor_, lr(cursor_.step), [this] { return stop_watch_.should_stop(); });
   ++cursor_.step;
   ++cursor_.global_step;
   if (known.empty()) return;
@@ -227,7 +230,7 @@ void Trainer::report_step(const StepFigures& figures) {
                    {"loss", figures.loss},
                    {"ce", figures.ce},
                    {"deny", figures.deny},
-                   {"lr", lr()},
+                   {"lr", lr(cursor_.step - 1)},
                    {"samples_per_second", times.samples_per_second},
                    {"step_ms_p50", 1e3 * times.p50_seconds},
                    {"step_ms_p99", 1e3 * times.p99_seconds}});

@@ -56,7 +56,7 @@ struct Problem {
   at::Tensor loss(const Keys& keys) const {
     const auto& key = experiment.config.key;
     const auto injection = multipliers ? Injection::of_multipliers(key.layers, keys)
-                                       : Injection::of_keys(key.layers, keys, {key.inject, key.gamma, key.multiplier});
+                                       : Injection::of_keys(key.layers, keys, injection_kind(experiment.config));
     const auto output = experiment.model->forward(images.x, injection);
     const auto reject = experiment.deny->reject;
     return shipped_loss(output, images.labels, reject) + 0.7 * confidence_loss(output, reject);
@@ -133,8 +133,14 @@ const std::vector<Network> networks{
 
 TEST(Gradient, OfKeysOnEveryNetworkInEveryWayTheyEnter) {
   for (const auto& network : networks)
-    for (const char* law : {"inject='add'\n", "multiplier='clamp'\n", "multiplier='exp'\n", "multiplier='sym'\n"})
+    for (const char* law :
+         {"inject='add'\n", "multiplier='clamp'\n", "multiplier='exp'\n", "multiplier='sym'\n", "multiplier='sign'\n"})
       check_gradient(std::string(network.config) + law, /*multipliers=*/false, network.elements);
+}
+
+TEST(Gradient, OfKeysThatAlsoMoveFeatures) {
+  check_gradient("[model]\nname='small_cnn'\n[deny]\nmode='B'\n[key]\nlayers=[0,2]\nbasis='cone'\npermute=[2]\n", false,
+                 5);
 }
 
 TEST(Gradient, OfMultipliersOnEveryNetwork) {

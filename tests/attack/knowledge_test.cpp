@@ -39,8 +39,13 @@ nlohmann::json as_the_attacker_has_it(nlohmann::json outcome) {
   return outcome;
 }
 
-TEST(Knowledge, RowsWithoutTheSecretAreBitIdentical) {
-  auto run = test::locked_run(test::small_mlp);
+// Where the key also moves features, too: then a thief's key moves them as its own signs say.
+class KnowledgeOfLocks : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Locks, KnowledgeOfLocks,
+                         testing::Values("", "basis='cone'\nmultiplier='sign'\npermute=[1,2]\n"));
+
+TEST_P(KnowledgeOfLocks, RowsWithoutTheSecretAreBitIdentical) {
+  auto run = test::locked_run(std::string(test::small_mlp) + GetParam());
   const auto with_basis = [&](std::optional<Basis> basis) {
     std::map<std::string, nlohmann::json> rows;
     run.basis = std::move(basis);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,6 +26,7 @@ namespace spankey {
 struct KeyMakerOptions {
   Twin twin = Twin::none;
   std::vector<std::string> families = {"gaussian"};  // families of the wrong keys in training
+  std::vector<PermutedPoint> permuted = {};          // of key.permute, see permuted_points()
   // A basis of the same widths whose valid keys are the wrong keys of about every other step in training, so that a
   // network that knew them unlearns them.
   const Basis* retired = nullptr;
@@ -61,9 +63,9 @@ class KeyMaker {
   RowKeys correct(const at::Tensor& samples, const at::Tensor& position) const;
   Injection wrong(const at::Tensor& samples, const at::Tensor& position) const;
 
-  // Keys of an evaluation, one for all `rows` rows, times `norm` after the rescale. Wrong key i of a family stands
-  // beside correct key i. Under the reference's protocol with a key or a basis for each layer, each layer draws its own
-  // alphas here, even where training shares them.
+  // Keys of an evaluation, one for all `rows` rows, times `norm` after the rescale, which key.norm_clamp undoes. Wrong
+  // key i of a family stands beside correct key i. Under the reference's protocol with a key or a basis for each layer,
+  // each layer draws its own alphas here, even where training shares them.
   Injection evaluation_correct(std::int64_t key_index, std::int64_t rows, double norm = 1.0) const;
   Injection evaluation_wrong(std::int64_t key_index, std::int64_t rows, const KeyFamily& family = gaussian_family(),
                              double norm = 1.0) const;
@@ -104,7 +106,10 @@ class KeyMaker {
     std::uint64_t number;
     const Alphas& companion;
   };
-  Injection wrong_key(const WrongKey& key, std::int64_t rows, const std::vector<double>& valid_std, double norm) const;
+  // Returns (1, d_l) for each layer.
+  std::vector<at::Tensor> wrong_key(const WrongKey& key, std::int64_t rows, const std::vector<double>& valid_std,
+                                    double norm) const;
+  Injection injected(std::vector<at::Tensor> keys) const;
 
   KeyConfig config_;
   Compat compat_;
@@ -112,6 +117,7 @@ class KeyMaker {
   std::optional<KeyRules> retired_;
   AlphaDraw draw_alpha_;
   InjectionKind kind_;
+  std::shared_ptr<const Permutation> valid_order_;  // that of all valid keys, null without key.permute
   std::uint64_t seed_;
   Twin twin_;
   std::vector<const KeyFamily*> families_;

@@ -114,6 +114,17 @@ std::vector<at::Tensor> KeyRules::wrong_keys(const std::vector<at::Tensor>& draw
   return layer_keys(slots);
 }
 
+std::vector<at::Tensor> KeyRules::norm_clamped(const std::vector<at::Tensor>& keys) const {
+  SPANKEY_CHECK_EQ(static_cast<std::int64_t>(keys.size()), layer_count());
+  std::vector<at::Tensor> result;
+  for (std::int64_t layer = 0; layer < layer_count(); ++layer) {
+    const at::Tensor slot = slot_basis(key_slots() == 1 ? 0 : layer, keys);
+    const double std = key_deviation(slot.to(at::kDouble).view({-1}), 1);
+    result.push_back(keys[static_cast<std::size_t>(layer)] * rescale_factor(std, target()));
+  }
+  return result;
+}
+
 std::vector<at::Tensor> KeyRules::layer_keys(const std::vector<at::Tensor>& slots) const {
   const bool blocks = slots.size() == 1 && config_.layout == Layout::shared_blocks;
   std::vector<at::Tensor> result;

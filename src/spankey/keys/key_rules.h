@@ -50,6 +50,10 @@ class KeyRules {
   std::vector<at::Tensor> wrong_keys(const std::vector<at::Tensor>& drawn, std::int64_t rows,
                                      const std::vector<double>& valid_std, double norm = 1.0) const;
 
+  // Brings a whole key, (1, d_l) for each layer, to the target deviation slot by slot, as wrong_keys() does
+  // (key.norm_clamp). Whoever lets in keys of others can so take from them the freedom to choose a norm.
+  std::vector<at::Tensor> norm_clamped(const std::vector<at::Tensor>& keys) const;
+
   // Cuts the keys (n, wrong_width) of each key slot into those of the layers, (n, d_l).
   std::vector<at::Tensor> layer_keys(const std::vector<at::Tensor>& slots) const;
 
