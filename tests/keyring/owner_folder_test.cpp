@@ -178,8 +178,6 @@ TEST_F(OwnerFiles, AreBroughtUpToTheRegistryAfterAKill) {
 
 // The serial of a key whose file was never written is not given again.
 TEST_F(OwnerFiles, NeverGiveASerialTwice) {
-  put(folder / "ann.skk.tmp", "");
-  std::filesystem::create_directory(folder / "away");
   {
     auto opened = open();
     EXPECT_THROW(
