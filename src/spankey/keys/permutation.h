@@ -28,7 +28,7 @@ struct PermutedPoint {
 
 // The points of key.permute in the network of the configuration.
 std::vector<PermutedPoint> permuted_points(const Config& config);
-// Such points of a network by its name. Throws Error(bad_input) for a point that the network does not have.
+// The same of a network by its name. `points` are injection points that it has.
 std::vector<PermutedPoint> permuted_points(const std::string& network, const std::vector<std::int64_t>& points);
 
 // The seed that the signs of a key tell. `keys` is (n, d_l) for each keyed layer, on any device. All n rows must have
