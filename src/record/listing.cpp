@@ -65,7 +65,8 @@ void read_figures(const RunDirectory& directory, ListedRun& run) {
 
 ListedRun look_at_run(const fs::path& folder, const fs::path& name, LeaseObserver& leases) {
   const RunDirectory directory{folder};
-  ListedRun run{.folder = name, .unreadable = {}};
+  ListedRun run;
+  run.folder = name;
   try {
     run.step = step_of(directory);
     if (is_there(directory.result())) {
@@ -84,7 +85,8 @@ ListedRun look_at_run(const fs::path& folder, const fs::path& name, LeaseObserve
 }
 
 ListedSweep look_at_sweep(const fs::path& folder, const fs::path& name) {
-  ListedSweep sweep{.folder = name, .name = {}, .counts = {}, .unreadable = {}};
+  ListedSweep sweep;
+  sweep.folder = name;
   try {
     const auto plan = load_plan(folder);
     sweep.name = plan.name;
@@ -96,7 +98,7 @@ ListedSweep look_at_sweep(const fs::path& folder, const fs::path& name) {
   return sweep;
 }
 
-void search(const fs::path& folder, const fs::path& name, LeaseObserver& leases, Listing& found) {
+void search(const fs::path& folder, const fs::path& name, LeaseObserver& leases, RunList& found) {
   if (is_run(folder)) return found.runs.push_back(look_at_run(folder, name, leases));
   if (is_there(plan_path(folder))) return found.sweeps.push_back(look_at_sweep(folder, name));
   std::vector<fs::path> below;
@@ -137,17 +139,17 @@ std::string to_string(RunState state) {
   return names.at(static_cast<std::size_t>(state));
 }
 
-Listing list_runs(const fs::path& top) {
+RunList list_runs(const fs::path& top) {
   std::error_code error;
   const fs::directory_iterator readable(top, error);
   if (error) fail_input("{}: {}; accepted: a folder", escaped(top.string()), system_reason(error.value()));
-  Listing found;
+  RunList found;
   LeaseObserver leases;
   search(top, ".", leases, found);
   return found;
 }
 
-std::string listing_text(const Listing& listing) {
+std::string listing_text(const RunList& listing) {
   std::string text;
   if (!listing.runs.empty()) {
     auto table = table_of({"run", "state"}, {"step", "correct", "no key", "worst", "withheld", "age"});
@@ -174,7 +176,7 @@ std::string listing_text(const Listing& listing) {
   return text.empty() ? "no run and no sweep\n" : text;
 }
 
-json to_json(const Listing& listing) {
+json to_json(const RunList& listing) {
   json runs = json::array(), sweeps = json::array();
   for (const auto& run : listing.runs) {
     json one{{"folder", run.folder.string()},       {"state", to_string(run.state)}, {"step", run.step},

@@ -39,7 +39,7 @@ struct ListedSweep {
   double age_seconds = 0.0;
 };
 
-struct Listing {
+struct RunList {
   std::vector<ListedRun> runs;      // by folder
   std::vector<ListedSweep> sweeps;  // by folder
 };
@@ -47,12 +47,12 @@ struct Listing {
 // A run directory has config.toml beside metrics.jsonl, checkpoints or result.json. A sweep has sweep.json. Nothing
 // below either is searched, nor are hidden folders or what links point to. Throws Error(bad_input) where `top` is no
 // folder that can be read.
-Listing list_runs(const std::filesystem::path& top);
+RunList list_runs(const std::filesystem::path& top);
 
 // Returns a table for the screen, at most so many rows of each kind as lists of trials have.
-std::string listing_text(const Listing& listing);
+std::string listing_text(const RunList& listing);
 // Returns {"runs": [{"folder", "state", "step", "correct_key", "no_key", "worst", "withheld", "age_seconds"}],
 // "sweeps": [{"folder", "name", "trials", "done", "running", "failed", "waiting", "age_seconds"}]}.
-nlohmann::json to_json(const Listing& listing);
+nlohmann::json to_json(const RunList& listing);
 
 }  // namespace spankey

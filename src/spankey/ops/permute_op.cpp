@@ -55,7 +55,7 @@ void gather_rows(const at::Tensor& in, const at::Tensor& order, const at::Tensor
   }
 }
 
-at::Tensor inverse(const at::Tensor& order) {
+at::Tensor inverse_order(const at::Tensor& order) {
   if (order.numel() == 0) return order;
   return at::empty_like(order).scatter_(0, order, at::arange(order.numel(), order.options()));
 }
@@ -82,7 +82,7 @@ class PermuteFunction : public torch::autograd::Function<PermuteFunction> {
 
   static variable_list backward(AutogradContext* ctx, variable_list gradients) {
     std::vector<at::Tensor> back;
-    for (const at::Tensor& order : ctx->get_saved_variables()) back.push_back(inverse(order));
+    for (const at::Tensor& order : ctx->get_saved_variables()) back.push_back(inverse_order(order));
     const auto rows = ctx->saved_data["rows"].toIntVector();
     const auto format = static_cast<at::MemoryFormat>(ctx->saved_data["format"].toInt());
     return {permute_elements(gradients[0].contiguous(format), back, rows), at::Tensor(), at::Tensor()};
