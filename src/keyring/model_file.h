@@ -10,6 +10,7 @@
 
 #include "keyring/network_description.h"
 #include "keyring/signing.h"
+#include "spankey/models/named_tensor.h"
 
 namespace spankey {
 
