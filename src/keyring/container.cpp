@@ -76,7 +76,7 @@ void check_beginning(Cutter& cut, const FileKind& kind, const std::string& name)
     fail_input("{}: version {} of {}; accepted: version {}", name, version, kind.name, kind.version);
 }
 
-nlohmann::json parse_header(std::span<const std::byte> bytes, const std::string& name) {
+nlohmann::json parse_json_header(std::span<const std::byte> bytes, const std::string& name) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (!is_utf8(text)) fail_input("{}: the header is not UTF-8", name);
   auto header = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -132,7 +132,7 @@ Container parse_container(std::span<const std::byte> bytes, FileType expected, c
     fail_input("{}: checksum {:08x}, expected {:08x}: the file is damaged", name, found, expected_checksum);
   if (kind.signature) container.signer = verified_signer(cut, *kind.signature, name);
   if (cut.left() != 0) fail_input("{}: {} bytes too many: the file is damaged", name, cut.left());
-  container.header = parse_header(header, name);
+  container.header = parse_json_header(header, name);
   return container;
 }
 
