@@ -22,7 +22,7 @@ constexpr std::int64_t first_service_key = std::int64_t{1} << 41;
 enum StreamStep : std::int64_t {
   first_normal_key = std::int64_t{1} << 20,
   first_uniform = std::int64_t{1} << 29,
-  fresh_weights = std::int64_t{1} << 30
+  network_seed = std::int64_t{1} << 30
 };
 
 constexpr std::int64_t noted_keys = 2;
@@ -103,10 +103,22 @@ std::vector<at::Tensor> AttackContext::normal_keys(std::int64_t draw) {
 
 std::shared_ptr<Model> AttackContext::fresh_network() {
   require(Know::architecture);
+  return drawn_anew(RejectKind::none);
+}
+
+std::shared_ptr<Model> AttackContext::network_drawn_anew() {
+  require(Know::weights);
+  return drawn_anew(reject());
+}
+
+std::shared_ptr<Model> AttackContext::drawn_anew(RejectKind reject) const {
   const auto& info = run_.experiment.dataset->info();
-  auto model =
-      make_model(run_.experiment.config.model.name, {.sample_shape = info.sample_shape, .classes = info.classes});
-  initialise(*model, network_seed());
+  auto model = make_model(run_.experiment.config.model.name, {.sample_shape = info.sample_shape,
+                                                              .classes = info.classes,
+                                                              .reject_class = reject == RejectKind::reject_class,
+                                                              .reject_head = reject == RejectKind::reject_head});
+  const auto draws = stream(network_seed);
+  initialise(*model, std::uint64_t{draws.word(0)} << 32 | draws.word(1));
   return model;
 }
 
@@ -114,11 +126,6 @@ std::vector<double> AttackContext::uniforms(std::int64_t draw, std::int64_t coun
   std::vector<double> values(static_cast<std::size_t>(count));
   stream(first_uniform + draw).fill_uniform(std::span<double>(values));
   return values;
-}
-
-std::uint64_t AttackContext::network_seed() const {
-  const auto draws = stream(fresh_weights);
-  return std::uint64_t{draws.word(0)} << 32 | draws.word(1);
 }
 
 Images AttackContext::images(std::int64_t count, Augment augment) const {

@@ -42,12 +42,12 @@ class AttackContext {
   // Know::weights. The network is in evaluation mode and its parameters have no gradients. Whoever changes it puts it
   // back (WeightsGuard).
   Model& network();
+  std::shared_ptr<Model> network_drawn_anew();  // of the same kind, with the same reject class or head
   // Know::architecture.
   KeyEntry key_entry();
   Injection keyed(const std::vector<at::Tensor>& keys);    // (1, d) for each keyed layer
   std::vector<at::Tensor> normal_keys(std::int64_t draw);  // N(0, std^2), float32, (1, d) for each keyed layer
   std::shared_ptr<Model> fresh_network();                  // drawn anew, without a reject class or head
-  std::uint64_t network_seed() const;                      // of what is drawn anew
   // Know::labels and Know::unlabelled. Images that AttackData offers, unaugmented, as balanced_selection() has them.
   Images labelled(std::int64_t count);
   Images unlabelled(std::int64_t count);
@@ -101,6 +101,7 @@ class AttackContext {
  private:
   void require(Know what) const;
   StreamId stream_id(std::int64_t step) const;
+  std::shared_ptr<Model> drawn_anew(RejectKind reject) const;
   Images images(std::int64_t count, Augment augment = Augment::none) const;
   KeyMaker& key_maker();
   const Injection& service_key();

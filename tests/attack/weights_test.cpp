@@ -122,6 +122,10 @@ TEST(FineTune, DrawsTheLastLayerAnew) {
     const auto anew = access_of(run, "W1", searched(4, 0, "rtll"));
     EXPECT_NE(anew, access_of(run, "O1", {}));
     EXPECT_EQ(access_of(run, "W1", searched(4, 0, "rtal")), anew);
+    AttackContext context(run, find_attack("W1"), 0);
+    const auto drawn = context.network_drawn_anew()->named_parameters();
+    EXPECT_EQ(drawn["fc.weight"].size(0), 11);
+    EXPECT_LE(drawn["fc.weight"].abs().max().item<double>(), 1 / std::sqrt(1568.0));  // PyTorch's law
     const auto last = outcome_of(run, "W1", searched(4, 3, "rtll")),
                all = outcome_of(run, "W1", searched(4, 3, "rtal"));
     EXPECT_EQ(last.at("cost").at("trained_parameters"), 11 * 1568 + 11);

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <string>
+
 #include "base/error.h"
 #include "spankey/models/batch_norm.h"
 
@@ -34,18 +36,15 @@ std::vector<at::Tensor> matrices(const Model& model) {
   });
 }
 
-bool is_last_layer(const Model& model, std::int64_t outputs, const std::string& parameter) {
+std::vector<at::Tensor> last_layer(const Model& model, std::int64_t outputs) {
   std::string layer;
   for (const auto& entry : model.named_parameters())
     if (entry.value().dim() == 2 && entry.value().size(0) == outputs && entry.key().ends_with(".weight"))
       layer = entry.key().substr(0, entry.key().size() - std::string_view("weight").size());
   SPANKEY_CHECK(!layer.empty());
-  return parameter.starts_with(layer) || parameter.starts_with("fc_aux.");
-}
-
-std::vector<at::Tensor> last_layer(const Model& model, std::int64_t outputs) {
-  return parameters_that(
-      model, [&](const std::string& name, const at::Tensor&) { return is_last_layer(model, outputs, name); });
+  return parameters_that(model, [&](const std::string& name, const at::Tensor&) {
+    return name.starts_with(layer) || name.starts_with("fc_aux.");
+  });
 }
 
 }  // namespace spankey

@@ -4,7 +4,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "spankey/models/model.h"
@@ -19,7 +18,6 @@ std::vector<at::Tensor> batch_norm_affine(Model& model);
 std::vector<at::Tensor> matrices(const Model& model);
 
 // The last matrix with a row for each of `outputs`, its bias, and the reject head.
-bool is_last_layer(const Model& model, std::int64_t outputs, const std::string& parameter);
 std::vector<at::Tensor> last_layer(const Model& model, std::int64_t outputs);
 
 }  // namespace spankey

@@ -34,11 +34,13 @@ Row attack_fine_tune(AttackContext& context, const Budget& budget) {
   const bool drawn_anew = budget.variant == "rtll" || budget.variant == "rtal";
   SPANKEY_CHECK(all || drawn_anew || budget.variant == "fc");
   const WeightsGuard guard(network, {});
-  if (drawn_anew)
-    initialise(network, context.network_seed(),
-               [&](const std::string& name) { return is_last_layer(network, outputs, name); });
+  const auto last = last_layer(network, outputs);
+  if (drawn_anew) {
+    const auto drawn = last_layer(*context.network_drawn_anew(), outputs);
+    for (std::size_t i = 0; i < last.size(); ++i) last[i].copy_(drawn[i]);
+  }
   return all ? fine_tune(context, budget, network.parameters(), rate_of_all)
-             : fine_tune(context, budget, last_layer(network, outputs), rate_of_last_layer);
+             : fine_tune(context, budget, last, rate_of_last_layer);
 }
 
 Row attack_biases(AttackContext& context, const Budget& budget) {

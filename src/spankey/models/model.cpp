@@ -61,14 +61,13 @@ InitialLaw Model::initial_law(const std::string& name, const Parameters& paramet
   return {InitialLaw::Shape::uniform, 1.0 / std::sqrt(static_cast<double>(fan))};
 }
 
-void initialise(Model& model, std::uint64_t seed, const std::function<bool(const std::string& name)>& chosen) {
+void initialise(Model& model, std::uint64_t seed) {
   const at::NoGradGuard no_grad;
   const auto parameters = model.named_parameters();
   std::uint32_t index = 0;
-  for (const auto& entry : parameters) {
-    const Stream stream({.seed = seed, .purpose = Purpose::init, .layer = index++});
-    if (!chosen || chosen(entry.key())) draw(entry.value(), model.initial_law(entry.key(), parameters), stream);
-  }
+  for (const auto& entry : parameters)
+    draw(entry.value(), model.initial_law(entry.key(), parameters),
+         Stream({.seed = seed, .purpose = Purpose::init, .layer = index++}));
 }
 
 }  // namespace spankey

@@ -4,7 +4,6 @@
 #include <torch/nn/module.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -65,7 +64,7 @@ class Model : public torch::nn::Module {
 };
 
 // Draws each parameter from its initial_law with a counter-based stream, whose layer is the parameter's index in
-// registration order. With `chosen` it draws only the parameters whose names are chosen, the same as without.
-void initialise(Model& model, std::uint64_t seed, const std::function<bool(const std::string& name)>& chosen = {});
+// registration order.
+void initialise(Model& model, std::uint64_t seed);
 
 }  // namespace spankey

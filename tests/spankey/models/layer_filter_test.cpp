@@ -66,18 +66,5 @@ TEST(LayerFilter, SeesEveryLayerOfEveryNetwork) {
   }
 }
 
-TEST(Initialise, DrawsOnlyWhatIsChosen) {
-  const auto whole = make_model("small_cnn", options_for("small_cnn")),
-             part = make_model("small_cnn", options_for("small_cnn"));
-  initialise(*whole, 7);
-  initialise(*part, 8);
-  const auto before = part->named_parameters()["conv1.weight"].detach().clone();
-  initialise(*part, 7, [](const std::string& name) { return name.starts_with("fc."); });
-  const auto drawn = part->named_parameters(), all = whole->named_parameters();
-  EXPECT_TRUE(at::equal(drawn["fc.weight"], all["fc.weight"]));
-  EXPECT_TRUE(at::equal(drawn["conv1.weight"], before));
-  EXPECT_FALSE(at::equal(drawn["conv1.weight"], all["conv1.weight"]));
-}
-
 }  // namespace
 }  // namespace spankey::layer_filter_test
