@@ -227,8 +227,11 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
 }
 
 std::optional<TrialClaim> Ledger::claim_any(const std::string& id) {
-  // The ranks of an attempt may outlive their launcher by seconds, so the lease of the run itself counts as well.
-  if (claims_ == Claims::exclusive && (leases_->held(folder(id)) || leases_->held(run_directory(id).root)))
+  // The ranks of an attempt may outlive their launcher by seconds, so the leases of the run and of its attack count as
+  // well.
+  const auto run = run_directory(id);
+  if (claims_ == Claims::exclusive &&
+      (leases_->held(folder(id)) || leases_->held(run.root) || leases_->held(run.attack())))
     return std::nullopt;
   make_writable_folder(folder(id));
   TrialClaim claim;

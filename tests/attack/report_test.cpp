@@ -182,7 +182,7 @@ TEST(AttackReport, WhatTheRowsAreHeldAgainst) {
   ASSERT_EQ(reference.at("scratch").size(), 1U);
   EXPECT_EQ(reference.at("scratch")[0].at("images"), 10);
   EXPECT_NEAR(reference.at("scratch")[0].at("accuracy").at("mean").get<double>(), 0.4, 1e-12);
-  EXPECT_EQ(report.at("rows")[0].at("knows"), json({"weights"}));
+  EXPECT_EQ(report.at("rows")[0].at("knows"), json::array({"weights"}));
 }
 
 // 1000 digits of ten classes: fewer than one in ten by far is no accident. Where only the reject class is right, that
