@@ -17,7 +17,7 @@ constexpr double match_share = 0.01;      // of epsilon; the rest is for z
 constexpr double forged_below = 0.5;      // span energy
 
 double inner_product_of(const at::Tensor& a, const at::Tensor& b) {
-  return a.inner_product_of(b).item<double>();
+  return a.dot(b).item<double>();
 }
 
 // Coordinates at which `found` is the same multiple of `issued`, to the tolerance, for the multiple that fits most.
