@@ -29,7 +29,7 @@ std::span<double> values_of(at::Tensor& vector) {
 
 // A random direction outside the span needs a few dimensions to be random in.
 void require_room(std::int64_t m, std::int64_t width, std::int64_t point) {
-  constexpr std::int64_t least = 16;
+  constexpr std::int64_t least = 8;
   if (width < m + least)
     fail_input(
         "key.m = {}: injection point {} has {} elements, no room for a fingerprint outside the span of the basis; "
