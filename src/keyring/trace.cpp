@@ -7,18 +7,17 @@
 
 #include "base/error.h"
 #include "base/statistics.h"
+#include "spankey/keys/key_draws.h"
 
 namespace spankey {
 namespace {
+
+using key_families::inner_product;
 
 constexpr double match_tolerance = 1e-3;  // of a repeated coordinate
 constexpr double exact_distance = 1e-5;   // 1 - cosine; rounding to bfloat16 gives 1e-6
 constexpr double match_share = 0.01;      // of epsilon; the rest is for z
 constexpr double forged_below = 0.5;      // span energy
-
-double inner_product_of(const at::Tensor& a, const at::Tensor& b) {
-  return a.dot(b).item<double>();
-}
 
 // Coordinates at which `found` is the same multiple of `issued`, to the tolerance, for the multiple that fits most.
 std::int64_t repeated_coordinates(const at::Tensor& found, const at::Tensor& issued) {
@@ -75,16 +74,16 @@ SiteScore score(const KeyIssuer& keys, const Site& site, const KeyHolder& user, 
   SiteScore score{.site = site.site};
   // What rounding alone leaves outside the span has no direction to speak of.
   if (site.outside_norm > 1e-12 * site.norm)
-    score.z = std::sqrt(static_cast<double>(width - keys.m())) * inner_product_of(fingerprint, site.outside) /
-              site.outside_norm;
-  score.cosine = inner_product_of(site.key, issued) / (site.norm * issued.norm().item<double>());
+    score.z =
+        std::sqrt(static_cast<double>(width - keys.m())) * inner_product(fingerprint, site.outside) / site.outside_norm;
+  score.cosine = inner_product(site.key, issued) / (site.norm * issued.norm().item<double>());
   const auto repeated = repeated_coordinates(site.key, issued);
   const auto wanted = trace_match_threshold(width, score.cosine, thresholds.match_p);
   score.match = static_cast<double>(repeated) / static_cast<double>(width);
   score.match_threshold = static_cast<double>(wanted) / static_cast<double>(width);
   const at::Tensor alpha = user.alphas.at(keys.slot_of(site.site, user.alphas.size())).to(at::kDouble).contiguous();
   const at::Tensor recovered = at::from_blob(const_cast<double*>(site.alpha.data()), {alpha.numel()}, at::kDouble);
-  score.alpha_cosine = inner_product_of(alpha, recovered) / (alpha.norm() * recovered.norm()).item<double>();
+  score.alpha_cosine = inner_product(alpha, recovered) / (alpha.norm() * recovered.norm()).item<double>();
   score.by_z = score.z > thresholds.z;
   score.by_match = repeated >= wanted;
   score.exact = 1 - score.cosine < exact_distance;

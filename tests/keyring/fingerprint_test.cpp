@@ -92,7 +92,8 @@ TEST(IssuedKey, PointsToItsValidKeyWithinTheSpan) {
     const at::Tensor& basis = owner.basis().layers[1];
     const at::Tensor valid = user.alphas.back().matmul(basis);  // the last slot is that of the wide site
     EXPECT_GT(cosine(valid, owner.key(4, 1)), std::sqrt(0.9) - 0.05) << "blocks share one fingerprint of energy .1";
-    if (c.layout != Layout::shared_blocks) EXPECT_NEAR(cosine(in_span(basis, owner.key(4, 1)), valid), 1, 1e-6);
+    if (c.layout == Layout::shared_blocks) continue;
+    EXPECT_NEAR(cosine(in_span(basis, owner.key(4, 1)), valid), 1, 1e-6);
   }
 }
 

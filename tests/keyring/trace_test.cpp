@@ -97,7 +97,8 @@ TEST(Trace, ColludersWhoseKeysWereAveragedScoreAsTheorySays) {
 // 1 - (1 - p)^4, which has to stay below epsilon.
 TEST(Trace, TheInnocentAreAccusedAsRarelyAsPromised) {
   constexpr std::int64_t users = 4, width = 24;
-  constexpr double epsilon = 0.05, trials = 100'000;
+  constexpr std::uint64_t trials = 100'000;
+  constexpr double epsilon = 0.05;
   const double threshold = trace_z_threshold(epsilon, users);
   const double p = std::exp(log_cosine_tail(width - m, threshold / std::sqrt(width - m)));
   const double expected = 1 - std::pow(1 - p, users);
@@ -115,8 +116,9 @@ TEST(Trace, TheInnocentAreAccusedAsRarelyAsPromised) {
     }
     accused += anybody;
   }
-  EXPECT_NEAR(static_cast<double>(accused) / trials, expected, 3 * std::sqrt(expected / trials));
-  EXPECT_LE(static_cast<double>(accused) / trials, epsilon);
+  EXPECT_NEAR(static_cast<double>(accused) / static_cast<double>(trials), expected,
+              3 * std::sqrt(expected / static_cast<double>(trials)));
+  EXPECT_LE(static_cast<double>(accused) / static_cast<double>(trials), epsilon);
 }
 
 // 4.9 for 2,000 users at one in a thousand is the figure that an independent program in NumPy was given.
