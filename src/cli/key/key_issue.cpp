@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/key/key_arguments.h"
 #include "keyring/challenge.h"
+#include "keyring/container.h"
 #include "keyring/issue.h"
 #include "keyring/key_facts.h"
 #include "keyring/model_file.h"
