@@ -8,9 +8,9 @@
 
 namespace spankey::budgets {
 
-inline constexpr std::int64_t search_steps = 300;      // of every gradient search
-inline constexpr std::int64_t evasion_steps = 100;     // of L2
-inline constexpr std::int64_t selection_images = 256;  // on which keys are compared
+inline constexpr std::int64_t search_steps = 300;              // of every gradient search
+inline constexpr std::int64_t evasion_steps = 100;             // of L2
+inline constexpr std::int64_t selection_images = 256;          // on which keys are compared
 inline constexpr std::int64_t search_images = 64;              // about which somebody else is asked, key after key
 inline constexpr int cosine_levels = 11, norm_levels = 7;      // of K3
 inline constexpr std::int64_t reference_selection = 15 * 128;  // test images by which K9 chooses, as the reference
