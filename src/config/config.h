@@ -92,6 +92,8 @@ struct KeyConfig {
   Layout layout = Layout::shared_prefix;
   bool per_layer_key = false;
   Multiplier multiplier = Multiplier::clamp;
+  std::vector<std::int64_t> permute;
+  bool norm_clamp = false;
   std::int64_t seed = 0;
   bool private_ = false;
 
@@ -111,13 +113,25 @@ struct KeyConfig {
                          .help = "one factor for the global batch, one for each key, or none",
                          .reference = Rescale::batch});
     visit(self.alpha, {.name = "alpha", .help = "law of the coefficients alpha"});
-    visit(self.basis, {.name = "basis", .help = "entries uniform on +- 1/sqrt(m), or orthonormal rows"});
+    visit(self.basis, {.name = "basis",
+                       .help = "entries uniform on +- 1/sqrt(m), orthonormal rows, or a cone: rows of |N(0, 1/m)| "
+                               "times one secret sign a column"});
     visit(self.layout, {.name = "layout",
                         .help = "one basis whose prefix each layer uses, one for each layer, or one cut into blocks"});
     visit(self.per_layer_key, {.name = "per_layer_key", .help = "draw other coefficients for each layer"});
     visit(self.multiplier, {.name = "multiplier",
                             .help = "factor of inject = \"mul\": clamp(1 + gamma tanh k, 0.1, 2), exp(gamma tanh k), "
-                                    "or 1 + min(gamma, 0.9) tanh k (sym)"});
+                                    "1 + min(gamma, 0.9) tanh k (sym), or tanh(5 k) (sign)"});
+    visit(self.permute, {.name = "permute",
+                         .help = "injection points whose features change places as the signs of the key say; needs "
+                                 "basis = \"cone\"",
+                         .bounds = at_least(0),
+                         .ascending = true,
+                         .later = true});
+    visit(self.norm_clamp,
+          {.name = "norm_clamp",
+           .help = "bring every key of an evaluation to target_std before it enters, whatever its norm",
+           .later = true});
     visit(
         self.seed,
         {.name = "seed", .help = "seed of the basis; 0: follows run.seed, for laboratory use", .bounds = at_least(0)});
@@ -188,6 +202,7 @@ struct OptimConfig {
   Schedule schedule = Schedule::constant;
   std::vector<std::int64_t> milestones;
   double schedule_factor = 0.1;
+  double constant_fraction = 0.7;
   double clip_norm = 0.0;
 
   template <class Self, class Visitor>
@@ -203,7 +218,8 @@ struct OptimConfig {
                        .help = "decay rates of the averages of gradient and squared gradient, for adam and adamw",
                        .bounds = from_below(0, 1),
                        .length = {.min = 2, .max = 2}});
-    visit(self.schedule, {.name = "schedule", .help = "how the learning rate falls, once an epoch"});
+    visit(self.schedule,
+          {.name = "schedule", .help = "how the learning rate falls: once an epoch, but linear with every step"});
     visit(self.milestones,
           {.name = "milestones",
            .help = "multistep: epochs at which the rate falls; step: the number of epochs between falls",
@@ -212,6 +228,11 @@ struct OptimConfig {
     visit(self.schedule_factor, {.name = "schedule_factor",
                                  .help = "factor of each fall of the rate, for step and multistep",
                                  .bounds = above_to(0, 1)});
+    visit(self.constant_fraction,
+          {.name = "constant_fraction",
+           .help = "linear: share of the steps before the rate falls, from there in a line to 0",
+           .bounds = from_below(0, 1),
+           .later = true});
     visit(self.clip_norm,
           {.name = "clip_norm", .help = "largest norm of the gradient; 0: none", .bounds = at_least(0)});
   }
@@ -227,6 +248,7 @@ struct TrainConfig {
   Precision precision = Precision::float32;
   double max_seconds = 0.0;
   Twin twin = Twin::none;
+  std::string init_digest;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -238,12 +260,12 @@ struct TrainConfig {
           {.name = "drop_last", .help = "leave out the samples that do not fill a last batch", .reference = false});
     visit(self.device,
           {.name = "device", .help = "where the network runs; auto: a GPU if there is one", .hashed = false});
-    visit(self.capture, {.name = "capture",
-                         .help = "data, keys and counters live on the device and a whole step is replayed as one "
-                                 "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook), "
-                                 "deny.families or deny.adversarial_steps make keys on the host, or gradients go "
-                                 "through it",
-                         .hashed = false});
+    visit(self.capture,
+          {.name = "capture",
+           .help = "data, keys and counters live on the device and a whole step is replayed as one "
+                   "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook), key.permute, "
+                   "deny.families or deny.adversarial_steps make keys on the host, or gradients go through it",
+           .hashed = false});
     visit(self.precision,
           {.name = "precision", .help = "type of activations; weights, losses and statistics stay float32"});
     visit(self.max_seconds, {.name = "max_seconds",
@@ -254,6 +276,11 @@ struct TrainConfig {
         self.twin,
         {.name = "twin",
          .help = "train a network to compare with instead: without keys, with noise for keys, or with one fixed key"});
+    visit(self.init_digest,
+          {.name = "init_digest",
+           .help = "SHA-256 of the weights that training starts from, which train --init FILE sets; empty: they are "
+                   "drawn from run.seed",
+           .later = true});
   }
   bool operator==(const TrainConfig&) const = default;
 };

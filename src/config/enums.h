@@ -33,9 +33,10 @@ constexpr auto enum_words(AlphaLaw) {
   return std::to_array<std::string_view>({"u01", "u11", "gauss", "sphere", "simplex", "codebook"});
 }
 
-enum class BasisLaw { uniform, orthonormal };
+// The rows of the basis are uniform draws, orthonormal, or share one secret sign in each column (cone).
+enum class BasisLaw { uniform, orthonormal, cone };
 constexpr auto enum_words(BasisLaw) {
-  return std::to_array<std::string_view>({"uniform", "orthonormal"});
+  return std::to_array<std::string_view>({"uniform", "orthonormal", "cone"});
 }
 
 // The columns that a layer uses are the first d_l of one basis, all of its own basis, or its own block of one basis of
@@ -45,10 +46,10 @@ constexpr auto enum_words(Layout) {
   return std::to_array<std::string_view>({"shared_prefix", "per_layer", "shared_blocks"});
 }
 
-// The multipliers are clamp(1 + gamma tanh k, 0.1, 2), exp(gamma tanh k), and 1 + min(gamma, 0.9) tanh k.
-enum class Multiplier { clamp, exp, sym };
+// The multipliers are clamp(1 + gamma tanh k, 0.1, 2), exp(gamma tanh k), 1 + min(gamma, 0.9) tanh k, and tanh(5 k).
+enum class Multiplier { clamp, exp, sym, sign };
 constexpr auto enum_words(Multiplier) {
-  return std::to_array<std::string_view>({"clamp", "exp", "sym"});
+  return std::to_array<std::string_view>({"clamp", "exp", "sym", "sign"});
 }
 
 // Which passes update the running statistics. `polluted` lets all passes, `freeze_deny` only the correct pass. `split`
@@ -65,9 +66,10 @@ constexpr auto enum_words(Pass) {
   return std::to_array<std::string_view>({"wrong", "none"});
 }
 
-enum class Schedule { constant, step, multistep, cosine };
+// The rate falls once an epoch, but under `linear` with every step.
+enum class Schedule { constant, step, multistep, cosine, linear };
 constexpr auto enum_words(Schedule) {
-  return std::to_array<std::string_view>({"constant", "step", "multistep", "cosine"});
+  return std::to_array<std::string_view>({"constant", "step", "multistep", "cosine", "linear"});
 }
 
 enum class Device { auto_, cpu, cuda };

@@ -13,6 +13,12 @@
 
 namespace spankey {
 
+Moves moves_at(std::string_view name, std::int64_t point) {
+  const auto& all = find_named(network_facts, name, "model.name =").moves;
+  SPANKEY_CHECK_LT(point, static_cast<std::int64_t>(all.count));
+  return all.values.at(static_cast<std::size_t>(point));
+}
+
 bool takes(const NetworkFacts& network, std::span<const std::int64_t> sample_shape) {
   const auto wanted = network.sample.all();
   return std::equal(wanted.begin(), wanted.end(), sample_shape.begin(), sample_shape.end(),

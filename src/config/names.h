@@ -24,18 +24,36 @@ constexpr Extents extents(Size... sizes) {
   return {.values = {sizes...}, .count = sizeof...(sizes)};
 }
 
+// What changes places at an injection point under key.permute. Where a convolution follows, whole channels of (C, H, W)
+// do, because it needs the neighbours of a pixel. Where a linear layer follows, every element does. Of (tokens, width)
+// the numbers of a token do, in the same way for each token. At `nothing` there is too little to hide.
+enum class Moves { nothing, elements, channels, numbers };
+
+struct PointMoves {
+  std::array<Moves, 8> values{};
+  std::size_t count = 0;
+};
+template <class... Move>
+constexpr PointMoves moves(Move... at_points) {
+  return {.values = {at_points...}, .count = sizeof...(at_points)};
+}
+
 // What is known about a network before it is constructed. A size of 0 is taken from the data.
 struct NetworkFacts {
   std::string_view name;
-  Extents sample;  // (C, H, W) or (D)
-  Extents widths;  // of the key at each injection point
+  Extents sample;    // (C, H, W) or (D)
+  Extents widths;    // of the key at each injection point
+  PointMoves moves;  // at each injection point
 };
 
 inline constexpr auto network_facts = std::to_array<NetworkFacts>({
-#define SPANKEY_NETWORK(name, make, sample, widths) {name, sample, widths},
+#define SPANKEY_NETWORK(name, make, sample, widths, ...) {name, sample, widths, __VA_ARGS__},
 #include "config/networks.inc"
 #undef SPANKEY_NETWORK
 });
+
+// What key.permute moves at injection point `point` of the network `name`, which is one of the registry's.
+Moves moves_at(std::string_view name, std::int64_t point);
 
 bool takes(const NetworkFacts& network, std::span<const std::int64_t> sample_shape);
 std::string shape_text(const NetworkFacts& network);  // shape of its samples, such as "1, 28, 28" or "D"

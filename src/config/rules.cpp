@@ -52,6 +52,48 @@ const NetworkFacts& network_of(const Config& config) {
   return find_named(network_facts, config.model.name, "model.name =");
 }
 
+// A valid key of a cone has coefficients that are at least 0.
+void check_cone(const Config& config) {
+  if (config.key.basis != BasisLaw::cone || config.key.alpha == AlphaLaw::u01 || config.key.alpha == AlphaLaw::simplex)
+    return;
+  fail_key(config, written_first(config, {"key.alpha", "key.basis"}),
+           "has negative coefficients, which leave the cone; accepted under key.basis = \"cone\": key.alpha = \"u01\" "
+           "or \"simplex\"");
+}
+
+// All valid keys must tell the same permutation, or no network could learn behind it.
+void check_permute(const Config& config) {
+  if (config.key.permute.empty()) return;
+  if (config.key.basis != BasisLaw::cone)
+    fail_key(config, written_first(config, {"key.permute", "key.basis"}),
+             "valid keys have the same signs, which say what changes places, on a cone alone; accepted: key.permute = "
+             "[], or key.basis = \"cone\"");
+  if (config.train.twin == Twin::noise)
+    fail_key(config, written_first(config, {"train.twin", "key.permute"}),
+             "a noise key has signs of its own for each sample; accepted with key.permute: train.twin = \"none\", "
+             "\"vanilla\" or \"fixed_key\"");
+  std::vector<std::int64_t> known;
+  const auto points = std::ssize(network_of(config).widths.all());
+  for (std::int64_t point = 0; point < points; ++point)
+    if (moves_at(config.model.name, point) != Moves::nothing) known.push_back(point);
+  if (std::includes(known.begin(), known.end(), config.key.permute.begin(), config.key.permute.end())) return;
+  fail_key(config, written_first(config, {"key.permute", "model.name"}),
+           fmt::format("accepted for {}: injection points among {}, which have features to move", config.model.name,
+                       fmt::join(known, ", ")));
+}
+
+void check_norm_clamp(const Config& config) {
+  if (!config.key.norm_clamp) return;
+  if (config.key.rescale != Rescale::key)
+    fail_key(config, written_first(config, {"key.norm_clamp", "key.rescale"}),
+             "valid keys themselves differ in size; accepted with key.norm_clamp = true: key.rescale = \"key\"");
+  const auto& families = config.deny.families;
+  if (std::find(families.begin(), families.end(), "scaled") != families.end())
+    fail_key(config, written_first(config, {"deny.families", "key.norm_clamp"}),
+             "a clamped \"scaled\" key is valid and cannot be denied; accepted with key.norm_clamp = true: "
+             "deny.families without it");
+}
+
 // `sample` is the number of elements of a sample. It is 0 while the data, and the widths that depend on them, are
 // unknown.
 void check_layers(const Config& config, std::int64_t sample) {
@@ -115,6 +157,9 @@ void check_deny(const Config& config) {
   if (deny.adversarial_steps > 0 && !wrong)
     fail_key(config, written_first(config, {"deny.adversarial_steps", "deny.on"}),
              "deny.on has no pass with a wrong key; accepted: deny.adversarial_steps = 0, or \"wrong\" in deny.on");
+  if (deny.adversarial_steps > 0 && !config.key.permute.empty())
+    fail_key(config, written_first(config, {"deny.adversarial_steps", "key.permute"}),
+             "the order of the features has no gradient; accepted with key.permute: deny.adversarial_steps = 0");
 }
 
 void check_data_name(const Config& config) {
@@ -163,6 +208,9 @@ void check_rules(const Config& config) {
   check_schedule(config);
   check_data_name(config);
   check_layers(config, /*sample=*/0);
+  check_cone(config);
+  check_permute(config);
+  check_norm_clamp(config);
   check_combinations(config);
   if (config.data.limit > 0) check_batch(config, config.data.limit, "data.limit leaves");
 }
@@ -191,6 +239,7 @@ Config canonical(Config config) {
 std::optional<std::string> why_keys_on_host(const Config& config) {
   if (config.train.twin == Twin::noise) return "train.twin = \"noise\" draws a key for each sample on the host";
   if (config.train.twin == Twin::fixed_key) return "train.twin = \"fixed_key\" takes its key from the evaluation's";
+  if (!config.key.permute.empty()) return "key.permute reads the signs of a wrong key on the host";
   if (config.key.alpha == AlphaLaw::codebook) return "key.alpha = \"codebook\" is looked up on the host";
   if (config.train.twin != Twin::vanilla && config.deny.families != std::vector<std::string>{"gaussian"})
     return "deny.families other than \"gaussian\" are drawn on the host";

@@ -14,10 +14,21 @@
 namespace spankey {
 namespace {
 
+// A diagnosis starts from the key 0, which has to be the network without a key, and takes derivatives by the key.
+void require_smooth_keys(const Config& config) {
+  if (config.key.inject == Inject::mul && config.key.multiplier == Multiplier::sign)
+    fail_key(config, "key.multiplier",
+             "the key 0 is not the network without a key; accepted for a diagnosis: clamp, exp or sym");
+  if (!config.key.permute.empty())
+    fail_key(config, "key.permute",
+             "where features change places there is no derivative by the key; accepted for a diagnosis: []");
+}
+
 const Experiment& with_keys(const Experiment& experiment) {
   if (experiment.config.train.twin == Twin::vanilla)
     fail_key(experiment.config, "train.twin",
              "the vanilla twin has no keys to diagnose; accepted: none, noise, fixed_key");
+  require_smooth_keys(experiment.config);
   return experiment;
 }
 

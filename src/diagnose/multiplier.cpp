@@ -35,6 +35,8 @@ double multiplier_value(const InjectionKind& kind, double k) {
       return std::exp(kind.gamma * t);
     case Multiplier::sym:
       return 1 + std::min(kind.gamma, sym_limit) * t;
+    case Multiplier::sign:
+      return std::tanh(sign_slope * k);
   }
   return 1.0;
 }
@@ -50,6 +52,10 @@ double multiplier_slope(const InjectionKind& kind, double k) {
       return kind.gamma * sech2 * multiplier_value(kind, k);
     case Multiplier::sym:
       return std::min(kind.gamma, sym_limit) * sech2;
+    case Multiplier::sign: {
+      const double s = std::tanh(sign_slope * k);
+      return sign_slope * (1 - s * s);
+    }
   }
   return 0.0;
 }

@@ -5,7 +5,7 @@
 
 namespace spankey {
 
-// Returns clamp(1 + gamma tanh k, .1, 2), exp(gamma tanh k) or 1 + min(gamma, .9) tanh k.
+// Returns clamp(1 + gamma tanh k, .1, 2), exp(gamma tanh k), 1 + min(gamma, .9) tanh k or tanh(5 k).
 double multiplier_value(const InjectionKind& kind, double k);
 // Returns its derivative, which is 0 beyond the clamps.
 double multiplier_slope(const InjectionKind& kind, double k);

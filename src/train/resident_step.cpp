@@ -27,6 +27,7 @@ std::optional<std::string> resident_why_not(const Experiment& experiment, const 
     return "model.sync_batchnorm = true communicates inside of the network";
   if (communicator.size() > 1 && !experiment.placement.device.is_cpu() && !communicator.stream_ordered())
     return "gradients travel through the host's memory (ranks share a GPU, or dist.backend = \"mpi\")";
+  if (experiment.retired) return "keys of a retired basis are drawn on the host";
   return why_keys_on_host(experiment.config);
 }
 

@@ -8,14 +8,20 @@
 
 namespace spankey {
 
-double learning_rate(const OptimConfig& config, std::int64_t epochs, std::int64_t epoch) {
+double learning_rate(const OptimConfig& config, const Place& place) {
+  const auto epoch = place.epoch;
   std::int64_t falls = 0;
   switch (config.schedule) {
     case Schedule::constant:
       return config.lr;
     case Schedule::cosine:
       return config.lr * 0.5 *
-             (1.0 + std::cos(std::numbers::pi * static_cast<double>(epoch) / static_cast<double>(epochs)));
+             (1.0 + std::cos(std::numbers::pi * static_cast<double>(epoch) / static_cast<double>(place.epochs)));
+    case Schedule::linear: {
+      const auto steps = static_cast<double>(place.epochs * place.steps);
+      const double left = 1.0 - static_cast<double>(epoch * place.steps + place.step) / steps;
+      return config.lr * std::min(1.0, left / (1.0 - config.constant_fraction));
+    }
     case Schedule::step:
       SPANKEY_CHECK(!config.milestones.empty());
       falls = epoch / config.milestones[0];

@@ -155,6 +155,8 @@ TEST_F(KeyOptions, EveryOptionGivesTheSameBitsOnTwoRanks) {
       {"train.twin=noise", "key.layout=shared_blocks"},
       {"train.twin=fixed_key", "deny.mode=cplus", "deny.stop_gradient=true"},
       {"train.twin=vanilla"},
+      {"key.basis=cone", "key.multiplier=sign", "key.layers=[0,1]", "key.permute=[1,2]", "deny.on=['wrong', 'none']",
+       "key.norm_clamp=true", "optim.schedule=linear"},
   };
   std::vector<std::string> weights;
   for (std::size_t i = 0; i < variants.size(); ++i) {

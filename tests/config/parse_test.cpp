@@ -330,6 +330,9 @@ TEST(Parse, RulesBetweenKeys) {
   EXPECT_EQ(refusal("[deny]\nmode = \"B\"\nadversarial_steps = 1\n[train]\ncapture = \"on\"\n"),
             "f.toml:5: train.capture = \"on\": deny.adversarial_steps moves the wrong key on the host; accepted: "
             "\"auto\" or \"off\"");
+  EXPECT_EQ(refusal("[key]\npermute = [0]\n[deny]\nmode = \"B\"\nadversarial_steps = 1\n"),
+            "f.toml:5: deny.adversarial_steps = 1: the order of the features has no gradient; accepted with "
+            "key.permute: deny.adversarial_steps = 0");
   // The vanilla twin denies nothing, and its resolved file reads back.
   const auto twin = parse_config("[deny]\nmode = \"B\"\nadversarial_steps = 1\nfeature_weight = 1.0\n", "f.toml",
                                  {"train.twin=vanilla"});
@@ -347,6 +350,27 @@ TEST(Parse, RulesBetweenKeys) {
   EXPECT_EQ(refusal("[train]\nglobal_batch = 100\n[dist]\nshards = 3\n"), "");
   EXPECT_EQ(refusal("[train]\nglobal_batch = 99\n[dist]\nreduction = \"elastic\"\n"), "");
   EXPECT_EQ(refusal("[dist]\nreduction = \"elastic\"\nshards = 4\n"), "");
+
+  EXPECT_EQ(
+      refusal("[key]\nbasis = \"cone\"\nalpha = \"gauss\"\n"),
+      "f.toml:3: key.alpha = \"gauss\": has negative coefficients, which leave the cone; accepted under key.basis "
+      "= \"cone\": key.alpha = \"u01\" or \"simplex\"");
+  EXPECT_EQ(refusal("[key]\nbasis = \"cone\"\nalpha = \"simplex\"\n"), "");
+  EXPECT_EQ(refusal("[key]\npermute = [2]\n"),
+            "f.toml:2: key.permute = [2]: valid keys have the same signs, which say what changes places, on a cone "
+            "alone; accepted: key.permute = [], or key.basis = \"cone\"");
+  EXPECT_EQ(
+      refusal("[key]\nbasis = \"cone\"\npermute = [0, 2]\n"),
+      "f.toml:3: key.permute = [0, 2]: accepted for small_cnn: injection points among 1, 2, which have features to "
+      "move");
+  EXPECT_THAT(refusal("[key]\nbasis = \"cone\"\npermute = [2]\n[train]\ntwin = \"noise\"\n"),
+              testing::HasSubstr("a noise key has signs of its own for each sample"));
+  EXPECT_THAT(refusal("[key]\nbasis = \"cone\"\npermute = [2]\n[train]\ncapture = \"on\"\n"),
+              testing::HasSubstr("key.permute reads the signs of a wrong key on the host"));
+  EXPECT_THAT(refusal("[key]\nnorm_clamp = true\nrescale = \"batch\"\n"),
+              testing::HasSubstr("accepted with key.norm_clamp = true: key.rescale = \"key\""));
+  EXPECT_THAT(refusal("[key]\nnorm_clamp = true\n[deny]\nfamilies = [\"scaled\"]\n"),
+              testing::HasSubstr("a clamped \"scaled\" key is valid"));
 
   EXPECT_EQ(refusal("[key]\nlayers = [0, 3]\n"),
             "f.toml:2: key.layers = [0, 3]: small_cnn has injection points 0 to 2; accepted: key.layers among them");

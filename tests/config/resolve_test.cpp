@@ -53,6 +53,8 @@ basis = "uniform"
 layout = "shared_prefix"
 per_layer_key = false
 multiplier = "clamp"
+permute = []
+norm_clamp = false
 seed = 0
 private = false
 
@@ -80,6 +82,7 @@ betas = [0.9, 0.999]
 schedule = "constant"
 milestones = []
 schedule_factor = 0.1
+constant_fraction = 0.7
 clip_norm = 0.0
 
 [train]
@@ -91,6 +94,7 @@ capture = "auto"
 precision = "float32"
 max_seconds = 0.0
 twin = "none"
+init_digest = ""
 
 [dist]
 backend = "auto"
@@ -134,9 +138,8 @@ const std::set<std::string> unhashed = {
 
 // Keys that came after the first runs: by hand as well. Hashed only where they differ from their defaults.
 const std::set<std::string> later = {
-    "deny.adversarial_steps",
-    "deny.adversarial_lr",
-    "deny.feature_weight",
+    "key.permute",         "key.norm_clamp",          "deny.adversarial_steps", "deny.adversarial_lr",
+    "deny.feature_weight", "optim.constant_fraction", "train.init_digest",
 };
 
 // Gives the wanted field another value and tells its name.
@@ -265,6 +268,9 @@ Config random_config(std::uint64_t seed) {
   if (config.dist.backend == Backend::nccl) config.train.device = Device::cuda;
   if (config.data.limit > 0) config.train.drop_last = false;
   if (config.train.capture == Capture::on) config.train.capture = Capture::off;
+  config.key.permute = {};
+  config.key.norm_clamp = false;
+  if (config.key.basis == BasisLaw::cone) config.key.alpha = AlphaLaw::simplex;
   return config;
 }
 
@@ -355,6 +361,14 @@ TEST(Resolve, HashIsTheDigestOfTheCanonicalText) {
   std::string canonical;
   for (const std::string& line : lines) canonical += line;
   EXPECT_EQ(config_hash(Config{}, "abc"), to_hex(sha256(canonical)));
+  // A late key has a line once it says something else.
+  Config moved;
+  moved.key.permute = {2};
+  lines.emplace_back("key.permute = [2]\n");
+  std::sort(lines.begin(), lines.end());
+  canonical.clear();
+  for (const std::string& line : lines) canonical += line;
+  EXPECT_EQ(config_hash(moved, "abc"), to_hex(sha256(canonical)));
 }
 
 // Runs of earlier versions go on and are found under their hashes. The value is hashlib.sha256 of Python over the

@@ -110,8 +110,8 @@ void check_schedule(const h5::File& file, const std::string& group) {
   config.schedule = config.milestones == std::vector<std::int64_t>{-1} ? Schedule::cosine : Schedule::multistep;
   const at::Tensor rates = golden::tensor(file, group + "/lr_per_epoch");
   for (std::int64_t epoch = 0; epoch < rates.size(0); ++epoch)
-    golden::expect_close(learning_rate(config, file.int_attribute(group, "epochs"), epoch), rates[epoch].item<double>(),
-                         1e-12, group);
+    golden::expect_close(learning_rate(config, {epoch, file.int_attribute(group, "epochs")}),
+                         rates[epoch].item<double>(), 1e-12, group);
 }
 
 TEST(Golden, DenyLossesMatchTheReference) {

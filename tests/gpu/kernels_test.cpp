@@ -157,7 +157,7 @@ TEST_P(GpuInjectTest, IsThatOfTheCpuForwardAndBackward) {
 }
 
 std::string name_of(InjectMode mode) {
-  const char* const modes[] = {"add", "clamp", "exp", "sym", "product"};
+  const char* const modes[] = {"add", "clamp", "exp", "sym", "sign", "product"};
   return modes[static_cast<std::size_t>(mode)];
 }
 
@@ -168,7 +168,7 @@ std::string inject_name(const testing::TestParamInfo<InjectCase>& instance) {
 
 INSTANTIATE_TEST_SUITE_P(Modes, GpuInjectTest,
                          testing::Combine(testing::Values(InjectMode::add, InjectMode::clamp, InjectMode::exp,
-                                                          InjectMode::sym, InjectMode::product),
+                                                          InjectMode::sym, InjectMode::sign, InjectMode::product),
                                           testing::Values(at::kFloat, at::kBFloat16), testing::Bool()),
                          inject_name);
 
@@ -282,7 +282,7 @@ std::string keyed_batch_norm_name(const testing::TestParamInfo<KeyedBatchNormCas
 
 INSTANTIATE_TEST_SUITE_P(Modes, GpuKeyedBatchNormTest,
                          testing::Combine(testing::Values(InjectMode::add, InjectMode::clamp, InjectMode::exp,
-                                                          InjectMode::sym, InjectMode::product),
+                                                          InjectMode::sym, InjectMode::sign, InjectMode::product),
                                           testing::Values(at::kFloat, at::kBFloat16), testing::Bool()),
                          keyed_batch_norm_name);
 

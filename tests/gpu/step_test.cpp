@@ -17,7 +17,7 @@
 #include "data/make_data.h"
 #include "dist/backend.h"
 #include "dist/cuda_module.h"
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 #include "train/placement.h"
 #include "train/resident_step.h"
 #include "train/resources.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "dist/rank_threads.h"
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 #include "train/resident_step.h"
 #include "train/resources.h"
 #include "train/resume.h"

@@ -17,8 +17,8 @@
 #include "data/assembler.h"
 #include "data/dataset.h"
 #include "data/glyphs.h"
+#include "spankey/models/named_tensor.h"
 #include "support/thread_communicator.h"
-#include "train/named_tensor.h"
 #include "train/resident_step.h"
 #include "train/resources.h"
 #include "train/schedule.h"
@@ -66,7 +66,7 @@ std::shared_ptr<Model> train(Communicator& communicator, const Config& config, c
   experiment.model->train();
   for (Cursor at; at.epoch < config.train.epochs; ++at.epoch)
     for (at.step = 0; at.step < steps.parts().steps_per_epoch(); ++at.step, ++at.global_step)
-      steps.step(at, learning_rate(config.optim, config.train.epochs, at.epoch), [] { return false; });
+      steps.step(at, learning_rate(config.optim, {at.epoch, config.train.epochs}), [] { return false; });
   return experiment.model;
 }
 

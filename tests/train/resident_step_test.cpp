@@ -9,8 +9,8 @@
 #include <string>
 #include <thread>
 
+#include "spankey/models/named_tensor.h"
 #include "support/thread_communicator.h"
-#include "train/named_tensor.h"
 #include "train/resources.h"
 #include "train/schedule.h"
 #include "train/training_parts.h"
@@ -42,7 +42,7 @@ Trained train_on(Communicator& communicator, const Config& config, Flow flow, co
   experiment.model->train();
   Trained trained;
   for (Cursor at; at.epoch < config.train.epochs; ++at.epoch) {
-    const double lr = learning_rate(config.optim, config.train.epochs, at.epoch);
+    const double lr = learning_rate(config.optim, {at.epoch, config.train.epochs});
     for (at.step = 0; at.step < all.steps_per_epoch(); ++at.step, ++at.global_step) {
       if (!resident) {
         trained.figures.push_back(all.step(all.load(at.epoch, at.step), at, lr, false));

@@ -8,20 +8,34 @@ namespace {
 TEST(Schedule, LearningRatesFollowTheSchedule) {
   OptimConfig c;
   c.lr = 0.2;
-  EXPECT_EQ(learning_rate(c, 10, 7), 0.2);
+  EXPECT_EQ(learning_rate(c, {7, 10}), 0.2);
   c.schedule = Schedule::multistep;
   c.milestones = {3, 5};
-  EXPECT_DOUBLE_EQ(learning_rate(c, 10, 2), 0.2);
-  EXPECT_DOUBLE_EQ(learning_rate(c, 10, 3), 0.02);
-  EXPECT_DOUBLE_EQ(learning_rate(c, 10, 9), 0.002);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {2, 10}), 0.2);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {3, 10}), 0.02);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {9, 10}), 0.002);
   c.schedule = Schedule::step;
   c.milestones = {4};
   c.schedule_factor = 0.5;
-  EXPECT_DOUBLE_EQ(learning_rate(c, 10, 3), 0.2);
-  EXPECT_DOUBLE_EQ(learning_rate(c, 10, 9), 0.05);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {3, 10}), 0.2);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {9, 10}), 0.05);
   c.schedule = Schedule::cosine;
-  EXPECT_DOUBLE_EQ(learning_rate(c, 10, 0), 0.2);
-  EXPECT_DOUBLE_EQ(learning_rate(c, 10, 5), 0.1);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {0, 10}), 0.2);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {5, 10}), 0.1);
+}
+
+// By hand: 4 epochs of 5 steps, the rate falls from step 14 of 20 on, to a sixth of it in the last step.
+TEST(Schedule, LinearIsConstantAndThenALineToZero) {
+  OptimConfig c;
+  c.lr = 0.3;
+  c.schedule = Schedule::linear;
+  EXPECT_EQ(learning_rate(c, {0, 4, 0, 5}), 0.3);
+  EXPECT_EQ(learning_rate(c, {2, 4, 3, 5}), 0.3);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {2, 4, 4, 5}), 0.3);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {3, 4, 0, 5}), 0.25);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {3, 4, 4, 5}), 0.05);
+  c.constant_fraction = 0.0;
+  EXPECT_DOUBLE_EQ(learning_rate(c, {0, 4, 1, 5}), 0.285);
 }
 
 TEST(Schedule, DenyWeightStartsWithAShare) {

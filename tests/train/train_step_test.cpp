@@ -9,8 +9,8 @@
 #include <limits>
 
 #include "dist/rank_threads.h"
+#include "spankey/models/named_tensor.h"
 #include "support/thread_communicator.h"
-#include "train/named_tensor.h"
 #include "train/training_parts.h"
 
 namespace spankey::train_step_test {

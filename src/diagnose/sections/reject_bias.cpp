@@ -40,7 +40,8 @@ double deny_flow(const DiagnoseRun& run) {
   const auto steps = config.train.drop_last ? samples / batch : (samples + batch - 1) / batch;
   double flow = 0.0;
   for (std::int64_t step = 0; step < run.cursor().global_step; ++step)
-    flow += learning_rate(config.optim, config.train.epochs, step / steps) * deny_weight(config.deny, step / steps);
+    flow += learning_rate(config.optim, {step / steps, config.train.epochs, step % steps, steps}) *
+            deny_weight(config.deny, step / steps);
   return flow;
 }
 

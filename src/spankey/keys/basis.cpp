@@ -42,9 +42,31 @@ at::Tensor draw_orthonormal(std::int64_t m, std::int64_t d, std::uint64_t seed, 
   return secret_copy(orthonormal_rows(secret_copy(gauss, at::kDouble)), at::kFloat);
 }
 
+// A column is negative where the highest bit of its word is set.
+at::Tensor draw_cone(std::int64_t m, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
+  const Stream signs({.seed = seed, .purpose = Purpose::basis_sign, .layer = slot});
+  at::Tensor basis = secret_matrix(m, d);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(m));
+  for (std::int64_t j = 0; j < m; ++j) {
+    float* row = basis.mutable_data_ptr<float>() + j * d;
+    row_stream(seed, j, slot).fill_normal({row, static_cast<std::size_t>(d)});
+    for (std::int64_t c = 0; c < d; ++c) {
+      const auto size = static_cast<float>(static_cast<double>(std::max(std::abs(row[c]), cone_floor)) * scale);
+      row[c] = (signs.word(static_cast<std::uint64_t>(c)) >> 31) != 0 ? -size : size;
+    }
+  }
+  return basis;
+}
+
 at::Tensor draw(const KeyConfig& config, std::int64_t d, std::uint64_t seed, std::uint32_t slot) {
-  return config.basis == BasisLaw::uniform ? draw_uniform(config.m, d, seed, slot)
-                                           : draw_orthonormal(config.m, d, seed, slot);
+  switch (config.basis) {
+    case BasisLaw::orthonormal:
+      return draw_orthonormal(config.m, d, seed, slot);
+    case BasisLaw::cone:
+      return draw_cone(config.m, d, seed, slot);
+    default:
+      return draw_uniform(config.m, d, seed, slot);
+  }
 }
 
 double dot(const double* a, const double* b, std::int64_t n) {
@@ -72,6 +94,12 @@ Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims,
     basis.layers.push_back(secret_copy(shared.narrow(1, begin, d), at::kFloat));
     if (blocks) begin += d;
   }
+  return basis;
+}
+
+Basis unknown_basis(std::int64_t m, const std::vector<std::int64_t>& dims) {
+  Basis basis{.layers = {}, .known = false};
+  for (const std::int64_t d : dims) basis.layers.push_back(at::zeros({m, d}, at::kFloat));
   return basis;
 }
 

@@ -14,15 +14,25 @@ namespace spankey {
 
 struct Basis {
   std::vector<at::Tensor> layers;  // one secret_matrix for each configured layer, (m, d_l) float32, contiguous
+  bool known = true;               // false for unknown_basis()
 };
+
+// Stands in where there is no secret. It tells the widths of the layers alone: whatever is made from its values is
+// refused by KeyRules.
+Basis unknown_basis(std::int64_t m, const std::vector<std::int64_t>& dims);
 
 // Makes the basis, a function of the arguments alone. `dims` holds the widths d_l of the configured layers. The law
 // `uniform` draws entries on [-m^-1/2, m^-1/2). `orthonormal` takes orthonormal rows of a Gaussian matrix (float64).
+// `cone` takes s_c |g_ic| / sqrt(m) for row i and column c, where g is Gaussian and s a secret sign for each column, so
+// that all combinations with coefficients of at least 0 have the same signs. |g| is at least cone_floor.
 // Under `shared_prefix` a layer uses the first d_l columns of one basis as wide as the widest layer, under `per_layer`
 // a basis of its own. Under `shared_blocks` one basis is as wide as all layers together, and each layer uses its own
 // block of columns, in order. (Reference implementation, make_basis.) Throws Error(bad_input) where orthonormal rows do
 // not fit into the width.
 Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims, std::uint64_t seed);
+
+// The least |g| of a cone: no entry is 0, whose sign would say nothing. One entry in 1,280 is raised to it.
+constexpr float cone_floor = 0x1p-10F;
 
 // Seed of the random numbers of the key space, which is key.seed, or run.seed where that is 0. (A private basis has no
 // seed.) The basis has streams of its own, so that following run.seed shares no random numbers with the rest of the

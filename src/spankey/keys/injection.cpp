@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "spankey/ops/inject_op.h"
+#include "spankey/ops/permute_op.h"
 
 namespace spankey {
 namespace {
@@ -21,12 +22,18 @@ InjectMode mode_of(const InjectionKind& kind) {
       return InjectMode::exp;
     case Multiplier::sym:
       return InjectMode::sym;
+    case Multiplier::sign:
+      return InjectMode::sign;
     default:
       return InjectMode::clamp;
   }
 }
 
 }  // namespace
+
+InjectionKind injection_kind(const Config& config) {
+  return {config.key.inject, config.key.gamma, config.key.multiplier, permuted_points(config)};
+}
 
 std::int64_t InjectionPoint::size() const {
   return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
@@ -39,11 +46,12 @@ Injection Injection::none() {
 }
 
 Injection Injection::of_keys(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> keys,
-                             InjectionKind kind) {
+                             const InjectionKind& kind) {
   SPANKEY_CHECK_EQ(layers.size(), keys.size());
   Injection injection = none();
   injection.mode_ = mode_of(kind);
   injection.gamma_ = kind.gamma;
+  injection.parts_[0].permutation = permutation_of(keys, kind.permuted);
   for (std::size_t i = 0; i < layers.size(); ++i) injection.parts_[0].slots.push_back({layers[i], keys[i], {}});
   return injection;
 }
@@ -55,7 +63,8 @@ Injection Injection::of_multipliers(const std::vector<std::int64_t>& layers, std
 }
 
 Injection Injection::of_alphas(const std::vector<std::int64_t>& layers, std::vector<at::Tensor> alphas,
-                               const std::vector<LayerBasis>& bases, InjectionKind kind) {
+                               const std::vector<LayerBasis>& bases, const InjectionKind& kind,
+                               std::shared_ptr<const Permutation> permutation) {
   SPANKEY_CHECK(alphas.size() == 1 || alphas.size() == layers.size());
   SPANKEY_CHECK_EQ(bases.size(), layers.size());
   Injection injection = none();
@@ -63,6 +72,8 @@ Injection Injection::of_alphas(const std::vector<std::int64_t>& layers, std::vec
   injection.gamma_ = kind.gamma;
   for (std::size_t i = 0; i < layers.size(); ++i)
     injection.parts_[0].slots.push_back({layers[i], alphas[alphas.size() == 1 ? 0 : i], {bases[i]}});
+  SPANKEY_CHECK(kind.permuted.empty() || permutation);
+  injection.parts_[0].permutation = std::move(permutation);
   return injection;
 }
 
@@ -72,7 +83,7 @@ Injection Injection::stack(const std::vector<std::pair<Injection, std::int64_t>>
   for (const auto& [injection, rows] : parts) {
     SPANKEY_CHECK_EQ(injection.parts_.size(), std::size_t{1});  // stacks are not nested
     const Part& part = injection.parts_[0];
-    result.parts_.push_back({rows, part.slots});
+    result.parts_.push_back({rows, part.slots, part.permutation});
     if (part.slots.empty()) continue;
     if (keyed) {
       SPANKEY_CHECK(injection.mode_ == result.mode_);
@@ -108,7 +119,7 @@ Injection Injection::observed(Observer observer) const {
 }
 
 at::Tensor Injection::apply(std::int64_t point, const at::Tensor& h) const {
-  const at::Tensor after = apply_keys(point, h);
+  const at::Tensor after = permute(point, apply_keys(point, h));
   if (observer_) observer_(point, h, after);
   return after;
 }
@@ -126,6 +137,25 @@ at::Tensor Injection::whole_key(const Slot& slot) {
 
 bool Injection::keyed_at(std::int64_t point) const {
   return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return find(part, point); });
+}
+
+bool Injection::permuted_at(std::int64_t point) const {
+  return std::any_of(parts_.begin(), parts_.end(),
+                     [&](const Part& part) { return part.permutation && part.permutation->at(point); });
+}
+
+at::Tensor Injection::permute(std::int64_t point, const at::Tensor& h) const {
+  if (!permuted_at(point)) return h;
+  const at::Tensor dense = h.contiguous(h.suggest_memory_format());
+  std::vector<at::Tensor> orders;
+  std::vector<std::int64_t> rows;
+  for (const Part& part : parts_) {
+    const bool moves = part.permutation && part.permutation->at(point);
+    orders.push_back(moves ? part.permutation->order(point, dense)
+                           : at::empty({0}, dense.options().dtype(at::kLong).requires_grad(false)));
+    rows.push_back(part.rows < 0 ? dense.size(0) : part.rows);
+  }
+  return permute_elements(dense, orders, rows);
 }
 
 at::Tensor Injection::apply_keys(std::int64_t point, const at::Tensor& h) const {
@@ -162,7 +192,7 @@ at::Tensor KeyedPoint::apply(const at::Tensor& h) const {
 }
 
 InjectArguments KeyedPoint::arguments(const at::Tensor& h) const {
-  if (!injection || injection->observer_ || !injection->keyed_at(point)) return {};
+  if (!injection || injection->observer_ || injection->permuted_at(point) || !injection->keyed_at(point)) return {};
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   return injection->arguments(point, h);
 }

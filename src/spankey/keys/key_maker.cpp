@@ -44,17 +44,22 @@ KeyMaker::KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, s
       compat_(compat),
       rules_(config, compat, basis),
       draw_alpha_(config.alpha, config.m, key_seed(config, run_seed)),
-      kind_{config.inject, config.gamma, config.multiplier},
+      kind_{config.inject, config.gamma, config.multiplier, options.permuted},
+      valid_order_(cone_permutation(rules_.bases(), options.permuted)),
       seed_(run_seed),
       twin_(options.twin) {
   SPANKEY_CHECK(!options.families.empty());
   for (const std::string& name : options.families) families_.push_back(&find_key_family(name));
+  if (options.retired != nullptr) retired_.emplace(config, compat, *options.retired);
 }
 
-KeyMaker::KeyMaker(const Config& config, const Basis& basis, at::Device device)
+KeyMaker::KeyMaker(const Config& config, const Basis& basis, at::Device device, const Basis* retired)
     : KeyMaker(config.key, config.run.compat, basis, static_cast<std::uint64_t>(config.run.seed),
-               {.twin = config.train.twin, .families = config.deny.families}) {
-  if (why_keys_on_host(config)) return;
+               {.twin = config.train.twin,
+                .families = config.deny.families,
+                .permuted = permuted_points(config),
+                .retired = retired}) {
+  if (retired_ || why_keys_on_host(config)) return;
   for (const at::Tensor& layer : basis.layers) device_bases_.emplace_back(layer.to(device));
   for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
     const Gram& gram = rules_.slot_gram(slot);
@@ -103,7 +108,7 @@ Injection KeyMaker::keyed(const Alphas& alphas, const std::vector<at::Tensor>& f
   std::vector<at::Tensor> scaled;
   for (std::size_t layer = 0; layer < factors.size(); ++layer)
     scaled.push_back(scaled_rows(alphas[alphas.size() == 1 ? 0 : layer], factors[layer], begin, end));
-  return Injection::of_alphas(config_.layers, scaled, rules_.bases(), kind_);
+  return Injection::of_alphas(config_.layers, scaled, rules_.bases(), kind_, valid_order_);
 }
 
 // Every key is brought to the target on its own, whatever key.rescale says, because noise has no span with a common
@@ -147,8 +152,8 @@ RowKeys KeyMaker::correct(std::int64_t epoch, std::int64_t step, std::span<const
   };
 }
 
-Injection KeyMaker::wrong_key(const WrongKey& key, std::int64_t rows, const std::vector<double>& valid_std,
-                              double norm) const {
+std::vector<at::Tensor> KeyMaker::wrong_key(const WrongKey& key, std::int64_t rows,
+                                            const std::vector<double>& valid_std, double norm) const {
   std::vector<at::Tensor> drawn;
   for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
     const std::int64_t alpha_slot = rules_.slot_of(slot, key.companion.size());
@@ -163,13 +168,32 @@ Injection KeyMaker::wrong_key(const WrongKey& key, std::int64_t rows, const std:
     drawn.push_back(key.family.draw(inputs));
     if (slot == 0 && key.family.norm) norm *= key.family.norm(inputs);
   }
-  std::vector<at::Tensor> keys = rules_.wrong_keys(drawn, rows, valid_std, norm);
+  return rules_.wrong_keys(drawn, rows, valid_std, norm);
+}
+
+Injection KeyMaker::injected(std::vector<at::Tensor> keys) const {
   for (at::Tensor& layer : keys) layer = layer.to(at::kFloat);
   return Injection::of_keys(config_.layers, keys, kind_);
 }
 
+Injection KeyMaker::retired_key(std::int64_t epoch, std::int64_t step, std::int64_t rows) const {
+  Alphas alphas;
+  for (std::int64_t slot = 0; slot < retired_->alpha_slots(); ++slot) {
+    alphas.push_back(at::empty({1, config_.m}, at::kFloat));
+    draw_alpha_(stream_id(seed_, Purpose::retired_alpha, epoch, step, 0, slot),
+                {alphas.back().mutable_data_ptr<float>(), static_cast<std::size_t>(config_.m)});
+  }
+  const auto factors = retired_->factors(alphas, rows);
+  std::vector<at::Tensor> scaled;
+  for (std::size_t layer = 0; layer < factors.size(); ++layer)
+    scaled.push_back(scaled_rows(alphas[alphas.size() == 1 ? 0 : layer], factors[layer], 0, 1));
+  return Injection::of_alphas(config_.layers, scaled, retired_->bases(), kind_);
+}
+
 Injection KeyMaker::wrong(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const {
   if (twin_ == Twin::vanilla) return Injection::none();
+  if (retired_ && Stream(stream_id(seed_, Purpose::retired_alpha, epoch, step, 1)).below(0, 2) == 0)
+    return retired_key(epoch, step, std::ssize(global_samples));
   std::vector<double> valid;
   if (rules_.wrong_follows_valid()) valid = rules_.valid_std(batch_alphas(epoch, step, global_samples));
   const StreamId id = stream_id(seed_, Purpose::key_family, epoch, step, 0);
@@ -178,12 +202,12 @@ Injection KeyMaker::wrong(std::int64_t epoch, std::int64_t step, std::span<const
   const KeyFamily& family = *families_[choice.below(0, families_.size())];
   const Alphas companion =
       twin_ == Twin::fixed_key ? evaluation_alphas(0) : batch_alphas(epoch, step, global_samples.first(1));
-  return wrong_key({.family = family,
-                    .gauss_id = stream_id(seed_, Purpose::wrong_key, epoch, step, 0),
-                    .id = id,
-                    .number = choice.below(1, std::uint64_t{1} << 32),
-                    .companion = companion},
-                   static_cast<std::int64_t>(global_samples.size()), valid, 1.0);
+  return injected(wrong_key({.family = family,
+                             .gauss_id = stream_id(seed_, Purpose::wrong_key, epoch, step, 0),
+                             .id = id,
+                             .number = choice.below(1, std::uint64_t{1} << 32),
+                             .companion = companion},
+                            static_cast<std::int64_t>(global_samples.size()), valid, 1.0));
 }
 
 at::Tensor KeyMaker::device_alphas(const at::Tensor& samples, const at::Tensor& position) const {
@@ -226,7 +250,7 @@ Injection KeyMaker::device_keyed(const at::Tensor& alphas, const std::vector<at:
     scaled.push_back(deviations[slot].defined() ? scale_alphas(alpha, deviations[slot], rules_.target(), begin, end)
                                                 : alpha.narrow(0, begin, end - begin));
   }
-  return Injection::of_alphas(config_.layers, scaled, device_bases_, kind_);
+  return Injection::of_alphas(config_.layers, scaled, device_bases_, kind_, valid_order_);
 }
 
 at::Tensor KeyMaker::wrong_target(const at::Tensor& samples, const at::Tensor& position) const {
@@ -255,7 +279,7 @@ Injection KeyMaker::evaluation_correct(std::int64_t key_index, std::int64_t rows
   if (twin_ == Twin::vanilla) return Injection::none();
   const auto alphas = evaluation_alphas(key_index);
   auto factors = rules_.factors(alphas, rows);
-  if (norm != 1.0)
+  if (norm != 1.0 && !config_.norm_clamp)
     for (at::Tensor& factor : factors) factor = factor * norm;
   return keyed(alphas, factors, 0, 1);
 }
@@ -266,12 +290,13 @@ Injection KeyMaker::evaluation_wrong(std::int64_t key_index, std::int64_t rows, 
   const Alphas companion = evaluation_alphas(key_index);
   std::vector<double> valid;
   if (rules_.wrong_follows_valid()) valid = rules_.valid_std(companion, rows);
-  return wrong_key({.family = family,
-                    .gauss_id = stream_id(seed_, Purpose::eval_wrong_key, 0, 0, key_index),
-                    .id = stream_id(seed_, Purpose::eval_key_family, 0, 0, key_index),
-                    .number = static_cast<std::uint64_t>(key_index),
-                    .companion = companion},
-                   rows, valid, norm);
+  const auto keys = wrong_key({.family = family,
+                               .gauss_id = stream_id(seed_, Purpose::eval_wrong_key, 0, 0, key_index),
+                               .id = stream_id(seed_, Purpose::eval_key_family, 0, 0, key_index),
+                               .number = static_cast<std::uint64_t>(key_index),
+                               .companion = companion},
+                              rows, valid, norm);
+  return injected(config_.norm_clamp ? rules_.norm_clamped(keys) : keys);
 }
 
 std::optional<Saturation> KeyMaker::saturation(const Injection& key) const {

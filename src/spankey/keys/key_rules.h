@@ -35,7 +35,7 @@ class KeyRules {
   const Gram& slot_gram(std::int64_t slot) const;  // moments of the valid keys of the slot
 
   // The basis of the valid keys of the slot, (m, wrong_width(slot)) float32. The second form takes another basis of the
-  // same shape.
+  // same shape. Throws Error(bad_input) where the basis is unknown, as factors() and valid_std() do.
   at::Tensor slot_basis(std::int64_t slot) const;
   at::Tensor slot_basis(std::int64_t slot, const std::vector<at::Tensor>& layers) const;
 
@@ -49,6 +49,10 @@ class KeyRules {
   // reference's protocol leaves it as drawn. A constant key has no standard deviation, so its root mean square is used.
   std::vector<at::Tensor> wrong_keys(const std::vector<at::Tensor>& drawn, std::int64_t rows,
                                      const std::vector<double>& valid_std, double norm = 1.0) const;
+
+  // Brings a whole key, (1, d_l) for each layer, to the target deviation slot by slot, as wrong_keys() does
+  // (key.norm_clamp). Whoever lets in keys of others can so take from them the freedom to choose a norm.
+  std::vector<at::Tensor> norm_clamped(const std::vector<at::Tensor>& keys) const;
 
   // Cuts the keys (n, wrong_width) of each key slot into those of the layers, (n, d_l).
   std::vector<at::Tensor> layer_keys(const std::vector<at::Tensor>& slots) const;
@@ -66,8 +70,11 @@ class KeyRules {
   std::int64_t slot_of(std::int64_t layer, std::size_t slots) const { return slots == 1 ? 0 : layer; }
 
  private:
+  void require_basis() const;
+
   KeyConfig config_;
   Compat compat_;
+  bool known_;
   std::vector<LayerBasis> bases_;
   std::vector<Gram> grams_;  // one for each layer
   Gram whole_;               // for the one slot of all layers

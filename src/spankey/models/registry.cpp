@@ -18,7 +18,7 @@ struct Network {
 };
 
 constexpr auto networks = std::to_array<Network>({
-#define SPANKEY_NETWORK(name, make, sample, widths) {name, make},
+#define SPANKEY_NETWORK(name, make, ...) {name, make},
 #include "config/networks.inc"
 #undef SPANKEY_NETWORK
 });

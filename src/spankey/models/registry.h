@@ -14,7 +14,7 @@ std::shared_ptr<Model> make_model(const std::string& name, const ModelOptions& o
 std::vector<std::string> model_names();
 
 // The networks, each explained in its file. make_model() has looked at the shape of the samples.
-#define SPANKEY_NETWORK(name, make, sample, widths) std::shared_ptr<Model> make(const ModelOptions& options);
+#define SPANKEY_NETWORK(name, make, ...) std::shared_ptr<Model> make(const ModelOptions& options);
 #include "config/networks.inc"
 #undef SPANKEY_NETWORK
 

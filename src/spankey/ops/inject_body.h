@@ -46,6 +46,8 @@ SPANKEY_HOST_DEVICE float factor(float k, float gamma) {
     return gamma * k;
   } else if constexpr (mode == InjectMode::product) {
     return k;
+  } else if constexpr (mode == InjectMode::sign) {
+    return std::tanh(static_cast<float>(sign_slope) * k);
   } else if constexpr (mode == InjectMode::exp) {
     constexpr float limit = 87.336544F;  // 126 ln 2
     const float x = gamma * std::tanh(k);
@@ -69,6 +71,8 @@ SPANKEY_HOST_DEVICE inline float factor(InjectMode mode, float k, float gamma) {
       return factor<InjectMode::exp>(k, gamma);
     case InjectMode::sym:
       return factor<InjectMode::sym>(k, gamma);
+    case InjectMode::sign:
+      return factor<InjectMode::sign>(k, gamma);
     default:
       return factor<InjectMode::product>(k, gamma);
   }

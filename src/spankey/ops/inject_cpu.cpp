@@ -84,6 +84,8 @@ double multiplier(InjectMode mode, double gamma, double k) {
       return std::exp(gamma * std::tanh(k));
     case InjectMode::sym:
       return 1.0 + gamma * std::tanh(k);
+    case InjectMode::sign:
+      return std::tanh(sign_slope * k);
     default:
       return k;
   }

@@ -106,6 +106,8 @@ void launch_mode(const Part<T>& p, cudaStream_t stream) {
       return launch<InjectMode::exp>(p, stream);
     case InjectMode::sym:
       return launch<InjectMode::sym>(p, stream);
+    case InjectMode::sign:
+      return launch<InjectMode::sign>(p, stream);
     case InjectMode::product:
       return launch<InjectMode::product>(p, stream);
   }

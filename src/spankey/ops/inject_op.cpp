@@ -29,6 +29,9 @@ at::Tensor key_gradient(const at::Tensor& g, const at::Tensor& h, const at::Tens
     gradient = gamma * g;
   } else if (mode == InjectMode::product) {
     gradient = g * h;
+  } else if (mode == InjectMode::sign) {
+    const at::Tensor t = (sign_slope * key).tanh();
+    gradient = g * h * (sign_slope * (1 - t * t));
   } else {
     const double strength = effective_gamma(mode, gamma);
     const at::Tensor t = key.tanh();

@@ -13,6 +13,7 @@ namespace spankey {
 constexpr double multiplier_low = 0.1;
 constexpr double multiplier_high = 2.0;
 constexpr double sym_limit = 0.9;
+constexpr double sign_slope = 5.0;  // keys of deviation 0.5 are mostly where tanh is flat
 
 // An activation of more elements than this is evicted from the caches before it is read again.
 constexpr std::int64_t larger_than_cache_elements = 4 << 20;
@@ -23,6 +24,7 @@ enum class InjectMode : std::int64_t {
   clamp,    // h * clamp(1 + gamma tanh k, multiplier_low, multiplier_high)
   exp,      // h * exp(gamma tanh k), the exponent within +-126 ln 2
   sym,      // h * (1 + min(gamma, sym_limit) tanh k)
+  sign,     // h * tanh(sign_slope k), whatever gamma
   product,  // h * k, where k is the multiplier itself
 };
 

@@ -45,6 +45,26 @@ TEST(Basis, OrthonormalRowsAreOrthonormal) {
   EXPECT_LT((q.matmul(q.t()) - at::eye(3, at::kDouble)).abs().max().item<double>(), 1e-12);
 }
 
+TEST(Basis, AConeHasOneSignInEachColumn) {
+  for (const auto layout : {Layout::shared_prefix, Layout::per_layer, Layout::shared_blocks}) {
+    const Basis basis = make_basis(config(6, BasisLaw::cone, layout), {300, 5000}, 7);
+    for (const at::Tensor& layer : basis.layers) {
+      EXPECT_TRUE(layer.sign().equal(layer[0].sign().expand_as(layer)));
+      EXPECT_GT(layer.abs().min().item<double>(), 0.0);
+      for (int i = 0; i < 20; ++i) EXPECT_TRUE(at::rand({6}).matmul(layer).sign().equal(layer[0].sign()));
+    }
+    // Half of 5,000 secret signs, within 5 standard errors.
+    EXPECT_NEAR(basis.layers[1][0].gt(0).to(at::kDouble).mean().item<double>(), 0.5, 5 * 0.5 / std::sqrt(5000.0));
+  }
+  // Sizes |N(0, 1)| / sqrt(m): mean sqrt(2 / pi), mean square 1, within 5 standard errors of 30,000 draws.
+  const at::Tensor size =
+      make_basis(config(6, BasisLaw::cone), {5000}, 7).layers[0].to(at::kDouble).abs() * std::sqrt(6.0);
+  EXPECT_NEAR(size.mean().item<double>(), std::sqrt(2 / 3.14159265358979), 5 * 0.603 / std::sqrt(30000.0));
+  EXPECT_NEAR(size.square().mean().item<double>(), 1.0, 5 * std::sqrt(2.0 / 30000.0));
+  const at::Tensor other = make_basis(config(6, BasisLaw::cone), {5000}, 8).layers[0];
+  EXPECT_FALSE(other[0].sign().equal(make_basis(config(6, BasisLaw::cone), {5000}, 7).layers[0][0].sign()));
+}
+
 TEST(Basis, MoreRowsThanColumnsCannotBeOrthonormal) {
   EXPECT_ERROR(make_basis(config(30, BasisLaw::orthonormal), {20}, 1), ExitCode::bad_input,
                AllOf(HasSubstr("key.m = 30"), HasSubstr("20")));

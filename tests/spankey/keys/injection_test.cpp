@@ -21,6 +21,7 @@ at::Tensor oracle(const at::Tensor& h, const at::Tensor& key, const InjectionKin
   const at::Tensor k = key.to(h.scalar_type()).expand({h.size(0), -1}).reshape(h.sizes());
   if (kind.inject == Inject::add) return h + kind.gamma * k;
   if (kind.multiplier == Multiplier::exp) return h * at::exp(kind.gamma * at::tanh(k));
+  if (kind.multiplier == Multiplier::sign) return h * at::tanh(5 * k);
   if (kind.multiplier == Multiplier::sym) return h * (1 + std::min(kind.gamma, 0.9) * at::tanh(k));
   return h * at::clamp(1 + kind.gamma * at::tanh(k), 0.1, 2.0);
 }
@@ -37,7 +38,8 @@ const InjectionKind kinds[] = {{Inject::add, 0.7},
                                {Inject::mul, 0.5, Multiplier::exp},
                                {Inject::mul, 2.0, Multiplier::exp},
                                {Inject::mul, 0.5, Multiplier::sym},
-                               {Inject::mul, 2.0, Multiplier::sym}};
+                               {Inject::mul, 2.0, Multiplier::sym},
+                               {Inject::mul, 0.5, Multiplier::sign}};
 
 double tolerance(at::ScalarType type) {
   return type == at::kDouble ? 1e-13 : 1e-6;
@@ -188,6 +190,7 @@ TEST(Injection, TheGradientWithABasisIsThatOfTheWholeKey) {
 TEST(Injection, GammaZeroIsBitwiseTheIdentity) {
   const at::Tensor h = at::randn({9, 33});
   for (InjectionKind kind : kinds) {
+    if (kind.multiplier == Multiplier::sign) continue;  // knows no gamma
     kind.gamma = 0;
     EXPECT_TRUE(Injection::of_keys({0}, {at::randn({9, 33})}, kind).apply(0, h).equal(h));
   }
@@ -233,7 +236,7 @@ TEST(Injection, TanhIsAccurateAndNanStays) {
   const at::Tensor s = injection.apply(0, at::ones_like(k)).to(at::kDouble);
   EXPECT_LE((s - (1 + 0.45 * k.to(at::kDouble).tanh())).abs().max().item<double>(), 1.8e-7);
   const at::Tensor nan = at::full({1, 20}, std::numeric_limits<float>::quiet_NaN());
-  for (const Multiplier multiplier : {Multiplier::clamp, Multiplier::exp, Multiplier::sym})
+  for (const Multiplier multiplier : {Multiplier::clamp, Multiplier::exp, Multiplier::sym, Multiplier::sign})
     EXPECT_TRUE(Injection::of_keys({0}, {nan}, {Inject::mul, 0.5, multiplier})
                     .apply(0, at::ones({1, 20}))
                     .isnan()
@@ -256,6 +259,9 @@ TEST(Injection, MultipliersTakeTheirClosedForms) {
     EXPECT_LE((s - (1 + std::min(gamma, 0.9) * t)).abs().max().item<double>(), 4e-7);
     EXPECT_GT(s.min().item<double>(), 0.099);
   }
+  const at::Tensor sign = multiplier(Multiplier::sign, 0.5);
+  EXPECT_LE((sign - (5 * k.to(at::kDouble)).tanh()).abs().max().item<double>(), 5e-7);
+  EXPECT_TRUE(sign.equal(multiplier(Multiplier::sign, 2.0)));
   EXPECT_LT(multiplier(Multiplier::exp, 6.0).min().item<double>(), 0.003);  // not cut off at 0.1
   EXPECT_GT(multiplier(Multiplier::exp, 6.0).max().item<double>(), 400.0);  // nor at 2
   EXPECT_FLOAT_EQ(multiplier(Multiplier::clamp, 6.0).max().item<float>(), 2.0f);
@@ -274,7 +280,7 @@ TEST(Injection, MultipliersTakeTheirClosedForms) {
 TEST(Injection, TheWayBackOfAStackAgreesWithTheOracle) {
   at::manual_seed(9);
   for (const auto& [m, d] : {std::pair{4, 96}, {15, 96}, {16, 96}, {32, 96}, {32, 40000}, {8, 40007}}) {
-    for (const InjectionKind& kind : {kinds[0], kinds[2], kinds[4], kinds[6]}) {
+    for (const InjectionKind& kind : {kinds[0], kinds[2], kinds[4], kinds[6], kinds[7]}) {
       const std::int64_t rows = d > 96 ? 110 : 5;
       const at::Tensor basis = at::randn({m, d}), alphas = at::rand({rows, m}), one = at::rand({1, m}),
                        key = at::randn({1, d});
@@ -287,10 +293,11 @@ TEST(Injection, TheWayBackOfAStackAgreesWithTheOracle) {
       const at::Tensor h0 = at::randn({rows + 9, d}), upstream = at::randn({rows + 9, d});
       at::Tensor h = h0.clone().requires_grad_(), h2 = h0.clone().requires_grad_();
       const at::Tensor out = stack.apply(0, h), expected = oracle(h2, keys, kind);
-      expect_close(out, expected, 2e-5);
+      const double allowed = kind.multiplier == Multiplier::sign ? 1e-4 : 2e-5;  // five times as steep
+      expect_close(out, expected, allowed);
       out.backward(upstream);
       expected.backward(upstream);
-      expect_close(h.grad(), h2.grad(), 2e-5);
+      expect_close(h.grad(), h2.grad(), allowed);
     }
   }
 }

@@ -125,6 +125,28 @@ TEST(KeyFamily, NegatedIsMinusTheValidKeyAndScaledAMultiple) {
   });
 }
 
+// Under the norm clamp no norm is left to choose: "scaled" is the valid key beside it, to the rounding of float32.
+TEST(KeyFamily, TheNormClampTakesBackEveryNorm) {
+  for (KeyConfig c : {config(), config(Layout::shared_blocks), config(Layout::per_layer)}) {
+    const KeyMaker free = maker(c);
+    c.norm_clamp = true;
+    const KeyMaker clamped = maker(c);
+    for (std::int64_t i = 0; i < 5; ++i) {
+      const auto valid = slots_of(c, free.evaluation_correct(i, 1));
+      const auto scaled = slots_of(c, clamped.evaluation_wrong(i, 1, find_key_family("scaled")));
+      const auto swept = slots_of(c, clamped.evaluation_correct(i, 1, 4.0));
+      const auto wrong = slots_of(c, clamped.evaluation_wrong(i, 1, gaussian_family(), 0.1));
+      const auto loose = slots_of(c, free.evaluation_wrong(i, 1, find_key_family("scaled")));
+      for (std::size_t slot = 0; slot < valid.size(); ++slot) {
+        EXPECT_LT((scaled[slot] - valid[slot]).abs().max().item<double>(), 2e-6);
+        EXPECT_TRUE(swept[slot].equal(valid[slot]));
+        EXPECT_NEAR(wrong[slot].std().item<double>(), c.target_std, 1e-6);
+        EXPECT_GT((loose[slot] - valid[slot]).abs().max().item<double>(), 0.1);  // control
+      }
+    }
+  }
+}
+
 TEST(KeyFamily, PermutedHasTheSameCoordinatesElsewhere) {
   for_keys("permuted", 2, [](const KeyConfig&, std::size_t, const at::Tensor& v, const at::Tensor& k, std::int64_t) {
     EXPECT_LT((std::get<0>(k.sort()) - std::get<0>(v.sort())).abs().max().item<double>(), 1e-6);

@@ -50,6 +50,8 @@ at::Tensor composed(InjectMode mode, const at::Tensor& h, const at::Tensor& k, d
       return h * (gamma * t).exp();
     case InjectMode::sym:
       return h * (1 + std::min(gamma, 0.9) * t);
+    case InjectMode::sign:
+      return h * (5 * k).tanh();
     case InjectMode::product:
       return h * k;
   }
@@ -100,6 +102,7 @@ TEST(InjectBody, AgreesWithComposedOperationsInEveryMode) {
     expect_composed<InjectMode::clamp>(gamma);
     expect_composed<InjectMode::exp>(gamma);
     expect_composed<InjectMode::sym>(gamma);
+    expect_composed<InjectMode::sign>(gamma);
     expect_composed<InjectMode::product>(gamma);
   }
 }
@@ -131,7 +134,8 @@ TEST(InjectBody, FactorsOfOneThreadAreThoseOfEveryKindOfKey) {
   const at::Tensor h = at::randn({n, d}), basis = at::randn({8, d}), none = at::empty({0});
   const at::Tensor own = at::randn({n, 8}), shared = at::randn({1, 8});
   const auto product = [&](const at::Tensor& a) { return a.to(at::kDouble).matmul(basis.to(at::kDouble)); };
-  for (const auto mode : {InjectMode::add, InjectMode::clamp, InjectMode::exp, InjectMode::sym, InjectMode::product}) {
+  for (const auto mode :
+       {InjectMode::add, InjectMode::clamp, InjectMode::exp, InjectMode::sym, InjectMode::sign, InjectMode::product}) {
     for (const double gamma : {0.5, 2.0}) {
       const auto expect = [&](const at::Tensor& coefficients, const at::Tensor& of, const at::Tensor& keys) {
         const at::Tensor expected = composed(mode, h.to(at::kDouble), keys, gamma);
