@@ -20,9 +20,9 @@
 #include "base/error.h"
 #include "bench/bench_main.h"
 #include "dist/backend.h"
+#include "spankey/models/named_tensor.h"
 #include "train/coordinator.h"
 #include "train/experiment.h"
-#include "train/named_tensor.h"
 #include "train/resources.h"
 
 namespace spankey {

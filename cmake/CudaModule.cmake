@@ -41,7 +41,7 @@ endif()
 
 if(SPANKEY_HAS_CUDA)
   set(CMAKE_CUDA_COMPILER ${SPANKEY_NVCC})
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
     set(CMAKE_CUDA_ARCHITECTURES 90 CACHE STRING "GPU architectures of the CUDA module")
   endif()
   enable_language(CUDA)
@@ -68,7 +68,8 @@ if(SPANKEY_HAS_CUDA)
   target_compile_definitions(spankey_cuda PRIVATE SPANKEY_VERSION="${PROJECT_VERSION}")
   # -Wpedantic is impossible: the line markers that nvcc puts into its output are no ISO C++.
   target_compile_options(spankey_cuda PRIVATE
-    $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -Xcompiler=-Wall,-Wextra,-Wshadow,-Werror,-ffp-contract=off>)
+    $<$<COMPILE_LANGUAGE:CUDA>:$<$<BOOL:${SPANKEY_WERROR}>:-Werror=all-warnings>
+    -Xcompiler=-Wall,-Wextra,-Wshadow,$<$<BOOL:${SPANKEY_WERROR}>:-Werror$<COMMA>>-ffp-contract=off>)
   target_link_libraries(spankey_cuda PRIVATE spankey_options ${LibTorch_ROOT}/lib/libtorch_cuda.so
     ${LibTorch_ROOT}/lib/libc10_cuda.so ${LibTorch_ROOT}/lib/libtorch_cpu.so ${LibTorch_ROOT}/lib/libc10.so
     ${NCCL_LIBRARY})

@@ -34,7 +34,7 @@ function(spankey_tests layer)
   # One compute thread: two on cores that are busy with another test wait for each other many times longer.
   set(environment "OMP_NUM_THREADS=1" "SPANKEY_SOURCE_DIR=${CMAKE_SOURCE_DIR}" "SPANKEY_PROGRAM=${CMAKE_BINARY_DIR}/bin/spankey"
       "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_mpi_yield_when_idle=1"
-      "OMPI_MCA_rmaps_base_oversubscribe=1" "OMPI_MCA_btl=self,vader")
+      "OMPI_MCA_rmaps_base_oversubscribe=1" "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe" "OMPI_MCA_btl=self,vader")
   foreach(thing IN LISTS arg_UNPARSED_ARGUMENTS)
     target_sources(test_${layer} PRIVATE ${thing}_test.cpp)
     cmake_path(GET thing FILENAME thing)
@@ -46,7 +46,7 @@ function(spankey_tests layer)
     endif()
     foreach(ranks IN LISTS arg_RANKS)
       add_test(NAME ${name}.ranks${ranks}
-               COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks} --oversubscribe $<TARGET_FILE:test_${layer}> ${thing}_test)
+               COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks} $<TARGET_FILE:test_${layer}> ${thing}_test)
       set_tests_properties(${name}.ranks${ranks} PROPERTIES TIMEOUT ${arg_TIMEOUT} PROCESSORS 2 SKIP_RETURN_CODE 77
         ENVIRONMENT "${environment};SPANKEY_TEST_MPI=1" LABELS "${arg_LABELS}")
     endforeach()

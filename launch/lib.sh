@@ -5,10 +5,13 @@ set -euo pipefail
 repository="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 # shellcheck disable=SC2034 # used by those that source this file
 venv="$repository/.venv" build="$repository/build"
-# The program: SPANKEY, that of the build, or in a bundle (launch/bundle) the one that brings its libraries.
+# The program: SPANKEY, that of the build, in a bundle (launch/bundle) the one that brings its libraries, or where it was
+# installed (PREFIX/share/spankey/launch) the one in PREFIX/bin.
 program="$build/bin/spankey"
 if [[ -f "$repository/torch_version" ]]; then
   program="$repository/spankey" PATH="$repository:$PATH"
+elif [[ ! -e "$repository/CMakeLists.txt" && -x "$repository/../../bin/spankey" ]]; then
+  program="$(cd "$repository/../../bin" && pwd)/spankey"
 fi
 program="${SPANKEY:-$program}"
 
@@ -32,18 +35,40 @@ compile_jobs() {
   printf '%s\n' "${CMAKE_BUILD_PARALLEL_LEVEL:-$((cores < memory ? cores : memory))}"
 }
 
-# Cores as mpirun counts them: hardware threads of one core are one slot.
-slots() {
-  local cores
-  cores="$(lscpu -p=CORE,SOCKET 2>/dev/null | grep -v '^#' | sort -u | wc -l || true)"
-  printf '%s\n' "$((cores > 0 && cores < $(nproc) ? cores : $(nproc)))"
+# mpi_flavour: "open_mpi" or "hydra" (MPICH, Intel MPI), whose mpirun differ in options and in what they make of USR2.
+mpi_flavour() {
+  if mpirun --version 2>&1 | grep -qE 'HYDRA|Hydra|Intel\(R\) MPI|MPICH'; then
+    printf 'hydra\n'
+  else
+    printf 'open_mpi\n'
+  fi
 }
 
-# What Open MPI needs to be told on this machine; see CONTRIBUTING.md, traps.
+# More ranks than cores, none of them pinned, and ranks of root: variables of Open MPI 4, of Open MPI 5 and of Intel MPI,
+# which disturb no other MPI. See CONTRIBUTING.md, traps.
 mpi_environment() {
+  export OMPI_MCA_rmaps_base_oversubscribe="${OMPI_MCA_rmaps_base_oversubscribe:-1}"
+  export PRTE_MCA_rmaps_default_mapping_policy="${PRTE_MCA_rmaps_default_mapping_policy:-:oversubscribe}"
+  export I_MPI_PIN="${I_MPI_PIN:-0}"
   if [[ "$(id -u)" -eq 0 ]]; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   fi
+}
+
+# takes_stop_request PID: who has to hear USR2 for the ranks below the mpirun PID. Hydra's own mpirun would end at once: there
+# it is one of the ranks, which tells the others.
+takes_stop_request() {
+  local process="$1" child
+  if [[ "$(mpi_flavour)" == hydra ]]; then
+    while child="$(pgrep -P "$process" | head -n 1)" && [[ -n "$child" ]]; do
+      process="$child"
+      case "$(<"/proc/$process/comm")" in
+        hydra_* | mpirun* | mpiexec*) ;;
+        *) break ;;
+      esac
+    done
+  fi
+  printf '%s\n' "$process"
 }
 
 # run_ranks N PROGRAM ARGUMENT...: N ranks on this machine; returns the program's exit code.
@@ -52,8 +77,8 @@ mpi_environment() {
 run_ranks() {
   local ranks="$1" pid code=127 next interrupted=0 asked=0
   shift
-  local options=(-np "$ranks" --bind-to none)
-  if (($(slots) < ranks)); then options+=(--oversubscribe); fi
+  local options=(-np "$ranks")
+  if [[ "$(mpi_flavour)" == open_mpi ]]; then options+=(--bind-to none); fi
   mpi_environment
   set -m # a process group of its own, so that Ctrl-C reaches this script alone
   mpirun "${options[@]}" "$@" </dev/null &
@@ -67,7 +92,7 @@ run_ranks() {
     else
       asked=1
       say "stopping at the next step with a checkpoint (again: at once)" >&2 || true # the terminal may be gone
-      kill -USR2 "$pid" 2>/dev/null || true
+      kill -USR2 "$(takes_stop_request "$pid")" 2>/dev/null || true
     fi
   }
   trap pass_on INT TERM HUP USR1 USR2

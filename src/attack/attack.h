@@ -1,10 +1,11 @@
 // An attack: what somebody of stated knowledge tries against a run, with stated means. Each is one file of
-// attack/attacks and one line of attack/attacks.inc. docs/attacks.md says what every attack does and what its outcome
-// means.
+// attack/key_attacks or attack/attacks and one line of attack/attacks.inc. docs/attacks.md says what every attack does
+// and what its outcome means.
 #pragma once
 
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -26,7 +27,8 @@ enum class Know : unsigned {
   unlabelled = 16,   // such images without labels
   queries = 32,      // answers of the network for keys and images of his choice
   leaked_keys = 64,  // valid keys
-  owner = 128        // all of the above: the row is no attack but a figure to compare with
+  owner = 128,       // all of the above: the row is no attack but a figure to compare with
+  service = 256      // answers of the owner's service, which has a valid key, for images of his choice
 };
 constexpr unsigned operator|(Know a, Know b) {
   return static_cast<unsigned>(a) | static_cast<unsigned>(b);
@@ -37,17 +39,26 @@ constexpr unsigned operator|(unsigned a, Know b) {
 constexpr bool has(unsigned known, Know what) {
   return (known & static_cast<unsigned>(what)) != 0;
 }
-// "weights, labels", or "nothing".
+// {"weights", "labels"}, and the same as "weights, labels", or "nothing".
+std::vector<std::string> knowledge_words(unsigned known);
 std::string knowledge_text(unsigned known);
 
-enum class Preset { quick, standard };
+// What is tried, with which budgets. Each preset has what the one before it has, or more of it.
+enum class Preset { quick, standard, exhaustive };
+constexpr auto enum_words(Preset) {
+  return std::to_array<std::string_view>({"quick", "standard", "exhaustive"});
+}
 
 // The means of one unit of work. What an attack does not use stays 0.
 struct Budget {
-  std::int64_t images = 0;  // of the training split, with or without labels as Attack::knows says
-  std::int64_t steps = 0;   // of an optimiser
-  std::int64_t keys = 0;    // tried, or leaked
-  std::string variant;      // of an attack that comes in several forms
+  std::int64_t images = 0;   // of the attacker, with or without labels as Attack::knows says
+  std::int64_t steps = 0;    // of an optimiser
+  std::int64_t queries = 0;  // images that a network answers which he does not hold
+  std::int64_t keys = 0;     // tried
+  std::int64_t leaked = 0;   // valid keys that he has
+  std::string variant = {};  // of an attack that comes in several forms
+  // In place of `images`, so many thousandths of all that an attacker may have. plan_attacks() makes images of them.
+  std::int64_t per_mille = 0;
 
   bool operator==(const Budget&) const = default;
 };
@@ -89,9 +100,11 @@ const Attack& find_attack(std::string_view id);
 inline bool reads_class_logits(const Attack& attack) {
   return has(attack.knows, Know::weights);
 }
-// A row that needs a valid key, or the secret that makes them, says nothing about who has neither.
+// A row that needs a valid key, the secret that makes them or a service that has one says nothing about who has none of
+// them.
 inline bool needs_valid_key(const Attack& attack) {
-  return has(attack.knows, Know::owner) || has(attack.knows, Know::basis) || has(attack.knows, Know::leaked_keys);
+  return has(attack.knows, Know::owner) || has(attack.knows, Know::basis) || has(attack.knows, Know::leaked_keys) ||
+         has(attack.knows, Know::service);
 }
 
 // The attacks, each explained in its file and in docs/attacks.md, and the means that each is given.

@@ -1,6 +1,10 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cctype>
 
 #include "attack/attack_report.h"
+#include "attack/attack_text.h"
+#include "base/version.h"
 
 namespace spankey {
 namespace {
@@ -32,6 +36,26 @@ std::string spent_text(const json& cost) {
   return text.empty() ? "nothing" : text;
 }
 
+std::string capitalised(std::string text) {
+  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+Table reference_table(const json& report) {
+  Table table{.caption =
+                  "What the rows are held against, mean ± standard deviation over keys, seeds of a twin or attack "
+                  "seeds. Stripped: the rejection ignored.",
+              .columns = {{"", false}, {"accuracy"}},
+              .rows = {}};
+  for (const auto& [name, accuracy] : attack_references(report))
+    table.rows.push_back({{name}, {accuracy.is_null() ? "not known" : spread_text(accuracy)}});
+  return table;
+}
+
+std::string words_of(const json& words) {
+  return words.empty() ? "nothing" : fmt::format("{}", fmt::join(words.get<std::vector<std::string>>(), ", "));
+}
+
 Table rows_table(const json& report) {
   Table table{.caption =
                   "Access is the accuracy over the class logits where the attacker holds the network, and the "
@@ -49,14 +73,15 @@ Table rows_table(const json& report) {
                           {"gain over scratch"},
                           {"seeds"},
                           {"spent", false},
-                          {"seconds"}},
+                          {"seconds"},
+                          {"", false, "accuracy over the class logits significantly below the commonest class"}},
               .rows = {}};
   for (const auto& row : report.at("rows")) {
     const auto& access = row.at("access");
     const bool measured = !access.is_null();
     table.rows.push_back({{row.at("id").get<std::string>()},
                           {row.at("name").get<std::string>()},
-                          {row.at("knows").get<std::string>()},
+                          {words_of(row.at("knows"))},
                           {row.at("budget_text").get<std::string>()},
                           {spread_text(access)},
                           {measured ? number_text(access.at("max")) : "-"},
@@ -65,37 +90,10 @@ Table rows_table(const json& report) {
                           {gain_text(row.at("gain_over_scratch"))},
                           {fmt::format("{}", measured ? access.at("seeds").get<int>() : 0)},
                           {spent_text(row.at("cost"))},
-                          {measured ? number_text(row.at("cost").at("seconds"), "{:.1f}") : "-"}});
+                          {measured ? number_text(row.at("cost").at("seconds"), "{:.1f}") : "-"},
+                          {row.at("below_chance").is_null() ? "" : row.at("below_chance").get<std::string>()}});
   }
   return table;
-}
-
-std::string price_text(const json& price, const char* what) {
-  if (price.is_null()) return fmt::format("no number of {} that was tried", what);
-  return fmt::format("{:.0f} {} ({}, {})", price.at(what).get<double>(), what, price.at("id").get<std::string>(),
-                     price.at("budget_text").get<std::string>());
-}
-
-Paragraph price_paragraph(const json& report) {
-  const auto& price = report.at("price_of_entry");
-  std::string text =
-      report.at("correct").is_null()
-          ? "Price of entry: not known, since nothing tells what a valid key gives."
-          : fmt::format("Price of entry, for 0.9 of what a valid key gives above chance: {}; {}; {}.",
-                        price_text(price.at("labels"), "labels"), price_text(price.at("queries"), "queries"),
-                        price_text(price.at("leaked"), "leaked"));
-  return {text};
-}
-
-std::string summary_text(const json& report) {
-  const auto& worst = report.at("worst_case");
-  if (worst.is_null()) return "Worst case: no attack was run.";
-  const auto first = fmt::format("Worst case: {} by {} ({}, {}), best seed {}.", number_text(worst.at("access")),
-                                 worst.at("id").get<std::string>(), worst.at("name").get<std::string>(),
-                                 worst.at("budget_text").get<std::string>(), number_text(worst.at("max")));
-  if (report.at("withheld").is_null()) return first + " Withheld: not known, nothing tells what a valid key gives.";
-  return fmt::format("{} Withheld: {} = correct key {} - worst case.", first, number_text(report.at("withheld")),
-                     number_text(report.at("correct")));
 }
 
 Table within_table(const json& report) {
@@ -113,9 +111,8 @@ Table within_table(const json& report) {
 
 Section limits(const json& report) {
   std::string left_out, failed;
-  for (const auto& one : report.at("not_run"))
-    left_out += fmt::format("{}{} ({})", left_out.empty() ? "" : "; ", one.at("id").get<std::string>(),
-                            one.at("why").get<std::string>());
+  for (const auto& [why, ids] : attacks_not_run(report))
+    left_out += fmt::format("{}{} ({})", left_out.empty() ? "" : "; ", fmt::join(ids, ", "), why);
   for (const auto& row : report.at("rows"))
     for (const auto& why : row.at("failures"))
       failed += fmt::format("{}{}, {}: {}", failed.empty() ? "" : "; ", row.at("id").get<std::string>(),
@@ -125,21 +122,26 @@ Section limits(const json& report) {
       Paragraph{fmt::format("Not run: {}.", left_out.empty() ? "nothing of the suite" : left_out)});
   if (!failed.empty()) section.blocks.emplace_back(Paragraph{fmt::format("Ended without an outcome: {}.", failed)});
   section.blocks.emplace_back(Paragraph{
-      "The suite has no search by scores or by labels alone, distillation, pruning, rounding, recomputed BatchNorm "
-      "statistics, standardised channels before fine-tuning, mixtures of attacks, or augmentation by the thief. A row "
-      "that fails proves nothing about attacks that are not in it."});
+      "The suite has no tracing of colluders, no augmentation by the thief and no other architecture than the stolen "
+      "one. A row that fails proves nothing about attacks that are not in it."});
   return section;
 }
 
 }  // namespace
 
 Document attack_document(const json& report) {
-  Document document{.title = fmt::format("Attacks on {}, deny mode {}", report.at("model").get<std::string>(),
-                                         report.at("deny").get<std::string>()),
-                    .summary = summary_text(report),
-                    .footer = "This is access conditioning: it decides what is convenient, not what is possible.",
-                    .sections = {}};
-  document.sections.push_back({"Price of entry", {price_paragraph(report), within_table(report)}});
+  Document document{
+      .title = fmt::format("Attacks on {}, deny mode {}", report.at("model").get<std::string>(),
+                           report.at("deny").get<std::string>()),
+      .summary = fmt::format("Worst case: {}. Withheld: {}.", worst_case_text(report), withheld_text(report)),
+      .footer =
+          fmt::format("{} Written by spankey {} (`spankey attack`, preset {}). All figures stand in `attack.json`; "
+                      "`docs/attacks.md` explains them.",
+                      attack_last_word, program_version(), report.at("preset").get<std::string>()),
+      .sections = {}};
+  document.sections.push_back(
+      {"Price of entry",
+       {Paragraph{capitalised(price_of_entry_text(report)) + "."}, within_table(report), reference_table(report)}});
   document.sections.push_back({"All rows", {rows_table(report)}});
   document.sections.push_back(limits(report));
   return document;

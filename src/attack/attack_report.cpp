@@ -5,8 +5,12 @@
 #include <map>
 #include <string>
 
+#include "attack/attack_plots.h"
 #include "base/file.h"
 #include "base/statistics.h"
+#include "page/plot.h"
+#include "record/result.h"
+#include "record/verdict.h"
 
 namespace spankey {
 namespace {
@@ -101,22 +105,39 @@ json cost_of(const Group& group) {
   return cost;
 }
 
-json row_of(const Group& group, const Scratch& scratch, double majority, const std::optional<double>& correct) {
+// What every row is judged by.
+struct Scale {
+  double majority, minority, samples;
+  std::optional<double> correct;
+};
+
+// A rejection is no answer. The class that is named below it may tell about the label.
+json below_chance(const json& strip, const Scale& scale) {
+  if (strip.is_null()) return nullptr;
+  const auto remark =
+      below_chance_remark(strip.at("mean").get<double>(), scale.majority, scale.minority, scale.samples);
+  return remark.empty() ? json() : json(remark);
+}
+
+json row_of(const Group& group, ImageSource source, const Scratch& scratch, const Scale& scale) {
   const auto& attack = *group.attack;
   const auto access = spread(shares(group, access_count(attack)));
   json recovered;
-  if (correct && *correct > majority && !access.is_null())
-    recovered = (access.at("mean").get<double>() - majority) / (*correct - majority);
+  if (scale.correct && *scale.correct > scale.majority && !access.is_null())
+    recovered = (access.at("mean").get<double>() - scale.majority) / (*scale.correct - scale.majority);
+  const auto strip = spread(shares(group, "strip"));
   return {{"id", attack.id},
           {"name", attack.name},
-          {"knows", knowledge_text(attack.knows)},
+          {"knows", knowledge_words(attack.knows)},
           {"owner", has(attack.knows, Know::owner)},
           {"needs_valid_key", needs_valid_key(attack)},
+          {"data", to_string(source)},
           {"budget", to_json(group.budget)},
           {"budget_text", budget_text(group.budget)},
           {"access", access},
           {"accuracy", spread(shares(group, "correct"))},
-          {"strip_accuracy", spread(shares(group, "strip"))},
+          {"strip_accuracy", strip},
+          {"below_chance", below_chance(strip, scale)},
           {"recovered", recovered},
           {"gain_over_scratch", gain_over_scratch(group, scratch)},
           {"cost", cost_of(group)},
@@ -146,14 +167,26 @@ json named(const json& row) {
           {"budget_text", row.at("budget_text")}};
 }
 
-// The worst of the rows that need at most so many labels, or null.
-json worst_within(const std::vector<json>& rows, double labels) {
+// The worst of the rows that count and that `eligible` takes, or null.
+template <class Eligible>
+json worst_of(const std::vector<json>& rows, Eligible eligible) {
   const json* worst = nullptr;
   for (const auto& row : rows)
-    if (counts_as_attack(row) && cost_at(row, "labels") <= labels &&
-        (worst == nullptr || access_mean(row) > access_mean(*worst)))
+    if (counts_as_attack(row) && eligible(row) && (worst == nullptr || access_mean(row) > access_mean(*worst)))
       worst = &row;
   return worst == nullptr ? json() : named(*worst);
+}
+
+json worst_within(const std::vector<json>& rows, double labels) {
+  return worst_of(rows, [labels](const json& row) { return cost_at(row, "labels") <= labels; });
+}
+
+// What whoever does not hold the network gets.
+json worst_as_shipped(const std::vector<json>& rows) {
+  return worst_of(rows, [](const json& row) {
+    const auto& knows = row.at("knows");
+    return std::find(knows.begin(), knows.end(), "weights") == knows.end();
+  });
 }
 
 // The least of `what` among the rows that succeed, are `eligible` and pay in it.
@@ -189,55 +222,120 @@ void sort_rows(std::vector<json>& rows) {
   });
 }
 
-std::optional<double> measured_correct(const std::vector<Group>& groups) {
-  for (const auto& group : groups)
-    if (group.attack->id == "R0" && !group.outcomes.empty()) return share(*group.outcomes[0], "correct");
-  return std::nullopt;
+// The row of a reference where nothing else tells it: R0 for a valid key, the Gaussian ones of K2.
+json reference_row(const std::vector<Group>& groups, std::string_view id, const std::string& variant) {
+  for (const auto& group : groups) {
+    if (group.attack->id != id || group.budget.variant != variant || group.outcomes.empty()) continue;
+    return {
+        {"accuracy", {{"mean", share(*group.outcomes[0], "correct")}, {"sd", nullptr}, {"keys", group.budget.keys}}}};
+  }
+  return nullptr;
 }
 
-}  // namespace
+json scratch_reference(const std::vector<json>& rows) {
+  json found = json::array();
+  for (const auto& row : rows)
+    if (row.at("id") == "S0" && !row.at("access").is_null())
+      found.push_back({{"images", row.at("budget").at("images")},
+                       {"seeds", row.at("access").at("seeds")},
+                       {"accuracy", row.at("access")}});
+  return found;
+}
 
-json attack_report(const AttackedRun& run, const AttackPlan& plan, const std::vector<json>& outcomes,
-                   std::optional<double> correct) {
-  const auto& dataset = *run.experiment.dataset;
-  const double majority = dataset.majority_rate(dataset.test());
-  const auto groups = groups_of(plan, outcomes);
-  if (!correct) correct = measured_correct(groups);
-  const auto scratch = scratch_of(groups);
-  std::vector<json> rows;
-  for (const auto& group : groups) rows.push_back(row_of(group, scratch, majority, correct));
-  sort_rows(rows);
+json no_key_reference(const std::vector<json>& rows) {
+  for (const auto& row : rows)
+    if (row.at("id") == "O1" && !row.at("access").is_null())
+      return {{"accuracy", row.at("accuracy").at("mean")}, {"strip_accuracy", row.at("strip_accuracy").at("mean")}};
+  return nullptr;
+}
+
+// By labels, each with the worst row that needs no more.
+json worst_by_labels(const std::vector<json>& rows) {
   json within = json::array();
   for (const double labels : {0.0, 1.0, 10.0, 60.0, 600.0})
     if (auto worst = worst_within(rows, labels); !worst.is_null()) {
       worst["labels"] = labels;
       within.push_back(worst);
     }
-  const auto worst = worst_within(rows, HUGE_VAL);
+  return within;
+}
+
+json not_run_of(const AttackPlan& plan) {
   json not_run = json::array();
   for (const auto& left_out : plan.not_run) not_run.push_back({{"id", left_out.id}, {"why", left_out.why}});
+  return not_run;
+}
+
+// What the first loses against the second, where both are known.
+json difference(const std::optional<double>& from, const std::optional<double>& less) {
+  return from && less ? json(*from - *less) : json();
+}
+
+}  // namespace
+
+AttackReference reference_of_result(const json& result) {
+  const auto& correct = result.at("correct_key").at("accuracy");
+  const auto& wrong = result.at("wrong_key").at("accuracy");
+  AttackReference reference;
+  reference.correct = {
+      {"accuracy", {{"mean", correct.at("mean")}, {"sd", correct.at("sd")}, {"keys", correct.at("keys")}}}};
+  reference.wrong_key = {
+      {"accuracy", {{"mean", wrong.at("mean")}, {"max", wrong.at("max")}, {"keys", wrong.at("keys")}}}};
+  return reference;
+}
+
+json attack_report(const AttackedRun& run, const AttackPlan& plan, const std::vector<json>& outcomes,
+                   const AttackReference& known) {
+  const auto groups = groups_of(plan, outcomes);
+  json reference{{"correct", known.correct.is_null() ? reference_row(groups, "R0", "") : known.correct},
+                 {"wrong_key", known.wrong_key.is_null() ? reference_row(groups, "K2", "gaussian") : known.wrong_key},
+                 {"vanilla", known.vanilla},
+                 {"noise", known.noise},
+                 {"fixed_key", known.fixed_key}};
+  const auto correct = number_at(reference, "correct.accuracy");
+  const Scale scale{run.data.majority_rate(), run.data.minority_rate(), static_cast<double>(run.data.judged_size()),
+                    correct};
+  const auto scratch = scratch_of(groups);
+  std::vector<json> rows;
+  for (const auto& group : groups) rows.push_back(row_of(group, run.data.source(), scratch, scale));
+  sort_rows(rows);
+  reference["scratch"] = scratch_reference(rows);
+  reference["no_key"] = no_key_reference(rows);
+  const auto worst = worst_within(rows, HUGE_VAL);
   return {{"version", 1},
           {"weights_sha256", run.weights_sha256},
           {"config_hash", run.experiment.hash},
           {"model", run.experiment.config.model.name},
           {"deny", run.experiment.config.deny.mode},
-          {"data", "train"},
+          {"data", to_string(run.data.source())},
+          {"preset", plan.preset},
           {"precision", "float32"},
-          {"test_samples", dataset.test().size},
-          {"majority_rate", majority},
-          {"correct", correct ? json(*correct) : json()},
+          {"test_samples", run.data.judged_size()},
+          {"majority_rate", scale.majority},
+          {"minority_rate", scale.minority},
+          {"reference", reference},
           {"rows", rows},
           {"worst_case", worst},
-          {"worst_case_within", within},
-          {"withheld", correct && !worst.is_null() ? json(*correct - worst.at("access").get<double>()) : json()},
+          {"worst_case_as_shipped", worst_as_shipped(rows)},
+          {"worst_case_within", worst_by_labels(rows)},
+          {"withheld", difference(correct, number_at(worst, "access"))},
+          {"utility_cost", difference(number_at(reference, "vanilla.accuracy"), correct)},
           {"price_of_entry", price_of_entry(rows)},
-          {"not_run", not_run}};
+          {"not_run", not_run_of(plan)}};
 }
 
-void write_attack_report(const json& report, const std::filesystem::path& folder) {
+bool write_attack_report(const json& report, const std::filesystem::path& folder) {
   make_writable_folder(folder);
   write_durably(folder / "attack.json", report.dump(2) + "\n");
-  write_durably(folder / "attack.md", to_markdown(attack_document(report)));
+  PlotFolder plots(folder, /*below=*/"");
+  auto document = attack_document(report);
+  Section figures{"Plots", {}};
+  for (auto& figure : draw_attacks(report, plots)) figures.blocks.emplace_back(std::move(figure));
+  if (!figures.blocks.empty()) document.sections.insert(document.sections.end() - 1, std::move(figures));
+  write_durably(folder / "attack.md", to_markdown(document));
+  write_durably(folder / "attack.html", to_html(document, folder));
+  write_durably(folder / document_file, to_json_text(document));
+  return !plots.gnuplot_missing();
 }
 
 }  // namespace spankey

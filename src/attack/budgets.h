@@ -8,10 +8,16 @@
 
 namespace spankey::budgets {
 
-inline constexpr std::int64_t search_steps = 300;      // of every gradient search
-inline constexpr std::int64_t selection_images = 256;  // on which keys are compared
+inline constexpr std::int64_t search_steps = 300;              // of every gradient search
+inline constexpr std::int64_t evasion_steps = 100;             // of L2
+inline constexpr std::int64_t selection_images = 256;          // on which keys are compared
+inline constexpr std::int64_t search_images = 64;              // about which somebody else is asked, key after key
+inline constexpr int cosine_levels = 11, norm_levels = 7;      // of K3
+inline constexpr std::int64_t reference_selection = 15 * 128;  // test images by which K9 chooses, as the reference
+inline constexpr std::int64_t coalitions = 20;                 // of holders of leaked keys, in the exhaustive preset
 
 // Attack seeds that a budget is tried with. Few images differ much from selection to selection, so they get three.
+// Which keys have leaked matters too, and to combine keys costs nothing but the evaluation of the outcome.
 std::int64_t seeds(const Attack& attack, const Budget& budget, Preset preset);
 
 // Images that a unit sends through a network, forward and backward as two of three: what units are weighed by.

@@ -45,12 +45,14 @@ class Batches {
 // One optimiser a leaf: Adam works element by element, so that the division changes nothing.
 class Adam {
  public:
-  Adam(const std::vector<at::Tensor>& leaves, double lr) : leaves_(leaves) {
+  Adam(const std::vector<at::Tensor>& leaves, const FitOptions& options) : leaves_(leaves) {
     Config config;
     config.optim.name = "adam";
-    rate_ = rate_tensor(lr, leaves.at(0).device());
-    for (const auto& leaf : leaves) {
+    SPANKEY_CHECK(options.rates.empty() || options.rates.size() == leaves.size());
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      const auto& leaf = leaves[i];
       SPANKEY_CHECK(leaf.is_contiguous() && leaf.requires_grad());
+      rates_.push_back(rate_tensor(options.rates.empty() ? options.lr : options.rates[i], leaf.device()));
       gradients_.push_back(at::zeros_like(leaf));
       optimizers_.push_back(make_optimizer(config, leaf.detach(), gradients_.back()));
     }
@@ -65,14 +67,13 @@ class Adam {
         gradients_[i].copy_(found[i]);
       else
         gradients_[i].zero_();
-      optimizers_[i]->step(rate_);
+      optimizers_[i]->step(rates_[i]);
     }
   }
 
  private:
-  std::vector<at::Tensor> leaves_, gradients_;
+  std::vector<at::Tensor> leaves_, gradients_, rates_;
   std::vector<std::unique_ptr<Optimizer>> optimizers_;
-  at::Tensor rate_;
 };
 
 void require_finite(const at::Tensor& loss, std::int64_t step) {
@@ -86,7 +87,7 @@ double fit(const std::vector<at::Tensor>& leaves, const Images& images, const Ba
   SPANKEY_CHECK(images.size() > 0);
   {
     const at::AutoGradMode with_gradients(true);
-    Adam adam(leaves, options.lr);
+    Adam adam(leaves, options);
     Batches batches(images, options.order);
     for (std::int64_t step = 0; step < options.steps; ++step) {
       const at::Tensor value = loss(batches.next());

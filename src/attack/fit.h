@@ -23,10 +23,11 @@ struct Images {
 };
 
 struct FitOptions {
-  double lr = 0.0;
+  double lr = 0.0;  // of all leaves
   std::int64_t steps = 0;
   StreamId order;                         // of the minibatches; `step` counts the epochs
   std::function<void()> after_each_step;  // may throw to leave
+  std::vector<double> rates = {};         // of each leaf, in place of `lr`
 };
 
 // A search whose loss or gradient is no number. It ends the unit and nothing else.

@@ -6,29 +6,38 @@
 #include "attack/budgets.h"
 #include "base/error.h"
 #include "config/names.h"
+#include "spankey/models/batch_norm.h"
 
 namespace spankey {
 namespace {
 
-// Selection images of K1 are no budget of the attacker's choice.
+// Images on which keys are compared, or about which somebody is asked, are no budget of the attacker's choice.
 bool spends_images(const Budget& budget) {
-  return budget.images > 0 && budget.keys == 0;
+  return budget.images > 0 && budget.queries == 0 && budget.keys == 0 && budget.leaked == 0;
 }
 
-// Every form of the attack with each of these numbers of images.
-std::vector<Budget> with_images(const std::vector<Budget>& budgets, const std::vector<std::int64_t>& images) {
+// Whoever searches from a leaked key has that one.
+bool combines_leaked_keys(const Budget& budget) {
+  return budget.leaked > 0 && budget.steps == 0;
+}
+
+// Every form of the attack with each of these numbers in place of the preset's. Budgets for which `applies` is false
+// stay as they are.
+std::vector<Budget> with_counts(const std::vector<Budget>& budgets, const std::vector<std::int64_t>& counts,
+                                std::int64_t Budget::*member, bool (*applies)(const Budget&)) {
+  if (counts.empty()) return budgets;
   std::vector<Budget> forms, all;
   for (Budget budget : budgets) {
-    if (!spends_images(budget)) {
+    if (!applies(budget)) {
       all.push_back(budget);
       continue;
     }
-    budget.images = 0;
+    budget.*member = 0;
     if (std::find(forms.begin(), forms.end(), budget) == forms.end()) forms.push_back(budget);
   }
   for (Budget form : forms)
-    for (const auto count : images) {
-      form.images = count;
+    for (const auto count : counts) {
+      form.*member = count;
       all.push_back(form);
     }
   return all;
@@ -36,8 +45,20 @@ std::vector<Budget> with_images(const std::vector<Budget>& budgets, const std::v
 
 std::vector<Budget> budgets_of(const Attack& attack, const AttackOptions& options) {
   auto budgets = attack.budgets(options.preset);
-  if (budgets.empty() && !options.ids.empty()) budgets = attack.budgets(Preset::standard);
-  return options.images.empty() ? budgets : with_images(budgets, options.images);
+  // Whoever names an attack wants it, whatever the preset.
+  for (const auto preset : {Preset::standard, Preset::exhaustive})
+    if (budgets.empty() && !options.ids.empty()) budgets = attack.budgets(preset);
+  if (!options.images.empty())
+    std::erase_if(budgets, [](const Budget& budget) { return budget.per_mille > 0 && budget.leaked == 0; });
+  budgets = with_counts(budgets, options.images, &Budget::images, spends_images);
+  budgets = with_counts(budgets, options.leaked, &Budget::leaked, combines_leaked_keys);
+  if (options.keys > 0)
+    for (auto& budget : budgets)
+      if (budget.keys > 0) {
+        budget.queries = budget.queries / budget.keys * options.keys;
+        budget.keys = options.keys;
+      }
+  return budgets;
 }
 
 std::vector<const Attack*> named(const std::vector<std::string>& ids) {
@@ -51,41 +72,80 @@ std::vector<const Attack*> named(const std::vector<std::string>& ids) {
   return chosen;
 }
 
-void require_images(const AttackOptions& options, std::int64_t available) {
+const char* source_words(const AttackData& data) {
+  return data.source() == ImageSource::heldout ? "the attacker's half of the test split" : "the training split";
+}
+
+void require_images(const AttackOptions& options, const AttackData& data) {
   for (const auto count : options.images)
-    if (count > available)
-      fail_input("--images {}: the training split has {}; accepted: 1 to {}", count, available, available);
+    if (count > data.offered())
+      fail_input("--images {}: {} has {}; accepted: 1 to {}", count, source_words(data), data.offered(),
+                 data.offered());
+}
+
+// Thousandths as images: at least one. Budgets that come out alike count once.
+std::vector<Budget> in_images(const std::vector<Budget>& budgets, std::int64_t offered) {
+  std::vector<Budget> all;
+  for (Budget budget : budgets) {
+    if (budget.per_mille > 0) budget.images = std::max<std::int64_t>(1, offered * budget.per_mille / 1000);
+    budget.per_mille = 0;
+    if (std::find(all.begin(), all.end(), budget) == all.end()) all.push_back(budget);
+  }
+  return all;
+}
+
+// Why this run has nothing for the budget to be spent on, or nothing where it has.
+std::string obstacle(const Attack& attack, const Budget& budget, const AttackedRun& run) {
+  if (budget.images > run.data.offered())
+    return fmt::format("{}: {} has {} images", budget_text(budget), source_words(run.data), run.data.offered());
+  const bool of_batch_norm = attack.run == attack_batch_norm || budget.variant == "affine";
+  if (of_batch_norm && batch_norms(*run.experiment.model).empty())
+    return fmt::format("{}the network has no BatchNorm", budget.variant.empty() ? "" : budget.variant + ": ");
+  return "";
+}
+
+void leave_out(AttackPlan& plan, const Attack& attack, const std::string& why) {
+  const auto same = [&](const NotRun& one) { return one.id == attack.id && one.why == why; };
+  if (std::none_of(plan.not_run.begin(), plan.not_run.end(), same))
+    plan.not_run.push_back({std::string(attack.id), why});
+}
+
+// Units of the same budget would be the same unit.
+void require_different(const char* option, std::vector<std::int64_t> counts) {
+  std::sort(counts.begin(), counts.end());
+  const auto twice = std::adjacent_find(counts.begin(), counts.end());
+  if (twice != counts.end()) fail_input("{}: {} is named twice; accepted: different numbers", option, *twice);
 }
 
 void add_units(AttackPlan& plan, const Attack& attack, const AttackOptions& options, const AttackedRun& run) {
-  const auto& dataset = *run.experiment.dataset;
-  const auto budgets = budgets_of(attack, options);
-  if (budgets.empty()) plan.not_run.push_back({std::string(attack.id), "not part of the preset"});
+  const auto budgets = in_images(budgets_of(attack, options), run.data.offered());
+  if (budgets.empty()) leave_out(plan, attack, "not part of the preset");
   for (const auto& budget : budgets) {
-    if (budget.images > dataset.train().size) {
-      plan.not_run.push_back({std::string(attack.id), fmt::format("{}: the training split has {} images",
-                                                                  budget_text(budget), dataset.train().size)});
+    if (const auto why = obstacle(attack, budget, run); !why.empty()) {
+      leave_out(plan, attack, why);
       continue;
     }
     const auto wanted =
         options.seeds > 0 && attack.draws ? options.seeds : budgets::seeds(attack, budget, options.preset);
     for (std::int64_t seed = 0; seed < wanted; ++seed)
-      plan.units.push_back({&attack, budget, seed, budgets::expected_work(attack, budget, dataset.test().size)});
+      plan.units.push_back({&attack, budget, seed, budgets::expected_work(attack, budget, run.data.judged_size())});
   }
 }
 
 }  // namespace
 
 AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run) {
-  require_images(options, run.experiment.dataset->train().size);
+  require_images(options, run.data);
+  require_different("--images", options.images);
+  require_different("--leaked", options.leaked);
   const auto chosen = named(options.ids);
   AttackPlan plan;
+  plan.preset = enum_words(options.preset).at(static_cast<std::size_t>(options.preset));
   for (const Attack& attack : attacks()) {
-    const auto leave_out = [&](const char* why) { plan.not_run.push_back({std::string(attack.id), why}); };
     if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), &attack) == chosen.end())
-      leave_out("not asked for");
+      leave_out(plan, attack, "not asked for");
     else if (needs_valid_key(attack) && !run.basis)
-      leave_out("no basis: there is no secret/ to take valid keys from");
+      leave_out(plan, attack, "no basis: there is no secret/ to take valid keys from");
     else
       add_units(plan, attack, options, run);
   }

@@ -14,6 +14,8 @@ struct AttackOptions {
   Preset preset = Preset::quick;
   std::vector<std::string> ids = {};      // empty: all
   std::vector<std::int64_t> images = {};  // in place of the preset's numbers of images; empty: those
+  std::vector<std::int64_t> leaked = {};  // likewise of leaked keys
+  std::int64_t keys = 0;                  // tried by the rows that try a number of keys; 0: the preset's
   std::int64_t seeds = 0;                 // of every attack that draws; 0: the preset's
 };
 
@@ -29,11 +31,13 @@ struct NotRun {
 };
 
 struct AttackPlan {
+  std::string preset;
   std::vector<Unit> units;  // in the order of the registry
   std::vector<NotRun> not_run;
 };
 
-// Error(bad_input) for an unknown attack, one named twice, and more images than the training split has.
+// Error(bad_input) for an unknown attack, one named twice, a number named twice, and more images than the attacker
+// may have.
 AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run);
 
 // The rank of each unit: the heaviest first, each to the rank with the least work so far.

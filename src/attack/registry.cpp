@@ -1,6 +1,7 @@
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
+#include <tuple>
 #include <utility>
 
 #include "attack/attack.h"
@@ -20,7 +21,7 @@ constexpr auto registry = std::to_array<Attack>({
 #undef SPANKEY_ATTACK
 });
 
-constexpr auto knowledge_words = std::to_array<std::pair<Know, std::string_view>>({
+constexpr auto bit_words = std::to_array<std::pair<Know, std::string_view>>({
     {Know::weights, "weights"},
     {Know::architecture, "architecture"},
     {Know::basis, "basis"},
@@ -28,6 +29,7 @@ constexpr auto knowledge_words = std::to_array<std::pair<Know, std::string_view>
     {Know::unlabelled, "unlabelled"},
     {Know::queries, "queries"},
     {Know::leaked_keys, "leaked keys"},
+    {Know::service, "service"},
     {Know::owner, "owner"},
 });
 
@@ -46,23 +48,33 @@ const Attack& find_attack(std::string_view id) {
   fail_unknown_name("--attacks", id, ids);
 }
 
+std::vector<std::string> knowledge_words(unsigned known) {
+  std::vector<std::string> words;
+  for (const auto& [bit, word] : bit_words)
+    if (has(known, bit)) words.emplace_back(word);
+  return words;
+}
+
 std::string knowledge_text(unsigned known) {
-  std::string text;
-  for (const auto& [bit, word] : knowledge_words)
-    if (has(known, bit)) text += fmt::format("{}{}", text.empty() ? "" : ", ", word);
-  return text.empty() ? "nothing" : text;
+  const auto words = knowledge_words(known);
+  return words.empty() ? "nothing" : fmt::format("{}", fmt::join(words, ", "));
 }
 
 std::string budget_text(const Budget& budget) {
   std::string text = budget.variant;
-  for (const auto& [count, unit] :
-       {std::pair(budget.images, "image"), std::pair(budget.keys, "key"), std::pair(budget.steps, "step")})
-    if (count > 0) text += fmt::format("{}{} {}{}", text.empty() ? "" : ", ", count, unit, count == 1 ? "" : "s");
+  for (const auto& [count, one, several] :
+       {std::tuple(budget.images, "image", "images"), std::tuple(budget.queries, "query", "queries"),
+        std::tuple(budget.keys, "key", "keys"), std::tuple(budget.leaked, "leaked key", "leaked keys"),
+        std::tuple(budget.steps, "step", "steps")})
+    if (count > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, count == 1 ? one : several);
+  if (budget.per_mille > 0)
+    text += fmt::format("{}{} % of the images", text.empty() ? "" : ", ", static_cast<double>(budget.per_mille) / 10.0);
   return text.empty() ? "-" : text;
 }
 
 nlohmann::json to_json(const Budget& budget) {
-  return {{"images", budget.images}, {"steps", budget.steps}, {"keys", budget.keys}, {"variant", budget.variant}};
+  return {{"images", budget.images}, {"steps", budget.steps},   {"queries", budget.queries},
+          {"keys", budget.keys},     {"leaked", budget.leaked}, {"variant", budget.variant}};
 }
 
 }  // namespace spankey

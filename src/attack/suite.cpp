@@ -4,11 +4,13 @@
 
 #include <chrono>
 #include <fstream>
+#include <limits>
 #include <thread>
 #include <utility>
 
 #include "attack/context.h"
 #include "attack/unit_folder.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/shutdown.h"
 #include "dist/on_all_ranks.h"
@@ -37,11 +39,13 @@ struct Left {};  // the work of a unit
 // of their own do not meet.
 class StopWatch {
  public:
-  explicit StopWatch(std::filesystem::path marker) : marker_(std::move(marker)) {}
+  // `max_seconds` 0: no limit.
+  StopWatch(std::filesystem::path marker, double max_seconds)
+      : marker_(std::move(marker)), seconds_(max_seconds > 0 ? max_seconds : std::numeric_limits<double>::infinity()) {}
 
   bool asked() {
     if (asked_) return true;
-    if (shutdown::requested()) {
+    if (shutdown::requested() || std::chrono::duration<double>(Clock::now() - started_).count() >= seconds_) {
       ask_all();
     } else if (Clock::now() - looked_ >= look_every) {
       looked_ = Clock::now();
@@ -56,7 +60,8 @@ class StopWatch {
 
  private:
   std::filesystem::path marker_;
-  Clock::time_point looked_{};
+  double seconds_;
+  Clock::time_point started_ = Clock::now(), looked_{};
   bool asked_ = false;
 };
 
@@ -93,6 +98,7 @@ void work_through(const AttackedRun& run, const std::vector<Unit>& mine, const U
   for (const auto& unit : mine) all += unit.work;
   const auto leave_if_asked = [&] {
     if (stop.asked()) throw Left();
+    if (options.lease) options.lease->check();
   };
   try {
     for (const auto& unit : mine) {
@@ -117,6 +123,17 @@ void wait_for_others(const std::vector<Unit>& units, const UnitFolder& folder, S
 
 }  // namespace
 
+std::unique_ptr<Lease> take_attack_folder(const std::filesystem::path& folder, Communicator& communicator) {
+  constexpr std::chrono::seconds patience{3}, silence{35};  // those of a run directory
+  std::unique_ptr<Lease> lease;
+  on_all_ranks(communicator, [&] {
+    if (communicator.rank() != 0) return;
+    make_writable_folder(folder);
+    lease = std::make_unique<Lease>(folder, patience, silence, LeaseWords{.user = "attack", .option = "--out"});
+  });
+  return lease;
+}
+
 nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::function<void()>& leave_if_asked) {
   AttackContext context(run, *unit.attack, unit.seed, leave_if_asked);
   const auto began = Clock::now();
@@ -125,6 +142,7 @@ nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::fun
   try {
     const at::NoGradGuard no_grad;
     row = unit.attack->run(context, unit.budget);
+    if (!context.owners_view().is_null()) row.detail["owner"] = context.owners_view();
   } catch (const SearchFailed& failed) {
     row = {};
     failure = failed.what();
@@ -140,13 +158,13 @@ nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::fun
 
 SuiteOutcome run_suite(const AttackedRun& run, const AttackPlan& plan, const std::filesystem::path& folder,
                        Communicator& communicator, const SuiteOptions& options) {
-  const UnitFolder units(folder, run.weights_sha256);
+  const UnitFolder units(folder, run);
   communicator.set_place("attack");
   const auto missing = missing_units(plan, units, options.again, communicator);
   std::vector<Unit> left;
   for (std::size_t i = 0; i < plan.units.size(); ++i)
     if (missing[i]) left.push_back(plan.units[i]);
-  StopWatch stop(units.stop_marker());
+  StopWatch stop(units.stop_marker(), options.max_seconds);
   on_all_ranks(communicator, [&] {
     work_through(run, share_of(left, communicator.rank(), communicator.size()), units, stop, options);
     wait_for_others(left, units, stop);

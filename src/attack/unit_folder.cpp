@@ -9,8 +9,11 @@
 
 namespace spankey {
 
-UnitFolder::UnitFolder(std::filesystem::path root, std::string weights_sha256)
-    : root_(std::move(root)), weights_sha256_(std::move(weights_sha256)) {}
+UnitFolder::UnitFolder(std::filesystem::path root, const AttackedRun& run)
+    : root_(std::move(root)),
+      run_{{"weights_sha256", run.weights_sha256},
+           {"config_hash", run.experiment.hash},
+           {"data", to_string(run.data.source())}} {}
 
 void UnitFolder::prepare() const {
   make_writable_folder(root_ / "units");
@@ -19,11 +22,12 @@ void UnitFolder::prepare() const {
 }
 
 nlohmann::json UnitFolder::identity(const Unit& unit) const {
-  return {{"attack", unit.attack->id},
-          {"version", unit.attack->version},
-          {"budget", to_json(unit.budget)},
-          {"seed", unit.seed},
-          {"weights_sha256", weights_sha256_}};
+  auto identity = run_;
+  identity.update({{"attack", unit.attack->id},
+                   {"version", unit.attack->version},
+                   {"budget", to_json(unit.budget)},
+                   {"seed", unit.seed}});
+  return identity;
 }
 
 std::filesystem::path UnitFolder::path(const Unit& unit) const {

@@ -6,16 +6,16 @@
 
 #include <filesystem>
 #include <optional>
-#include <string>
 
+#include "attack/attacked_run.h"
 #include "attack/plan.h"
 
 namespace spankey {
 
 class UnitFolder {
  public:
-  // `root`: the folder of the attack. `weights_sha256`: of the network that is attacked.
-  UnitFolder(std::filesystem::path root, std::string weights_sha256);
+  // `root`: the folder of the attack. `run`: whose weights, configuration and data decide the outcome.
+  UnitFolder(std::filesystem::path root, const AttackedRun& run);
 
   // Makes units/ below the root and removes the marker of an earlier stop. Error where it cannot be written to.
   void prepare() const;
@@ -32,7 +32,7 @@ class UnitFolder {
   nlohmann::json identity(const Unit& unit) const;
 
   std::filesystem::path root_;
-  std::string weights_sha256_;
+  nlohmann::json run_;  // what of the identity all units share
 };
 
 }  // namespace spankey

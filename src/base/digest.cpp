@@ -1,6 +1,8 @@
 #include "base/digest.h"
 
+#if defined(__x86_64__)
 #include <nmmintrin.h>
+#endif
 #include <sodium.h>
 
 #include <bit>
@@ -83,7 +85,14 @@ std::uint32_t crc32c_portable(std::span<const std::byte> bytes, std::uint32_t se
   return ~crc;
 }
 
-__attribute__((target("sse4.2"))) std::uint32_t crc32c_sse42(std::span<const std::byte> bytes, std::uint32_t seed) {
+#if defined(__x86_64__)
+bool has_crc32c_instruction() {
+  static const bool has_sse42 = __builtin_cpu_supports("sse4.2") != 0;
+  return has_sse42;
+}
+
+__attribute__((target("sse4.2"))) std::uint32_t crc32c_by_instruction(std::span<const std::byte> bytes,
+                                                                      std::uint32_t seed) {
   std::uint64_t crc = static_cast<std::uint32_t>(~seed);
   std::size_t i = 0;
   for (; i + 8 <= bytes.size(); i += 8) {
@@ -95,12 +104,21 @@ __attribute__((target("sse4.2"))) std::uint32_t crc32c_sse42(std::span<const std
   for (; i < bytes.size(); ++i) crc_low = _mm_crc32_u8(crc_low, std::to_integer<std::uint8_t>(bytes[i]));
   return ~crc_low;
 }
+#else
+bool has_crc32c_instruction() {
+  return false;
+}
+
+std::uint32_t crc32c_by_instruction(std::span<const std::byte> bytes, std::uint32_t seed) {
+  return crc32c_portable(bytes, seed);
+}
+#endif
 
 }  // namespace detail
 
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed) {
-  static const bool has_sse42 = __builtin_cpu_supports("sse4.2") != 0;
-  return has_sse42 ? detail::crc32c_sse42(bytes, seed) : detail::crc32c_portable(bytes, seed);
+  return detail::has_crc32c_instruction() ? detail::crc32c_by_instruction(bytes, seed)
+                                          : detail::crc32c_portable(bytes, seed);
 }
 
 }  // namespace spankey

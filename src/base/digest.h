@@ -39,9 +39,11 @@ std::string to_hex(const Digest& digest);
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t seed = 0);
 
 namespace detail {
-// `crc32c` chooses between these two implementations. The second needs SSE4.2. They are declared here for the tests.
+// `crc32c` chooses between these two implementations. The second needs has_crc32c_instruction() on x86-64, and is the
+// first elsewhere. They are declared here for the tests.
+bool has_crc32c_instruction();
 std::uint32_t crc32c_portable(std::span<const std::byte> bytes, std::uint32_t seed);
-std::uint32_t crc32c_sse42(std::span<const std::byte> bytes, std::uint32_t seed);
+std::uint32_t crc32c_by_instruction(std::span<const std::byte> bytes, std::uint32_t seed);
 }  // namespace detail
 
 }  // namespace spankey

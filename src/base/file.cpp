@@ -62,6 +62,7 @@ bool sync_folder(const std::filesystem::path& folder) {
 
 const char* kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a folder";
+  if (S_ISLNK(mode)) return "a symbolic link";
   if (S_ISFIFO(mode)) return "a FIFO or pipe";
   if (S_ISSOCK(mode)) return "a socket";
   return "a device";
@@ -115,11 +116,10 @@ void read_all(const Descriptor& fd, std::span<std::byte> out, const std::filesys
   }
 }
 
-}  // namespace
-
-void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes, unsigned mode,
-                   const std::function<void()>& before_commit) {
-  const auto target = file_named_by(path);
+// Replaces `target` by a file of these bytes. `path` is what the user has called it. The mode of a file of which
+// `exactly` is said does not depend on the umask.
+void replace(const std::filesystem::path& target, const std::filesystem::path& path, std::span<const std::byte> bytes,
+             mode_t mode, bool exactly, const std::function<void()>& before_commit) {
   std::filesystem::path temporary = target;
   temporary += ".tmp";
   const auto give_up = [&](const char* what) {
@@ -129,8 +129,9 @@ void write_durably(const std::filesystem::path& path, std::span<const std::byte>
   };
   // A temporary file left by a crash may have another mode, so a fresh one is made with the mode asked for.
   ::unlink(temporary.c_str());
-  Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, static_cast<mode_t>(mode)));
+  Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
   if (!fd.valid()) give_up("create");
+  if (exactly && ::fchmod(fd.get(), mode) != 0) give_up("change of mode");
   if (!write_all(fd.get(), bytes)) give_up("write");
   if (!sync_file(fd.get(), temporary)) give_up("fsync");
   if (!fd.close()) give_up("close");
@@ -142,6 +143,21 @@ void write_durably(const std::filesystem::path& path, std::span<const std::byte>
   }
   if (::rename(temporary.c_str(), target.c_str()) != 0) give_up("rename");
   if (!sync_folder(target.parent_path())) give_up("fsync of the folder");
+}
+
+}  // namespace
+
+void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes, unsigned mode,
+                   const std::function<void()>& before_commit) {
+  replace(file_named_by(path), path, bytes, static_cast<mode_t>(mode), /*exactly=*/false, before_commit);
+}
+
+void write_secret_durably(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+    fail_input("cannot write {}: it is {}; {}", path.string(), kind_of(status.st_mode), accepted_target);
+  // The rename replaces whatever stands there by then and follows no link.
+  replace(path, path, bytes, 0600, /*exactly=*/true, {});
 }
 
 void write_durably(const std::filesystem::path& path, std::string_view text, unsigned mode) {
@@ -167,6 +183,10 @@ void make_writable_folder(const std::filesystem::path& folder) {
   std::filesystem::create_directories(folder, error);
   if (error) fail_system(error, "cannot create folder {}", folder.string());
   if (::access(folder.c_str(), W_OK | X_OK) != 0) fail_system(errno, "cannot write to folder {}", folder.string());
+}
+
+void make_renames_durable(const std::filesystem::path& folder) {
+  if (!sync_folder(folder)) fail_system(errno, "{}: fsync of the folder", folder.string());
 }
 
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path) {

@@ -25,6 +25,9 @@ void write_durably(const std::filesystem::path& path, std::span<const std::byte>
                    const std::function<void()>& before_commit = {});
 void write_durably(const std::filesystem::path& path, std::string_view text, unsigned mode = 0644);
 
+// The same for a secret: mode 0600 whatever the umask, and a symbolic link in its place is refused and never followed.
+void write_secret_durably(const std::filesystem::path& path, std::span<const std::byte> bytes);
+
 // Reads a whole file. The Error names path and reason. Anything but a regular file is refused, so that nobody waits for
 // the other end of a FIFO.
 std::vector<std::byte> read_bytes(const std::filesystem::path& path);
@@ -32,6 +35,10 @@ std::string read_text(const std::filesystem::path& path);
 
 // Creates the folder and its parents. Throws an Error when the folder cannot be created or written to.
 void make_writable_folder(const std::filesystem::path& folder);
+
+// Calls fsync on a folder, so that files and folders that were renamed within it keep their new names after a loss of
+// power. A file system without fsync is mentioned once in the log.
+void make_renames_durable(const std::filesystem::path& folder);
 
 // Free bytes on the file system that holds `path` (or its nearest existing parent). Returns nullopt where the file
 // system does not report them (some say 0 of 0, some say nothing).

@@ -1,9 +1,14 @@
-// What the environment says about the launcher that started this process (mpirun, mpiexec, srun).
+// What the environment says about the launcher that started this process (mpirun, mpiexec, srun), and how one is
+// started.
 #pragma once
+
+#include <sys/types.h>
 
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace spankey {
 
@@ -24,5 +29,25 @@ Launch read_launch();  // reads the environment of this process
 
 // SLURM_NTASKS, if a job has several tasks and this process was started without srun, mpirun or the like.
 std::optional<int> unused_tasks(const EnvironmentVariable& variable);
+
+// Whose mpirun it is. Hydra is that of MPICH and of Intel MPI.
+enum class Mpirun { open_mpi, hydra };
+
+// Reads what `mpirun --version` prints. Open MPI is taken for granted where the text names neither.
+Mpirun mpirun_of(std::string_view version);
+// Asks the mpirun of the PATH, once.
+Mpirun mpirun_here();
+
+// The first words of the command that starts `ranks` ranks on this machine, which share its cores. The environment must
+// be that of allow_more_ranks_than_cores().
+std::vector<std::string> mpirun_words(Mpirun mpirun, int ranks);
+// Sets the variables by which Open MPI 4 and 5 allow more ranks than cores and ranks of root, and by which Intel MPI
+// pins none. A variable that is set already stays, and none disturbs another MPI.
+void allow_more_ranks_than_cores();
+
+// The process that a request to stop (USR2) has to reach. Open MPI's mpirun passes it on to the ranks. Hydra's ends at
+// once, and with it the ranks: there it is one of the ranks below it, which tells the others. It is `mpirun` itself
+// where no rank is found.
+pid_t takes_stop_request(Mpirun kind, pid_t mpirun);
 
 }  // namespace spankey

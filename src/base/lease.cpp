@@ -389,8 +389,8 @@ struct Lease::Keeper {
 };
 
 Lease::Lease(const std::filesystem::path& run_directory, std::chrono::milliseconds patience,
-             std::chrono::milliseconds silence)
-    : path_(run_directory / "lease") {
+             std::chrono::milliseconds silence, LeaseWords words)
+    : path_(run_directory / "lease"), words_(words) {
   LeaseObserver observer(silence);
   take(run_directory, observer, patience, /*waits=*/true);
   keep(run_directory);
@@ -425,8 +425,8 @@ void Lease::take(const std::filesystem::path& run_directory, LeaseObserver& obse
     const bool watches = owner == Owner::unknown && waits;
     if (!watches && (owner == Owner::renewed || Clock::now() >= deadline)) {
       if (owner == Owner::unreadable) fail_run("cannot read {}: {}", path_.string(), content);
-      fail_input("{} is in use by another run ({}); wait for it, or choose another --run-dir", run_directory.string(),
-                 owner_words(content));
+      fail_input("{} is in use by another {} ({}); wait for it, or choose another {}", run_directory.string(),
+                 words_.user, owner_words(content), words_.option);
     }
     if (watches && !std::exchange(told, true))
       log::info("{} was in use elsewhere ({}): waiting up to {} s to see whether that run is alive",

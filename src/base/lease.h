@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 namespace spankey {
 
@@ -45,6 +46,11 @@ class LeaseObserver {
   std::map<std::filesystem::path, Sight> seen_;
 };
 
+// What the refusal of a second user calls the first, and the option that names another folder.
+struct LeaseWords {
+  std::string_view user = "run", option = "--run-dir";
+};
+
 // Rank 0 holds this for as long as the object lives. The file holds host, boot id, pid and start time of the process,
 // and device and inode of the folder. There is no flock, because NFS does not promise it.
 class Lease {
@@ -56,7 +62,7 @@ class Lease {
   // Error(requeue) is thrown if a request to stop arrives during the wait.
   explicit Lease(const std::filesystem::path& run_directory,
                  std::chrono::milliseconds patience = std::chrono::seconds(3),
-                 std::chrono::milliseconds silence = std::chrono::seconds(35));
+                 std::chrono::milliseconds silence = std::chrono::seconds(35), LeaseWords words = {});
   // Does not wait. It takes over what `observer` knows to be gone and refuses anything else.
   Lease(const std::filesystem::path& run_directory, LeaseObserver& observer);
   ~Lease();
@@ -89,6 +95,7 @@ class Lease {
   void keep(const std::filesystem::path& run_directory);
 
   std::filesystem::path path_;
+  LeaseWords words_;
   std::int64_t attempt_ = 1;
   std::string content_;
   std::shared_ptr<Keeper> keeper_;

@@ -1,11 +1,14 @@
 #include "base/secret.h"
 
+#include <sodium.h>
 #include <sys/resource.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <string_view>
+
+#include "base/error.h"
 
 namespace spankey {
 
@@ -16,6 +19,10 @@ bool forbid_core_dumps() {
   const bool no_file = setrlimit(RLIMIT_CORE, &none) == 0;
   std::ofstream filter("/proc/self/coredump_filter");
   return bool(filter << "0" << std::flush) && no_file;
+}
+
+void start_cryptography() {
+  if (sodium_init() < 0) fail_run("libsodium cannot be started: the system gives no random numbers");
 }
 
 void wipe(std::span<std::byte> secret) {

@@ -11,6 +11,10 @@ namespace spankey {
 // through which MPI sends. SPANKEY_ALLOW_CORE_DUMPS=1 leaves everything as it was. Returns whether both took effect.
 bool forbid_core_dumps();
 
+// libsodium asks to be started before any other call. The programs call this first. It may be called again, and by
+// several threads. Error(run_failed) where the system has no source of randomness.
+void start_cryptography();
+
 // Overwrites the bytes with zeros in a way that the compiler cannot leave out.
 void wipe(std::span<std::byte> secret);
 

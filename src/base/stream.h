@@ -38,6 +38,8 @@ enum class Purpose : std::uint32_t {
   key_family = 18,
   eval_key_family = 19,
   deny_label = 20,
+  fingerprint = 21,
+  retired_alpha = 22,
   basis_sign = 30,
   key_permutation = 31,
 };

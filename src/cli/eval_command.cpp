@@ -8,14 +8,16 @@
 
 #include "cli/command.h"
 #include "cli/number_option.h"
+#include "config/names.h"
 #include "config/value.h"
 #include "dist/on_all_ranks.h"
+#include "record/attack_record.h"
 #include "record/requirement.h"
 #include "record/result.h"
+#include "spankey/models/named_tensor.h"
 #include "train/evaluator.h"
 #include "train/loaded_run.h"
 #include "train/metrics.h"
-#include "train/named_tensor.h"
 #include "train/resources.h"
 
 namespace spankey::cli {
@@ -28,7 +30,7 @@ struct EvalArguments {
   std::vector<std::string> families;
   std::vector<double> norms;
   std::vector<std::string> required;
-  bool json = false;
+  bool json = false, no_secret = false;
 };
 
 std::vector<const KeyFamily*> wrong_families(const EvalArguments& arguments, const EvalConfig& config) {
@@ -44,9 +46,40 @@ std::vector<const KeyFamily*> wrong_families(const EvalArguments& arguments, con
   return families;
 }
 
+// The families that somebody without the basis can draw. One that the command line names must be among them.
+std::vector<const KeyFamily*> without_basis(const EvalArguments& arguments,
+                                            const std::vector<const KeyFamily*>& families, const KeyMaker& keys) {
+  std::vector<std::string> accepted;
+  for (const auto& name : key_family_names()) {
+    try {
+      keys.evaluation_wrong(0, 1, find_key_family(name));
+      accepted.push_back(name);
+    } catch (const Error&) {  // it is made from the basis
+    }
+  }
+  if (accepted.empty())
+    fail_input(
+        "--no-secret: key.rescale = \"none\" makes wrong keys as large as valid ones; accepted: a run with its "
+        "secret/, without --no-secret");
+  std::vector<const KeyFamily*> drawn;
+  for (const auto* family : families) {
+    if (std::find(accepted.begin(), accepted.end(), family->name) != accepted.end())
+      drawn.push_back(family);
+    else if (std::any_of(arguments.families.begin(), arguments.families.end(),
+                         [&](const std::string& name) { return same_name(name, family->name); }))
+      fail_input("--no-secret --families {}: made from the secret basis; accepted: {}", family->name,
+                 fmt::join(accepted, ", "));
+  }
+  if (drawn.empty())
+    fail_input("--no-secret: eval.families = {}: all made from the secret basis; accepted: --families with some of {}",
+               families.front()->name, fmt::join(accepted, ", "));
+  return drawn;
+}
+
 EvaluationRequest request_of(const EvalArguments& arguments, const EvalConfig& config) {
   return {.keys = arguments.keys >= 0 ? arguments.keys : config.keys,
           .with_train_split = config.train,
+          .with_valid_keys = !arguments.no_secret,
           .families = wrong_families(arguments, config),
           .norms = arguments.norms};
 }
@@ -65,13 +98,19 @@ std::vector<Requirement> requirements_of(const EvalArguments& arguments, const C
 ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const std::vector<Requirement>& requirements,
                   Communicator& communicator) {
   const RunDirectory directory{arguments.run};
-  auto loaded = load_run(directory, arguments.overrides, communicator, place(wanted, communicator));
+  const auto loaded = load_network(directory, arguments.overrides, communicator, place(wanted, communicator));
   const auto& config = loaded.experiment.config;
   at::set_num_threads(resolve_threads(config, communicator.node_size()));
   if (communicator.rank() == 0) tell_classes(loaded.experiment);
-  const KeyMaker keys(config, loaded.basis);
+  const auto basis = on_all_ranks(communicator, [&] {
+    return arguments.no_secret ? unknown_basis(config.key.m, loaded.experiment.key_dims)
+                               : load_basis_of(loaded, directory);
+  });
+  const KeyMaker keys(config, basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
   auto request = request_of(arguments, config.eval);
+  if (arguments.no_secret)
+    request.families = on_all_ranks(communicator, [&] { return without_basis(arguments, request.families, keys); });
   ProgressBar progress;
   if (communicator.rank() == 0) request.progress = [&](double share) { progress.show_share("evaluation", share); };
   communicator.set_place("evaluation");
@@ -79,9 +118,13 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const st
   if (communicator.rank() == 0) progress.finish_line();
   json["global_step"] = loaded.cursor.global_step;
   json["config_hash"] = loaded.experiment.hash;
+  const auto digest = to_hex(weights_digest(*loaded.experiment.model));
+  // One rank reads for all, so that a warning is said once.
+  const auto attacks = communicator.rank() == 0 ? read_attacks(directory, digest).dump() : std::string();
+  count_attacks(json, nlohmann::json::parse(communicator.broadcast_string(attacks, 0)));
   // The figures are the same on every rank, and so is what becomes of them.
   if (communicator.rank() == 0) {
-    if (arguments.json) json["weights_sha256"] = to_hex(weights_digest(*loaded.experiment.model));
+    if (arguments.json) json["weights_sha256"] = digest;
     fmt::print("{}", arguments.json ? json.dump(2) + "\n" : access_table(json));
     std::fflush(stdout);
   }
@@ -124,6 +167,8 @@ void add_eval(CLI::App& app, Action& action) {
                    "\"withheld >= 0.2 and no_key.strip_accuracy < 0.15\"; quantities are the numbers of --json; may be "
                    "given several times")
       ->allow_extra_args(false);
+  command->add_flag("--no-secret", arguments->no_secret,
+                    "measure what somebody without secret/ can: no key, and wrong keys that need no basis");
   command->add_flag("--json", arguments->json, "print JSON");
   end_help(*command, "eval runs/demo --keys 64 --families gaussian,near_miss");
   command->callback([arguments, &action] {

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/launch.h"
 #include "base/process.h"
+#include "base/secret.h"
 #include "cli/command.h"
 #include "cli/program.h"
 #include "cli/sweep_status.h"
@@ -29,7 +30,7 @@ namespace {
 bool is_light(int argc, char** argv) {
   const auto is = [&](int i, std::string_view word) { return argc > i && argv[i] == word; };
   if (argc == 2 && (is(1, "--help") || is(1, "-h") || is(1, "--version"))) return true;
-  return is(1, "config") || (is(1, "sweep") && is(2, "status"));
+  return is(1, "config") || is(1, "ls") || (is(1, "sweep") && is(2, "status"));
 }
 
 // The exit code, or nothing where the core has to look into it.
@@ -41,6 +42,8 @@ std::optional<int> answer(int argc, char** argv) {
     const std::string_view name = command;
     if (name == "config")
       add_config(app, action);
+    else if (name == "ls")
+      add_ls(app, action);
     else if (name == "sweep")
       add_sweep_status(*add_sweep_itself(app), action);
     else
@@ -48,6 +51,7 @@ std::optional<int> answer(int argc, char** argv) {
   }
   int code = 0;
   try {
+    start_cryptography();
     command_line::remember(argc, argv);
     app.parse(argc, argv);
     code = static_cast<int>(action());

@@ -11,6 +11,7 @@
 #include "base/sealed_file.h"
 #include "cli/command.h"
 #include "config/config.h"
+#include "record/attack_record.h"
 #include "record/result.h"
 #include "record/run_directory.h"
 #include "train/checkpoint.h"
@@ -104,10 +105,12 @@ nlohmann::json describe_run(const RunDirectory& directory) {
   auto description = describe_file(newest->path);
   description["run"] = directory.root.string();
   const auto config = std::filesystem::exists(directory.config()) ? load_config(directory.config()) : Config{};
-  if (std::filesystem::exists(directory.result()))
-    description["result"] = read_result(directory.result(), config);
-  else if (auto evaluation = last_evaluation(directory.metrics(), config); !evaluation.is_null())
+  if (std::filesystem::exists(directory.result())) {
+    auto& result = description["result"] = read_result(directory.result(), config);
+    count_attacks(result, directory);
+  } else if (auto evaluation = last_evaluation(directory.metrics(), config); !evaluation.is_null()) {
     description["last_evaluation"] = std::move(evaluation);
+  }
   return description;
 }
 

@@ -50,7 +50,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
 
 // Every other command needs one process, so under a launcher only rank 0 does it.
 bool works_on_all_ranks(const CLI::App& app) {
-  for (const char* name : {"train", "eval", "diagnose", "attack"})
+  for (const char* name : {"train", "eval", "diagnose", "attack", "predict"})
     if (app.got_subcommand(name)) return true;
   if (!app.got_subcommand("sweep")) return false;
   const auto* sweep = app.get_subcommand("sweep");
@@ -78,8 +78,13 @@ spankey::ExitCode run(int argc, char** argv) {
   cli::add_eval(app, action);
   cli::add_data(app, action);
   cli::add_inspect(app, action);
+  cli::add_ls(app, action);
   cli::add_diagnose(app, action);
   cli::add_attack(app, action);
+  cli::add_key(app, action);
+  cli::add_predict(app, action);
+  cli::add_export(app, action);
+  cli::add_import(app, action);
   cli::add_config(app, action);
   cli::add_devices(app, action);
   cli::add_sweep(app, action);
@@ -108,7 +113,10 @@ int main(int argc, char** argv) {
   cli::install_end_handlers();
   keep_freed_memory();
   forbid_core_dumps();
-  auto code = cli::report_errors([&] { return run(argc, argv); });
+  auto code = cli::report_errors([&] {
+    start_cryptography();
+    return run(argc, argv);
+  });
   if (const int failure = standard_streams::flush_output()) {
     standard_streams::complain("spankey: error: standard output could not be written: " + system_reason(failure));
     if (code == ExitCode::done) code = ExitCode::run_failed;

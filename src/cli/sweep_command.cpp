@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/shutdown.h"
+#include "cli/attack_trial.h"
 #include "cli/command.h"
 #include "cli/number_option.h"
 #include "cli/sweep_status.h"
@@ -33,13 +34,17 @@ std::filesystem::path directory_of(const SweepArguments& arguments) {
   return sweep_directory(arguments.file, arguments.directory);
 }
 
+SweepPlan planned(const SweepArguments& arguments) {
+  const auto file = load_sweep_file(arguments.file);
+  if (file.attack) require_attack(*file.attack, file.attack_place);
+  return make_plan(file, {.directory = directory_of(arguments), .many_trials = arguments.yes});
+}
+
 // Plans the sweep and prepares D for workers. It writes the plan and, if asked, makes failed trials waiting again.
 // Without a file it is the plan that D holds.
 SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
   const auto directory = directory_of(arguments);
-  auto plan = arguments.file.empty()
-                  ? load_plan(directory)
-                  : make_plan(load_sweep_file(arguments.file), {.directory = directory, .many_trials = arguments.yes});
+  auto plan = arguments.file.empty() ? load_plan(directory) : planned(arguments);
   if (!arguments.file.empty()) save_plan(plan, directory);
   std::filesystem::remove(cancel_marker(directory));
   Ledger ledger(plan.store);
@@ -50,6 +55,7 @@ SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
   fmt::print("{}: {} trials, {} done before, {} failed before; in {}\n", plan.name, counts.trials, counts.done,
              counts.failed, plan.store.string());
   for (const auto& note : plan.notes) fmt::print("note: {}\n", note);
+  fmt::print("{}", attack_text(plan));
   return plan;
 }
 
@@ -62,6 +68,7 @@ ExitCode work_locally(const SweepArguments& arguments, const SweepPlan& plan, bo
                     .jobs = arguments.jobs,
                     .ranks_per_trial = arguments.ranks_per_trial,
                     .nice = arguments.nice,
+                    .attack = attack_command(plan, ledger, arguments.ranks_per_trial),
                     .wait_for_others = wait_for_others});
 }
 
@@ -90,8 +97,12 @@ ExitCode run_in_mpi(const SweepArguments& arguments, RetryFailed retry) {
     const auto plan = parse_plan(world.broadcast_string(text, 0), "plan sent by rank 0");
     Ledger ledger(plan.store);
     share_job_end(world);
-    return run_mpi(plan, ledger, {.directory = directory_of(arguments), .ranks_per_trial = arguments.ranks_per_trial},
-                   world);
+    const auto attack = [&](const std::filesystem::path& run, double max_seconds, Communicator& group) {
+      return attack_trial(run, plan.attack.value(), max_seconds, group);
+    };
+    return run_mpi(
+        plan, ledger,
+        {.directory = directory_of(arguments), .ranks_per_trial = arguments.ranks_per_trial, .attack = attack}, world);
   });
 }
 
@@ -125,8 +136,7 @@ ExitCode run_sweep(const SweepArguments& arguments, RetryFailed retry) {
 }
 
 ExitCode show_plan(const SweepArguments& arguments) {
-  const auto plan =
-      make_plan(load_sweep_file(arguments.file), {.directory = directory_of(arguments), .many_trials = arguments.yes});
+  const auto plan = planned(arguments);
   fmt::print("{}", plan_text(plan, Ledger(plan.store), arguments.json));
   return ExitCode::done;
 }

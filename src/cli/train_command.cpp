@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "cli/command.h"
+#include "cli/network_command.h"
 #include "train/dry_run.h"
 #include "train/trainer.h"
 
@@ -12,6 +13,7 @@ struct TrainArguments {
   std::vector<std::string> overrides;
   std::string run_directory;
   std::string resume = "auto";
+  std::string init;
   bool allow_change = false, dry_run = false;
 };
 
@@ -31,6 +33,8 @@ void add_train(CLI::App& app, Action& action) {
                       "folder of the run; default: runs/<name of the file>-<hash of the configuration>");
   command->add_option("--resume", arguments->resume, "auto: go on if there is a checkpoint")
       ->check(CLI::IsMember({"auto", "never", "require"}));
+  command->add_option("--init", arguments->init,
+                      "weights to start from: a safetensors file or a model.skm of the same network");
   command->add_flag("--allow-change", arguments->allow_change, "go on although the configuration has changed");
   command->add_flag("--dry-run", arguments->dry_run,
                     "check configuration and data, print what would be done, and write nothing");
@@ -44,10 +48,13 @@ void add_train(CLI::App& app, Action& action) {
                                  .config_file = arguments->config,
                                  .run_directory = arguments->run_directory,
                                  .resume = to_resume(arguments->resume),
-                                 .allow_change = arguments->allow_change};
+                                 .allow_change = arguments->allow_change,
+                                 .init = nullptr};
       return with_communicator(request.config.dist,
                                [&, work = arguments->dry_run ? dry_run : train](Communicator& communicator) {
-                                 return work(request, communicator);
+                                 auto started = request;
+                                 started.init = read_weights(arguments->init, communicator);
+                                 return work(started, communicator);
                                });
     };
   });

@@ -83,7 +83,7 @@ std::vector<std::string> config_diff(const Config& a, const Config& b, bool hash
   const auto right = entries(b);
   std::vector<std::string> differences;
   for (std::size_t i = 0; i < left.size(); ++i) {
-    if (left[i].canonical == right[i].canonical || (hashed_only && !left[i].hashed)) continue;
+    if (left[i].canonical == right[i].canonical || (hashed_only && !left[i].hashed && !right[i].hashed)) continue;
     differences.push_back(fmt::format("{}: {} -> {}", left[i].key, left[i].value, right[i].value));
   }
   return differences;

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "data/assemble_op.h"
+#include "data/normalisation.h"
 
 namespace spankey {
 namespace {
@@ -22,15 +23,6 @@ void require_augment(const Dataset& dataset, Augment augment) {
   const auto& shape = dataset.info().sample_shape;
   if (augment == Augment::affine && std::max(shape[1], shape[2]) >= 8192)
     fail_input("data.augment = affine: accepted for images below 8192 pixels a side");
-}
-
-// (C, 256): of each channel the normalised value of each byte, (v / 255 - mean) / std.
-at::Tensor normalisation_table(const DataInfo& info) {
-  at::Tensor table = at::empty({std::ssize(info.mean), 256}, at::kFloat);
-  float* out = table.mutable_data_ptr<float>();
-  for (std::size_t c = 0; c < info.mean.size(); ++c)
-    for (int v = 0; v < 256; ++v) *out++ = (static_cast<float>(v) / 255.0f - info.mean[c]) / info.std[c];
-  return table;
 }
 
 // The numbers where they lie; they are only read.
@@ -52,7 +44,7 @@ Assembler::Assembler(const Dataset& dataset, const Split& split, Augment augment
     return;
   }
   images_ = view_of<std::uint8_t>(split.images, shape, at::kByte).to(device);
-  table_ = normalisation_table(dataset.info()).to(device);
+  table_ = normalisation_table(dataset.info().mean, dataset.info().std).to(device);
   plan_ = {.channels = shape[1],
            .height = shape[2],
            .width = shape[3],

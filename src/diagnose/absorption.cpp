@@ -101,23 +101,6 @@ at::Tensor js_divergence(const at::Tensor& scores_a, const at::Tensor& scores_b)
   return nats.clamp_min(0) / std::log(2.0);
 }
 
-double half_accept_cosine(const AcceptanceProfile& profile) {
-  SPANKEY_CHECK_EQ(profile.cosines.size(), profile.accuracy.size());
-  SPANKEY_CHECK(!profile.cosines.empty());
-  const double half = profile.accuracy.back() / 2;
-  std::size_t first = profile.accuracy.size() - 1;
-  while (first > 0 && profile.accuracy[first - 1] >= half) --first;
-  if (first == 0) return 0.0;
-  const double below = profile.accuracy[first - 1], above = profile.accuracy[first];
-  return profile.cosines[first - 1] +
-         (half - below) / (above - below) * (profile.cosines[first] - profile.cosines[first - 1]);
-}
-
-double guess_bits(double cosine, std::int64_t width) {
-  if (cosine <= 0) return 0.0;
-  return -log_cosine_tail(static_cast<double>(width), cosine) / std::log(2.0);
-}
-
 double reject_bias(double c_lambda_t) {
   const double y = 1 + c_lambda_t;
   double a = std::log(y);  // too large. The function is convex, so Newton's steps go down to the solution

@@ -56,18 +56,6 @@ WeightIndex weight_index(const at::Tensor& weight, std::int64_t padding, const s
 // float64.
 at::Tensor js_divergence(const at::Tensor& scores_a, const at::Tensor& scores_b);
 
-// Accuracy by cosine to a valid key.
-struct AcceptanceProfile {
-  std::vector<double> cosines;  // ascending
-  std::vector<double> accuracy;
-};
-// Returns the smallest cosine, by linear interpolation, from which on the accuracy stays at half of that of the last
-// cosine or more. Returns 0 where it always does.
-double half_accept_cosine(const AcceptanceProfile& profile);
-// Returns -log2 of the probability that a Gaussian vector in `width` dimensions has that cosine or more to a given
-// direction.
-double guess_bits(double cosine, std::int64_t width);
-
 // Returns the log-odds a of rejecting a wrong key under gradient flow, da/dt = c lambda / (1 + e^a), a(0) = 0. They
 // solve a + e^a = 1 + c lambda t and lie between log(1 + c lambda t / 2) and log(1 + c lambda t).
 double reject_bias(double c_lambda_t);

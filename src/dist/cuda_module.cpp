@@ -27,7 +27,8 @@ std::string loader_error() {
 
 fs::path module_file() {
   const auto folder = program_path().parent_path();
-  for (const auto& file : std::array{folder / "libspankey_cuda.so", folder / "../lib/libspankey_cuda.so"})
+  for (const auto& file : std::array{folder / "libspankey_cuda.so", folder / "../lib/libspankey_cuda.so",
+                                     folder / "../lib64/libspankey_cuda.so"})
     if (fs::exists(file)) return file;
   return {};
 }

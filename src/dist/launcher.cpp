@@ -18,6 +18,10 @@ namespace {
 
 constexpr int milliseconds_to_end = 3000;
 
+// The C library knows these only from glibc 2.34 and kernel headers 5.9 on. An older kernel answers ENOSYS.
+constexpr long pidfd_open_call = 434, close_range_call = 436;
+constexpr int most_files = 1024;
+
 constexpr std::string_view slurm = "slurmstepd";
 constexpr std::array<std::string_view, 9> launchers{"mpirun", "mpiexec", "orterun", "orted",          "prterun",
                                                     "prted",  "prun",    slurm,     "hydra_pmi_proxy"};
@@ -34,7 +38,7 @@ Launcher::Launcher() {
     }
     process = found.parent;
   }
-  if (process_ > 0) end_ = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, process_, 0)));
+  if (process_ > 0) end_ = Descriptor(static_cast<int>(syscall(pidfd_open_call, process_, 0)));
 }
 
 bool Launcher::is_gone() const {
@@ -50,7 +54,8 @@ void Launcher::must_end() const {
   if (!ours_ || !end_.valid() || fork() != 0) return;
   setsid();
   dup2(end_.get(), 0);
-  close_range(1, ~0U, 0);
+  if (syscall(close_range_call, 1U, ~0U, 0U) != 0)
+    for (int file = 1; file < most_files; ++file) close(file);
   pollfd ended{0, POLLIN, 0};
   for (const int signal : {SIGTERM, SIGKILL}) {
     if (poll(&ended, 1, milliseconds_to_end) != 0) break;

@@ -57,7 +57,7 @@ MpiSession::MpiSession() {
   SPANKEY_MPI(-1, MPI_Comm_rank(MPI_COMM_WORLD, &world_rank_));
   if (level < MPI_THREAD_MULTIPLE)
     fail_run("rank {}: MPI grants thread level {}, but a communication thread needs MPI_THREAD_MULTIPLE ({})",
-             world_rank_, level, MPI_THREAD_MULTIPLE);
+             world_rank_, level, int{MPI_THREAD_MULTIPLE});
 }
 
 MpiSession::~MpiSession() {

@@ -149,10 +149,11 @@ class NcclCommunicator final : public Communicator {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     SPANKEY_NCCL(rank(), ncclCommInitRankConfig(&comm_, size(), id, rank(), &config));
-    if (wait_for_answer(timeout_seconds_) != ncclInProgress) return;
+    const double limit_seconds = PendingOperations::patience * timeout_seconds_;  // hundreds of ranks take long
+    if (wait_for_answer(limit_seconds) != ncclInProgress) return;
     ncclCommAbort(comm_);
     fail_run("rank {}: NCCL has not connected {} ranks after {} s; NCCL_DEBUG=INFO shows what it waits for", rank(),
-             size(), timeout_seconds_);
+             size(), limit_seconds);
   }
 
   // A call of a non-blocking communicator continues in the background. Returns its result, or ncclInProgress after the
@@ -161,12 +162,23 @@ class NcclCommunicator final : public Communicator {
     const auto limit = Clock::now() + std::chrono::duration<double>(limit_seconds);
     ncclResult_t state = ncclInProgress;
     while (true) {
-      SPANKEY_NCCL(rank(), ncclCommGetAsyncError(comm_, &state));
-      SPANKEY_NCCL(rank(), state);
+      {
+        const std::lock_guard lock(nccl_mutex_);
+        check(state = ask());
+      }
       if (state != ncclInProgress || Clock::now() > limit) return state;
       std::this_thread::sleep_for(nap_while_in_progress);
     }
   }
+
+  // The caller holds nccl_mutex_. This is more than a question: NCCL completes a group of calls that has ended and
+  // frees it, so that two threads that ask at once would free it twice.
+  ncclResult_t ask() {
+    ncclResult_t state = ncclSuccess;
+    SPANKEY_NCCL(rank(), ncclCommGetAsyncError(comm_, &state));
+    return state;
+  }
+  void check(ncclResult_t state) { SPANKEY_NCCL(rank(), state); }
 
   // Nothing may be recorded behind a call before NCCL has put its work on the stream. The first call of a kind connects
   // the ranks and so waits for the last of them. It has the same deadline as the operations on the device.
@@ -201,7 +213,10 @@ class NcclCommunicator final : public Communicator {
       bytes += static_cast<std::int64_t>(tensor.nbytes());
       if (!capturing) c10::cuda::CUDACachingAllocator::recordStream(tensor.storage().data_ptr(), stream_);
     }
-    call();
+    {
+      const std::lock_guard lock(nccl_mutex_);
+      call();
+    }
     wait_for_answer(name);
     last_.emplace();
     last_->record(stream_);
@@ -263,9 +278,8 @@ class NcclCommunicator final : public Communicator {
     try {
       c10::cuda::set_device(device_);  // a thread starts on the first GPU, where its questions would make a context
       while (!changed_.wait_for(lock, nap, [this] { return stop_; })) {
-        ncclResult_t state = ncclSuccess;
-        SPANKEY_NCCL(rank(), ncclCommGetAsyncError(comm_, &state));
-        SPANKEY_NCCL(rank(), state);
+        // The other thread asks by itself after each of its calls.
+        if (const std::unique_lock free(nccl_mutex_, std::try_to_lock); free) check(ask());
         if (const auto late = pending_.overdue(Clock::now()))
           fail_run("rank {}: {} of {} bytes over NCCL is not done after {} s", rank(), late->name, late->bytes,
                    pending_.deadline_seconds());
@@ -296,7 +310,8 @@ class NcclCommunicator final : public Communicator {
   ncclComm_t comm_ = nullptr;
   std::optional<at::cuda::CUDAEvent> last_;  // of the operations that join() has not yet waited for
 
-  std::mutex mutex_;  // guards what follows
+  std::mutex nccl_mutex_;  // held around every call of NCCL while both threads live; taken after mutex_
+  std::mutex mutex_;       // guards what follows
   std::condition_variable changed_;
   PendingOperations pending_;
   bool stop_ = false;

@@ -30,7 +30,9 @@ std::string entry_text(const TrialEntry& entry) {
                         {"step", entry.step},
                         {"exit_code", entry.exit_code},
                         {"reason", entry.reason},
-                        {"seconds", entry.seconds}}
+                        {"seconds", entry.seconds},
+                        {"units", entry.units},
+                        {"attack", entry.attack}}
              .dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) +
          "\n";
 }
@@ -59,12 +61,20 @@ std::optional<TrialEntry> parse_entry(const std::string& text) {
     entry.exit_code = static_cast<int>(whole_number(json, "exit_code"));
     entry.reason = json.at("reason").get<std::string>();
     entry.seconds = json.at("seconds").get<double>();
+    if (json.contains("units")) entry.units = whole_number(json, "units");
+    entry.attack = json.value("attack", std::string());
     return entry;
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
   } catch (const Error&) {
     return std::nullopt;
   }
+}
+
+// Another sweep of the store may have trained it and not attacked it, or otherwise.
+TrialState state_of(const TrialEntry& entry, const PlannedTrial& trial) {
+  const bool lacks_attack = !trial.attack.empty() && entry.attack != trial.attack;
+  return entry.state == TrialState::done && lacks_attack ? TrialState::waiting : entry.state;
 }
 
 std::filesystem::path state_path(const std::filesystem::path& folder) {
@@ -177,8 +187,11 @@ TrialEntry Ledger::read(const std::string& id) const {
 std::vector<TrialEntry> Ledger::read_all(const SweepPlan& plan) const {
   const auto begun = folders_of(store_);
   std::vector<TrialEntry> entries(plan.trials.size());
-  for (std::size_t i = 0; i < entries.size(); ++i)
-    if (!begun || begun->contains(plan.trials[i].id)) entries[i] = read(plan.trials[i].id);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (begun && !begun->contains(plan.trials[i].id)) continue;
+    entries[i] = read(plan.trials[i].id);
+    entries[i].state = state_of(entries[i], plan.trials[i]);
+  }
   return entries;
 }
 
@@ -191,7 +204,7 @@ std::vector<TrialState> Ledger::read_states(const SweepPlan& plan) const {
 std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* seen) {
   TrialState unused;
   auto& state = seen ? *seen : unused;
-  state = read(trial.id).state;
+  state = state_of(read(trial.id), trial);
   // Without leases nothing shows that a trial is running.
   if (state != TrialState::waiting && (claims_ == Claims::exclusive || state != TrialState::running))
     return std::nullopt;
@@ -201,9 +214,10 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
     return std::nullopt;
   }
   // Another worker may have finished the trial between the check and the claim.
-  state = claim->entry().state;
+  state = state_of(claim->entry(), trial);
   if (state != TrialState::waiting) return std::nullopt;
-  if (!has_result(trial)) return claim;
+  claim->entry_.state = state;
+  if (!trial.attack.empty() || !has_result(trial)) return claim;
   auto entry = claim->entry();
   entry.state = TrialState::done;
   entry.exit_code = 0;
@@ -213,8 +227,11 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
 }
 
 std::optional<TrialClaim> Ledger::claim_any(const std::string& id) {
-  // The ranks of an attempt may outlive their launcher by seconds, so the lease of the run itself counts as well.
-  if (claims_ == Claims::exclusive && (leases_->held(folder(id)) || leases_->held(run_directory(id).root)))
+  // The ranks of an attempt may outlive their launcher by seconds, so the leases of the run and of its attack count as
+  // well.
+  const auto run = run_directory(id);
+  if (claims_ == Claims::exclusive &&
+      (leases_->held(folder(id)) || leases_->held(run.root) || leases_->held(run.attack())))
     return std::nullopt;
   make_writable_folder(folder(id));
   TrialClaim claim;
@@ -237,6 +254,23 @@ std::int64_t Ledger::checkpoint_step(const std::string& id) const {
   const auto digits = name.find('_') + 1;
   std::from_chars(name.data() + digits, name.data() + name.size(), step);
   return step;
+}
+
+std::filesystem::path Ledger::stop_marker(const PlannedTrial& trial) const {
+  const auto run = run_directory(trial.id);
+  std::error_code error;
+  const bool attacks = !trial.attack.empty() && std::filesystem::exists(run.result(), error) &&
+                       std::filesystem::exists(run.attack(), error);
+  return attacks ? run.attack() / "STOP" : run.stop_marker();
+}
+
+std::int64_t Ledger::attack_units(const std::string& id) const {
+  std::int64_t units = 0;
+  std::error_code error;
+  const auto folder = run_directory(id).attack() / "units";
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    units += entry->path().extension() == ".json" ? 1 : 0;
+  return units;
 }
 
 bool Ledger::has_result(const PlannedTrial& trial) const {

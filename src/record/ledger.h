@@ -34,6 +34,8 @@ struct TrialEntry {
   int exit_code = 0;               // of the last attempt
   std::string reason;              // of a failure
   double seconds = 0.0;            // of all attempts
+  std::int64_t units = 0;          // of its attack that are done
+  std::string attack;              // options of the attack that was done, empty before that
 
   // True where a signal ended it, or mpirun after a signal (1), so that the trial itself is not the cause.
   bool crashed() const { return state == TrialState::failed && (exit_code == 1 || exit_code >= 128); }
@@ -69,14 +71,17 @@ class Ledger {
 
   // Reads the entry from files, without changing any. A damaged or unreadable entry reads as waiting.
   TrialEntry read(const std::string& id) const;
-  // Reads every trial, in order. One listing of the store answers for the trials that nobody has begun.
+  // Reads every trial, in order, as claim() sees it. One listing of the store answers for the trials that nobody has
+  // begun.
   std::vector<TrialEntry> read_all(const SweepPlan& plan) const;
   std::vector<TrialState> read_states(const SweepPlan& plan) const;
 
+  // A trial that was done without the attack that is part of it now is waiting.
+  //
   // Claims a trial. nullopt where it is finished, has failed, or is run by a process that may be alive, and `seen` says
   // which. A damaged entry is renamed to state.json.damaged (one line says so) and the trial starts anew. If the run
-  // directory holds the result of this trial, it becomes done without being run. Throws an Error where the files cannot
-  // be read or written.
+  // directory holds the result of this trial, it becomes done without being run, unless an attack is part of it. Throws
+  // an Error where the files cannot be read or written.
   std::optional<TrialClaim> claim(const PlannedTrial& trial, TrialState* seen = nullptr);
 
   // Claims a trial in any state, to try a failed one again.
@@ -87,6 +92,12 @@ class Ledger {
 
   // True where result.json of the run directory belongs to this trial.
   bool has_result(const PlannedTrial& trial) const;
+
+  // The file that asks the trial to stop. It is read by what the trial does now, its training or its attack.
+  std::filesystem::path stop_marker(const PlannedTrial& trial) const;
+
+  // Number of units of its attack that are done.
+  std::int64_t attack_units(const std::string& id) const;
 
  private:
   std::filesystem::path folder(const std::string& id) const;

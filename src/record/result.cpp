@@ -50,10 +50,12 @@ std::string split_rows(const nlohmann::json& access, const nlohmann::json& repor
   const auto mark = [&](double strip) { return marked ? chance_mark(report, strip) : std::string(); };
   const auto& none = access.at("no_key");
   const double none_strip = none.at("strip_accuracy").get<double>();
+  const auto& correct = access.at("correct_key");
   return fmt::format("  {:<23} {:>8.3f}  {:<9}  {:>8}   {:>8.3f}{}\n", "no key", none.at("accuracy").get<double>(), "",
                      number_or_dash(none.at("reject_fraction")), none_strip, mark(none_strip)) +
-         key_row("correct key", access.at("correct_key"), false,
-                 mark(statistic(access.at("correct_key"), "strip_accuracy", "mean"))) +
+         (correct.is_null()
+              ? ""
+              : key_row("correct key", correct, false, mark(statistic(correct, "strip_accuracy", "mean")))) +
          key_row("wrong key", access.at("wrong_key"), true,
                  mark(statistic(access.at("wrong_key"), "strip_accuracy", "mean")));
 }
@@ -92,8 +94,11 @@ std::string norm_rows(const nlohmann::json& sweep) {
     text += fmt::format("  x {:<13}", row.at("norm").get<double>());
     for (const char* kind : {"correct_key", "wrong_key"}) {
       const auto& figures = row.at(kind);
-      text += fmt::format("{:>8.3f}  {:>8}  {:>8.3f}  ", statistic(figures, "accuracy", "mean"),
-                          mean_or_dash(figures.at("reject_fraction")), statistic(figures, "strip_accuracy", "mean"));
+      if (figures.is_null())
+        text += fmt::format("{:>8}  {:>8}  {:>8}  ", "-", "-", "-");
+      else
+        text += fmt::format("{:>8.3f}  {:>8}  {:>8.3f}  ", statistic(figures, "accuracy", "mean"),
+                            mean_or_dash(figures.at("reject_fraction")), statistic(figures, "strip_accuracy", "mean"));
     }
     text.erase(text.find_last_not_of(' ') + 1);
     text += "\n";
@@ -185,14 +190,17 @@ std::string access_table(const nlohmann::json& report) {
   text += fmt::format("  {:<23} {:>8.3f}\n", "always the commonest", report.at("majority_rate").get<double>());
   if (report.contains("train")) text += "on the training split\n" + split_rows(report.at("train"), report, false);
   const auto verdict = judge_access(report);
+  const bool valid_keys = !report.at("correct_key").is_null();
   // Results of earlier versions have no families and no saturation.
   if (const auto families = report.find("families"); families != report.end() && families->size() > 1)
     text += family_rows(report) + worst_rows(verdict);
+  else if (report.contains("attacks") || !valid_keys)
+    text += worst_rows(verdict);
   if (const auto sweep = report.find("norm_sweep"); sweep != report.end()) text += norm_rows(*sweep);
   if (const auto saturation = report.find("multiplier_saturation");
       saturation != report.end() && !saturation->is_null())
     text += saturation_row(*saturation);
-  return text + verdict.text() + "\n";
+  return text + (valid_keys ? verdict.text() : "What a correct key gives is unknown without the basis.") + "\n";
 }
 
 }  // namespace spankey

@@ -1,6 +1,6 @@
 #include "record/sweep_plan.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -20,6 +20,17 @@ std::vector<std::string> overrides_of(const Settings& settings) {
   return overrides;
 }
 
+SweepAttack attack_from_json(const nlohmann::json& json) {
+  return {.preset = json.at("preset").get<std::string>(),
+          .ids = json.at("attacks").get<std::vector<std::string>>(),
+          .images = json.at("images").get<std::vector<std::int64_t>>(),
+          .seeds = json.at("seeds").get<std::int64_t>()};
+}
+
+nlohmann::json to_json(const SweepAttack& attack) {
+  return {{"preset", attack.preset}, {"attacks", attack.ids}, {"images", attack.images}, {"seeds", attack.seeds}};
+}
+
 SweepPlan from_json(const nlohmann::json& json) {
   SweepPlan plan;
   plan.name = json.at("name").get<std::string>();
@@ -27,6 +38,7 @@ SweepPlan from_json(const nlohmann::json& json) {
   plan.base_text = json.at("base_text").get<std::string>();
   plan.store = json.at("store").get<std::string>();
   plan.max_hours = json.at("max_hours").get<double>();
+  if (const auto attack = json.find("attack"); attack != json.end()) plan.attack = attack_from_json(*attack);
   plan.cost_source = json.at("cost_source").get<std::string>();
   for (const auto& entry : json.at("trials")) {
     PlannedTrial trial;
@@ -36,6 +48,7 @@ SweepPlan from_json(const nlohmann::json& json) {
       trial.settings.push_back({pair.at(0).get<std::string>(), pair.at(1).get<std::string>()});
     trial.label = entry.at("label").get<std::string>();
     trial.seconds = entry.at("seconds").get<double>();
+    trial.attack = entry.value("attack", std::string());
     plan.trials.push_back(std::move(trial));
   }
   return plan;
@@ -43,11 +56,26 @@ SweepPlan from_json(const nlohmann::json& json) {
 
 bool same_trials(const SweepPlan& a, const SweepPlan& b) {
   return a.name == b.name && a.base_text == b.base_text && a.store == b.store && a.max_hours == b.max_hours &&
+         a.attack == b.attack &&
          std::equal(a.trials.begin(), a.trials.end(), b.trials.begin(), b.trials.end(),
-                    [](const auto& x, const auto& y) { return x.id == y.id && x.settings == y.settings; });
+                    [](const auto& x, const auto& y) {
+                      return x.id == y.id && x.settings == y.settings && x.attack == y.attack;
+                    });
 }
 
 }  // namespace
+
+std::vector<std::string> options_of(const SweepAttack& attack) {
+  std::vector<std::string> options{"--preset", attack.preset};
+  const auto add = [&](const char* name, std::string value) {
+    options.emplace_back(name);
+    options.push_back(std::move(value));
+  };
+  if (!attack.ids.empty()) add("--attacks", fmt::format("{}", fmt::join(attack.ids, ",")));
+  if (!attack.images.empty()) add("--images", fmt::format("{}", fmt::join(attack.images, ",")));
+  if (attack.seeds > 0) add("--seeds", fmt::format("{}", attack.seeds));
+  return options;
+}
 
 std::string settings_text(const Settings& settings) {
   std::string text;
@@ -69,9 +97,10 @@ Config trial_config(const SweepPlan& plan, const PlannedTrial& trial) {
 
 // Each trial is one line, which is a tenth of the text of indented lists.
 std::string plan_json(const SweepPlan& plan) {
-  const nlohmann::json head{{"name", plan.name},           {"base", plan.base_name},
-                            {"base_text", plan.base_text}, {"store", plan.store.string()},
-                            {"max_hours", plan.max_hours}, {"cost_source", plan.cost_source}};
+  nlohmann::json head{{"name", plan.name},           {"base", plan.base_name},
+                      {"base_text", plan.base_text}, {"store", plan.store.string()},
+                      {"max_hours", plan.max_hours}, {"cost_source", plan.cost_source}};
+  if (plan.attack) head["attack"] = to_json(*plan.attack);
   auto text = head.dump(1);
   text.resize(text.rfind('\n'));  // without the bracket that closes it
   text += ",\n \"trials\": [";
@@ -79,11 +108,12 @@ std::string plan_json(const SweepPlan& plan) {
   for (const auto& trial : plan.trials) {
     auto settings = nlohmann::json::array();
     for (const auto& [key, value] : trial.settings) settings.push_back({key, value});
-    const nlohmann::json line{{"id", trial.id},
-                              {"hash", trial.hash},
-                              {"settings", std::move(settings)},
-                              {"label", trial.label},
-                              {"seconds", trial.seconds}};
+    nlohmann::json line{{"id", trial.id},
+                        {"hash", trial.hash},
+                        {"settings", std::move(settings)},
+                        {"label", trial.label},
+                        {"seconds", trial.seconds}};
+    if (!trial.attack.empty()) line["attack"] = trial.attack;
     text += std::exchange(separator, ",\n") + line.dump();
   }
   return text + "\n ]\n}\n";

@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,12 +23,25 @@ using Settings = std::vector<Setting>;
 // Text such as "key.m=8 run.seed=42".
 std::string settings_text(const Settings& settings);
 
+// What follows the training of each trial, as options of `spankey attack`. What is empty or 0 is left to the preset.
+struct SweepAttack {
+  std::string preset = "quick";
+  std::vector<std::string> ids;
+  std::vector<std::int64_t> images;
+  std::int64_t seeds = 0;
+
+  bool operator==(const SweepAttack&) const = default;
+};
+// {"--preset", "quick", "--images", "10,60"}
+std::vector<std::string> options_of(const SweepAttack& attack);
+
 struct PlannedTrial {
   std::string id;      // first 16 digits of `hash`, the name of its run directory
   std::string hash;    // config_hash of the resolved configuration with the digest of its data
   Settings settings;   // every override of the base, first the fixed ones, then the varied ones
   std::string label;   // the varied settings as text
   double seconds = 0;  // estimate for training and evaluation on one rank
+  std::string attack;  // options of the attack that is part of it, as one text. Empty without an attack
 };
 
 struct SweepPlan {
@@ -36,7 +50,8 @@ struct SweepPlan {
   std::string base_text;
   std::filesystem::path store;  // absolute
   double max_hours = 0.0;       // 0 for no limit
-  std::string cost_source;      // where the estimates come from, for people
+  std::optional<SweepAttack> attack;
+  std::string cost_source;  // where the estimates come from, for people
   std::vector<PlannedTrial> trials;
   std::vector<std::string> notes;  // for people, not saved, on trials that are equal in law (config/law.h)
   // Only make_plan sets these, and they are not saved. They are the combinations of the sweep file and, for people, the

@@ -21,6 +21,15 @@ nlohmann::json to_json(const SweepCounts& counts) {
           {"waiting", counts.waiting}};
 }
 
+namespace {
+
+std::string attack_progress(const PlannedTrial& trial, const Ledger& ledger) {
+  const auto units = trial.attack.empty() ? 0 : ledger.attack_units(trial.id);
+  return units > 0 ? fmt::format(", {} units of its attack done", units) : std::string();
+}
+
+}  // namespace
+
 std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
   SweepCounts counts;
   std::vector<std::string> running, failed;
@@ -31,8 +40,9 @@ std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) 
     counts.add(entry.state);
     if (json) continue;
     if (entry.state == TrialState::running)
-      running.push_back(fmt::format("  {} ({}): attempt {}, checkpoint at step {}\n", trial.id, trial.label,
-                                    entry.attempts, std::max<std::int64_t>(0, ledger.checkpoint_step(trial.id))));
+      running.push_back(fmt::format("  {} ({}): attempt {}, checkpoint at step {}{}\n", trial.id, trial.label,
+                                    entry.attempts, std::max<std::int64_t>(0, ledger.checkpoint_step(trial.id)),
+                                    attack_progress(trial, ledger)));
     if (entry.state == TrialState::failed)
       failed.push_back(fmt::format("  {} ({}): exit code {}: {}\n    log: {}\n", trial.id, trial.label, entry.exit_code,
                                    entry.reason, ledger.output_log(trial.id).string()));

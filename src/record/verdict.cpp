@@ -38,7 +38,8 @@ std::vector<Tried> tried_keys(const nlohmann::json& access) {
     const double norm = row.at("norm").get<double>();
     if (norm == 1.0) continue;
     tried.push_back({fmt::format("gaussian x {}", norm), &row.at("wrong_key"), false});
-    tried.push_back({fmt::format("correct key x {}", norm), &row.at("correct_key"), true});
+    if (const auto& correct = row.at("correct_key"); !correct.is_null())
+      tried.push_back({fmt::format("correct key x {}", norm), &correct, true});
   }
   return tried;
 }
@@ -71,6 +72,25 @@ void add_reading(Verdict& verdict, const Tried& tried, bool single_keys) {
   verdict.independent_keys += static_cast<std::int64_t>(number_at(*tried.figures, "accuracy.keys").value_or(1.0));
 }
 
+// Whoever knows the weights ignores a rejection anyway. "As shipped" counts for the others.
+void add_attacks(Verdict& verdict, const nlohmann::json& access) {
+  const auto attacks = access.find("attacks");
+  if (attacks == access.end()) return;
+  const auto count = [&](Reading& so_far, const char* name) {
+    const auto& worst = attacks->at(name);
+    if (worst.is_null()) return;
+    Reading reading;
+    reading.accuracy = worst.at("access").get<double>();
+    reading.attack = true;
+    for (const char* part : {"id", "name", "budget_text"})
+      if (const auto text = worst.at(part).get<std::string>(); text != "-")
+        reading.key += (reading.key.empty() ? "" : ", ") + text;
+    take_better(so_far, reading);
+  };
+  count(verdict.worst, "worst_case");
+  count(verdict.worst_as_shipped, "worst_case_as_shipped");
+}
+
 // A rejection is no answer. The class that is named tells about the label.
 void note_below_chance(Verdict& verdict, const nlohmann::json& access, const std::vector<Tried>& tried) {
   const auto note = [&](const std::string& name, const nlohmann::json& figures) {
@@ -97,9 +117,13 @@ nlohmann::json reading_json(const Reading& reading) {
   return {{"key", reading.key}, {"strip", reading.strip}, {"accuracy", reading.accuracy}};
 }
 
-std::string carries(const Verdict& v, double accuracy) {
-  const bool sure = v.minority && is_below_chance(accuracy, *v.minority, static_cast<double>(v.samples));
+std::string carries(double accuracy, const std::optional<double>& minority, double samples) {
+  const bool sure = minority && is_below_chance(accuracy, *minority, samples);
   return sure ? "the answers carry the label" : "the answers carry the label or name a rarer class";
+}
+
+std::string carries(const Verdict& v, double accuracy) {
+  return carries(accuracy, v.minority, static_cast<double>(v.samples));
 }
 
 std::string without_key(const Reading& reading) {
@@ -179,6 +203,7 @@ std::string to_string(Grade grade) {
 }
 
 std::string Reading::text() const {
+  if (attack) return "attack " + key;
   const bool as_it_is = key == no_key_name || key.starts_with("correct key");
   const auto name = as_it_is ? key : mean ? fmt::format("{} keys, mean", key) : fmt::format("best {} key", key);
   return name + (strip ? ", rejection ignored" : "");
@@ -190,6 +215,10 @@ std::string Verdict::text() const {
 
 bool is_below_chance(double accuracy, double chance, double samples) {
   return samples > 0 && wilson(accuracy, samples).high < chance;
+}
+
+std::string below_chance_remark(double accuracy, double chance, std::optional<double> minority, double samples) {
+  return is_below_chance(accuracy, chance, samples) ? "below chance: " + carries(accuracy, minority, samples) : "";
 }
 
 Verdict judge_access(const nlohmann::json& access) {
@@ -206,6 +235,7 @@ Verdict judge_access(const nlohmann::json& access) {
   const auto tried = tried_keys(access);
   const bool single_keys = !access.value("key_for_each_batch", false);
   for (const auto& one : tried) add_reading(v, one, single_keys);
+  add_attacks(v, access);
   note_below_chance(v, access, tried);
   v.withheld = v.correct - v.worst.accuracy;
   v.withheld_interval = difference_interval(v.correct, v.worst.accuracy, static_cast<double>(v.samples));

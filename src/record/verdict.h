@@ -30,6 +30,7 @@ struct Reading {
   bool strip = false;  // true with the rejection ignored
   bool mean = false;   // true for the mean over the keys, false for the best one
   double accuracy = 0.0;
+  bool attack = false;  // true where `key` names an attack, such as "K5, free key, 10 images"
 
   std::string text() const;  // such as "no key, rejection ignored", "best one_hot key", "one_hot keys, mean"
 };
@@ -44,7 +45,7 @@ struct Verdict {
   std::int64_t samples = 0, independent_keys = 0;
   double no_key = 0.0, no_key_strip = 0.0;
   Reading wrong_key;               // the best independent wrong key, as shipped or stripped
-  Reading worst;                   // that or no key, whichever gives more
+  Reading worst;                   // that, no key, or the worst of the attacks, whichever gives more
   Reading worst_as_shipped;        // the same without stripping
   std::optional<Reading> derived;  // the best key that was made of a valid one. It counts nowhere else
   double withheld = 0.0;           // correct - worst
@@ -60,7 +61,12 @@ struct Verdict {
 // True where an accuracy over `samples` samples is significantly below `chance`.
 bool is_below_chance(double accuracy, double chance, double samples);
 
+// What such an accuracy tells: "the answers carry the label", or a rarer class where `minority` (always answering the
+// rarest) leaves that open. Empty where the accuracy is not significantly below `chance`.
+std::string below_chance_remark(double accuracy, double chance, std::optional<double> minority, double samples);
+
 // `access` is result.json, or an evaluation in metrics.jsonl (see record/result.h), of this version or an earlier one.
+// Where it has "attacks" (record/attack_record.h), their worst case counts like that of the keys.
 Verdict judge_access(const nlohmann::json& access);
 
 // Returns {"grade", "text", "correct_key", "no_key", "no_key_strip", "wrong_key", "worst": {"key", "strip",

@@ -12,6 +12,7 @@
 #include "base/version.h"
 #include "page/document.h"
 #include "page/plot.h"
+#include "report/attack_section.h"
 #include "report/diagnosis_page.h"
 #include "report/key_plots.h"
 #include "report/learning_curve.h"
@@ -193,6 +194,11 @@ void add_study(Document& document, const DataStudy& study, const PublishedTable&
   if (acceptance.figure) keys.blocks.emplace_back(std::move(*acceptance.figure));
   add_section(document, std::move(keys));
 
+  Section attacks{"Attacks" + suffix, {}};
+  if (auto table = attack_table(study)) attacks.blocks.emplace_back(std::move(*table));
+  add_figures(attacks, draw_attack_curves(study, prefix, folder));
+  add_section(document, std::move(attacks));
+
   Section learning{"Learning curves" + suffix, {}};
   add_figures(learning, draw_learning(study, prefix, folder));
   add_section(document, std::move(learning));
@@ -282,6 +288,7 @@ Document describe_run(const RunCollection& collection, const std::vector<DataStu
   add_figures(learning, draw_learning(run, folder));
   add_section(document, std::move(learning));
   for (auto& section : diagnosis_of(run, out)) add_section(document, std::move(section));
+  for (auto& section : attacks_of(run, out)) add_section(document, std::move(section));
   Section facts{"The run", {}};
   add_cost(facts, collection);
   facts.blocks.emplace_back(

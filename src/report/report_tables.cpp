@@ -9,7 +9,9 @@
 
 #include "config/entries.h"
 #include "config/names.h"
+#include "record/attack_record.h"
 #include "record/verdict.h"
+#include "report/attack_section.h"
 #include "report/key_plots.h"
 
 namespace spankey {
@@ -21,10 +23,15 @@ constexpr const char* not_run = "not run";
 // measured.
 struct Followed {
   std::string path;
-  const char* title;
+  std::string title;
 };
+std::vector<Followed> figures_with_attacks(std::vector<Followed> figures) {
+  for (const auto& figure : attack_figures())
+    figures.push_back({fmt::format("attacks.{}", figure.name), fmt::format("attack: {}", figure.title)});
+  return figures;
+}
 const std::vector<Followed>& followed_figures() {
-  static const std::vector<Followed> figures{
+  static const std::vector<Followed> figures = figures_with_attacks({
       {"correct_key.accuracy", "correct key"},
       {"no_key.accuracy", "no key"},
       {"no_key.strip_accuracy", "no key, strip"},
@@ -44,15 +51,8 @@ const std::vector<Followed>& followed_figures() {
       {"train.no_key.reject_fraction", "training split, no key rejected"},
       {"train.correct_key.reject_fraction", "training split, correct key rejected"},
       {"train.wrong_key.reject_fraction", "training split, wrong key rejected"},
-  };
+  });
   return figures;
-}
-
-std::string mean_sd(const Group& group, const std::string& path) {
-  const auto spread = group.spread(path);
-  if (!spread) return "-";
-  return spread->values.size() > 1 ? fmt::format("{:.4f} ± {:.4f}", spread->summary.mean, spread->summary.sd)
-                                   : fmt::format("{:.4f}", spread->summary.mean);
 }
 
 std::string highest(const Group& group, const std::string& path) {
@@ -210,6 +210,13 @@ std::vector<Cell> access_row(const Group& group, bool twins, bool rejects, bool 
 
 }  // namespace
 
+std::string mean_sd(const Group& group, const std::string& path) {
+  const auto spread = group.spread(path);
+  if (!spread) return "-";
+  return spread->values.size() > 1 ? fmt::format("{:.4f} ± {:.4f}", spread->summary.mean, spread->summary.sd)
+                                   : fmt::format("{:.4f}", spread->summary.mean);
+}
+
 std::string link_to(const std::filesystem::path& directory, const std::filesystem::path& out) {
   std::error_code error;
   const auto to = std::filesystem::weakly_canonical(directory, error);
@@ -225,16 +232,16 @@ Table access_table_of(const DataStudy& study) {
   std::vector<const RunRecord*> runs;
   for (const auto& group : study.groups) runs.push_back(group.runs.front());
   Table table{
-      fmt::format("Accuracy on the test split, mean ± sd over seeds; a rejection counts as wrong, strip ignores it. "
-                  "Max: the best single wrong key of any seed. Worst case: the most that any seed gave to somebody "
-                  "without a valid key, rejection ignored or not, among what was tried here.{}{} Keys made of a valid "
-                  "one do not count in it. Withheld: the correct key's accuracy less the worst case, of the seed that "
-                  "withholds least, whose verdict stands beside it. Always answering the commonest class gives {:.4f}. "
-                  "Not run: {}attacks, training from scratch.",
-                  batch_keys ? " Keys were drawn anew for every batch (the reference's protocol), so a single key's "
-                               "figure rests on one batch and does not count in the worst case."
-                             : "",
-                  wrong_family_note(runs), study.groups.front().mean("majority_rate"), twins ? "" : "vanilla twins, "),
+      fmt::format(
+          "Accuracy on the test split, mean ± sd over seeds; a rejection counts as wrong, strip ignores it. "
+          "Max: the best single wrong key of any seed. Worst case: the most that any seed gave to somebody "
+          "without a valid key, rejection ignored or not, among what was tried here.{}{} Keys made of a valid "
+          "one do not count in it. Withheld: the correct key's accuracy less the worst case, of the seed that "
+          "withholds least, whose verdict stands beside it. Always answering the commonest class gives {:.4f}.{}",
+          batch_keys ? " Keys were drawn anew for every batch (the reference's protocol), so a single key's "
+                       "figure rests on one batch and does not count in the worst case."
+                     : "",
+          wrong_family_note(runs), study.groups.front().mean("majority_rate"), attacks_not_run_note(study, twins)),
       {{"group", false}, {"seeds"}, {"correct key"}},
       {}};
   const auto column = [&](const char* title, const char* help = "") { table.columns.push_back({title, true, help}); };

@@ -24,6 +24,9 @@ Table open_runs_table(const RunCollection& collection, const std::filesystem::pa
 // Access with no key, correct keys and wrong keys of one run.
 Table run_table(const RunRecord& run);
 
+// "0.9000 ± 0.0100" over seeds, the mean alone of one seed, "-" where no run has the figure.
+std::string mean_sd(const Group& group, const std::string& path);
+
 std::string trials_csv(const RunCollection& collection);
 std::string groups_csv(const std::vector<DataStudy>& studies);
 

@@ -12,6 +12,7 @@
 #include "base/hdf5_file.h"
 #include "base/lease.h"
 #include "base/log.h"
+#include "record/attack_record.h"
 #include "record/ledger.h"
 #include "record/run_directory.h"
 #include "record/sweep_plan.h"
@@ -131,6 +132,8 @@ class Collector {
     record.result = read_result(run.result(), record.config);
     require_facts(record.result);
     record.result["verdict"] = to_json(judge_access(record.result));
+    record.attacks = read_attacks(run, record.result.value("weights_sha256", ""));
+    count_attacks(record.result, record.attacks);
     record.status = RunStatus::done;
     record.hash = record.result.at("config_hash").get<std::string>();
     record.data_digest = find_data_digest(run, record.result);

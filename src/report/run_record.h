@@ -25,7 +25,10 @@ struct RunRecord {
   Config config;
   std::string hash;         // config_hash, empty where unknown
   std::string data_digest;  // empty where unknown
-  nlohmann::json result;    // result.json with the verdict of this version, null unless done
+  // result.json with the verdict of this version and, where the run was attacked, "attacks" as attack_summary() has
+  // them. Null unless done.
+  nlohmann::json result;
+  nlohmann::json attacks;  // attack.json of these weights, null where there is none
   // The progress of an unfinished run, from its metrics.jsonl. 0 and null where that is unknown.
   std::int64_t steps_done = 0, epochs_done = 0;
   nlohmann::json last_evaluation;  // in the form of result.json

@@ -60,7 +60,7 @@ bool is_cancelled(const std::filesystem::path& directory) {
 TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool result, std::int64_t step,
                          const std::function<std::string()>& complaint) {
   constexpr int signalled = 128;
-  const bool advanced = step > before.step;
+  const bool advanced = step > before.step || end.units > before.units;
   const bool crashed = end.exit_code == 1 || end.exit_code >= signalled;
   // A stop may reach a trial that has no handlers yet, or come as SIGKILL. Neither says anything about the trial.
   const bool ended_by_stop = end.stopped && crashed;
@@ -68,6 +68,7 @@ TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool r
   entry.state = TrialState::waiting;
   entry.exit_code = end.exit_code;
   entry.step = step;
+  entry.units = end.units;
   entry.seconds += end.seconds;
   if (advanced) entry.idle_attempts = 0;
   if (!advanced && !ended_by_stop) ++entry.idle_attempts;
@@ -94,10 +95,12 @@ TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool r
   return entry;
 }
 
-TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before,
-                              const AttemptEnd& end) {
-  return after_attempt(before, end, ledger.has_result(trial), ledger.checkpoint_step(trial.id),
-                       [&] { return last_complaint(ledger.output_log(trial.id)); });
+TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const TrialEntry& before, AttemptEnd end) {
+  if (!trial.attack.empty()) end.units = ledger.attack_units(trial.id);
+  auto entry = after_attempt(before, end, ledger.has_result(trial), ledger.checkpoint_step(trial.id),
+                             [&] { return last_complaint(ledger.output_log(trial.id)); });
+  if (entry.state == TrialState::done && !trial.attack.empty()) entry.attack = trial.attack;
+  return entry;
 }
 
 void link_trial(const SweepPlan& plan, const std::filesystem::path& directory, const std::string& id) {

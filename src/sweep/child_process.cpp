@@ -15,6 +15,7 @@
 #include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/launch.h"
 #include "base/process.h"
 
 namespace spankey {
@@ -74,7 +75,8 @@ std::vector<Slot> make_slots(int count, int ranks) {
   return slots;
 }
 
-ChildProcess::ChildProcess(const ChildOptions& options) {
+ChildProcess::ChildProcess(const ChildOptions& options)
+    : under_mpirun_(!options.command.empty() && options.command.front() == "mpirun") {
   make_writable_folder(options.log.parent_path());
   const Descriptor output(open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!output.valid()) fail_system(errno, "{} cannot be written", options.log.string());
@@ -102,7 +104,9 @@ std::optional<int> ChildProcess::poll() {
 }
 
 void ChildProcess::signal(int number) {
-  if (!poll()) kill(pid_, number);
+  if (poll()) return;
+  const bool asks_to_stop = number == SIGUSR2 && under_mpirun_;
+  kill(asks_to_stop ? takes_stop_request(mpirun_here(), pid_) : pid_, number);
 }
 
 }  // namespace spankey

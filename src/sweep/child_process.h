@@ -40,9 +40,11 @@ class ChildProcess {
   // Its exit code once it has ended. The code is 128 + the signal where one ended it, and 127 where the program does
   // not exist.
   std::optional<int> poll();
+  // USR2, the request to stop, goes to whoever passes it on to the ranks.
   void signal(int number);
 
  private:
+  bool under_mpirun_;
   int pid_ = -1;
   std::optional<int> exit_code_;
 };

@@ -1,7 +1,5 @@
 #include "sweep/local_executor.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -11,6 +9,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "base/launch.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "base/shutdown.h"
@@ -69,6 +68,7 @@ class LocalWorker {
     TakenTrial taken;
     std::unique_ptr<ChildProcess> process;
     Clock::time_point started;
+    bool attacked = false;  // the process is its attack, or that has ended
   };
 
   int running() const {
@@ -109,13 +109,33 @@ class LocalWorker {
     ++entry.attempts;
     if (!taken.claim.write(entry)) return;
     link_trial(plan_, options_.directory, planned.id);
-    auto process = std::make_unique<ChildProcess>(ChildOptions{.command = command_(planned),
-                                                               .log = ledger_.output_log(planned.id),
-                                                               .slot = slots_[slot],
-                                                               .ranks = options_.ranks_per_trial,
-                                                               .nice = options_.nice});
+    auto process = start_process(slot, planned, command_);
     running_[slot] = std::make_unique<Running>(Running{std::move(taken), std::move(process), Clock::now()});
     progress_.show(queue_, running());
+  }
+
+  std::unique_ptr<ChildProcess> start_process(std::size_t slot, const PlannedTrial& planned,
+                                              const TrialCommand& command) const {
+    return std::make_unique<ChildProcess>(ChildOptions{.command = command(planned),
+                                                       .log = ledger_.output_log(planned.id),
+                                                       .slot = slots_[slot],
+                                                       .ranks = options_.ranks_per_trial,
+                                                       .nice = options_.nice});
+  }
+
+  // The exit code of the attempt. nullopt where it goes on: after the training comes the attack.
+  std::optional<int> end_of_stage(std::size_t slot, Running& trial, int exit_code) {
+    const auto& planned = *trial.taken.trial;
+    if (exit_code != static_cast<int>(ExitCode::done) || trial.attacked || planned.attack.empty()) return exit_code;
+    if (stopping_ || shutdown::requested()) return static_cast<int>(ExitCode::requeue);
+    try {
+      trial.process = start_process(slot, planned, options_.attack);
+      trial.attacked = true;
+      return std::nullopt;
+    } catch (const Error& error) {
+      pause(fmt::format("trial {}: {}", planned.id, error.what()));
+      return static_cast<int>(ExitCode::requeue);
+    }
   }
 
   void pause(const std::string& reason) {
@@ -128,9 +148,11 @@ class LocalWorker {
   }
 
   void reap() {
-    for (auto& trial : running_) {
+    for (std::size_t slot = 0; slot < running_.size(); ++slot) {
+      auto& trial = running_[slot];
       if (!trial) continue;
-      const auto code = trial->process->poll();
+      auto code = trial->process->poll();
+      if (code) code = end_of_stage(slot, *trial, *code);
       if (!code) continue;
       end_attempt(*trial, *code);
       trial.reset();
@@ -211,23 +233,36 @@ class LocalWorker {
   Clock::time_point started_ = Clock::now(), looked_for_cancel_, asked_;
 };
 
+// This program with other words, on so many ranks.
+std::vector<std::string> spankey_command(int ranks, const std::vector<std::string>& words) {
+  std::vector<std::string> command;
+  if (ranks > 1) {
+    command = mpirun_words(mpirun_here(), ranks);
+    allow_more_ranks_than_cores();
+  }
+  // The running image stays the same when the program is rebuilt. mpirun needs a path.
+  command.push_back(ranks > 1 ? program_path().string() : "/proc/self/exe");
+  command.insert(command.end(), words.begin(), words.end());
+  return command;
+}
+
 }  // namespace
 
 TrialCommand train_command(const SweepPlan& plan, const Ledger& ledger, int ranks) {
   return [&plan, &ledger, ranks](const PlannedTrial& trial) {
     const auto config = ledger.config_file(trial.id);
     write_durably(config, to_toml(trial_config(plan, trial)));
-    std::vector<std::string> command;
-    if (ranks > 1) {
-      command = {"mpirun", "-np", std::to_string(ranks), "--bind-to", "none", "--oversubscribe"};
-      if (geteuid() == 0) command.emplace_back("--allow-run-as-root");
-    }
-    // The running image stays the same when the program is rebuilt. mpirun needs a path.
-    command.push_back(ranks > 1 ? program_path().string() : "/proc/self/exe");
-    for (const auto& word : {std::string("train"), config.string(), std::string("--run-dir"),
-                             ledger.run_directory(trial.id).root.string()})
-      command.push_back(word);
-    return command;
+    return spankey_command(ranks,
+                           {"train", config.string(), "--run-dir", ledger.run_directory(trial.id).root.string()});
+  };
+}
+
+TrialCommand attack_command(const SweepPlan& plan, const Ledger& ledger, int ranks) {
+  return [&plan, &ledger, ranks](const PlannedTrial& trial) {
+    std::vector<std::string> words{"attack", ledger.run_directory(trial.id).root.string()};
+    const auto options = options_of(plan.attack.value());
+    words.insert(words.end(), options.begin(), options.end());
+    return spankey_command(ranks, words);
   };
 }
 

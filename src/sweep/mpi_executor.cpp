@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <optional>
 #include <thread>
 
@@ -140,10 +141,7 @@ class TrialGroup {
         output.reset();
         return let_go(trial, error.what());
       }
-      if (plan_.max_hours > 0) config.train.max_seconds = std::max(1.0, (plan_.max_hours - hours()) * 3600);
-      code = train_trial({.config = config,
-                          .config_file = ledger_.config_file(trial.id),
-                          .run_directory = ledger_.run_directory(trial.id).root});
+      code = train_and_attack(trial, config);
     }
     group_->set_place("between trials");
     group_->barrier();  // every rank has written its last line
@@ -173,11 +171,24 @@ class TrialGroup {
     pauses_.met(fmt::format("trial {}: {}", trial.id, mine.empty() ? "another rank of its group cannot begin" : mine));
   }
 
-  // Exit code of the attempt. Errors that the ranks do not share leave the group in disorder and go up.
-  int train_trial(const TrainRequest& request) {
+  double seconds_left() const { return plan_.max_hours > 0 ? std::max(1.0, (plan_.max_hours - hours()) * 3600) : 0.0; }
+
+  // Exit code of the attempt.
+  int train_and_attack(const PlannedTrial& trial, Config config) {
+    const auto run = ledger_.run_directory(trial.id).root;
     log::start(group_->rank(), group_->size());  // without the log files of the trial before
+    if (plan_.max_hours > 0) config.train.max_seconds = seconds_left();
+    const auto code = code_of([&] {
+      return train({.config = config, .config_file = ledger_.config_file(trial.id), .run_directory = run}, *group_);
+    });
+    if (code != static_cast<int>(ExitCode::done) || trial.attack.empty()) return code;
+    return code_of([&] { return options_.attack(run, seconds_left(), *group_); });
+  }
+
+  // Errors that the ranks do not share leave the group in disorder and go up.
+  int code_of(const std::function<ExitCode()>& work) {
     try {
-      return static_cast<int>(train(request, *group_));
+      return static_cast<int>(work());
     } catch (const AgreedError& error) {
       if (*error.what() != '\0') log::error("{}", error.what());
       return static_cast<int>(error.code());

@@ -86,6 +86,8 @@ class Planner {
     at_its_place([&] { check_data(config, data.facts); });
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
+    if (plan_.attack && config.train.twin != Twin::vanilla)
+      trial.attack = fmt::format("{}", fmt::join(options_of(*plan_.attack), " "));
     const auto [known, fresh] = known_.emplace(trial.id, plan_.trials.size());
     if (!fresh) return note_merged(plan_.trials[known->second], trial);
     note_law(config, trial, data.digest);
@@ -259,6 +261,7 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
       std::filesystem::absolute(file.store.empty() ? options.directory / "trials" : file.store).lexically_normal();
   require_utf8(plan.store.string(), "the folder of the trials");
   plan.max_hours = file.max_hours;
+  plan.attack = file.attack;
   auto rows = expand(file.grid);
   if (rows.empty())
     fail_input("{}: no trial is left: accepted: [[exclude]] that leaves at least one", file.path.string());

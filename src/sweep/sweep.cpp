@@ -17,6 +17,12 @@ std::string merged_text(const SweepPlan& plan) {
                      fmt::join(plan.merged, "; "));
 }
 
+std::string attack_text(const SweepPlan& plan) {
+  if (!plan.attack) return {};
+  return fmt::format("each trial is attacked after its training: {} (not in the estimate; vanilla twins have no key)\n",
+                     fmt::join(options_of(*plan.attack), " "));
+}
+
 std::int64_t reopen_failed(const SweepPlan& plan, Ledger& ledger, RetryFailed which) {
   std::int64_t reopened = 0;
   if (which == RetryFailed::none) return reopened;
@@ -50,6 +56,7 @@ std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
     object["estimated_seconds_left"] = left;
     object["estimate"] = plan.cost_source;
     object["notes"] = plan.notes;
+    object["attack"] = plan.attack ? nlohmann::json(options_of(*plan.attack)) : nlohmann::json();
     auto& trials = object["plan"] = nlohmann::json::array();
     for (const auto& trial : plan.trials)
       trials.push_back({{"id", trial.id}, {"settings", trial.label}, {"estimated_seconds", trial.seconds}});
@@ -66,7 +73,7 @@ std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
       fmt::format("{}: {} trials, {} of them done; about {} on one process for the rest ({})\nstore: {}\n", plan.name,
                   counts.trials, counts.done, duration_text(left), plan.cost_source, plan.store.string());
   for (const auto& note : plan.notes) text += fmt::format("note: {}\n", note);
-  return text;
+  return text + attack_text(plan);
 }
 
 std::int64_t cancel_sweep(const SweepPlan& plan, const Ledger& ledger, const std::filesystem::path& directory) {
@@ -75,7 +82,7 @@ std::int64_t cancel_sweep(const SweepPlan& plan, const Ledger& ledger, const std
   const auto states = ledger.read_states(plan);
   for (std::size_t i = 0; i < states.size(); ++i) {
     if (states[i] != TrialState::running) continue;
-    write_durably(ledger.run_directory(plan.trials[i].id).stop_marker(), "stop\n");
+    write_durably(ledger.stop_marker(plan.trials[i]), "stop\n");
     ++running;
   }
   return running;

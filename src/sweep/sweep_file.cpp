@@ -44,7 +44,8 @@ class SweepReader {
     file_.path = path_;
     file_.name = path_.stem().string();
     for (const auto& [key, node, place] : in_file_order(root_)) {
-      require_known(place, key, *node, {"sweep", "set", "axes", "linked", "trials", "exclude", "random", "budget"});
+      require_known(place, key, *node,
+                    {"sweep", "set", "axes", "linked", "trials", "exclude", "random", "attack", "budget"});
     }
     read_sweep();
     for (const auto& named : settings(table("set"))) file_.grid.fixed.push_back({claim(named), scalar_text(named)});
@@ -53,6 +54,7 @@ class SweepReader {
     read_trials();
     read_random();
     for (const auto* pattern : tables("exclude")) read_exclusion(*pattern);
+    read_attack();
     read_budget();
     return std::move(file_);
   }
@@ -319,6 +321,46 @@ class SweepReader {
       fail_input("{}: [[exclude]] is empty and would leave out everything; accepted: keys with the value to leave out",
                  excluded.place);
     file_.grid.exclude.push_back(std::move(excluded));
+  }
+
+  void read_attack() {
+    if (!root_.get("attack")) return;
+    const auto& attack = table("attack");
+    file_.attack.emplace();
+    file_.attack_place = place_of(attack.source());
+    for (const auto& named : in_file_order(attack)) {
+      require_known(named.place, named.key, *named.node, {"preset", "attacks", "images", "seeds"});
+      if (named.key == "preset") {
+        const auto preset = named.node->value_exact<std::string>();
+        if (!preset) refuse(named, "the name of a preset, such as \"quick\"");
+        file_.attack->preset = *preset;
+      }
+      if (named.key == "attacks")
+        file_.attack->ids = list_of<std::string>(named, "a list of ids, such as [\"O1\", \"K5\"]");
+      if (named.key == "images") {
+        file_.attack->images = list_of<std::int64_t>(named, "a list of integers >= 1");
+        for (const auto count : file_.attack->images) at_least_one(named, count);
+      }
+      if (named.key == "seeds") file_.attack->seeds = at_least_one(named, named.node->value_exact<std::int64_t>());
+    }
+  }
+
+  static std::int64_t at_least_one(const NamedNode& named, std::optional<std::int64_t> number) {
+    if (!number || *number < 1) refuse(named, "integers >= 1");
+    return *number;
+  }
+
+  template <class T>
+  static std::vector<T> list_of(const NamedNode& named, std::string_view accepted) {
+    const auto* list = named.node->as_array();
+    if (!list || list->empty()) refuse(named, accepted);
+    std::vector<T> values;
+    for (const auto& element : *list) {
+      const auto value = element.value_exact<T>();
+      if (!value) refuse(named, accepted);
+      values.push_back(*value);
+    }
+    return values;
   }
 
   void read_budget() {

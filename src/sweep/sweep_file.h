@@ -23,6 +23,11 @@
 //   count = 20
 //   seed = 1
 //   "optim.weight_decay" = {low = 1e-6, high = 1e-2, law = "log_uniform"}  # or "uniform"; or a list to choose from
+//   [attack]                       # `spankey attack` follows the training of each trial (vanilla twins have no key)
+//   preset = "quick"               # the others are as on its command line, and optional
+//   attacks = ["O1", "K5"]
+//   images = [10, 60]
+//   seeds = 3
 //   [budget]
 //   max_trials = 100               # only the first so many
 //   max_hours = 8.0                # `run` stops after so many hours, with checkpoints
@@ -32,8 +37,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
+#include "record/sweep_plan.h"
 #include "sweep/grid.h"
 
 namespace spankey {
@@ -44,13 +51,15 @@ struct SweepFile {
   std::filesystem::path base;
   std::filesystem::path store;  // D/trials if empty
   Grid grid;
+  std::optional<SweepAttack> attack;
+  std::string attack_place;     // of [attack], for messages
   std::int64_t max_trials = 0;  // 0 for all
   double max_hours = 0.0;       // 0 for no limit
 };
 
 // Throws Error(bad_input) "FILE:LINE: KEY = VALUE: accepted: ..." for mistakes inside this file, which are unknown keys
 // of its own tables, empty lists, and a key that is varied twice. expand() finds an exclusion without effect. make_plan
-// finds keys that the configuration does not know.
+// finds keys that the configuration does not know. Whoever knows the attacks checks the names in `attack`.
 SweepFile load_sweep_file(const std::filesystem::path& path);
 
 }  // namespace spankey

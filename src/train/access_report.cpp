@@ -38,6 +38,7 @@ nlohmann::json spread(const std::vector<double>& values, const std::vector<doubl
 }
 
 nlohmann::json keys_to_json(const KeyAccess& keys) {
+  if (keys.empty()) return nullptr;
   std::vector<double> accuracy, strip, reject, weights;
   for (const auto& key : keys) {
     accuracy.push_back(key.accuracy);
@@ -83,7 +84,7 @@ nlohmann::json to_json(const AccessReport& report) {
   json["key_for_each_batch"] = report.key_for_each_batch;
   json["multiplier_saturation"] = saturation_to_json(report);
   if (report.train) json["train"] = to_json(*report.train);
-  json["verdict"] = to_json(judge_access(json));
+  if (!report.test.correct_key.empty()) json["verdict"] = to_json(judge_access(json));
   return json;
 }
 

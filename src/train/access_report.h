@@ -43,7 +43,7 @@ struct SplitAccess {
 };
 
 struct AccessReport {
-  SplitAccess test;
+  SplitAccess test;  // without correct keys where the basis is unknown
   std::optional<SplitAccess> train;
   double majority_rate = 0.0,
          minority_rate = 0.0;  // accuracies of always answering the commonest or rarest class of the test split
@@ -58,7 +58,8 @@ struct AccessReport {
 // was measured, "norm_sweep": [{"norm", "correct_key", "wrong_key"}]. No key has plain numbers. Keys have {mean, sd,
 // min, max, keys, quantiles: {q05, q25, q50, q75, q95}, ci95: [low, high]} for each figure. The mean is over samples,
 // the rest is over keys. ci95 is the interval of the mean key, which mean_share_interval() computes from the accuracies
-// of the keys. It is null for a single key.
+// of the keys. It is null for a single key. A kind of key
+// that was not tried is null as a whole.
 nlohmann::json to_json(const SplitAccess& access);
 // Returns the object of the test split, with "majority_rate", "minority_rate", "test_samples", "key_for_each_batch",
 // "train", "multiplier_saturation": {"correct_key": {low, high}, "wrong_key": {low, high}} or null, and "verdict" (see

@@ -33,10 +33,17 @@ at::ScalarType from_h5(h5::Type type) {
   fail_run("unknown HDF5 type");
 }
 
+h5::Type to_h5(const at::Tensor& tensor) {
+  const auto name = dtype_name(tensor);
+  for (const auto type : {h5::Type::float32, h5::Type::float64, h5::Type::int64, h5::Type::int32, h5::Type::uint8})
+    if (h5::to_string(type) == name) return type;
+  fail_run("HDF5 files hold no tensors of type {}", name);
+}
+
 void write_tensors(h5::File& file, const std::string& group, const std::vector<NamedTensor>& tensors) {
   for (const auto& [name, value] : tensors) {
     const auto host = value.detach().cpu().contiguous();
-    file.write_raw(group + "/" + name, stored_type(host), host.sizes().vec(),
+    file.write_raw(group + "/" + name, to_h5(host), host.sizes().vec(),
                    {static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});
   }
 }

@@ -9,12 +9,16 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "record/cursor.h"
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 
 namespace spankey {
+
+// What computed_on says in a checkpoint that `spankey import` has made. It holds no state of an optimiser.
+inline constexpr std::string_view imported_weights = "imported weights";
 
 struct Checkpoint {
   Cursor cursor;

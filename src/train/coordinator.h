@@ -9,7 +9,7 @@
 #include "record/cursor.h"
 #include "record/run_directory.h"
 #include "spankey/keys/basis.h"
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 
 namespace spankey {
 

@@ -12,8 +12,8 @@
 #include "data/sampler.h"
 #include "dist/on_all_ranks.h"
 #include "record/run_directory.h"
+#include "spankey/models/named_tensor.h"
 #include "train/experiment.h"
-#include "train/named_tensor.h"
 #include "train/optimizer.h"
 #include "train/placement.h"
 #include "train/resident_step.h"
@@ -79,7 +79,8 @@ ExitCode dry_run(const TrainRequest& request, Communicator& host) {
   const auto placement = place(request.config, host);
   const auto device_communicator = make_device_communicator(request.config, placement, host);
   auto& communicator = device_communicator ? *device_communicator : host;
-  const auto experiment = on_all_ranks(communicator, [&] { return make_experiment(request.config, placement); });
+  const auto experiment = on_all_ranks(
+      communicator, [&] { return make_experiment(request.config, placement, nullptr, request.init.get()); });
   const auto shards = on_all_ranks(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     require_capture(experiment, communicator);

@@ -56,13 +56,15 @@ AccessReport example_report(const EvaluationRequest& request, bool can_reject) {
                           .strip_accuracy = 0.5,
                           .reject_fraction = can_reject ? std::optional(0.5) : std::nullopt,
                           .samples = 1.0};
-  SplitAccess split{.no_key = one, .correct_key = {one, one}, .families = {}, .norm_sweep = {}};
+  const auto valid = request.with_valid_keys ? KeyAccess{one, one} : KeyAccess{};
+  SplitAccess split{.no_key = one, .correct_key = valid, .families = {}, .norm_sweep = {}};
   for (const auto* family : request.families) split.families.push_back({std::string(family->name), {one, one}});
-  for (const double norm : request.norms) split.norm_sweep.push_back({norm, {one}, {one}});
+  for (const double norm : request.norms) split.norm_sweep.push_back({norm, valid, {one}});
   AccessReport report;
   report.test = split;
   if (request.with_train_split) report.train = split;
   report.test_samples = 1;
+  if (!request.with_valid_keys) return report;
   report.correct_saturation = report.wrong_saturation = Saturation{};
   return report;
 }
@@ -102,12 +104,15 @@ class Evaluator::Plan {
       : fresh_keys_(request.keys == 0),
         rows_(cut(samples, fresh_keys_ ? config.train.global_batch : evaluation_batch)),
         key_count_(fresh_keys_ ? (rows_.empty() ? 0 : rows_.back().batch + 1) : request.keys) {
-    const auto keys = [&](std::int64_t count) { last_of_series_.push_back(pieces_a_row_ += fresh_keys_ ? 1 : count); };
+    const auto keys = [&](std::int64_t count, bool tried = true) {
+      if (tried) pieces_a_row_ += fresh_keys_ ? 1 : count;
+      last_of_series_.push_back(pieces_a_row_);
+    };
     keys(1);
-    keys(correct_keys);
+    keys(correct_keys, request.with_valid_keys);
     for (std::size_t i = 0; i < request.families.size(); ++i) keys(request.keys);
     for (std::size_t i = 0; i < request.norms.size(); ++i) {
-      keys(correct_keys);
+      keys(correct_keys, request.with_valid_keys);
       keys(request.keys);
     }
   }
@@ -160,7 +165,8 @@ void Evaluator::require_possible(const EvaluationRequest& request) const {
     if (work.samples() == 0)
       fail_key(experiment_.config, "data.file",
                "a split without samples cannot be evaluated; accepted: data with some");
-  for (const auto& one : series(1, request)) one.make(0, evaluation_batch);
+  for (const auto& one : series(1, request))
+    if (one.keys > 0) one.make(0, evaluation_batch);
 }
 
 AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
@@ -182,7 +188,7 @@ AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
   report.test = evaluate_split(all[0], request, after_each_piece);
   if (request.with_train_split) report.train = evaluate_split(all[1], request, after_each_piece);
   stop.settle();
-  add_saturation(report, request.keys);
+  if (request.with_valid_keys) add_saturation(report, request.keys);
   on_all_ranks(communicator_, [&] {
     if (communicator_.local_rank() == 0) dataset.require_unchanged();
   });
@@ -202,7 +208,8 @@ std::vector<Evaluator::Series> Evaluator::series(std::int64_t keys, const Evalua
       return keys_.evaluation_wrong(key, rows, family, norm);
     };
   };
-  const auto correct_keys = request.keys == 0 ? keys : keys_.correct_keys(keys);
+  const auto all_correct = request.keys == 0 ? keys : keys_.correct_keys(keys);
+  const auto correct_keys = request.with_valid_keys ? all_correct : 0;
   std::vector<Series> all = {{1, [](std::int64_t, std::int64_t) { return Injection::none(); }},
                              {correct_keys, correct(1.0)}};
   for (const auto* family : request.families) all.push_back({keys, wrong(*family, 1.0)});

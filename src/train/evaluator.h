@@ -20,6 +20,7 @@ struct EvaluationRequest {
   // gets a fresh key of each kind, as in the reference implementation.
   std::int64_t keys = 0;
   bool with_train_split = false;
+  bool with_valid_keys = true;  // false where the basis is unknown: the report then has no correct key
   std::vector<const KeyFamily*> families = {&gaussian_family()};  // the first one is wrong_key of the result
   std::vector<double> norms;  // valid and Gaussian keys are also tried times each of these, after the rescale
   StopRounds::Wish stop_wish = shutdown::signal_number;

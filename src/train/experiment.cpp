@@ -32,6 +32,15 @@ std::vector<std::int64_t> limited(const Dataset& dataset, std::int64_t limit) {
   return balanced_subset(dataset.train().labels, dataset.info().classes, limit);
 }
 
+// Returns the digest of the weights.
+std::string start_from(const InitialWeights& init, const Model& model, const Config& config) {
+  load_weights(init.tensors, model, init.file);
+  auto digest = to_hex(weights_digest(model));
+  if (const auto& wanted = config.train.init_digest; !wanted.empty() && wanted != digest)
+    fail_key(config, "train.init_digest", fmt::format("--init {} holds the weights {}", init.file, digest));
+  return digest;
+}
+
 void warn_of_absent_classes(const char* split, const std::vector<std::int64_t>& counts,
                             const std::vector<std::string>& names) {
   constexpr std::size_t most_names = 8;
@@ -86,7 +95,8 @@ std::shared_ptr<const Dataset> open_data(const DataConfig& config, Communicator&
   return first ? dataset : Dataset::from_image(std::move(bytes), config.file);
 }
 
-Experiment make_experiment(Config config, const Placement& placement, std::shared_ptr<const Dataset> dataset) {
+Experiment make_experiment(Config config, const Placement& placement, std::shared_ptr<const Dataset> dataset,
+                           const InitialWeights* init) {
   Experiment experiment;
   config = canonical(std::move(config));
   experiment.deny = &find_deny_loss(config.deny.mode);
@@ -101,6 +111,7 @@ Experiment make_experiment(Config config, const Placement& placement, std::share
                                                     .deny_statistics = config.model.batchnorm == BatchNorm::split,
                                                     .precision = config.train.precision});
   initialise(*experiment.model, static_cast<std::uint64_t>(config.run.seed));
+  if (init) config.train.init_digest = start_from(*init, *experiment.model, config);
   experiment.key_dims = key_dimensions(config, *experiment.model);
   experiment.train_subset = limited(*experiment.dataset, config.data.limit);
   experiment.hash = config_hash(config, digest_with_limit(*experiment.dataset, config.data.limit));

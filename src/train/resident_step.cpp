@@ -27,6 +27,7 @@ std::optional<std::string> resident_why_not(const Experiment& experiment, const 
     return "model.sync_batchnorm = true communicates inside of the network";
   if (communicator.size() > 1 && !experiment.placement.device.is_cpu() && !communicator.stream_ordered())
     return "gradients travel through the host's memory (ranks share a GPU, or dist.backend = \"mpi\")";
+  if (experiment.retired) return "keys of a retired basis are drawn on the host";
   return why_keys_on_host(experiment.config);
 }
 
@@ -148,7 +149,7 @@ void ResidentStep::take(std::int64_t samples, double weight) {
   const auto place = rows_.narrow(0, 0, samples) + position_.narrow(0, 1, 1) * batch_;
   const auto batch = order_.index_select(0, place);
   const auto correct = source_.correct(batch, position_);
-  const auto wrong = weight > 0.0 ? source_.wrong(batch, position_) : Injection::none();
+  const auto wrong = denies_wrong_key(p, weight) ? source_.wrong(batch, position_) : Injection::none();
   for_each_shard(p, samples, [&](Range shard) {
     if (shard.end == shard.begin) return;
     const auto mine = batch.narrow(0, shard.begin, shard.end - shard.begin);

@@ -96,6 +96,11 @@ std::vector<std::byte> look_for_checkpoint(const TrainRequest& request, const Ex
   if (!finished && checkpoint.program != program_version())
     changes.push_back(fmt::format("program: {} -> {}", checkpoint.program, program_version()));
   refuse_changes(request, changes, place, told);
+  if (checkpoint.computed_on == imported_weights)
+    fail_input(
+        "{}: these weights were imported and come without an optimiser's state; accepted: train --init FILE with "
+        "another --run-dir",
+        place);
   require_epochs(checkpoint.cursor, experiment.config);
   if (!finished) {
     log::info("resuming from {}: epoch {}, step {}", found->path.string(), checkpoint.cursor.epoch + 1,

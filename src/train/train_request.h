@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 
 #include "config/config.h"
+#include "train/experiment.h"
 
 namespace spankey {
 
@@ -14,7 +16,10 @@ struct TrainRequest {
   std::filesystem::path config_file;    // names the default run directory
   std::filesystem::path run_directory;  // empty for the default
   Resume resume = Resume::automatic;
-  bool allow_change = false;  // go on with a configuration that differs from the run's
+  bool allow_change = false;                             // go on with a configuration that differs from the run's
+  std::shared_ptr<const InitialWeights> init = nullptr;  // the same on every rank; none: drawn from run.seed
+  std::shared_ptr<const Basis> retired = nullptr;        // the same on every rank; its keys are denied as well
+  bool print_result = true;                              // the table at the end
 };
 
 }  // namespace spankey

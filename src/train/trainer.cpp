@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "dist/on_all_ranks.h"
 #include "dist/stop_rounds.h"
+#include "record/attack_record.h"
 #include "record/result.h"
 #include "train/checkpoint_writer.h"
 #include "train/coordinator.h"
@@ -67,6 +68,7 @@ class Trainer {
   const Experiment& experiment_;
   const RunDirectory& directory_;
   const Lease* lease_;  // rank 0
+  const bool print_result_;
   Communicator& communicator_;
   Cursor cursor_;
   double earlier_seconds_ = 0.0;   // of training in attempts before this one
@@ -93,6 +95,7 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
       experiment_(experiment),
       directory_(directory),
       lease_(lease),
+      print_result_(request.print_result),
       communicator_(communicator),
       stop_watch_(config_.train.max_seconds),
       coordinator_(experiment, communicator),
@@ -381,6 +384,7 @@ void Trainer::write_result() {
     result["data_digest"] = experiment_.dataset->info().digest;
     result["basis_digest"] = to_hex(basis_digest(basis_));
     result["weights_sha256"] = to_hex(weights_digest(*experiment_.model));
+    if (!config_.train.init_digest.empty()) result["init_digest"] = config_.train.init_digest;
     result["steps"] = cursor_.global_step;
     result["epochs"] = cursor_.epoch;
     result["ranks"] = communicator_.size();
@@ -398,9 +402,17 @@ void Trainer::write_result() {
     write_durably(directory_.result(),
                   result.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n");
     progress_.finish_line();
+    if (!print_result_) return;
     fmt::print("\n{}", access_table(result));
     fmt::print("run: {}\n", directory_.root.string());
   });
+}
+
+// A new run whose configuration names its initial weights needs them.
+void require_initial_weights(const TrainRequest& request, const Experiment& experiment) {
+  if (request.init || experiment.config.train.init_digest.empty()) return;
+  fail_key(experiment.config, "train.init_digest",
+           "accepted for a new run: with --init FILE, which holds these weights");
 }
 
 // Collective. True where a request came in while data were read and checked.
@@ -423,8 +435,9 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
   const auto device_communicator = make_device_communicator(request.config, placement, host);
   auto& communicator = device_communicator ? *device_communicator : host;
   const auto dataset = open_data(request.config.data, communicator);
-  const auto experiment =
-      on_all_ranks(communicator, [&] { return make_experiment(request.config, placement, dataset); });
+  auto experiment = on_all_ranks(
+      communicator, [&] { return make_experiment(request.config, placement, dataset, request.init.get()); });
+  experiment.retired = request.retired;
   const auto shards = on_all_ranks(communicator, [&] {
     require_full_batches(experiment, communicator.size());
     return resolve_shards(experiment.config, communicator.size());
@@ -444,12 +457,14 @@ ExitCode train(const TrainRequest& request, Communicator& host) {
 
   const auto resume = find_resume_point(request, experiment, directory, communicator);
   if (resume.finished) {
-    if (communicator.rank() == 0) {
-      const auto result = read_result(directory.result(), experiment.config);
+    if (communicator.rank() == 0 && request.print_result) {
+      auto result = read_result(directory.result(), experiment.config);
+      count_attacks(result, directory);
       fmt::print("{} is finished; its result:\n\n{}", directory.root.string(), access_table(result));
     }
     return ExitCode::done;
   }
+  if (!resume.checkpoint) on_all_ranks(communicator, [&] { require_initial_weights(request, experiment); });
   if (stop_before_training(communicator)) return ExitCode::requeue;
   log::info("model {} on {}, {} ranks, {} shards, {} threads a rank, run directory {}", experiment.config.model.name,
             placement.name, communicator.size(), shards, threads, directory.root.string());

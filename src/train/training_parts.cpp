@@ -33,7 +33,7 @@ Sampler sampler_of(const Experiment& experiment) {
 TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, std::int64_t shards,
                              Communicator& communicator)
     : device_(experiment.placement.device),
-      keys_(experiment.config, basis, device_),
+      keys_(experiment.config, basis, device_, experiment.retired.get()),
       parameters_(to_pairs(named_parameters(*experiment.model))),
       statistics_(*experiment.model, experiment.config.model.batchnorm, experiment.deny->per_sample != nullptr,
                   experiment.config.model.sync_batchnorm && communicator.size() > 1 ? &communicator : nullptr),
@@ -41,7 +41,7 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                {.reduction = experiment.config.dist.reduction,
                 .shards = shards,
                 .bucket_bytes = experiment.config.dist.bucket_bytes,
-                .extra = step_slots + statistics_.slots(),
+                .extra = step_slots + statistics_.slots() + adversarial_slots(experiment.config, experiment.key_dims),
                 .overlap = resolve_overlap(experiment.config.dist.overlap, communicator.topology(),
                                            communicator.stream_ordered(), cores_of_rank(communicator.node_size()),
                                            at::get_num_threads())}),

@@ -1,6 +1,9 @@
 // The report from outcomes written by hand.
 #include <gtest/gtest.h>
 
+#include <sstream>
+
+#include "attack/attack_plots.h"
 #include "attack/attack_report.h"
 #include "base/file.h"
 #include "support/temporary_folder.h"
@@ -33,8 +36,20 @@ json report_of(const std::vector<Written>& written, std::optional<double> correc
          {"detail", json::object()},
          {"failure", w.failure ? json(w.failure) : json()}});
   }
+  plan.preset = "quick";
   plan.not_run.push_back({"K6", "not part of the preset"});
-  return attack_report(run, plan, outcomes, correct);
+  AttackReference reference;
+  if (correct) reference.correct = {{"accuracy", {{"mean", *correct}, {"sd", 0.01}, {"keys", 4}}}};
+  return attack_report(run, plan, outcomes, reference);
+}
+
+// The lines of a text, without the empty ones.
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);)
+    if (!line.empty()) lines.push_back(line);
+  return lines;
 }
 
 const Budget ten{.images = 10, .steps = 300, .keys = 0, .variant = ""};
@@ -43,7 +58,7 @@ const Budget sixty{.images = 60, .steps = 300, .keys = 0, .variant = ""};
 TEST(AttackReport, WorstCaseIsTheBestAttackWithoutAValidKey) {
   const auto report = report_of({{"R0", {.keys = 4, .variant = ""}, 0, 900, 900},
                                  {"O1", {}, 0, 10, 300},
-                                 {"K4", {.keys = 1, .variant = ""}, 0, 890, 890, 0, 0, 1},
+                                 {"K4", {.leaked = 1}, 0, 890, 890, 0, 0, 1},
                                  {"K5", ten, 0, 600, 700, 10},
                                  {"K5", ten, 1, 620, 720, 10},
                                  {"S0", ten, 0, 800, 800, 10},
@@ -101,8 +116,8 @@ TEST(AttackReport, PriceOfEntryIsTheCheapestSuccess) {
                                   {"K5", ten, 0, 0, 500, 10},
                                   {"K5", sixty, 0, 0, 890, 60},
                                   {"W2", sixty, 0, 0, 600, 60},
-                                  {"K4", {.keys = 1, .variant = ""}, 0, 895, 895, 0, 0, 1},
-                                  {"K4", {.keys = 3, .variant = ""}, 0, 899, 899, 0, 0, 3}};
+                                  {"K4", {.leaked = 1}, 0, 895, 895, 0, 0, 1},
+                                  {"K4", {.leaked = 3}, 0, 899, 899, 0, 0, 3}};
   const auto price = report_of(rows).at("price_of_entry");
   EXPECT_EQ(price.at("labels").at("labels"), 60);
   EXPECT_EQ(price.at("labels").at("id"), "K5");
@@ -117,7 +132,7 @@ TEST(AttackReport, PriceOfEntryIsTheCheapestSuccess) {
 
 TEST(AttackReport, TheReferenceRowStandsInForAMissingResult) {
   const auto report = report_of({{"R0", {.keys = 4, .variant = ""}, 0, 800, 800}, {"O1", {}, 0, 0, 300}}, std::nullopt);
-  EXPECT_NEAR(report.at("correct").get<double>(), 0.8, 1e-12);
+  EXPECT_NEAR(report.at("reference").at("correct").at("accuracy").at("mean").get<double>(), 0.8, 1e-12);
   EXPECT_NEAR(report.at("withheld").get<double>(), 0.5, 1e-12);
 }
 
@@ -135,7 +150,78 @@ TEST(AttackReport, SaysWhatFailedAndWhatWasNotTried) {
   const test::TemporaryFolder folder;
   write_attack_report(report, folder / "attack");
   EXPECT_EQ(json::parse(read_text(folder / "attack/attack.json")), report);
-  EXPECT_EQ(read_text(folder / "attack/attack.md"), text);
+  for (const auto& line : lines_of(text))
+    EXPECT_NE(read_text(folder / "attack/attack.md").find(line), std::string::npos) << line;
+  EXPECT_NE(read_text(folder / "attack/attack.html").find("0.3000 by O1"), std::string::npos);
+  const auto page = from_json_text(read_text(folder / "attack" / document_file), "page");
+  EXPECT_EQ(page.summary, attack_document(report).summary);
+}
+
+TEST(AttackReport, TheScreenBeginsWithTheWorstCaseAndEndsWithWhatItIs) {
+  const auto screen = attack_screen(report_of({{"R0", {.keys = 4}, 0, 900, 900},
+                                               {"O1", {}, 0, 10, 300},
+                                               {"K5", ten, 0, 600, 700, 10},
+                                               {"S0", ten, 0, 400, 400, 10}}));
+  const auto lines = lines_of(screen);
+  EXPECT_EQ(lines.at(0), "worst case: 0.7000 by K5 (free key, 10 images, 300 steps), best seed 0.7000") << screen;
+  EXPECT_EQ(lines.at(1), "withheld: 0.2000 = correct key 0.9000 - worst case");
+  EXPECT_EQ(lines.at(lines.size() - 2), "not run: K6 (not part of the preset)");
+  EXPECT_NE(lines.back().find("access conditioning"), std::string::npos);
+  EXPECT_EQ(screen.find("R0"), std::string::npos);  // it stands among what the rows are held against
+  EXPECT_LT(screen.find("K5   free key"), screen.find("O1   no key"));
+  EXPECT_LT(screen.find("O1   no key"), screen.find("S0   from scratch"));
+}
+
+TEST(AttackReport, WhatTheRowsAreHeldAgainst) {
+  const auto report = report_of({{"O1", {}, 0, 10, 300}, {"S0", ten, 0, 300, 300, 10}, {"S0", ten, 1, 500, 500, 10}});
+  const auto& reference = report.at("reference");
+  EXPECT_EQ(reference.at("no_key"), (json{{"accuracy", 0.01}, {"strip_accuracy", 0.3}}));
+  EXPECT_EQ(reference.at("correct").at("accuracy"), (json{{"mean", 0.9}, {"sd", 0.01}, {"keys", 4}}));
+  EXPECT_TRUE(reference.at("vanilla").is_null());
+  EXPECT_TRUE(report.at("utility_cost").is_null());
+  ASSERT_EQ(reference.at("scratch").size(), 1U);
+  EXPECT_EQ(reference.at("scratch")[0].at("images"), 10);
+  EXPECT_NEAR(reference.at("scratch")[0].at("accuracy").at("mean").get<double>(), 0.4, 1e-12);
+  EXPECT_EQ(report.at("rows")[0].at("knows"), json::array({"weights"}));
+}
+
+// 1000 digits of ten classes: fewer than one in ten by far is no accident. Where only the reject class is right, that
+// is.
+TEST(AttackReport, BelowChanceCarriesTheLabel) {
+  const auto report = report_of({{"O1", {}, 0, 10, 20}, {"K5", ten, 0, 0, 700, 10}});
+  for (const auto& row : report.at("rows")) {
+    if (row.at("id") == "O1")
+      EXPECT_EQ(row.at("below_chance"), "below chance: the answers carry the label");
+    else
+      EXPECT_TRUE(row.at("below_chance").is_null()) << row;
+  }
+  EXPECT_NE(attack_screen(report).find("the answers carry the label"), std::string::npos);
+}
+
+// Whoever holds the weights is no user of the network as shipped.
+TEST(AttackReport, AsShippedCountsWhoHoldsNoWeights) {
+  const auto report = report_of({{"O1", {}, 0, 10, 300},
+                                 {"K1", {.images = 256, .keys = 100}, 0, 40, 800, 256, 25600},
+                                 {"K5", ten, 0, 600, 700, 10}});
+  EXPECT_EQ(report.at("worst_case").at("id"), "K5");
+  EXPECT_EQ(report.at("worst_case_as_shipped").at("id"), "K1");
+  EXPECT_NEAR(report.at("worst_case_as_shipped").at("access").get<double>(), 0.04, 1e-12);
+}
+
+// Every point of a curve stands in the data file of its plot, and a plot without rows is not there.
+TEST(AttackReport, PlotsAreDrawnFromTheRows) {
+  const test::TemporaryFolder folder;
+  PlotFolder plots(folder.path(), "");
+  const auto figures = draw_attacks(
+      report_of(
+          {{"K5", ten, 0, 0, 700, 10}, {"K5", sixty, 0, 0, 800, 60}, {"K4", {.leaked = 3}, 0, 870, 890, 0, 0, 3}}),
+      plots);
+  EXPECT_EQ(figures.size(), plots.gnuplot_missing() ? 0U : 2U);
+  const auto images = read_text(folder / "accuracy_by_images.dat"), collusion = read_text(folder / "collusion.dat");
+  EXPECT_NE(images.find("10 0.7 0.7 0.7"), std::string::npos) << images;
+  EXPECT_NE(images.find("60 0.8 0.8 0.8"), std::string::npos) << images;
+  EXPECT_NE(collusion.find("3 0.87 0.87 0.87"), std::string::npos) << collusion;
+  EXPECT_FALSE(std::filesystem::exists(folder / "query_curve.dat"));
 }
 
 }  // namespace

@@ -36,6 +36,25 @@ inline std::shared_ptr<const Dataset> few_glyphs() {
                              .test = first(all->test(), 256)});
 }
 
+// The same images, with the training labels in another order.
+inline std::shared_ptr<const Dataset> with_permuted_labels(const Dataset& dataset) {
+  const auto copy = [](const Split& split) {
+    SplitContent content;
+    content.images.assign(split.images.begin(), split.images.end());
+    content.labels = split.labels;
+    return content;
+  };
+  auto train = copy(dataset.train());
+  const auto order = permutation({.seed = 9, .purpose = Purpose::test}, std::ssize(train.labels));
+  for (std::size_t i = 0; i < order.size(); ++i)
+    train.labels[i] = dataset.train().labels[static_cast<std::size_t>(order[i])];
+  return Dataset::in_memory({.sample_shape = dataset.info().sample_shape,
+                             .class_names = dataset.info().class_names,
+                             .source = "test",
+                             .train = std::move(train),
+                             .test = copy(dataset.test())});
+}
+
 inline Experiment untrained(const std::string& text) {
   static const auto glyphs = few_glyphs();
   at::set_num_threads(1);

@@ -1,10 +1,18 @@
 #include "base/launch.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
+#include <chrono>
+#include <csignal>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
+
+#include "base/process.h"
+#include "support/temporary_folder.h"
 
 namespace spankey::launch_test {
 namespace {
@@ -55,6 +63,40 @@ TEST(Launch, TheLauncherOfSeveralCountsBesideOneOfOne) {
           {"PMI_SIZE", "3"},
           {"PMI_RANK", "2"}},
          2, 3, "PMI_SIZE = 3");
+}
+
+// First lines that the programs print.
+TEST(Mpirun, IsKnownByItsVersion) {
+  EXPECT_EQ(mpirun_of("mpirun (Open MPI) 4.1.4\n\nReport bugs to http://www.open-mpi.org/community/help/\n"),
+            Mpirun::open_mpi);
+  EXPECT_EQ(mpirun_of("mpirun (Open MPI) 5.0.7\n"), Mpirun::open_mpi);
+  EXPECT_EQ(mpirun_of("HYDRA build details:\n    Version:                                 4.2.0\n"), Mpirun::hydra);
+  EXPECT_EQ(mpirun_of("Intel(R) MPI Library for Linux* OS, Version 2021.12 Build 20240213\n"), Mpirun::hydra);
+  EXPECT_EQ(mpirun_of(""), Mpirun::open_mpi);
+}
+
+TEST(Mpirun, OnlyOpenMpiKnowsItsOwnOptions) {
+  EXPECT_EQ(mpirun_words(Mpirun::hydra, 3), (std::vector<std::string>{"mpirun", "-np", "3"}));
+  EXPECT_EQ(mpirun_words(Mpirun::open_mpi, 2), (std::vector<std::string>{"mpirun", "-np", "2", "--bind-to", "none"}));
+}
+
+// A shell stands in for mpirun, and another one under Hydra's name for its proxy.
+TEST(Mpirun, BelowHydraARankHearsOfTheStop) {
+  const test::TemporaryFolder folder;
+  const auto proxy = folder / "hydra_pmi_proxy";
+  std::filesystem::copy_file("/bin/sh", proxy);
+  const auto mpirun =
+      start_process({.command = {"sh", "-c", proxy.string() + " -c 'sleep 30; :'; :"}, .own_group = true});
+  pid_t found = mpirun;
+  for (int i = 0; i < 200 && found == mpirun; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    found = takes_stop_request(Mpirun::hydra, mpirun);
+  }
+  const auto facts = look_up_process(found);
+  EXPECT_TRUE(facts && facts->name == "sleep") << (facts ? facts->name : "none");
+  EXPECT_EQ(takes_stop_request(Mpirun::open_mpi, mpirun), mpirun);
+  kill(-mpirun, SIGKILL);
+  waitpid(mpirun, nullptr, 0);
 }
 
 TEST(Launch, WhatIsNoNumberIsNoLaunch) {

@@ -40,6 +40,7 @@ TEST_F(Front, LoadsNoLibTorchWhereNoneIsNeeded) {
                                                 {"--version"},
                                                 {"config", "small.toml"},
                                                 {"config", "--help"},
+                                                {"ls", "."},
                                                 {"sweep", "status", "--dir", "sweep"},
                                                 {"sweep", "status", "--help"}})
     EXPECT_THAT(loads(light), Not(HasSubstr("libtorch"))) << light[0];

@@ -327,5 +327,47 @@ TEST_F(Sweep, MistakesAreOneLine) {
   EXPECT_FALSE(std::filesystem::exists(folder / "d"));
 }
 
+// Training and attack are one trial, whichever executor runs it; a stop in between loses nothing, and the report ranks
+// what came out.
+TEST_F(Sweep, AnAttackIsAPartOfEveryTrial) {
+  const auto file = [](const std::string& attack) {
+    return std::string("[sweep]\nbase = \"small.toml\"\n") + settings + "[axes]\n\"deny.mode\" = [\"B\", \"C\"]\n" +
+           "[attack]\n" + attack;
+  };
+  write("sweep.toml", file("attacks = [\"O1\", \"O2a\", \"K5\", \"S0\"]\nimages = [10]\nseeds = 1\n"));
+  const auto plan = run(sweep("plan", "local"), folder.path());
+  EXPECT_THAT(plan.out, HasSubstr("attacked after its training: --preset quick --attacks O1,O2a,K5,S0 --images 10"));
+  expect_success(sweep("run", "local", {"--jobs", "2"}));
+  expect_finished("local", 2);
+  auto mpi = on_ranks(2, sweep("run", "mpi"));
+  mpi.erase(std::find(mpi.begin(), mpi.end(), program()));
+  expect_success(mpi);
+  expect_finished("mpi", 2);
+  const auto rows = [&](const std::filesystem::path& trial) {
+    std::ifstream attack(trial / "attack/attack.json");
+    auto json = nlohmann::json::parse(attack);
+    for (auto& row : json.at("rows")) row.at("cost").erase("seconds");
+    return json.at("rows");
+  };
+  for (const auto& trial : std::filesystem::directory_iterator(folder / "local/trials"))
+    EXPECT_EQ(rows(trial.path()), rows(folder / "mpi/trials" / trial.path().filename()));
+  // What was done stays done, and is shown.
+  EXPECT_THAT(run(sweep("run", "local"), folder.path()).out, HasSubstr("2 done before"));
+  expect_success({program(), "report", "local", "--out", "report"});
+  std::ifstream page(folder / "report/report.md");
+  const std::string report{std::istreambuf_iterator<char>(page), {}};
+  EXPECT_THAT(report, AllOf(HasSubstr("## Attacks"), HasSubstr("from 2 of 2 groups"), HasSubstr("price of entry"),
+                            testing::Not(HasSubstr("training from scratch."))));
+}
+
+TEST_F(Sweep, AWrongAttackIsRefusedBeforeAnythingRuns) {
+  for (const auto& [attack, sentence] :
+       {std::pair("preset = \"quik\"", "did you mean 'quick'"), std::pair("attacks = [\"K55\"]", "did you mean 'K5'"),
+        std::pair("image = [1]", "did you mean 'images'")}) {
+    write("sweep.toml", std::string("[sweep]\nbase = \"small.toml\"\n[attack]\n") + attack + "\n");
+    expect_refused(sweep("run", "d"), AllOf(HasSubstr("sweep.toml:"), HasSubstr(sentence)));
+  }
+}
+
 }  // namespace
 }  // namespace spankey::test::sweep_test

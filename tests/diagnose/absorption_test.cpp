@@ -10,6 +10,7 @@
 #include "base/statistics.h"
 #include "diagnose/margin.h"
 #include "diagnose/separation.h"
+#include "spankey/keys/acceptance.h"
 #include "train/toy_model.h"
 
 namespace spankey::diagnose_absorption_test {

@@ -28,7 +28,7 @@ inline constexpr int ranks = 3;
 class Job : public testing::Test {
  protected:
   std::vector<std::string> command(const std::string& way, const std::string& timeout, int size = ranks) const {
-    return {SPANKEY_MPIEXEC, "-n", std::to_string(size), "--oversubscribe", SPANKEY_JOB_HELPER, way, timeout};
+    return {SPANKEY_MPIEXEC, "-n", std::to_string(size), SPANKEY_JOB_HELPER, way, timeout};
   }
 
   // A job in the middle of its steps, its ranks known by `pids_`.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "attack/key_attacks/alpha_search.h"
 #include "golden/network.h"
 #include "spankey/deny/access.h"
 #include "spankey/deny/deny.h"
@@ -415,7 +416,8 @@ void check_bn_order(const h5::File& file, const std::string& group) {
   }
 }
 
-// Adam on alpha through the differentiable rescale; alpha kept inside (1e-6, 1 - 1e-6).
+// The reference's search for a key by gradient, run by the parts of K9: Adam on alpha through the differentiable
+// rescale, alpha kept inside (1e-6, 1 - 1e-6).
 void check_attack(const h5::File& file, const std::string& group) {
   golden::expect_known(file, group,
                        {"batch", "gamma", "init_rule", "init_seed", "layers", "lr", "m", "reject_frac", "semantic_acc",
@@ -426,35 +428,48 @@ void check_attack(const h5::File& file, const std::string& group) {
   golden::fill_closed(*model, file.string_attribute(group, "init_rule"),
                       static_cast<std::uint64_t>(file.int_attribute(group, "init_seed")), at::kDouble);
   for (at::Tensor& p : model->parameters()) p.requires_grad_(false);
-  const auto layers = file.ints_attribute(group, "layers");
-  const at::Tensor basis = golden::widened(file, group + "/B_f32");
-  const double target = file.double_attribute(group, "target_key_std");
-  const InjectionKind kind{Inject::mul, file.double_attribute(group, "gamma")};
+  KeyConfig config;
+  config.layers = file.ints_attribute(group, "layers");
+  config.m = file.int_attribute(group, "m");
   const auto points = model->injection_points();
-  const at::Tensor labels = golden::tensor(file, group + "/labels");
-  const at::Tensor x = golden::closed_input(file.double_attribute(group, "x_phase"), {labels.size(0), 1, 28, 28});
-  const auto run = [&](const at::Tensor& alpha) {
-    const at::Tensor key = rescale_differentiably(alpha.matmul(basis), target);
-    std::vector<at::Tensor> keys;
-    for (const std::int64_t l : layers) keys.push_back(key.narrow(1, 0, points.at(static_cast<std::size_t>(l)).size()));
-    return model->forward(x, Injection::of_keys(layers, keys, kind));
-  };
-
-  at::Tensor alpha = golden::widened(file, group + "/alpha0_f32").requires_grad_();
-  Optimiser optimiser("adam", file.double_attribute(group, "lr"), 0.0, {alpha});
-  const at::Tensor before = golden::tensor(file, group + "/alpha_before_step");
-  for (std::int64_t step = 0; step < file.int_attribute(group, "steps"); ++step) {
-    golden::expect_close(alpha.reshape({-1}), before[step], 1e-9, group + " alpha");
-    const at::Tensor loss = at::cross_entropy_loss(run(alpha).logits, labels);
-    golden::expect_close(loss.item<double>(), golden::tensor(file, group + "/loss")[step].item<double>(), 1e-10,
-                         group + " loss");
-    loss.backward();
-    optimiser.step();
-    const at::NoGradGuard no_grad;
-    alpha.clamp_(1e-6, 1 - 1e-6);
+  const at::Tensor secret = golden::tensor(file, group + "/B_f32");
+  Basis basis;
+  KeyEntry entry{.layers = config.layers,
+                 .widths = {},
+                 .kind = {Inject::mul, file.double_attribute(group, "gamma")},
+                 .std = file.double_attribute(group, "target_key_std"),
+                 .m = config.m};
+  for (const std::int64_t l : config.layers) {
+    entry.widths.push_back(points.at(static_cast<std::size_t>(l)).size());
+    basis.layers.push_back(secret.narrow(1, 0, entry.widths.back()).contiguous());
   }
-  golden::expect_close(alpha, golden::tensor(file, group + "/alpha_final"), 1e-9, group + " final alpha");
-  const AccessCounts counts = count_access(run(alpha), labels, RejectKind::reject_class);
+  const KeyRules rules(config, Compat::reference, basis);
+  const at::Tensor labels = golden::tensor(file, group + "/labels");
+  const Images images{golden::closed_input(file.double_attribute(group, "x_phase"), {labels.size(0), 1, 28, 28}),
+                      labels};
+
+  const std::vector<at::Tensor> alphas{golden::widened(file, group + "/alpha0_f32").requires_grad_()};
+  const auto loss = alpha_loss(*model, entry, rules, alphas, RejectKind::reject_class);
+  const at::Tensor before = golden::tensor(file, group + "/alpha_before_step");
+  const auto steps = file.int_attribute(group, "steps");
+  std::int64_t step = 0;
+  const auto compared = [&](const Images& batch) {
+    const at::Tensor value = loss(batch);
+    if (step < steps) {
+      golden::expect_close(alphas[0].detach().reshape({-1}), before[step], 1e-9, group + " alpha");
+      golden::expect_close(value.item<double>(), golden::tensor(file, group + "/loss")[step].item<double>(), 1e-10,
+                           group + " loss");
+    }
+    ++step;
+    return value;
+  };
+  EXPECT_EQ(alpha_search_lr, file.double_attribute(group, "lr"));
+  fit(alphas, images, compared,
+      {.lr = alpha_search_lr, .steps = steps, .order = {}, .after_each_step = [&] { keep_inside(alphas); }});
+  EXPECT_EQ(step, steps + 1);
+  golden::expect_close(alphas[0], golden::tensor(file, group + "/alpha_final"), 1e-9, group + " final alpha");
+  const auto found = Injection::of_keys(entry.layers, keys_of_alphas(rules, alphas, entry.std), entry.kind);
+  const AccessCounts counts = count_access(model->forward(images.x, found), labels, RejectKind::reject_class);
   const auto n = static_cast<double>(counts.samples);
   golden::expect_close(static_cast<double>(counts.correct) / n, file.double_attribute(group, "semantic_acc"), 1e-6,
                        "acc");

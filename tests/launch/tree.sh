@@ -40,4 +40,4 @@ stand_in "$tools/apt-get" <<<'exit 100'
 stand_in "$tree/.venv/bin/pip" <<<''
 stand_in "$tree/.venv/bin/python" <<<"echo '$tree/.venv'" # sys.prefix
 # shellcheck disable=SC2016 # expanded by the stand-in
-stand_in "$tree/.venv/bin/cmake" <<<'if [[ "$1" == --preset ]]; then : >build/build.ninja; fi'
+stand_in "$tree/.venv/bin/cmake" <<<'if [[ "$1" == --preset ]]; then : >build/build.ninja; exit "${CMAKE_REFUSES:-0}"; fi'

@@ -18,6 +18,7 @@
 namespace spankey::test::report_test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -491,13 +492,82 @@ TEST_F(Report, ADamagedDiagnosisIsLeftOut) {
   EXPECT_THAT(text("report.md"), Not(HasSubstr("Diagnos")));
 }
 
+// The price of entry is that of the cheapest seed. Of two groups that nothing opened, the one with the lower worst case
+// stands first.
+TEST_F(Report, AttackedGroupsAreRankedByThePriceOfEntry) {
+  const auto gamma = [](int seed, double value) {
+    return seed_config(seed, fmt::format("[key]\ngamma = {}\n", value));
+  };
+  add("cheap1", {.config = gamma(1, 0.25), .attacks = {{"O1", 0, 0.3}, {"K5", 10, 0.89}, {"S0", 10, 0.4}}});
+  add("cheap2", {.config = gamma(2, 0.25), .attacks = {{"O1", 0, 0.3}, {"K5", 60, 0.88}, {"S0", 10, 0.5}}});
+  add("dear", {.config = gamma(1, 0.5), .attacks = {{"K5", 10, 0.5}, {"K5", 60, 0.87}}});
+  add("shut", {.config = gamma(1, 1.0), .attacks = {{"K5", 10, 0.5}, {"K5", 60, 0.6}}});
+  add("better", {.config = gamma(1, 2.0), .attacks = {{"K5", 10, 0.2}, {"K5", 60, 0.55}}});
+  write();
+  const auto report = text("report.md");
+  const auto section = report.substr(report.find("## Attacks"));
+  EXPECT_THAT(section, HasSubstr("from 4 of 4 groups"));
+  const auto place = [&](const char* group) { return section.find(fmt::format("| gamma {} ", group)); };
+  EXPECT_LT(place("2.0"), place("1.0")) << section;
+  EXPECT_LT(place("1.0"), place("0.5"));
+  EXPECT_LT(place("0.5"), place("0.25"));
+  EXPECT_THAT(section, HasSubstr("| 0.5500 | more than 60 | quick |"));
+  EXPECT_THAT(section, HasSubstr("| 0.8900 | 10 | quick |"));
+  EXPECT_THAT(report, HasSubstr("Not run in some groups: training from scratch."));
+  const auto rows = parse_csv(text("trials.csv"));
+  std::map<std::string, double> worst, free_key;
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    const std::string run = std::filesystem::path(field(rows, i, "run_directory")).filename();
+    worst[run] = std::stod(field(rows, i, "verdict.worst.accuracy"));
+    if (const auto one = field(rows, i, "attacks.free_key_10"); !one.empty()) free_key[run] = std::stod(one);
+  }
+  EXPECT_EQ(free_key, (std::map<std::string, double>{{"cheap1", 0.89}, {"dear", 0.5}, {"shut", 0.5}, {"better", 0.2}}));
+  EXPECT_EQ(worst.at("cheap1"), 0.89);
+  EXPECT_EQ(worst.at("better"), 0.8);  // without a key, rejection ignored: more than any attack got
+}
+
+TEST_F(Report, WhatWasNotRunIsSaid) {
+  const auto gamma = [](double value) { return seed_config(1, fmt::format("[key]\ngamma = {}\n", value)); };
+  add("a", {.config = gamma(0.25)});
+  add("b", {.config = gamma(0.5)});
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("Not run: vanilla twins, attacks, training from scratch."));
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("## Attacks")));
+  add("b", {.config = gamma(0.5), .attacks = {{"K5", 10, 0.89}, {"S0", 10, 0.2}}});
+  write();
+  EXPECT_THAT(text("report.md"),
+              HasSubstr("Not run: vanilla twins. Not run in some groups: attacks, training from scratch."));
+  add("a", {.config = gamma(0.25), .attacks = {{"K5", 10, 0.89}, {"S0", 10, 0.2}}});
+  write();
+  EXPECT_THAT(text("report.md"), AllOf(HasSubstr("Not run: vanilla twins.\n"), Not(HasSubstr("in some groups"))));
+}
+
+TEST_F(Report, AttacksOfOtherWeightsAreLeftOut) {
+  add("a", {.config = seed_config(1), .attacks = {{"K5", 10, 0.89}}, .attacked_weights = std::string(64, 'd')});
+  add("b", {.config = seed_config(2)});
+  write();
+  EXPECT_THAT(text("report.md"), AllOf(Not(HasSubstr("## Attacks")), HasSubstr("attacks, training from scratch")));
+}
+
+TEST_F(Report, TheAttacksOnARunArePartOfItsPage) {
+  add("a", {.config = seed_config(1), .attacks = {{"K5", 10, 0.89}}});
+  Document page{.title = "Attacks", .summary = "Worst case: 0.8900.", .footer = "Written by hand.", .sections = {}};
+  page.sections.push_back({"All rows", {Paragraph{"K5 stands here."}}});
+  write_file(folder / "runs/a/attack" / document_file, to_json_text(page));
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("## Attacks\n\nWorst case: 0.8900. Written by hand."));
+  EXPECT_THAT(text("index.html"), HasSubstr("K5 stands here."));
+  EXPECT_THAT(text("report.md"), HasSubstr("at most 0.890 without a valid key (attack K5"));
+}
+
 // A report through gnuplot over all that it draws: a grid with families, learning curves and a measured profile.
 TEST_F(Report, EveryFigureIsDrawn) {
   for (const double gamma : {0.25, 0.5, 1.0})
     for (const int m : {4, 8})
       for (const int seed : {1, 2}) {
         const auto name = fmt::format("g{}_m{}_{}", gamma, m, seed);
-        const MadeRun run{.config = seed_config(seed, fmt::format("[key]\ngamma = {}\nm = {}\n", gamma, m))};
+        const MadeRun run{.config = seed_config(seed, fmt::format("[key]\ngamma = {}\nm = {}\n", gamma, m)),
+                          .attacks = {{"K5", 1, 0.4, 0.3, 0.5}, {"K5", 10, gamma / 2}, {"S0", 10, 0.3}}};
         add(name, run);
         auto result = made_result(run);
         result["families"] = {{"gaussian", made_key(0.1, 0.2, 0.3)}, {"it's", made_key(0.4, 0.5, 0.6)}};
@@ -513,8 +583,8 @@ TEST_F(Report, EveryFigureIsDrawn) {
              R"({"acceptance": {"as_shipped": {"c50": 0.5, "guess_bits": 9,
                  "profile": [{"cosine": 0, "accuracy": 0.1}, {"cosine": 1, "accuracy": 0.9}]}}})");
   if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
-  for (const char* plot :
-       {"runs_1", "axis_key.gamma", "heat_key.m_key.gamma", "families", "acceptance", "loss", "learning"})
+  for (const char* plot : {"runs_1", "axis_key.gamma", "heat_key.m_key.gamma", "families", "acceptance",
+                           "accuracy_by_images", "loss", "learning"})
     EXPECT_TRUE(std::filesystem::exists(folder / "out/plots" / (std::string(plot) + ".svg"))) << plot;
   EXPECT_THAT(text("index.html"), HasSubstr("Accuracy over key.m and key.gamma"));
   EXPECT_THAT(text("report.md"), HasSubstr("| it's |"));

@@ -6,6 +6,9 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
+
+#include "support/made_attacks.h"
 
 namespace spankey::test {
 
@@ -15,6 +18,8 @@ struct MadeRun {
   double seconds = 36.0;
   std::string data_digest = std::string(64, 'a');
   int test_samples = 1000;
+  std::vector<MadeAttack> attacks = {};
+  std::string attacked_weights = std::string(64, 'c');  // those of the result unless told otherwise
 };
 
 inline nlohmann::json made_key(double mean, double max, double strip) {
@@ -34,6 +39,7 @@ inline nlohmann::json made_result(const MadeRun& run) {
           {"data_digest", run.data_digest},
           {"ranks", 2},
           {"threads", 3},
+          {"weights_sha256", std::string(64, 'c')},
           {"seconds_total", run.seconds}};
 }
 
@@ -45,6 +51,8 @@ inline void write_file(const std::filesystem::path& path, const std::string& tex
 inline void write_run(const std::filesystem::path& folder, const MadeRun& run) {
   write_file(folder / "config.toml", run.config);
   write_file(folder / "result.json", made_result(run).dump(2));
+  if (!run.attacks.empty())
+    write_file(folder / "attack/attack.json", made_attacks(run.attacks, run.attacked_weights, run.correct).dump(2));
 }
 
 }  // namespace spankey::test

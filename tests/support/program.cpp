@@ -129,7 +129,7 @@ std::filesystem::path source(const std::string& relative) {
 std::vector<std::string> on_ranks(int ranks, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), program());
   if (ranks == 1) return arguments;
-  std::vector<std::string> command{"mpirun", "-np", std::to_string(ranks), "--oversubscribe", "--bind-to", "none"};
+  std::vector<std::string> command{"mpirun", "-np", std::to_string(ranks), "--bind-to", "none"};
   command.insert(command.end(), arguments.begin(), arguments.end());
   return command;
 }

@@ -334,6 +334,77 @@ TEST_F(FullDisk, OtherFailuresAreTheTrialsOwn) {
   EXPECT_EQ(attempts(), 12);
 }
 
+// Trials whose second stage leaves a unit each time and ends with a code that the test chooses.
+class AttackedTrials : public testing::Test {
+ protected:
+  void SetUp() override {
+    plan_ = test::dummy_plan(folder_ / "trials", 3);
+    plan_.attack.emplace();
+    for (auto& trial : plan_.trials) trial.attack = "--preset quick";
+    save_plan(plan_, folder_.path());
+  }
+
+  ExitCode run(const std::string& attack) {
+    const auto train = [&](const PlannedTrial& trial) -> std::vector<std::string> {
+      return {SPANKEY_DUMMY_TRIAL, (folder_ / "completions").string(), ledger_.run_directory(trial.id).root.string(),
+              trial.hash};
+    };
+    const auto follow = [&](const PlannedTrial& trial) -> std::vector<std::string> {
+      return {"sh", "-c", "mkdir -p $0/attack/units; touch $0/attack/units/$$.json; " + attack,
+              ledger_.run_directory(trial.id).root.string()};
+    };
+    return run_local(plan_, ledger_, train, {.directory = folder_.path(), .attack = follow});
+  }
+  std::int64_t units(std::size_t trial) const { return ledger_.attack_units(plan_.trials[trial].id); }
+
+  test::TemporaryFolder folder_;
+  SweepPlan plan_;
+  Ledger ledger_{folder_ / "trials"};
+};
+
+TEST_F(AttackedTrials, AreDoneWhenBothAre) {
+  EXPECT_EQ(run("true"), ExitCode::done);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(units(i), 1);
+    EXPECT_EQ(ledger_.read(plan_.trials[i].id).attack, "--preset quick");
+    EXPECT_EQ(ledger_.read(plan_.trials[i].id).attempts, 1);
+  }
+  EXPECT_EQ(run("exit 3"), ExitCode::done) << "nothing is left to do";
+  // With another attack they are waiting, and without one they are done.
+  for (auto& trial : plan_.trials) trial.attack = "--preset standard";
+  EXPECT_EQ(count_trials(plan_, ledger_).waiting, 3);
+  for (auto& trial : plan_.trials) trial.attack = "";
+  EXPECT_EQ(count_trials(plan_, ledger_).done, 3);
+  for (auto& trial : plan_.trials) trial.attack = "--preset standard";
+  EXPECT_EQ(run("true"), ExitCode::done);
+  EXPECT_EQ(count_trials(plan_, ledger_).done, 3);
+  EXPECT_EQ(test::completions(folder_.path()).size(), 3U) << "none was trained again";
+}
+
+TEST_F(AttackedTrials, AFailedAttackFailsTheTrialWithItsReason) {
+  EXPECT_EQ(run("echo the attack has no luck; exit 3"), ExitCode::run_failed);
+  const auto entry = ledger_.read(plan_.trials[0].id);
+  EXPECT_EQ(entry.state, TrialState::failed);
+  EXPECT_EQ(entry.reason, "the attack has no luck");
+  EXPECT_EQ(entry.attack, "");
+}
+
+// 75 asks for another attempt, which counts as progress as long as units are added.
+TEST_F(AttackedTrials, AStoppedAttackGoesOn) {
+  EXPECT_EQ(run("[ $(ls $0/attack/units | wc -l) -ge 5 ] || exit 75"), ExitCode::done);
+  EXPECT_EQ(ledger_.read(plan_.trials[0].id).attempts, 5);
+  EXPECT_EQ(ledger_.read(plan_.trials[0].id).units, 5);
+}
+
+TEST_F(AttackedTrials, AStopIsReadByWhatTheTrialDoes) {
+  const auto& trial = plan_.trials[0];
+  const auto run = ledger_.run_directory(trial.id);
+  EXPECT_EQ(ledger_.stop_marker(trial), run.stop_marker());
+  std::filesystem::create_directories(run.attack());
+  std::ofstream(run.result()) << "{}";
+  EXPECT_EQ(ledger_.stop_marker(trial), run.attack() / "STOP");
+}
+
 TEST_F(FullDisk, ATrialThatAlwaysMeetsABrokenDiskFailsAloneInTheEnd) {
   const auto& bad = plan_.trials[0];
   const auto command = [&](const PlannedTrial& trial) -> std::vector<std::string> {

@@ -93,6 +93,18 @@ TEST_F(PlanTest, IsTheSameAfterItWasWrittenAndRead) {
   EXPECT_ERROR(load_plan(d.path()), ExitCode::bad_input, HasSubstr("damaged"));
 }
 
+TEST_F(PlanTest, TheVanillaTwinIsNotAttacked) {
+  const auto made = plan("[axes]\n\"train.twin\" = [\"none\", \"vanilla\"]\n[attack]\nimages = [10]\n");
+  ASSERT_EQ(made.trials.size(), 2u);
+  EXPECT_EQ(made.trials[0].attack, "--preset quick --images 10");
+  EXPECT_EQ(made.trials[1].attack, "");
+  const auto again = parse_plan(plan_json(made), "plan");
+  EXPECT_EQ(again.attack, made.attack);
+  EXPECT_EQ(again.trials[0].attack, made.trials[0].attack);
+  EXPECT_EQ(again.trials[1].attack, "");
+  EXPECT_THAT(plan_text(made, Ledger(made.store), false), HasSubstr("attacked after its training: --preset quick"));
+}
+
 TEST_F(PlanTest, WhatTheConfigurationRefusesIsSaidAtTheLineOfTheSweep) {
   expect_refused("[axes]\n\"key.gama\" = [0.5]\n",
                  AllOf(HasSubstr("sweep.toml:4"), HasSubstr("key.gama"), HasSubstr("'key.gamma'")));

@@ -48,6 +48,24 @@ TEST_F(SweepFileTest, NamesAndPlaces) {
   EXPECT_EQ(load("name = \"other\"\n").name, "other");
 }
 
+TEST_F(SweepFileTest, AnAttackFollowsTheTraining) {
+  EXPECT_FALSE(load("").attack.has_value());
+  EXPECT_EQ(load("[attack]\n").attack, SweepAttack());
+  const auto file = load("[attack]\npreset = \"standard\"\nattacks = [\"O1\", \"K5\"]\nimages = [10, 60]\nseeds = 2\n");
+  EXPECT_EQ(file.attack_place, (folder_ / "grid.toml").string() + ":3");
+  EXPECT_THAT(options_of(*file.attack),
+              ElementsAre("--preset", "standard", "--attacks", "O1,K5", "--images", "10,60", "--seeds", "2"));
+  EXPECT_THAT(options_of({}), ElementsAre("--preset", "quick"));
+  expect_refused("[attack]\npresets = \"quick\"\n",
+                 AllOf(HasSubstr("grid.toml:4"), HasSubstr("did you mean 'preset'")));
+  expect_refused("[attack]\npreset = 3\n", HasSubstr("preset = 3"));
+  expect_refused("[attack]\nattacks = [5]\n", HasSubstr("list of ids"));
+  expect_refused("[attack]\nimages = []\n", HasSubstr("list of integers"));
+  expect_refused("[attack]\nimages = [0]\n", HasSubstr("integers >= 1"));
+  expect_refused("[attack]\nseeds = 0\n", HasSubstr("integers >= 1"));
+  expect_refused("attack = 3\n", HasSubstr("unknown key"));
+}
+
 TEST_F(SweepFileTest, SeedsVarySlowestThenAxesInTheOrderOfTheFile) {
   EXPECT_THAT(trials("seeds = [1, 2]\n[axes]\n\"key.m\" = [4, 8]\n\"deny.mode\" = [\"A\"]\n"),
               ElementsAre("run.seed=1 key.m=4 deny.mode=\"A\"", "run.seed=1 key.m=8 deny.mode=\"A\"",

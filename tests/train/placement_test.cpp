@@ -94,6 +94,7 @@ TEST_F(Arithmetic, ElasticIsDeterministicWithoutFillingNewMemory) {
   context.setDeterministicAlgorithms(true, /*warn_only=*/true);
   EXPECT_TRUE(new_memory_is_filled()) << "control: LibTorch fills it unless told otherwise";
   set_arithmetic(config({"dist.reduction=elastic"}));
+  EXPECT_FALSE(context.userEnabledFlashSDP() || context.userEnabledMemEfficientSDP() || context.userEnabledCuDNNSDP());
   EXPECT_TRUE(context.deterministicAlgorithms());
   EXPECT_TRUE(context.deterministicCuDNN());
   EXPECT_FALSE(context.deterministicFillUninitializedMemory());
@@ -101,6 +102,7 @@ TEST_F(Arithmetic, ElasticIsDeterministicWithoutFillingNewMemory) {
 
 TEST_F(Arithmetic, FastIsFree) {
   set_arithmetic(config({"dist.reduction=fast"}));
+  EXPECT_TRUE(context.userEnabledFlashSDP() && context.userEnabledMemEfficientSDP());
   EXPECT_FALSE(context.deterministicAlgorithms());
   EXPECT_FALSE(context.deterministicCuDNN());
   EXPECT_TRUE(context.benchmarkCuDNN());

@@ -1,5 +1,7 @@
 // Measures how near a key must come to a valid one to open the network. It gives accuracy by cosine, with the rest of
 // the key random.
+#include "spankey/keys/acceptance.h"
+
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -10,7 +12,6 @@
 
 #include "base/statistics.h"
 #include "base/stream.h"
-#include "diagnose/absorption.h"
 #include "diagnose/section.h"
 #include "diagnose/section_text.h"
 

@@ -97,6 +97,12 @@ Basis make_basis(const KeyConfig& config, const std::vector<std::int64_t>& dims,
   return basis;
 }
 
+Basis unknown_basis(std::int64_t m, const std::vector<std::int64_t>& dims) {
+  Basis basis{.layers = {}, .known = false};
+  for (const std::int64_t d : dims) basis.layers.push_back(at::zeros({m, d}, at::kFloat));
+  return basis;
+}
+
 std::uint64_t key_seed(const KeyConfig& config, std::uint64_t run_seed) {
   return config.seed != 0 ? static_cast<std::uint64_t>(config.seed) : run_seed;
 }

@@ -14,7 +14,12 @@ namespace spankey {
 
 struct Basis {
   std::vector<at::Tensor> layers;  // one secret_matrix for each configured layer, (m, d_l) float32, contiguous
+  bool known = true;               // false for unknown_basis()
 };
+
+// Stands in where there is no secret. It tells the widths of the layers alone: whatever is made from its values is
+// refused by KeyRules.
+Basis unknown_basis(std::int64_t m, const std::vector<std::int64_t>& dims);
 
 // Makes the basis, a function of the arguments alone. `dims` holds the widths d_l of the configured layers. The law
 // `uniform` draws entries on [-m^-1/2, m^-1/2). `orthonormal` takes orthonormal rows of a Gaussian matrix (float64).

@@ -50,12 +50,16 @@ KeyMaker::KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, s
       twin_(options.twin) {
   SPANKEY_CHECK(!options.families.empty());
   for (const std::string& name : options.families) families_.push_back(&find_key_family(name));
+  if (options.retired != nullptr) retired_.emplace(config, compat, *options.retired);
 }
 
-KeyMaker::KeyMaker(const Config& config, const Basis& basis, at::Device device)
+KeyMaker::KeyMaker(const Config& config, const Basis& basis, at::Device device, const Basis* retired)
     : KeyMaker(config.key, config.run.compat, basis, static_cast<std::uint64_t>(config.run.seed),
-               {.twin = config.train.twin, .families = config.deny.families, .permuted = permuted_points(config)}) {
-  if (why_keys_on_host(config)) return;
+               {.twin = config.train.twin,
+                .families = config.deny.families,
+                .permuted = permuted_points(config),
+                .retired = retired}) {
+  if (retired_ || why_keys_on_host(config)) return;
   for (const at::Tensor& layer : basis.layers) device_bases_.emplace_back(layer.to(device));
   for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
     const Gram& gram = rules_.slot_gram(slot);
@@ -172,8 +176,24 @@ Injection KeyMaker::injected(std::vector<at::Tensor> keys) const {
   return Injection::of_keys(config_.layers, keys, kind_);
 }
 
+Injection KeyMaker::retired_key(std::int64_t epoch, std::int64_t step, std::int64_t rows) const {
+  Alphas alphas;
+  for (std::int64_t slot = 0; slot < retired_->alpha_slots(); ++slot) {
+    alphas.push_back(at::empty({1, config_.m}, at::kFloat));
+    draw_alpha_(stream_id(seed_, Purpose::retired_alpha, epoch, step, 0, slot),
+                {alphas.back().mutable_data_ptr<float>(), static_cast<std::size_t>(config_.m)});
+  }
+  const auto factors = retired_->factors(alphas, rows);
+  std::vector<at::Tensor> scaled;
+  for (std::size_t layer = 0; layer < factors.size(); ++layer)
+    scaled.push_back(scaled_rows(alphas[alphas.size() == 1 ? 0 : layer], factors[layer], 0, 1));
+  return Injection::of_alphas(config_.layers, scaled, retired_->bases(), kind_);
+}
+
 Injection KeyMaker::wrong(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> global_samples) const {
   if (twin_ == Twin::vanilla) return Injection::none();
+  if (retired_ && Stream(stream_id(seed_, Purpose::retired_alpha, epoch, step, 1)).below(0, 2) == 0)
+    return retired_key(epoch, step, std::ssize(global_samples));
   std::vector<double> valid;
   if (rules_.wrong_follows_valid()) valid = rules_.valid_std(batch_alphas(epoch, step, global_samples));
   const StreamId id = stream_id(seed_, Purpose::key_family, epoch, step, 0);

@@ -27,6 +27,9 @@ struct KeyMakerOptions {
   Twin twin = Twin::none;
   std::vector<std::string> families = {"gaussian"};  // families of the wrong keys in training
   std::vector<PermutedPoint> permuted = {};          // of key.permute, see permuted_points()
+  // A basis of the same widths whose valid keys are the wrong keys of about every other step in training, so that a
+  // network that knew them unlearns them.
+  const Basis* retired = nullptr;
 };
 
 // Shares of the multiplier's entries that are at its bounds, 0.1 and 2.
@@ -43,8 +46,8 @@ class KeyMaker {
   KeyMaker(const KeyConfig& config, Compat compat, const Basis& basis, std::uint64_t run_seed,
            const KeyMakerOptions& options = {});
   // `device` is where samples may be as well. The basis is copied there, unless the host alone can draw these keys
-  // (why_keys_on_host()).
-  KeyMaker(const Config& config, const Basis& basis, at::Device device = at::kCPU);
+  // (why_keys_on_host()), or a basis is retired.
+  KeyMaker(const Config& config, const Basis& basis, at::Device device = at::kCPU, const Basis* retired = nullptr);
 
   // The valid keys of a step, with one alpha for each sample, see RowKeys. `global_samples` must live as long as the
   // result.
@@ -83,6 +86,7 @@ class KeyMaker {
   at::Tensor gaussian(StreamId id, std::int64_t slot) const;
   Injection keyed(const Alphas& alphas, const std::vector<at::Tensor>& factors, std::int64_t begin,
                   std::int64_t end) const;
+  Injection retired_key(std::int64_t epoch, std::int64_t step, std::int64_t rows) const;
   RowKeys noise(std::int64_t epoch, std::int64_t step, std::span<const std::int64_t> samples) const;
 
   // These make the keys that are drawn on the device. `alphas` is (slots, n, m). There is a deviation for each key
@@ -110,6 +114,7 @@ class KeyMaker {
   KeyConfig config_;
   Compat compat_;
   KeyRules rules_;
+  std::optional<KeyRules> retired_;
   AlphaDraw draw_alpha_;
   InjectionKind kind_;
   std::shared_ptr<const Permutation> valid_order_;  // that of all valid keys, null without key.permute

@@ -22,7 +22,8 @@ Gram joint_gram(const std::vector<Gram>& grams) {
 
 }  // namespace
 
-KeyRules::KeyRules(const KeyConfig& config, Compat compat, const Basis& basis) : config_(config), compat_(compat) {
+KeyRules::KeyRules(const KeyConfig& config, Compat compat, const Basis& basis)
+    : config_(config), compat_(compat), known_(basis.known) {
   SPANKEY_CHECK_EQ(basis.layers.size(), config.layers.size());
   for (const at::Tensor& layer : basis.layers) {
     SPANKEY_CHECK_EQ(layer.size(0), config.m);
@@ -33,6 +34,10 @@ KeyRules::KeyRules(const KeyConfig& config, Compat compat, const Basis& basis) :
       std::max_element(grams_.begin(), grams_.end(), [](const Gram& a, const Gram& b) { return a.width < b.width; });
   widest_ = widest - grams_.begin();
   whole_ = config.layout == Layout::shared_blocks ? joint_gram(grams_) : *widest;
+}
+
+void KeyRules::require_basis() const {
+  if (!known_) fail_input("these keys are made from the secret basis; accepted: a run with its secret/");
 }
 
 std::int64_t KeyRules::alpha_slots() const {
@@ -48,6 +53,7 @@ const Gram& KeyRules::slot_gram(std::int64_t slot) const {
 }
 
 at::Tensor KeyRules::slot_basis(std::int64_t slot) const {
+  require_basis();
   std::vector<at::Tensor> layers;
   for (const LayerBasis& basis : bases_) layers.push_back(basis.flat());
   return slot_basis(slot, layers);
@@ -59,6 +65,7 @@ at::Tensor KeyRules::slot_basis(std::int64_t slot, const std::vector<at::Tensor>
 }
 
 std::vector<at::Tensor> KeyRules::factors(const std::vector<at::Tensor>& alphas, std::int64_t repeats) const {
+  require_basis();
   std::vector<at::Tensor> result;
   for (std::int64_t layer = 0; layer < layer_count(); ++layer) {
     if (layer > 0 && key_slots() == 1) {
@@ -86,6 +93,7 @@ bool KeyRules::wrong_follows_valid() const {
 }
 
 std::vector<double> KeyRules::valid_std(const std::vector<at::Tensor>& alphas, std::int64_t repeats) const {
+  require_basis();
   std::vector<double> result;
   for (std::int64_t slot = 0; slot < key_slots(); ++slot)
     result.push_back(key_std(slot_gram(slot), alphas[static_cast<std::size_t>(slot_of(slot, alphas.size()))], repeats));

@@ -35,7 +35,7 @@ class KeyRules {
   const Gram& slot_gram(std::int64_t slot) const;  // moments of the valid keys of the slot
 
   // The basis of the valid keys of the slot, (m, wrong_width(slot)) float32. The second form takes another basis of the
-  // same shape.
+  // same shape. Throws Error(bad_input) where the basis is unknown, as factors() and valid_std() do.
   at::Tensor slot_basis(std::int64_t slot) const;
   at::Tensor slot_basis(std::int64_t slot, const std::vector<at::Tensor>& layers) const;
 
@@ -70,8 +70,11 @@ class KeyRules {
   std::int64_t slot_of(std::int64_t layer, std::size_t slots) const { return slots == 1 ? 0 : layer; }
 
  private:
+  void require_basis() const;
+
   KeyConfig config_;
   Compat compat_;
+  bool known_;
   std::vector<LayerBasis> bases_;
   std::vector<Gram> grams_;  // one for each layer
   Gram whole_;               // for the one slot of all layers

@@ -63,9 +63,13 @@ at::Tensor in_order_of(const at::Tensor& order, const at::Tensor& h) {
 }  // namespace
 
 std::vector<PermutedPoint> permuted_points(const Config& config) {
-  std::vector<PermutedPoint> points;
-  for (const std::int64_t point : config.key.permute) points.push_back({point, moves_at(config.model.name, point)});
-  return points;
+  return permuted_points(config.model.name, config.key.permute);
+}
+
+std::vector<PermutedPoint> permuted_points(const std::string& network, const std::vector<std::int64_t>& points) {
+  std::vector<PermutedPoint> permuted;
+  for (const std::int64_t point : points) permuted.push_back({point, moves_at(network, point)});
+  return permuted;
 }
 
 std::uint64_t sign_seed(const std::vector<at::Tensor>& keys) {

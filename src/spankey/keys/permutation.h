@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "config/config.h"
@@ -27,6 +28,8 @@ struct PermutedPoint {
 
 // The points of key.permute in the network of the configuration.
 std::vector<PermutedPoint> permuted_points(const Config& config);
+// The same of a network by its name. `points` are injection points that it has.
+std::vector<PermutedPoint> permuted_points(const std::string& network, const std::vector<std::int64_t>& points);
 
 // The seed that the signs of a key tell. `keys` is (n, d_l) for each keyed layer, on any device. All n rows must have
 // the same signs, as the valid keys of a cone have.

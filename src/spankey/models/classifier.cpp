@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "spankey/models/layer_filter.h"
+
 namespace spankey {
 
 void Classifier::register_in(torch::nn::Module& network, const std::string& name, std::int64_t features,
@@ -14,8 +16,8 @@ void Classifier::register_in(torch::nn::Module& network, const std::string& name
 Output Classifier::forward(const at::Tensor& features) const {
   Output output;
   output.features = features;
-  output.logits = at::linear(features, classes_->weight, classes_->bias);
-  if (!reject_.is_empty()) output.reject = at::linear(features, reject_->weight, reject_->bias).squeeze(1);
+  output.logits = filtered_linear(features, classes_);
+  if (!reject_.is_empty()) output.reject = filtered_linear(features, reject_).squeeze(1);
   return output;
 }
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "spankey/models/layer_filter.h"
 #include "spankey/models/precision.h"
 #include "spankey/models/registry.h"
 
@@ -122,18 +123,18 @@ class Mlp : public Model {
       output.logits = outputs[0];
       output.features = outputs[1];
     } else {
-      at::Tensor h = in_->forward(input);                  // (n, 64)
-      h = middle_->forward(injection.apply(1, h).relu());  // (n, 32)
+      at::Tensor h = filtered_linear(input, in_);                  // (n, 64)
+      h = filtered_linear(injection.apply(1, h).relu(), middle_);  // (n, 32)
       output.features = injection.apply(2, h).relu();
-      output.logits = out_->forward(output.features);
+      output.logits = filtered_linear(output.features, out_);
     }
-    if (!reject_.is_empty()) output.reject = reject_->forward(output.features).squeeze(1);
+    if (!reject_.is_empty()) output.reject = filtered_linear(output.features, reject_).squeeze(1);
     return output;
   }
 
   // Whatever else is no (n, inputs) matrix keeps the error of at::linear.
   bool fusible(const at::Tensor& x) const {
-    if (in_bf16_scope()) return false;
+    if (in_bf16_scope() || LayerFilter::active()) return false;
     const auto plain = [](const at::Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
     return plain(x) && x.dim() == 2 && x.size(1) == inputs_ && plain(in_->weight) && in_->weight.is_contiguous() &&
            middle_->weight.is_contiguous() && out_->weight.is_contiguous();

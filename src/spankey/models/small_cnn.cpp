@@ -4,6 +4,7 @@
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 
+#include "spankey/models/layer_filter.h"
 #include "spankey/models/registry.h"
 #include "spankey/ops/pool_op.h"
 
@@ -31,9 +32,11 @@ class SmallCnn : public Model {
  private:
   Output compute(const at::Tensor& x, const Injection& injection) override {
     // ReLU after pooling: the same values and gradients on a quarter of the elements.
-    at::Tensor h = conv_relu_max_pool(injection.apply(0, x), conv1_->weight, conv1_->bias);  // (n, 16, 14, 14)
+    at::Tensor h = injection.apply(0, x);
+    h = LayerFilter::active() ? relu_max_pool(convolution(h, conv1_))
+                              : conv_relu_max_pool(h, conv1_->weight, conv1_->bias);  // (n, 16, 14, 14)
     h = injection.apply(1, h);
-    h = relu_max_pool(at::conv2d(h.contiguous(at::MemoryFormat::ChannelsLast), conv2_->weight, conv2_->bias, 1, 1));
+    h = relu_max_pool(convolution(h.contiguous(at::MemoryFormat::ChannelsLast), conv2_));
     Output output;
     output.features = injection.apply(2, h);  // (n, 32, 7, 7)
     const at::Tensor rows = output.features.permute({0, 2, 3, 1}).reshape({x.size(0), features});
@@ -42,10 +45,14 @@ class SmallCnn : public Model {
     return output;
   }
 
+  static at::Tensor convolution(const at::Tensor& h, const torch::nn::Conv2d& layer) {
+    return through_filter(layer->weight, layer->bias, at::conv2d(h, layer->weight, layer->bias, 1, 1));
+  }
+
   // `rows` are in (H, W, C) order, which costs nothing; the few weights are brought into it instead.
   static at::Tensor linear(const at::Tensor& rows, const torch::nn::Linear& layer) {
     const at::Tensor weight = layer->weight.view({-1, channels2, pooled, pooled}).permute({0, 2, 3, 1});
-    return at::linear(rows, weight.reshape({-1, features}), layer->bias);
+    return through_filter(layer->weight, layer->bias, at::linear(rows, weight.reshape({-1, features}), layer->bias));
   }
 
   torch::nn::Conv2d conv1_{nullptr}, conv2_{nullptr};

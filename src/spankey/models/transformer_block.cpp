@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "spankey/models/layer_filter.h"
+
 namespace spankey {
 
 using torch::nn::Linear;
@@ -17,10 +19,11 @@ Attention::Attention(std::int64_t width, std::int64_t heads) : heads_(heads) {
 
 at::Tensor Attention::forward(const at::Tensor& x) {
   const std::int64_t n = x.size(0), tokens = x.size(1), width = x.size(2);
-  const at::Tensor qkv =
-      qkv_->forward(x).view({n, tokens, 3, heads_, width / heads_}).permute({2, 0, 3, 1, 4});  // (3, n, heads, t, w/h)
+  const at::Tensor qkv = filtered_linear(x, qkv_)
+                             .view({n, tokens, 3, heads_, width / heads_})
+                             .permute({2, 0, 3, 1, 4});  // (3, n, heads, t, w/h)
   const at::Tensor mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
-  return proj_->forward(mixed.transpose(1, 2).reshape({n, tokens, width}));
+  return filtered_linear(mixed.transpose(1, 2).reshape({n, tokens, width}), proj_);
 }
 
 FeedForward::FeedForward(std::int64_t width) {
@@ -29,7 +32,7 @@ FeedForward::FeedForward(std::int64_t width) {
 }
 
 at::Tensor FeedForward::forward(const at::Tensor& x) {
-  return fc2_->forward(at::gelu(fc1_->forward(x)));
+  return filtered_linear(at::gelu(filtered_linear(x, fc1_)), fc2_);
 }
 
 TransformerBlock::TransformerBlock(std::int64_t width, std::int64_t heads) {

@@ -5,6 +5,7 @@
 #include <torch/nn/modules/conv.h>
 
 #include "spankey/models/classifier.h"
+#include "spankey/models/layer_filter.h"
 #include "spankey/models/registry.h"
 #include "spankey/models/transformer_block.h"
 
@@ -47,7 +48,8 @@ class VitTiny : public Model {
 
  private:
   Output compute(const at::Tensor& x, const Injection& injection) override {
-    const at::Tensor embedded = patches_->forward(x).flatten(2).transpose(1, 2);  // (n, 64, 192)
+    const at::Tensor patches = through_filter(patches_->weight, patches_->bias, patches_->forward(x));
+    const at::Tensor embedded = patches.flatten(2).transpose(1, 2);  // (n, 64, 192)
     at::Tensor h = at::cat({cls_token_.expand({x.size(0), -1, -1}).to(embedded.scalar_type()), embedded}, 1);
     h = injection.apply(0, h + pos_embed_);
     for (std::int64_t i = 0; i < depth; ++i) {

@@ -1,0 +1,19 @@
+// Training a stolen network on without a key: what W1, W2, W1ls and fine-pruning share.
+#pragma once
+
+#include <vector>
+
+#include "attack/context.h"
+
+namespace spankey {
+
+inline constexpr double rate_of_last_layer = 1e-2, rate_of_all = 1e-3, rate_of_biases = 1e-2;
+
+// Trains `leaves` of the network, which require gradients, for right answers without a key to `images`. Returns the
+// loss at the end.
+double train_on(AttackContext& context, const Images& images, std::int64_t steps, const std::vector<at::Tensor>& leaves,
+                double lr);
+// The same on the labelled images of the budget, and what it gave. The network is put back.
+Row fine_tune(AttackContext& context, const Budget& budget, const std::vector<at::Tensor>& leaves, double lr);
+
+}  // namespace spankey

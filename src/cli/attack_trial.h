@@ -1,0 +1,21 @@
+// `spankey attack` as a part of the trials of a sweep.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "base/error.h"
+#include "dist/communicator.h"
+#include "record/sweep_plan.h"
+
+namespace spankey::cli {
+
+// Throws Error(bad_input), which begins with `place`, for a preset or an attack that there is not.
+void require_attack(const SweepAttack& attack, const std::string& place);
+
+// Collective. Does what `spankey attack RUN` with these options does, on the ranks of `communicator`, for so many
+// seconds at most (0: as long as it takes).
+ExitCode attack_trial(const std::filesystem::path& run, const SweepAttack& attack, double max_seconds,
+                      Communicator& communicator);
+
+}  // namespace spankey::cli

@@ -1,0 +1,61 @@
+// audit.log: who did what with an owner's folder, one JSON object a line, each with the BLAKE2b hash of the line
+// before. `key verify-log` adds a line that signs all before it. It holds no secrets.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/digest.h"
+#include "keyring/owner_file.h"
+#include "keyring/signing.h"
+
+namespace spankey {
+
+inline constexpr std::string_view signed_event = "signed";
+
+struct AuditCheck {
+  std::size_t lines = 0;
+  std::size_t signed_lines = 0;  // lines that the last signature covers, its own among them
+};
+
+class AuditLog {
+ public:
+  AuditLog() = default;
+  // Error(bad_input) "NAME:LINE: ..." where a line is no such object, or does not follow from the one before.
+  static AuditLog read(std::string text, const std::string& name);
+
+  // `details`: an object without secrets. "n", "at", "event" and "previous" are added.
+  void add(std::string_view event, nlohmann::json details, std::int64_t now);
+  void sign(const SigningKey& owner, std::int64_t now);
+  // Error(bad_input) "NAME:LINE: ..." where a signature is not this owner's, or not of the lines before it.
+  AuditCheck check(const PublicKey& owner, const std::string& name) const;
+
+  // How far it has come, in lines.
+  ChainHead head() const;
+  // Whether it was in that state once, or is.
+  bool has_passed(const ChainHead& head) const;
+  // How many records of the registry have their line.
+  std::uint64_t records() const { return records_; }
+  const std::string& text() const { return text_; }
+
+ private:
+  struct SignedLine {
+    std::size_t line = 0;
+    std::string previous;  // hash of the line before, hexadecimal
+    Signature signature{};
+    PublicKey signer{};
+  };
+  void take(std::string_view line, const std::string& name);
+
+  std::string text_;
+  std::vector<Digest> hashes_;  // of each line
+  std::uint64_t records_ = 0;
+  std::vector<SignedLine> signed_;
+};
+
+}  // namespace spankey

@@ -1,0 +1,35 @@
+// challenge.h5: test samples on which an owner tries a new key before it is handed out.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "keyring/model_file.h"
+#include "keyring/user_key.h"
+
+namespace spankey {
+
+inline constexpr std::int64_t challenge_samples = 512;
+inline constexpr double most_accuracy_lost = 0.02;  // by a new key, against the valid keys of the run
+
+struct Challenge {
+  at::Tensor x;       // (n, ...) float32, as the network takes them
+  at::Tensor labels;  // (n) int64
+};
+
+// The bytes of the file, with the footer of base/sealed_file.h.
+std::vector<std::byte> write_challenge(const Challenge& challenge);
+// Error(bad_input) "NAME: ..." where the file is damaged or its samples are not what the network takes.
+Challenge read_challenge(std::span<const std::byte> bytes, const NetworkDescription& description,
+                         const std::string& name);
+
+// Share of the samples that the network answers right with this key. A rejection counts as wrong.
+double challenge_accuracy(Model& model, const NetworkDescription& description, const Challenge& challenge,
+                          const UserKey& key);
+
+}  // namespace spankey

@@ -1,0 +1,202 @@
+// predict, export, import and train --init, as a user starts them.
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "data/picture.h"
+#include "gated_files.h"
+#include "support/program.h"
+
+namespace spankey::test::commands_test {
+namespace {
+
+using testing::HasSubstr;
+
+class Commands : public GatedFiles {
+ protected:
+  Outcome spankey(std::vector<std::string> arguments, int ranks = 1) const {
+    auto command = on_ranks(ranks, std::move(arguments));
+    command.insert(command.begin(), {"env", "SPANKEY_CORES=1"});
+    return run(command, folder.path());
+  }
+
+  std::string done(const std::vector<std::string>& arguments, int ranks = 1) const {
+    const auto outcome = spankey(arguments, ranks);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  }
+
+  void expect_refused(const std::vector<std::string>& arguments, const std::string& sentence) const {
+    const auto outcome = spankey(arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+    EXPECT_THAT(outcome.err, HasSubstr(sentence));
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+
+  static std::vector<nlohmann::json> lines(const std::string& text) {
+    std::vector<nlohmann::json> all;
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) all.push_back(nlohmann::json::parse(line));
+    return all;
+  }
+
+  static void expect_counts(const std::vector<nlohmann::json>& answers, const AccessCounts& expected) {
+    AccessCounts found;
+    for (const auto& one : answers) {
+      const bool known = one.at("top").at(0).at("class") == one.at("label");
+      ++found.samples;
+      found.rejected += one.at("rejected").get<bool>() ? 1 : 0;
+      found.strip += known ? 1 : 0;
+      found.correct += known && !one.at("rejected").get<bool>() ? 1 : 0;
+    }
+    EXPECT_EQ(found.samples, expected.samples);
+    EXPECT_EQ(found.rejected, expected.rejected);
+    EXPECT_EQ(found.strip, expected.strip);
+    EXPECT_EQ(found.correct, expected.correct);
+  }
+
+  Picture test_image(std::int64_t i) const {
+    const auto pixels = experiment.dataset->test().images.subspan(static_cast<std::size_t>(i * 784), 784);
+    return {1, 28, 28, {pixels.begin(), pixels.end()}};
+  }
+};
+
+const std::vector<std::string> with_key{"predict",  "model.skm",      "--key", "user.skk",
+                                        "--images", "builtin:glyphs", "--json"};
+
+TEST_F(Commands, PredictCountsWhatTheEvaluationCounts) {
+  const auto none = spankey({"predict", "model.skm", "--images", "builtin:glyphs", "--json"});
+  ASSERT_EQ(none.exit_code, 0) << none.err;
+  expect_counts(lines(none.out), counts(Injection::none()));
+  EXPECT_THAT(none.err, HasSubstr("no key: these are the answers that anybody gets"));
+  const auto keyed = spankey(with_key);
+  ASSERT_EQ(keyed.exit_code, 0) << keyed.err;
+  expect_counts(lines(keyed.out), counts(injection()));
+  EXPECT_THAT(keyed.err, HasSubstr("key 3 of Ann, valid from "));
+  EXPECT_NE(keyed.out, none.out);
+  EXPECT_EQ(done(with_key, 2), keyed.out);  // two ranks print the same bytes
+}
+
+TEST_F(Commands, KeysThatMustNotBeUsedAreRefused) {
+  const std::vector<std::byte> other_seed(32, std::byte{1});
+  const SigningKey other(other_seed);
+  write_key("late.skk", [&](UserKey& key) { key.not_after = now - 60; });
+  write_key("early.skk", [&](UserKey& key) { key.not_before = now + day / 2; });
+  write_key("foreign.skk", [&](UserKey& key) { key.model_id = std::string(64, '0'); });
+  write_key(
+      "forged.skk", [](UserKey&) {}, &other);
+  const RevocationList list{.model_id = to_hex(weights_digest(*experiment.model)),
+                            .sequence = 1,
+                            .issued_at = now,
+                            .laboratory = true,
+                            .keys = {{3, vectors_digest(description.sites, std::as_bytes(std::span(vectors)))}},
+                            .owner = {}};
+  write_durably(folder / "revoked.skl", write_revocations(list, owner));
+  const auto predict = [](const std::string& key) {
+    return std::vector<std::string>{"predict", "model.skm", "--key", key, "--images", "builtin:glyphs"};
+  };
+  expect_refused(predict("late.skk"), "late.skk: key 3 of Ann is refused: it was valid until");
+  expect_refused(predict("early.skk"), "it is valid from");
+  expect_refused(predict("foreign.skk"), "it belongs to model 000000000000");
+  expect_refused(predict("forged.skk"), "signed by another owner");
+  auto revoked = predict("user.skk");
+  revoked.insert(revoked.end(), {"--revoked", "revoked.skl"});
+  expect_refused(revoked, "it is revoked (list 1");
+}
+
+TEST_F(Commands, PicturesAndRequestsAreAnsweredAsTheDataSetIs) {
+  std::filesystem::create_directories(folder / "pictures/inner");
+  std::ofstream requests(folder / "requests", std::ios::binary);
+  const auto request = [&](std::span<const std::byte> bytes) {
+    const auto length = static_cast<std::uint32_t>(bytes.size());
+    requests.write(reinterpret_cast<const char*>(&length), sizeof length);
+    requests.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  };
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const auto picture = test_image(i);
+    const auto png = encode_png(picture);
+    const auto name = i < 2 ? fmt::format("pictures/{}.png", i) : "pictures/inner/2.png";
+    write_durably(folder / name, png);
+    i == 1 ? request(png) : request(std::as_bytes(std::span(picture.pixels)));
+  }
+  request(std::as_bytes(std::span("too short")));
+  requests.close();
+  auto expected = lines(done(with_key));
+  const auto pictures = lines(done({"predict", "model.skm", "--key", "user.skk", "--images", "pictures", "--json"}));
+  const auto answered =
+      run({"bash", "-c", program() + " predict model.skm --key user.skk --stdin <requests"}, folder.path());
+  EXPECT_EQ(answered.exit_code, 0) << answered.err;
+  const auto replies = lines(answered.out);
+  ASSERT_EQ(pictures.size(), 3U);
+  ASSERT_EQ(replies.size(), 4U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(pictures[i].at("answer"), expected[i].at("answer"));
+    EXPECT_EQ(pictures[i].at("top").at(0).at("class"), expected[i].at("top").at(0).at("class"));
+    EXPECT_EQ(replies[i].at("answer"), expected[i].at("answer"));
+    EXPECT_EQ(replies[i].at("index"), i);
+  }
+  EXPECT_EQ(pictures[2].at("name"), "pictures/inner/2.png");
+  EXPECT_THAT(replies[3].at("error").get<std::string>(),
+              HasSubstr("request of 10 bytes; accepted: a PNG or JPEG file"));
+  std::ofstream(folder / "pictures/bad.png") << "no picture";
+  expect_refused({"predict", "model.skm", "--images", "pictures/bad.png", "--split", "train"}, "--split train");
+}
+
+TEST_F(Commands, WeightsComeBackBitForBit) {
+  std::ofstream(folder / "b.toml") << "[deny]\nmode='B'\n[key]\nlayers=[0,2]\n[train]\nepochs=1\n[dist]\nthreads=1\n"
+                                      "[eval]\nkeys=1\n[data]\nlimit=128\n";
+  done({"export", "model.skm", "--out", "one.safetensors"});
+  done({"import", "--from", "one.safetensors", "--config", "b.toml", "--out", "run"});
+  done({"export", "run", "--out", "two.safetensors"});
+  const auto one = read_bytes(folder / "one.safetensors");
+  EXPECT_EQ(weights_digest(weights_in(one, "one"), {}),
+            weights_digest(weights_in(read_bytes(folder / "two.safetensors"), "two"), {}));
+  expect_refused({"import", "--from", "one.safetensors", "--config", "b.toml", "--out", "other", "deny.mode=none"},
+                 "'fc.weight' is float32 [11, 1568], the network's is float32 [10, 1568]; 'fc.bias' is float32 [11]");
+  expect_refused({"import", "--from", "one.safetensors", "--config", "b.toml", "--out", "run"}, "already holds a run");
+  expect_refused({"train", "run/config.toml", "--run-dir", "run"}, "these weights were imported");
+}
+
+TEST_F(Commands, OtherWeightsOfTheNetworkAreAttacked) {
+  std::ofstream(folder / "b.toml") << "[deny]\nmode='B'\n[key]\nlayers=[0,2]\n[dist]\nthreads=1\n";
+  done({"import", "--from", "model.skm", "--config", "b.toml", "--out", "run"});
+  const auto other = make_experiment(parse_config("[run]\nseed=7\n[deny]\nmode='B'\n[key]\nlayers=[0,2]\n", "test"));
+  write_durably(folder / "other.safetensors", write_safetensors(describe_experiment(other), *other.model));
+  const std::vector<std::string> attack{"attack", "run", "--attacks", "O1", "--weights", "other.safetensors"};
+  expect_refused(attack, "--weights other.safetensors: --out is missing");
+  auto elsewhere = attack;
+  elsewhere.insert(elsewhere.end(), {"--out", "elsewhere"});
+  done(elsewhere);
+  EXPECT_EQ(read_json(folder / "elsewhere/attack.json").at("weights_sha256"), to_hex(weights_digest(*other.model)));
+}
+
+TEST_F(Commands, TrainingStartsFromTheGivenWeights) {
+  std::ofstream(folder / "b.toml")
+      << "[deny]\nmode='B'\n[key]\nlayers=[0,2]\n[train]\nepochs=1\nglobal_batch=64\n[dist]\n"
+         "threads=1\n[eval]\nkeys=1\n[data]\nlimit=128\n[run]\nseed=7\n";
+  const auto digest = to_hex(weights_digest(*experiment.model));
+  const std::vector<std::string> train{"train", "b.toml", "--run-dir", "started", "--init", "model.skm"};
+  done(train, 2);
+  const auto result = read_json(folder / "started/result.json");
+  EXPECT_EQ(result.at("init_digest"), digest);
+  EXPECT_THAT(done(train, 2), HasSubstr("is finished"));  // the same hash
+  // Without the file it goes on from its checkpoint, and only from there.
+  EXPECT_THAT(done({"train", "started/config.toml", "--run-dir", "started"}), HasSubstr("is finished"));
+  expect_refused({"train", "started/config.toml", "--run-dir", "again"}, "train.init_digest = \"" + digest);
+  // Seed 42 draws the weights of the file, seed 7 others: the same training from there, however they came.
+  done({"train", "b.toml", "--run-dir", "drawn", "run.seed=42"});
+  EXPECT_FALSE(read_json(folder / "drawn/result.json").contains("init_digest"));
+  done({"train", "b.toml", "--run-dir", "given", "run.seed=42", "--init", "model.skm"});
+  const auto drawn = read_json(folder / "drawn/result.json"), given = read_json(folder / "given/result.json");
+  EXPECT_EQ(drawn.at("weights_sha256"), given.at("weights_sha256"));
+  EXPECT_NE(drawn.at("config_hash"), given.at("config_hash"));
+  EXPECT_NE(result.at("weights_sha256"), given.at("weights_sha256"));
+}
+
+}  // namespace
+}  // namespace spankey::test::commands_test
