@@ -10,7 +10,7 @@
 #include "attack/key_attacks/key_shapes.h"
 #include "base/digest.h"
 #include "toy_run.h"
-#include "train/named_tensor.h"
+#include "spankey/models/named_tensor.h"
 
 namespace spankey::key_attacks_test {
 namespace {
