@@ -114,7 +114,7 @@ struct KeyConfig {
                          .reference = Rescale::batch});
     visit(self.alpha, {.name = "alpha", .help = "law of the coefficients alpha"});
     visit(self.basis, {.name = "basis",
-                       .help = "entries uniform on +- 1/sqrt(m), orthonormal rows, or a cone: rows of |N(0, 1/m)| "
+                       .help = "entries uniform on +- 1/sqrt(m), orthonormal rows, or a cone: half-normal rows "
                                "times one secret sign a column"});
     visit(self.layout, {.name = "layout",
                         .help = "one basis whose prefix each layer uses, one for each layer, or one cut into blocks"});

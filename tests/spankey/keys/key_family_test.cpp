@@ -127,15 +127,15 @@ TEST(KeyFamily, NegatedIsMinusTheValidKeyAndScaledAMultiple) {
 // Under the norm clamp no norm is left to choose: "scaled" is the valid key beside it, to the rounding of float32.
 TEST(KeyFamily, TheNormClampTakesBackEveryNorm) {
   for (KeyConfig c : {config(), config(Layout::shared_blocks), config(Layout::per_layer)}) {
-    const KeyMaker free = maker(c);
+    const KeyMaker unclamped = maker(c);
     c.norm_clamp = true;
     const KeyMaker clamped = maker(c);
     for (std::int64_t i = 0; i < 5; ++i) {
-      const auto valid = slots_of(c, free.evaluation_correct(i, 1));
+      const auto valid = slots_of(c, unclamped.evaluation_correct(i, 1));
       const auto scaled = slots_of(c, clamped.evaluation_wrong(i, 1, find_key_family("scaled")));
       const auto swept = slots_of(c, clamped.evaluation_correct(i, 1, 4.0));
       const auto wrong = slots_of(c, clamped.evaluation_wrong(i, 1, gaussian_family(), 0.1));
-      const auto loose = slots_of(c, free.evaluation_wrong(i, 1, find_key_family("scaled")));
+      const auto loose = slots_of(c, unclamped.evaluation_wrong(i, 1, find_key_family("scaled")));
       for (std::size_t slot = 0; slot < valid.size(); ++slot) {
         EXPECT_LT((scaled[slot] - valid[slot]).abs().max().item<double>(), 2e-6);
         EXPECT_TRUE(swept[slot].equal(valid[slot]));
