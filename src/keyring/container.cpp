@@ -140,9 +140,8 @@ std::vector<std::byte> container_prefix(FileType type, const nlohmann::json& hea
   SPANKEY_CHECK(header.is_object());
   const auto text = header.dump();
   SPANKEY_CHECK_LE(text.size(), most_header_bytes);
-  std::vector<std::byte> prefix;
   const auto magic = std::as_bytes(std::span(container_magic));
-  prefix.insert(prefix.end(), magic.begin(), magic.end());
+  std::vector<std::byte> prefix(magic.begin(), magic.end());
   append(prefix, static_cast<std::uint32_t>(type));
   append(prefix, kind_of(type).version);
   append(prefix, static_cast<std::uint32_t>(text.size()));
