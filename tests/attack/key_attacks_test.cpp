@@ -11,8 +11,8 @@
 #include "attack/key_attacks/collusion.h"
 #include "attack/key_attacks/key_shapes.h"
 #include "base/digest.h"
-#include "toy_run.h"
 #include "spankey/models/named_tensor.h"
+#include "toy_run.h"
 
 namespace spankey::key_attacks_test {
 namespace {
