@@ -56,8 +56,9 @@ class Cutter {
 
 template <class T>
 void append(std::vector<std::byte>& out, const T& value) {
-  const auto bytes = std::as_bytes(std::span(&value, 1));
-  out.insert(out.end(), bytes.begin(), bytes.end());
+  const auto begin = out.size();
+  out.resize(begin + sizeof value);
+  std::memcpy(out.data() + begin, &value, sizeof value);
 }
 
 std::string_view type_name(std::uint32_t type) {
