@@ -6,6 +6,7 @@
 
 #include <map>
 
+#include "base/file.h"
 #include "key_files.h"
 #include "keyring/issue.h"
 #include "support/temporary_folder.h"
