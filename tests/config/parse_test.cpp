@@ -117,9 +117,10 @@ TEST(Parse, OverrideIsOneValue) {
 }
 
 TEST(Parse, UnknownNames) {
-  EXPECT_EQ(refusal("[key]\nm = 4\ngama = 0.5\n"),
-            "f.toml:3: key.gama = 0.5: unknown key; accepted in [key]: m, gamma, inject, layers, target_std, rescale, "
-            "alpha, basis, layout, per_layer_key, multiplier, seed, private; did you mean 'key.gamma'?");
+  EXPECT_EQ(
+      refusal("[key]\nm = 4\ngama = 0.5\n"),
+      "f.toml:3: key.gama = 0.5: unknown key; accepted in [key]: m, gamma, inject, layers, target_std, rescale, "
+      "alpha, basis, layout, per_layer_key, multiplier, permute, norm_clamp, seed, private; did you mean 'key.gamma'?");
   EXPECT_EQ(refusal("[checkpoint]\nzzzz = true\n"),
             "f.toml:2: checkpoint.zzzz = true: unknown key; accepted in [checkpoint]: every_steps, keep, async");
   EXPECT_EQ(
@@ -166,8 +167,9 @@ TEST(Parse, WrongWords) {
   EXPECT_EQ(refusal("[key]\ninject = \"mull\"\n"),
             "f.toml:2: key.inject = \"mull\": accepted: \"add\" or \"mul\"; did you mean 'mul'?");
   EXPECT_EQ(refusal("[key]\ninject = 1\n"), "f.toml:2: key.inject = 1: accepted: \"add\" or \"mul\"");
-  EXPECT_EQ(refusal("[optim]\nschedule = \"\"\n"),
-            "f.toml:2: optim.schedule = \"\": accepted: \"constant\", \"step\", \"multistep\" or \"cosine\"");
+  EXPECT_EQ(
+      refusal("[optim]\nschedule = \"\"\n"),
+      "f.toml:2: optim.schedule = \"\": accepted: \"constant\", \"step\", \"multistep\", \"cosine\" or \"linear\"");
   EXPECT_EQ(refusal("[train]\nprecision = \"half\"\n"),
             "f.toml:2: train.precision = \"half\": accepted: \"float32\" or \"bf16\"");
   EXPECT_EQ(refusal("[deny]\non = [\"wrong\", \"nothing\"]\n"),
@@ -365,6 +367,8 @@ TEST(Parse, RulesBetweenKeys) {
       "move");
   EXPECT_THAT(refusal("[key]\nbasis = \"cone\"\npermute = [2]\n[train]\ntwin = \"noise\"\n"),
               testing::HasSubstr("a noise key has signs of its own for each sample"));
+  EXPECT_THAT(refusal("[key]\nbasis = \"cone\"\npermute = [2]\n[deny]\nmode = \"B\"\nadversarial_steps = 1\n"),
+              testing::HasSubstr("no gradient tells in which order a key puts the features"));
   EXPECT_THAT(refusal("[key]\nbasis = \"cone\"\npermute = [2]\n[train]\ncapture = \"on\"\n"),
               testing::HasSubstr("key.permute reads the signs of a wrong key on the host"));
   EXPECT_THAT(refusal("[key]\nnorm_clamp = true\nrescale = \"batch\"\n"),
