@@ -114,7 +114,7 @@ struct KeyConfig {
                          .reference = Rescale::batch});
     visit(self.alpha, {.name = "alpha", .help = "law of the coefficients alpha"});
     visit(self.basis, {.name = "basis",
-                       .help = "entries uniform on +- 1/sqrt(m), orthonormal rows, or a cone: rows of |N(0, 1/m)| "
+                       .help = "entries uniform on +- 1/sqrt(m), orthonormal rows, or a cone: half-normal rows "
                                "times one secret sign a column"});
     visit(self.layout, {.name = "layout",
                         .help = "one basis whose prefix each layer uses, one for each layer, or one cut into blocks"});
@@ -151,15 +151,15 @@ struct DenyConfig {
   std::int64_t warmup_epochs = 0;
   bool stop_gradient = false;
   std::vector<std::string> families = {"gaussian"};
+  std::int64_t adversarial_steps = 0;
+  double adversarial_lr = 0.1;
+  double feature_weight = 0.0;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.mode, {.name = "mode", .help = "the deny loss", .names = registry_names::deny_losses});
     visit(self.weight, {.name = "weight", .help = "lambda, the weight of the deny loss", .bounds = at_least(0)});
-    visit(self.on, {.name = "on",
-                    .help = "passes that are denied; always the one with a wrong key",
-                    .length = {.min = 1},
-                    .distinct = true});
+    visit(self.on, {.name = "on", .help = "passes that are denied", .length = {.min = 1}, .distinct = true});
     visit(self.margin, {.name = "margin", .help = "margin of C, cplus and AC", .bounds = at_least(0)});
     visit(self.margin2, {.name = "margin2", .help = "second margin of cplus", .bounds = at_least(0)});
     visit(self.gap, {.name = "gap", .help = "gap below the largest entropy, A_soft and AC", .bounds = at_least(0)});
@@ -172,6 +172,22 @@ struct DenyConfig {
                           .length = {.min = 1},
                           .distinct = true,
                           .names = registry_names::key_families});
+    visit(self.adversarial_steps,
+          {.name = "adversarial_steps",
+           .help = "sign steps with which the wrong key of each step is moved towards acceptance before it is denied",
+           .bounds = from_to(0, 1000),
+           .later = true});
+    visit(self.adversarial_lr,
+          {.name = "adversarial_lr",
+           .help = "length of such a step in each element, as a share of the key's root mean square",
+           .bounds = above(0),
+           .later = true});
+    visit(self.feature_weight,
+          {.name = "feature_weight",
+           .help = "experimental: weight, beside the mode's loss, of a loss that turns the features of denied passes "
+                   "away from those of their class",
+           .bounds = at_least(0),
+           .later = true});
   }
   bool operator==(const DenyConfig&) const = default;
 };
@@ -247,8 +263,8 @@ struct TrainConfig {
     visit(self.capture,
           {.name = "capture",
            .help = "data, keys and counters live on the device and a whole step is replayed as one "
-                   "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook), key.permute "
-                   "or deny.families draw keys on the host, or gradients go through it",
+                   "graph; auto: on a GPU, unless train.twin (noise, fixed_key), key.alpha (codebook), key.permute, "
+                   "deny.families or deny.adversarial_steps make keys on the host, or gradients go through it",
            .hashed = false});
     visit(self.precision,
           {.name = "precision", .help = "type of activations; weights, losses and statistics stay float32"});

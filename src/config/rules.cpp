@@ -142,6 +142,26 @@ void check_combinations(const Config& config) {
   }
 }
 
+// Options of the deny loss without a loss, or without the pass, that they change.
+void check_deny(const Config& config) {
+  const auto& deny = config.deny;
+  if (same_name(deny.mode, "none")) {
+    if (deny.feature_weight > 0)
+      fail_key(config, written_first(config, {"deny.feature_weight", "deny.mode"}),
+               "nothing is denied; accepted under deny.mode = \"none\": deny.feature_weight = 0");
+    if (deny.adversarial_steps > 0)
+      fail_key(config, written_first(config, {"deny.adversarial_steps", "deny.mode"}),
+               "nothing is denied; accepted under deny.mode = \"none\": deny.adversarial_steps = 0");
+  }
+  const bool wrong = std::find(deny.on.begin(), deny.on.end(), Pass::wrong) != deny.on.end();
+  if (deny.adversarial_steps > 0 && !wrong)
+    fail_key(config, written_first(config, {"deny.adversarial_steps", "deny.on"}),
+             "deny.on has no pass with a wrong key; accepted: deny.adversarial_steps = 0, or \"wrong\" in deny.on");
+  if (deny.adversarial_steps > 0 && !config.key.permute.empty())
+    fail_key(config, written_first(config, {"deny.adversarial_steps", "key.permute"}),
+             "the order of the features has no gradient; accepted with key.permute: deny.adversarial_steps = 0");
+}
+
 void check_data_name(const Config& config) {
   if (!config.data.file.starts_with("builtin:")) return;
   const auto is_it = [&](std::string_view name) { return name == config.data.file; };
@@ -183,10 +203,7 @@ void check_augment(const Config& config, const std::vector<std::int64_t>& shape)
 }  // namespace
 
 void check_rules(const Config& config) {
-  const auto& on = config.deny.on;
-  if (std::find(on.begin(), on.end(), Pass::wrong) == on.end()) {
-    fail_key(config, "deny.on", "accepted: [\"wrong\"] or [\"wrong\", \"none\"]");
-  }
+  check_deny(config);
   check_shards(config);
   check_schedule(config);
   check_data_name(config);
@@ -211,7 +228,11 @@ void check_data(const Config& config, const DataFacts& data) {
 }
 
 Config canonical(Config config) {
-  if (config.train.twin == Twin::vanilla) config.deny.mode = "none";
+  if (config.train.twin == Twin::vanilla) {
+    config.deny.mode = "none";
+    config.deny.adversarial_steps = 0;
+    config.deny.feature_weight = 0;
+  }
   return config;
 }
 
@@ -222,6 +243,8 @@ std::optional<std::string> why_keys_on_host(const Config& config) {
   if (config.key.alpha == AlphaLaw::codebook) return "key.alpha = \"codebook\" is looked up on the host";
   if (config.train.twin != Twin::vanilla && config.deny.families != std::vector<std::string>{"gaussian"})
     return "deny.families other than \"gaussian\" are drawn on the host";
+  if (config.train.twin != Twin::vanilla && config.deny.adversarial_steps > 0)
+    return "deny.adversarial_steps moves the wrong key on the host";
   return std::nullopt;
 }
 

@@ -56,8 +56,9 @@ class Cutter {
 
 template <class T>
 void append(std::vector<std::byte>& out, const T& value) {
-  const auto bytes = std::as_bytes(std::span(&value, 1));
-  out.insert(out.end(), bytes.begin(), bytes.end());
+  const auto begin = out.size();
+  out.resize(begin + sizeof value);
+  std::memcpy(out.data() + begin, &value, sizeof value);
 }
 
 std::string_view type_name(std::uint32_t type) {
@@ -140,9 +141,8 @@ std::vector<std::byte> container_prefix(FileType type, const nlohmann::json& hea
   SPANKEY_CHECK(header.is_object());
   const auto text = header.dump();
   SPANKEY_CHECK_LE(text.size(), most_header_bytes);
-  std::vector<std::byte> prefix;
   const auto magic = std::as_bytes(std::span(container_magic));
-  prefix.insert(prefix.end(), magic.begin(), magic.end());
+  std::vector<std::byte> prefix(magic.begin(), magic.end());
   append(prefix, static_cast<std::uint32_t>(type));
   append(prefix, kind_of(type).version);
   append(prefix, static_cast<std::uint32_t>(text.size()));

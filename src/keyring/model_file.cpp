@@ -55,7 +55,8 @@ std::vector<NamedTensor> weights_in(std::span<const std::byte> bytes, const std:
 
 std::vector<std::byte> write_safetensors(const NetworkDescription& description, const Model& model) {
   Safetensors content{.tensors = weights_of(model), .metadata = {}};
-  for (const auto& [member, value] : description_json(description).items()) content.metadata[member] = value.dump();
+  const auto json = description_json(description);
+  for (const auto& [member, value] : json.items()) content.metadata[member] = value.dump();
   content.metadata["weights_sha256"] = to_hex(weights_digest(model));
   return encode_safetensors(content);
 }

@@ -32,7 +32,8 @@ double rule_of_thumb_seconds(const Config& config, std::int64_t train_samples) {
   for (const auto& network : network_costs)
     if (network.model == lower_case(config.model.name)) microseconds = network.microseconds;
   const bool denies = lower_case(config.deny.mode) != "none";
-  const auto passes = 1.0 + (denies ? static_cast<double>(config.deny.on.size()) : 0.0);
+  const auto denied = std::ssize(config.deny.on) + config.deny.adversarial_steps;
+  const auto passes = 1.0 + (denies ? static_cast<double>(denied) : 0.0);
   return 1e-6 * microseconds * passes * static_cast<double>(train_samples);
 }
 

@@ -149,7 +149,7 @@ void ResidentStep::take(std::int64_t samples, double weight) {
   const auto place = rows_.narrow(0, 0, samples) + position_.narrow(0, 1, 1) * batch_;
   const auto batch = order_.index_select(0, place);
   const auto correct = source_.correct(batch, position_);
-  const auto wrong = weight > 0.0 ? source_.wrong(batch, position_) : Injection::none();
+  const auto wrong = denies_wrong_key(p, weight) ? source_.wrong(batch, position_) : Injection::none();
   for_each_shard(p, samples, [&](Range shard) {
     if (shard.end == shard.begin) return;
     const auto mine = batch.narrow(0, shard.begin, shard.end - shard.begin);

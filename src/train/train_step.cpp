@@ -1,12 +1,16 @@
 #include "train/train_step.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
+#include "spankey/deny/feature_loss.h"
 #include "spankey/deny/task_loss.h"
+#include "spankey/keys/adversarial_key.h"
 #include "train/schedule.h"
 
 namespace spankey {
@@ -71,6 +75,42 @@ void measure_shard(StepParts& p, std::int64_t n, double global_batch) {
   p.statistics.begin_shard(statistics_slots(p), static_cast<double>(n) / global_batch);
 }
 
+bool denies(const StepParts& p, Pass pass) {
+  const auto& on = p.config.deny.on;
+  return std::find(on.begin(), on.end(), pass) != on.end();
+}
+
+// Returns the gradient of the mean cross entropy of the pass with the keys `keys` in place of those of `wrong`, summed
+// over all shards, (1, d) for each key, on the CPU.
+std::vector<at::Tensor> wrong_key_gradient(StepParts& p, const Batch& batch, const Injection& wrong,
+                                           const std::vector<at::Tensor>& keys) {
+  const auto samples = static_cast<std::int64_t>(batch.samples.size());
+  const auto first = step_slots + p.statistics.slots();
+  const auto slots = p.reducer.extras().narrow(0, first, p.reducer.extras().numel() - first);
+  p.reducer.sum_gradients(false);
+  for_each_shard(p, samples, [&](Range shard) {
+    const auto begin = shard.begin - batch.range.begin, count = shard.end - shard.begin;
+    if (count == 0) return;
+    std::vector<at::Tensor> leaves, flat;
+    for (const auto& key : keys) leaves.push_back(key.detach().requires_grad_());
+    measure_shard(p, count, static_cast<double>(samples));
+    p.statistics.begin_pass(TrainPass::wrong);
+    const auto logits = p.model.forward(rows(batch.x, begin, count), wrong.with_keys(leaves)).logits;
+    const auto loss = task_loss(logits, rows(batch.labels, begin, count), static_cast<double>(samples));
+    for (const auto& gradient : torch::autograd::grad({loss}, leaves)) flat.push_back(gradient.flatten());
+    slots.copy_(at::cat(flat));
+  });
+  p.reducer.sum_gradients(true);
+  std::vector<at::Tensor> gradients;
+  std::int64_t begin = 0;
+  for (const auto& key : keys) {
+    gradients.push_back(slots.narrow(0, begin, key.numel()).to(at::kCPU, key.scalar_type(), false, /*copy=*/true));
+    gradients.back() = gradients.back().view_as(key);
+    begin += key.numel();
+  }
+  return gradients;
+}
+
 // Returns the drawn labels of the rows of a shard, on the device of the network.
 at::Tensor drawn_labels(const StepParts& p, const Batch& batch, const Cursor& cursor, Range shard) {
   const std::vector<std::int64_t> samples(batch.samples.begin() + shard.begin, batch.samples.begin() + shard.end);
@@ -85,15 +125,31 @@ bool draws_labels(const StepParts& p, double deny_weight) {
   return deny_weight > 0.0 && p.deny.draws_labels;
 }
 
+bool denies_wrong_key(const StepParts& p, double deny_weight) {
+  return deny_weight > 0.0 && denies(p, Pass::wrong);
+}
+
 double deny_weight(const StepParts& p, std::int64_t epoch) {
   return p.deny.per_sample != nullptr ? deny_weight(p.config.deny, epoch) : 0.0;
 }
 
 std::vector<TrainPass> passes_taken(const StepParts& p, double deny_weight) {
-  if (deny_weight <= 0.0) return {TrainPass::correct};
-  const auto& on = p.config.deny.on;
-  if (std::find(on.begin(), on.end(), Pass::none) == on.end()) return {TrainPass::correct, TrainPass::wrong};
-  return {TrainPass::correct, TrainPass::none, TrainPass::wrong};
+  std::vector<TrainPass> passes{TrainPass::correct};
+  if (deny_weight > 0.0 && denies(p, Pass::none)) passes.push_back(TrainPass::none);
+  if (denies_wrong_key(p, deny_weight)) passes.push_back(TrainPass::wrong);
+  return passes;
+}
+
+std::int64_t adversarial_slots(const Config& config, const std::vector<std::int64_t>& widths) {
+  return config.deny.adversarial_steps > 0 ? std::accumulate(widths.begin(), widths.end(), std::int64_t{0}) : 0;
+}
+
+Injection adversarial_key(StepParts& p, const Batch& batch, const Injection& wrong) {
+  const auto& config = p.config;
+  std::vector<at::Tensor> keys;
+  for (const auto layer : config.key.layers) keys.push_back(wrong.keys_at(layer));
+  return wrong.with_keys(sign_descent(std::move(keys), config.deny.adversarial_steps, config.deny.adversarial_lr,
+                                      [&](const auto& moved) { return wrong_key_gradient(p, batch, wrong, moved); }));
 }
 
 at::Tensor statistics_slots(const StepParts& p) {
@@ -122,16 +178,17 @@ void train_shard(StepParts& p, const ShardInputs& in) {
 
   // deny loss
   if (in.deny_weight > 0.0) {
+    const auto& wrong = passes[TrainPass::wrong];
     const auto& none = passes[TrainPass::none];
-    deny = p.deny
-               .per_sample({.correct = passes[TrainPass::correct],
-                            .wrong = &passes[TrainPass::wrong],
+    const DenyInputs denied{.correct = passes[TrainPass::correct],
+                            .wrong = wrong.logits.defined() ? &wrong : nullptr,
                             .none = none.logits.defined() ? &none : nullptr,
                             .labels = in.labels,
                             .config = p.config.deny,
-                            .drawn_labels = in.drawn_labels})
-               .sum() /
-           in.global_batch;
+                            .drawn_labels = in.drawn_labels};
+    at::Tensor each = p.deny.per_sample(denied);
+    if (denied.config.feature_weight > 0.0) each = each + denied.config.feature_weight * feature_loss(denied);
+    deny = each.sum() / in.global_batch;
     loss = ce + in.deny_weight * deny;
   }
 
@@ -144,7 +201,8 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
   const auto samples = static_cast<std::int64_t>(batch.samples.size());
   const double weight = deny_weight(p, cursor.epoch);
   const auto correct = p.keys.correct(cursor.epoch, cursor.step, batch.samples);
-  const auto wrong = weight > 0.0 ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none();
+  auto wrong = denies_wrong_key(p, weight) ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none();
+  if (denies_wrong_key(p, weight) && p.config.deny.adversarial_steps > 0) wrong = adversarial_key(p, batch, wrong);
   for_each_shard(p, samples, [&](Range shard) {
     if (stop) p.reducer.extras()[slot_stop] = 1.0;
     const auto begin = shard.begin - batch.range.begin, count = shard.end - shard.begin;

@@ -36,7 +36,7 @@ struct StepParts {
 };
 
 // Numbers that are summed with the gradients. They are loss, ce, deny and the wish to stop, then those of
-// RunningStatistics.
+// RunningStatistics, then adversarial_slots().
 enum StepSlot : std::int64_t { slot_loss, slot_ce, slot_deny, slot_stop, step_slots };
 
 // Sums over the global batch divided by its size, the same on every rank.
@@ -53,7 +53,7 @@ struct ShardInputs {
   at::Tensor x;                  // (n, C, H, W) or (n, D)
   at::Tensor labels;             // (n) int64
   Injection correct;             // one key a row
-  Injection wrong;               // one for all rows, ignored where deny_weight is 0
+  Injection wrong;               // one for all rows, ignored where denies_wrong_key() is false
   double global_batch;           // samples of all shards
   double deny_weight;            // 0 without a deny loss
   at::Tensor drawn_labels = {};  // (n) int64, from draw_deny_labels(), undefined where draws_labels() is false
@@ -65,6 +65,9 @@ double deny_weight(const StepParts& parts, std::int64_t epoch);
 // True where the deny loss of a step needs drawn labels.
 bool draws_labels(const StepParts& parts, double deny_weight);
 
+// True where a step denies a pass with a wrong key.
+bool denies_wrong_key(const StepParts& parts, double deny_weight);
+
 // Returns the passes that a step takes, in their order.
 std::vector<TrainPass> passes_taken(const StepParts& parts, double deny_weight);
 
@@ -75,6 +78,15 @@ void train_shard(StepParts& parts, const ShardInputs& inputs);
 // Calls `work` for each shard of this rank, one after the other, then sums over all ranks. `work` gets the range of the
 // shard in the global batch of `samples`, which may be empty.
 void for_each_shard(StepParts& parts, std::int64_t samples, const std::function<void(Range)>& work);
+
+// Collective. Returns the wrong key of a step after deny.adversarial_steps, which move it so that the cross entropy of
+// its pass falls, over the whole global batch at once. Every rank gets the same key. The key of each layer moves
+// freely, also where all layers have drawn prefixes of one. No weight changes.
+Injection adversarial_key(StepParts& parts, const Batch& batch, const Injection& wrong);
+
+// Returns how many numbers the gradient of a wrong key adds to those of a step, 0 without deny.adversarial_steps.
+// `widths` are those of the keys at each of key.layers.
+std::int64_t adversarial_slots(const Config& config, const std::vector<std::int64_t>& widths);
 
 // Returns what BatchNorm measured, summed over all shards. Undefined for a network without it.
 at::Tensor statistics_slots(const StepParts& parts);

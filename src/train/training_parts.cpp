@@ -41,7 +41,7 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                {.reduction = experiment.config.dist.reduction,
                 .shards = shards,
                 .bucket_bytes = experiment.config.dist.bucket_bytes,
-                .extra = step_slots + statistics_.slots(),
+                .extra = step_slots + statistics_.slots() + adversarial_slots(experiment.config, experiment.key_dims),
                 .overlap = resolve_overlap(experiment.config.dist.overlap, communicator.topology(),
                                            communicator.stream_ordered(), cores_of_rank(communicator.node_size()),
                                            at::get_num_threads())}),

@@ -4,13 +4,15 @@
 
 #include <array>
 #include <cmath>
+#include <span>
+#include <tuple>
 
 #include "attack/key_attacks/alpha_search.h"
 #include "attack/key_attacks/collusion.h"
 #include "attack/key_attacks/key_shapes.h"
 #include "base/digest.h"
+#include "spankey/models/named_tensor.h"
 #include "toy_run.h"
-#include "train/named_tensor.h"
 
 namespace spankey::key_attacks_test {
 namespace {
@@ -48,19 +50,19 @@ TEST(Collusion, NoiseHasTheEnergyThatIsAskedFor) {
   EXPECT_TRUE(at::equal(noisy_mean_key(keys, noise, 0.0), mean));
 }
 
-// Five keys of a space of two dimensions, each with something of its own: the mean through the two leading directions
-// is near the mean of what they share, and nearer than the mean itself.
-TEST(Collusion, TheLeadingDirectionsAreWhatKeysShare) {
-  at::Tensor shared = at::zeros({5, 40}, at::kDouble), own = at::zeros({5, 40}, at::kDouble);
-  for (std::int64_t i = 0; i < 5; ++i) {
-    shared[i][0] = 10.0 + static_cast<double>(i);
-    shared[i][1] = 8.0 - 3.0 * static_cast<double>(i);
-    own[i][10 + i] = 1.0;
-  }
-  const auto wanted = shared.mean(0, true), keys = shared + own;
-  const auto away = [&](const at::Tensor& key) { return (key - wanted).norm().item<double>(); };
-  EXPECT_LT(away(leading_mean_key(keys, 2)), 0.5 * away(keys.mean(0, true)));
-  EXPECT_LT((leading_mean_key(keys, 5) - keys.mean(0, true)).norm().item<double>(), 1e-12);
+// The same from the other side: with the leading eigenvectors U of K K^T it is 1^T U U^T K / c.
+TEST(Collusion, TheLeadingDirectionsAreThoseOfTheGram) {
+  at::Tensor keys = at::empty({5, 40}, at::kDouble);
+  Stream({.seed = 4, .purpose = Purpose::test})
+      .fill_uniform(std::span(keys.mutable_data_ptr<double>(), static_cast<std::size_t>(keys.numel())));
+  keys = keys - 0.5;
+  const auto vectors = std::get<1>(at::linalg_eigh(keys.matmul(keys.t())));  // the largest last
+  const auto leading = vectors.narrow(1, 3, 2);
+  const auto wanted = leading.matmul(leading.t()).matmul(keys).mean(0, true);
+  EXPECT_LT((leading_mean_key(keys, 2) - wanted).abs().max().item<double>(), 1e-12);
+  EXPECT_GT((leading_mean_key(keys, 2) - keys.mean(0, true)).norm().item<double>(), 1e-3);
+  for (const std::int64_t all : {5, 9})
+    EXPECT_LT((leading_mean_key(keys, all) - keys.mean(0, true)).abs().max().item<double>(), 1e-12);
 }
 
 TEST(Collusion, OneKeyAloneIsItself) {

@@ -16,9 +16,9 @@
 #include "attack/weights_guard.h"
 #include "spankey/models/batch_norm.h"
 #include "spankey/models/layer_filter.h"
+#include "spankey/models/named_tensor.h"
 #include "spankey/models/registry.h"
 #include "toy_run.h"
-#include "train/named_tensor.h"
 
 namespace spankey::weights_test {
 namespace {

@@ -149,7 +149,8 @@ TEST_F(KeyOptions, FamiliesOfTheConfigurationAreInTheResult) {
 TEST_F(KeyOptions, EveryOptionGivesTheSameBitsOnTwoRanks) {
   const std::vector<std::vector<std::string>> variants = {
       {"key.alpha=codebook", "key.layout=shared_blocks", "key.multiplier=exp",
-       "deny.families=['gaussian', 'near_miss', 'permuted', 'other_basis', 'sparse']"},
+       "deny.families=['gaussian', 'near_miss', 'permuted', 'other_basis', 'sparse']", "deny.mode=BU",
+       "deny.adversarial_steps=2", "deny.feature_weight=0.5"},
       {"key.alpha=sphere", "key.rescale=batch", "key.multiplier=sym", "deny.mode=BS", "deny.on=['wrong', 'none']"},
       {"train.twin=noise", "key.layout=shared_blocks"},
       {"train.twin=fixed_key", "deny.mode=cplus", "deny.stop_gradient=true"},

@@ -150,7 +150,7 @@ TEST_F(KeyStory, FromTrainingToRotation) {
   const auto rotation = succeed(rotate());
   EXPECT_LT(rotation["proof"]["mean_of_old_keys"], rotation["proof"]["most_allowed"]);
   EXPECT_EQ(rotation["proof"]["old_keys"].size(), 3 + 8U);
-  expect_predict_refused("bob", "another model");
+  expect_predict_refused("bob", "it belongs to model");
   issue("dave");
   EXPECT_GT(accuracy("dave"), 0.85);
   EXPECT_FALSE(std::filesystem::exists(folder / "owner.rotation"));

@@ -178,8 +178,8 @@ TEST(Parse, WrongWords) {
 // A name of a registry: the key it was written for, the value once, the nearest and all that is accepted.
 TEST(Parse, WrongNames) {
   EXPECT_EQ(refusal("[deny]\nmode = \"cpluss\"\n"),
-            "f.toml:2: deny.mode = \"cpluss\": accepted: \"none\", \"A\", \"A_soft\", \"B\", \"B_aux\", \"BS\", \"C\", "
-            "\"cplus\" or \"AC\"; did you mean 'cplus'?");
+            "f.toml:2: deny.mode = \"cpluss\": accepted: \"none\", \"A\", \"A_soft\", \"B\", \"B_aux\", \"BS\", "
+            "\"BU\", \"U\", \"C\", \"cplus\" or \"AC\"; did you mean 'cplus'?");
   EXPECT_EQ(
       refusal("", {"model.name=small-cn"}),
       "command line: model.name = \"small-cn\": accepted: \"mlp\", \"small_cnn\", \"small_resnet\", \"resnet18\" or "
@@ -316,8 +316,27 @@ TEST(Parse, Lists) {
 }
 
 TEST(Parse, RulesBetweenKeys) {
-  EXPECT_EQ(refusal("[deny]\non = [\"none\"]\n"),
-            "f.toml:2: deny.on = [\"none\"]: accepted: [\"wrong\"] or [\"wrong\", \"none\"]");
+  EXPECT_EQ(refusal("[deny]\non = [\"none\"]\n"), "");
+  EXPECT_EQ(refusal("[deny]\nmode = \"U\"\non = [\"none\"]\nadversarial_steps = 3\n"),
+            "f.toml:4: deny.adversarial_steps = 3: deny.on has no pass with a wrong key; accepted: "
+            "deny.adversarial_steps = 0, or \"wrong\" in deny.on");
+  EXPECT_EQ(refusal("[deny]\nmode = \"BU\"\nadversarial_steps = 3\nfeature_weight = 1.0\n"), "");
+  EXPECT_EQ(refusal("[deny]\nadversarial_steps = 3\n"),
+            "f.toml:2: deny.adversarial_steps = 3: nothing is denied; accepted under deny.mode = \"none\": "
+            "deny.adversarial_steps = 0");
+  EXPECT_EQ(refusal("[deny]\nfeature_weight = 0.5\n"),
+            "f.toml:2: deny.feature_weight = 0.5: nothing is denied; accepted under deny.mode = \"none\": "
+            "deny.feature_weight = 0");
+  EXPECT_EQ(refusal("[deny]\nmode = \"B\"\nadversarial_steps = 1\n[train]\ncapture = \"on\"\n"),
+            "f.toml:5: train.capture = \"on\": deny.adversarial_steps moves the wrong key on the host; accepted: "
+            "\"auto\" or \"off\"");
+  EXPECT_EQ(refusal("[key]\npermute = [0]\n[deny]\nmode = \"B\"\nadversarial_steps = 1\n"),
+            "f.toml:5: deny.adversarial_steps = 1: the order of the features has no gradient; accepted with "
+            "key.permute: deny.adversarial_steps = 0");
+  // The vanilla twin denies nothing, and its resolved file reads back.
+  const auto twin = parse_config("[deny]\nmode = \"B\"\nadversarial_steps = 1\nfeature_weight = 1.0\n", "f.toml",
+                                 {"train.twin=vanilla"});
+  EXPECT_EQ(parse_config(to_toml(canonical(twin)), "g.toml"), canonical(twin));
   EXPECT_EQ(
       refusal("[dist]\nreduction = \"elastic\"\nshards = 3\n"),
       "f.toml:3: dist.shards = 3: accepted under dist.reduction = \"elastic\": a power of two, or 0 for automatic");

@@ -109,6 +109,7 @@ const Network networks[] = {
     {"small_cnn", true, {"data.augment=affine", "key.layers=[0, 2]", "deny.mode=B"}},
     {"batch_rescale", true, {"key.rescale=batch", "key.layers=[0, 1]", "deny.mode=A", "deny.on=[\"wrong\", \"none\"]"}},
     {"drawn_labels", true, {"key.layers=[0, 2]", "deny.mode=BS"}},
+    {"uniform", true, {"key.layers=[0, 2]", "deny.mode=BU", "deny.feature_weight=0.5"}},
     {"sgd_clipped", true, {"optim.name=sgd", "optim.lr=0.05", "optim.nesterov=true", "optim.clip_norm=0.5"}},
     {"mlp", true, {"model.name=mlp", "data.file=builtin:argmax", "deny.mode=C", "key.m=4", "key.layers=[0]"}},
     {"small_resnet", false, {"model.name=small_resnet", "key.layers=[0]", "deny.mode=cplus"}},

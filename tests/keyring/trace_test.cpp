@@ -167,16 +167,23 @@ TEST(Trace, AMosaicOfThreeAndOfFiveKeysNamesAllAndNobodyElse) {
   }
 }
 
-// The z score alone loses a mosaic: mean z is 4.5 for five keys (an independent program in NumPy), below the threshold
-// of 2,000 users.
-TEST(Trace, AMosaicIsNamedByItsCoordinatesAndNotByZ) {
-  std::vector<double> z;
+// Each coordinate of a mosaic has one user's fingerprint, so that its scalar product with that of any of c users is
+// 1/c of a key's, beside all that mixing the keys has put outside the span. Expected: z = sqrt((d - m) phi / (1 - rho))
+// / c. That is 4 to 5 for five keys, about the threshold of 2,000 users: z alone loses a mosaic.
+TEST(Trace, AMosaicScoresAsTheorySays) {
+  std::vector<double> excess, z;
   for (std::uint64_t draw = 0; draw < 20; ++draw) {
     const std::uint64_t first = 1000 + 5 * draw;
-    for (const auto& user : traced(mosaic(keys_of(first, 5), draw), owner().users(first, 5)).users)
+    const auto report = traced(mosaic(keys_of(first, 5), draw), owner().users(first, 5));
+    const double expected = std::sqrt((1568.0 - m) * 0.1 / (1 - report.span_energy)) / 5;
+    for (const auto& user : report.users) {
       z.push_back(user.sites[0].z);
+      excess.push_back(user.sites[0].z - expected);
+    }
   }
-  EXPECT_NEAR(summarise(z).mean, 4.5, 0.3);
+  const auto summary = summarise(excess);
+  EXPECT_NEAR(summary.mean, 0, 3 * summary.sd / std::sqrt(static_cast<double>(summary.count)));
+  EXPECT_LT(summarise(z).mean, trace_z_threshold(1e-3, 2000) + 0.1);
 }
 
 // What is promised ends here, and the report says so instead of naming an innocent user.
@@ -185,15 +192,20 @@ TEST(Trace, AMosaicWithNoiseIsNotNamedAndTheLimitsSayIt) {
   auto users = owner().users(1, 200);
   const auto guilty = owner().users(2001, c);
   users.insert(users.end(), guilty.begin(), guilty.end());
-  const at::Tensor found = mosaic(keys_of(2001, c), 1) * (1 + 0.01 * normals(1568, 9));
-  const auto report = traced(found, users);
+  const at::Tensor clean = mosaic(keys_of(2001, c), 1), noise = normals(1568, 9);
+  for (const double strength : {0.01, 0.03}) {
+    const auto report = traced(clean * (1 + strength * noise), users);
+    EXPECT_LT(named(report).size(), c / 4);
+    for (const auto serial : named(report)) EXPECT_GT(serial, 2000U) << "an innocent user";
+  }
+  const auto report = traced(clean * (1 + 0.03 * noise), users);
   EXPECT_TRUE(named(report).empty());
   EXPECT_EQ(report.verdict, report.span_energy < 0.5 ? TraceVerdict::forged : TraceVerdict::too_many);
   const auto limits = trace_limits(m, 1568, 0.1, std::ssize(users), report.epsilon);
   EXPECT_LT(limits.noisy_mosaic, static_cast<std::int64_t>(c));
   EXPECT_GE(limits.noisy_mosaic, 1);
   EXPECT_GE(limits.mosaic_keys, static_cast<std::int64_t>(c)) << "without noise it would have named them";
-  EXPECT_EQ(named(traced(mosaic(keys_of(2001, c), 1), users)), serials(2001, c));
+  EXPECT_EQ(named(traced(clean, users)), serials(2001, c));
 }
 
 // A window of coordinates that innocent keys share by chance: the bound holds, with room, at a level that can be

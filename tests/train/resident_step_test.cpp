@@ -108,6 +108,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"sgd_clipped", 1, {"optim.name=sgd", "optim.lr=0.05", "optim.nesterov=true", "optim.clip_norm=0.5"}},
         Case{"drawn_labels", 1, {"deny.mode=BS"}},
         Case{"drawn_labels_2", 2, {"deny.mode=BS", "dist.reduction=elastic", "dist.shards=4"}},
+        Case{"uniform", 1, {"deny.mode=BU", "deny.on=[\"wrong\", \"none\"]", "deny.feature_weight=0.5"}},
+        Case{"uniform_without_key", 2, {"deny.mode=U", "deny.on=[\"none\"]"}},
         Case{"elastic_1", 1, {"dist.reduction=elastic", "dist.shards=2"}},
         Case{"elastic_2", 2, {"dist.reduction=elastic", "dist.shards=2"}},
         Case{"mlp", 1, {"model.name=mlp", "data.file=builtin:argmax", "deny.mode=C", "key.m=4", "key.layers=[0]"}},

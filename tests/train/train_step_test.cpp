@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "dist/rank_threads.h"
@@ -41,6 +43,35 @@ TEST(TrainStep, StackedPassesKeepTheirOwnBatchNormStatistics) {
   EXPECT_LT(distance(after_step("[\"wrong\"]", true), separate), 1e-4);
   EXPECT_LT(distance(after_step("[\"wrong\", \"none\"]", true), both), 1e-4);
   EXPECT_GT(distance(separate, both), 1e-3);  // negative control: a pass more or less shows
+}
+
+// The deny loss of a first step that denies only the pass without a key, against that pass worked out here.
+TEST(TrainStep, DeniesThePassWithoutAKeyAlone) {
+  const auto deny = [](const std::string& feature_weight) {
+    const auto config =
+        parse_config("", "test",
+                     {"model.name=mlp", "data.file=builtin:argmax", "data.limit=32", "key.m=4", "train.global_batch=32",
+                      "deny.mode=U", "deny.on=['none']", "dist.threads=1", "deny.feature_weight=" + feature_weight});
+    const auto experiment = make_experiment(config);
+    const auto self = std::move(make_thread_communicators(1)[0]);
+    TrainingParts parts(experiment, make_basis(config.key, experiment.key_dims, 42), 1, *self);
+    const auto batch = parts.load(0, 0);
+    const auto correct = parts.keys().correct(0, 0, batch.samples)(0, 32);
+    const auto ok = experiment.model->forward(batch.x, correct),
+               none = experiment.model->forward(batch.x, Injection::none());
+    double features = 0;
+    for (std::int64_t i = 0; i < 32; ++i) {
+      const at::Tensor same = ok.features.index({batch.labels.eq(batch.labels[i])});
+      const at::Tensor d = same.mean(0) - ok.features.mean(0), f = none.features[i];
+      features += std::max(0.0, (f.dot(d) / (f.norm() * d.norm())).item<double>()) / 32;
+    }
+    EXPECT_EQ(none.logits.size(1), 5);  // no reject class
+    const double u = -none.logits.log_softmax(1).mean().item<double>() - std::log(5.0);
+    EXPECT_NEAR(parts.step(batch, {}, 0.05, false).deny, u + std::stod(feature_weight) * features, 1e-5);
+    return features;
+  };
+  EXPECT_GT(deny("0"), 0.01);
+  deny("0.5");
 }
 
 // Whether each of two ranks calls its step finite, when one weight of the last rank is `bad` before it.

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <array>
+#include <cmath>
 
 #include "config/names.h"
 
@@ -31,6 +32,10 @@ std::vector<std::string> deny_loss_names() {
 at::Tensor prediction_entropy(const at::Tensor& logits) {
   const at::Tensor p = logits.softmax(1);
   return -(p * p.clamp_min(1e-12).log()).sum(1);
+}
+
+at::Tensor divergence_from_uniform(const at::Tensor& logits) {
+  return -logits.log_softmax(1).mean(1) - std::log(static_cast<double>(logits.size(1)));
 }
 
 }  // namespace spankey

@@ -62,6 +62,10 @@ at::Tensor draw_deny_labels(const at::Tensor& samples, const at::Tensor& positio
 // Entropy of the predicted distribution in nats, (n, C) -> (n), with log(max(p, 1e-12)) as in the reference.
 at::Tensor prediction_entropy(const at::Tensor& logits);
 
+// Kullback-Leibler divergence KL(uniform || softmax(logits)) in nats, (n, C) -> (n). 0 where all logits of a row are
+// equal.
+at::Tensor divergence_from_uniform(const at::Tensor& logits);
+
 // The functions of the losses. Each returns (n).
 #define SPANKEY_DENY_LOSS(name, needs, draws_labels, loss) at::Tensor loss(const DenyInputs& inputs);
 #include "config/deny_losses.inc"

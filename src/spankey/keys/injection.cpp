@@ -101,6 +101,17 @@ const Injection::Slot* Injection::find(const Part& part, std::int64_t point) con
   return slot == part.slots.end() ? nullptr : &*slot;
 }
 
+Injection Injection::with_keys(const std::vector<at::Tensor>& keys) const {
+  SPANKEY_CHECK_EQ(parts_.size(), std::size_t{1});
+  SPANKEY_CHECK_EQ(parts_[0].slots.size(), keys.size());
+  Injection result = *this;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    Slot& slot = result.parts_[0].slots[i];
+    slot = {slot.point, keys[i], {}};
+  }
+  return result;
+}
+
 Injection Injection::observed(Observer observer) const {
   Injection result = *this;
   result.observer_ = std::move(observer);

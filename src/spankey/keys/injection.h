@@ -79,6 +79,10 @@ class Injection {
   // keys have the same kind.
   static Injection stack(const std::vector<std::pair<Injection, std::int64_t>>& parts);
 
+  // Returns the same injection of a single pass with other whole keys, one (n or 1, d_l) for each injection point that
+  // has one, in the order in which the points were given. The keys may require gradients.
+  Injection with_keys(const std::vector<at::Tensor>& keys) const;
+
   // Returns the same keys with an observer. apply() reports every activation before and after it to the observer, with
   // or without a key (tests, diagnostics).
   using Observer = std::function<void(std::int64_t point, const at::Tensor& before, const at::Tensor& after)>;

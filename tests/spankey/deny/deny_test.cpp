@@ -55,11 +55,13 @@ at::Tensor evaluate(const DenyLoss& loss, const Logits& l, bool with_none, const
 
 TEST_F(Deny, RegistryKnowsEveryModeInAnyCase) {
   EXPECT_EQ(deny_loss_names(),
-            (std::vector<std::string>{"none", "A", "A_soft", "B", "B_aux", "BS", "C", "cplus", "AC"}));
+            (std::vector<std::string>{"none", "A", "A_soft", "B", "B_aux", "BS", "BU", "U", "C", "cplus", "AC"}));
   EXPECT_EQ(find_deny_loss("b_AUX").name, "B_aux");
   EXPECT_EQ(find_deny_loss("B").reject, RejectKind::reject_class);
   EXPECT_EQ(find_deny_loss("B_aux").reject, RejectKind::reject_head);
   EXPECT_EQ(find_deny_loss("bs").reject, RejectKind::reject_class);
+  EXPECT_EQ(find_deny_loss("bu").reject, RejectKind::reject_class);
+  EXPECT_EQ(find_deny_loss("u").reject, RejectKind::none);
   EXPECT_EQ(find_deny_loss("none").per_sample, nullptr);
   EXPECT_ERROR(find_deny_loss("D"), ExitCode::bad_input,
                AllOf(HasSubstr("deny.mode"), HasSubstr("\"D\""), HasSubstr("cplus")));
@@ -192,6 +194,48 @@ TEST_F(Deny, ModeBsLevelsTheClasses) {
   EXPECT_EQ(z.argmax(1).item<std::int64_t>(), 4);
   const at::Tensor p = z.narrow(1, 0, 4).softmax(1)[0];
   for (std::int64_t c = 0; c < 4; ++c) EXPECT_NEAR(p[c].item<double>(), 0.25, 0.05) << c;
+}
+
+// KL(uniform || p) in scalars; BU has B beside it. Equal logits cost nothing, whatever the reject logit.
+TEST_F(Deny, ModesUAndBuMeasureTheDistanceFromUniform) {
+  constexpr std::int64_t real = classes - 1;
+  Logits l(16);
+  const DenyConfig config;
+  const at::Tensor y = labels();
+  const auto divergence = [](const at::Tensor& z) {
+    double all = 0, result = 0;
+    for (std::int64_t c = 0; c < z.numel(); ++c) all += std::exp(z[c].item<double>());
+    const double share = 1.0 / static_cast<double>(z.numel());
+    for (std::int64_t c = 0; c < z.numel(); ++c)
+      result += share * std::log(share / (std::exp(z[c].item<double>()) / all));
+    return result;
+  };
+  const at::Tensor u = deny_u({l.correct, &l.wrong, nullptr, y, config});
+  const at::Tensor bu = deny_bu({l.correct, &l.wrong, nullptr, y, config});
+  const at::Tensor b = deny_b({l.correct, &l.wrong, nullptr, y, config});
+  const at::Tensor without_wrong = deny_u({l.correct, nullptr, &l.none, y, config});
+  for (std::int64_t i = 0; i < n; ++i) {
+    EXPECT_NEAR(u[i].item<double>(), divergence(l.wrong.logits[i]), 1e-12);
+    EXPECT_NEAR((bu - b)[i].item<double>(), divergence(l.wrong.logits[i].narrow(0, 0, real)), 1e-12);
+    EXPECT_NEAR(without_wrong[i].item<double>(), divergence(l.none.logits[i]), 1e-12);
+  }
+  l.wrong.logits.narrow(1, 0, real).fill_(-3.0);
+  const at::Tensor level =
+      deny_bu({l.correct, &l.wrong, nullptr, y, config}) - deny_b({l.correct, &l.wrong, nullptr, y, config});
+  EXPECT_LT(level.abs().max().item<double>(), 1e-14);
+  EXPECT_LT(divergence_from_uniform(at::full({2, 7}, 5.0, at::kDouble)).abs().max().item<double>(), 1e-14);
+}
+
+// The mean of BS over all labels that it may draw is BU + log C, so BU has its expected gradient.
+TEST_F(Deny, ModeBuIsTheExpectationOfBs) {
+  constexpr std::int64_t real = classes - 1;
+  const Logits l(17);
+  const at::Tensor y = labels();
+  at::Tensor mean = at::zeros({n}, at::kDouble);
+  for (std::int64_t label = 0; label < real; ++label)
+    mean += deny_bs({l.correct, &l.wrong, &l.none, y, DenyConfig{}, at::full({n}, label, at::kLong)}) / real;
+  const at::Tensor bu = deny_bu({l.correct, &l.wrong, &l.none, y, DenyConfig{}});
+  EXPECT_LT((mean - bu - std::log(static_cast<double>(real))).abs().max().item<double>(), 1e-12);
 }
 
 TEST_F(Deny, StopGradientLeavesTheCorrectPassAlone) {

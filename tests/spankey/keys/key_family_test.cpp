@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "spankey/keys/key_maker.h"
 #include "support/expect_error.h"
@@ -127,15 +128,15 @@ TEST(KeyFamily, NegatedIsMinusTheValidKeyAndScaledAMultiple) {
 // Under the norm clamp no norm is left to choose: "scaled" is the valid key beside it, to the rounding of float32.
 TEST(KeyFamily, TheNormClampTakesBackEveryNorm) {
   for (KeyConfig c : {config(), config(Layout::shared_blocks), config(Layout::per_layer)}) {
-    const KeyMaker free = maker(c);
+    const KeyMaker unclamped = maker(c);
     c.norm_clamp = true;
     const KeyMaker clamped = maker(c);
     for (std::int64_t i = 0; i < 5; ++i) {
-      const auto valid = slots_of(c, free.evaluation_correct(i, 1));
+      const auto valid = slots_of(c, unclamped.evaluation_correct(i, 1));
       const auto scaled = slots_of(c, clamped.evaluation_wrong(i, 1, find_key_family("scaled")));
       const auto swept = slots_of(c, clamped.evaluation_correct(i, 1, 4.0));
       const auto wrong = slots_of(c, clamped.evaluation_wrong(i, 1, gaussian_family(), 0.1));
-      const auto loose = slots_of(c, free.evaluation_wrong(i, 1, find_key_family("scaled")));
+      const auto loose = slots_of(c, unclamped.evaluation_wrong(i, 1, find_key_family("scaled")));
       for (std::size_t slot = 0; slot < valid.size(); ++slot) {
         EXPECT_LT((scaled[slot] - valid[slot]).abs().max().item<double>(), 2e-6);
         EXPECT_TRUE(swept[slot].equal(valid[slot]));
@@ -288,6 +289,40 @@ TEST(TrainingFamilies, OneFamilyIsDrawnForEachStep) {
   }
   EXPECT_EQ(found["gaussian"] + found["constant"] + found["negated"], steps);
   for (const auto& [name, count] : found) EXPECT_NEAR(count, steps / 3.0, 4.5 * std::sqrt(steps * 2.0 / 9)) << name;
+}
+
+// The mixture that docs/method.md recommends: each family in its turn, told by its cosine and its norm beside the valid
+// key of the batch's first sample.
+TEST(TrainingFamilies, TheRecommendedMixtureHasAllItsParts) {
+  const KeyConfig c = config();
+  const KeyMaker mixed = maker(c, {.families = {"gaussian", "near_miss", "scaled", "negated", "interpolated"}});
+  std::map<std::string, int> found;
+  std::set<int> norms;
+  constexpr int steps = 400;
+  for (std::int64_t step = 0; step < steps; ++step) {
+    const auto batch = samples(1);
+    const at::Tensor key = slots_of(c, mixed.wrong(1, step, samples(4)))[0];
+    const at::Tensor valid = slots_of(c, mixed.correct(1, step, batch)(0, 1))[0];
+    const double cos = cosine(key, valid), norm = (key.norm() / valid.norm()).item<double>();
+    if (std::abs(cos + 1) < 1e-6) {
+      ++found["negated"];
+    } else if (std::abs(cos - 1) < 1e-6) {
+      ++found["scaled"];
+      norms.insert(static_cast<int>(std::lround(100 * norm)));
+    } else if (std::abs(cos - 0.5) < 1e-6) {
+      ++found["interpolated"];
+    } else {
+      EXPECT_GT(cos, -0.16);  // five standard deviations of a Gaussian in 1000 dimensions
+      EXPECT_LT(cos, 0.7);
+      ++found["gaussian or near_miss"];
+    }
+  }
+  EXPECT_EQ(norms, (std::set<int>{10, 25, 50, 200, 400}));
+  for (const auto& [name, count] : found) {
+    const double share = name == "gaussian or near_miss" ? 0.4 : 0.2;
+    EXPECT_NEAR(count, steps * share, 4.5 * std::sqrt(steps * share * (1 - share))) << name;
+  }
+  EXPECT_EQ(found.size(), 4U);
 }
 
 TEST(Twins, VanillaHasNoKeys) {
