@@ -367,8 +367,6 @@ TEST(Parse, RulesBetweenKeys) {
       "move");
   EXPECT_THAT(refusal("[key]\nbasis = \"cone\"\npermute = [2]\n[train]\ntwin = \"noise\"\n"),
               testing::HasSubstr("a noise key has signs of its own for each sample"));
-  EXPECT_THAT(refusal("[key]\nbasis = \"cone\"\npermute = [2]\n[deny]\nmode = \"B\"\nadversarial_steps = 1\n"),
-              testing::HasSubstr("no gradient tells in which order a key puts the features"));
   EXPECT_THAT(refusal("[key]\nbasis = \"cone\"\npermute = [2]\n[train]\ncapture = \"on\"\n"),
               testing::HasSubstr("key.permute reads the signs of a wrong key on the host"));
   EXPECT_THAT(refusal("[key]\nnorm_clamp = true\nrescale = \"batch\"\n"),
