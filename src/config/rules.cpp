@@ -157,9 +157,6 @@ void check_deny(const Config& config) {
   if (deny.adversarial_steps > 0 && !wrong)
     fail_key(config, written_first(config, {"deny.adversarial_steps", "deny.on"}),
              "deny.on has no pass with a wrong key; accepted: deny.adversarial_steps = 0, or \"wrong\" in deny.on");
-  if (deny.adversarial_steps > 0 && !config.key.permute.empty())
-    fail_key(config, written_first(config, {"deny.adversarial_steps", "key.permute"}),
-             "the order of the features has no gradient; accepted with key.permute: deny.adversarial_steps = 0");
 }
 
 void check_data_name(const Config& config) {
