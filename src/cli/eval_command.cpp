@@ -101,7 +101,6 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const st
   const auto loaded = load_network(directory, arguments.overrides, communicator, place(wanted, communicator));
   const auto& config = loaded.experiment.config;
   at::set_num_threads(resolve_threads(config, communicator.node_size()));
-  if (communicator.rank() == 0) tell_classes(loaded.experiment);
   const auto basis = on_all_ranks(communicator, [&] {
     return arguments.no_secret ? unknown_basis(config.key.m, loaded.experiment.key_dims)
                                : load_basis_of(loaded, directory);
@@ -111,6 +110,7 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const st
   auto request = request_of(arguments, config.eval);
   if (arguments.no_secret)
     request.families = on_all_ranks(communicator, [&] { return without_basis(arguments, request.families, keys); });
+  if (communicator.rank() == 0) tell_classes(loaded.experiment);
   ProgressBar progress;
   if (communicator.rank() == 0) request.progress = [&](double share) { progress.show_share("evaluation", share); };
   communicator.set_place("evaluation");

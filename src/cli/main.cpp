@@ -78,9 +78,9 @@ spankey::ExitCode run(int argc, char** argv) {
   cli::add_eval(app, action);
   cli::add_data(app, action);
   cli::add_inspect(app, action);
-  cli::add_ls(app, action);
   cli::add_diagnose(app, action);
   cli::add_attack(app, action);
+  cli::add_ls(app, action);
   cli::add_key(app, action);
   cli::add_predict(app, action);
   cli::add_export(app, action);

@@ -81,8 +81,11 @@ TEST_F(AttackRun, AThiefHasNoSecret) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const auto own = report("run"), stolen = report("stolen");
   std::vector<nlohmann::json> expected;
-  for (const auto& row : own.at("rows"))
-    if (!row.at("needs_valid_key").get<bool>()) expected.push_back(row);
+  for (auto row : own.at("rows")) {
+    if (row.at("needs_valid_key").get<bool>()) continue;
+    row.at("detail").erase("owner");  // what the owner sees in a key that was found
+    expected.push_back(row);
+  }
   EXPECT_EQ(stolen.at("rows").get<std::vector<nlohmann::json>>(), expected);
   EXPECT_EQ(stolen.at("worst_case"), own.at("worst_case"));
   EXPECT_NE(outcome.out.find(" (no basis"), std::string::npos) << outcome.out;
@@ -236,7 +239,7 @@ TEST_F(AttackRun, HeldOutImagesAreSaidToBe) {
     EXPECT_EQ(row.at("data"), "heldout");
     // The result of the run is over all test images: a valid key is measured again.
     if (row.at("id") == "R0") {
-      EXPECT_EQ(row.at("access").at("mean"), found.at("correct"));
+      EXPECT_EQ(row.at("access").at("mean"), found.at("reference").at("correct").at("accuracy").at("mean"));
     }
   }
 }
