@@ -20,9 +20,10 @@ std::string joined(const json& named, std::initializer_list<const char*> parts) 
   return fmt::format("{}", fmt::join(texts, ", "));
 }
 
-std::string price_text(const json& price, const char* what) {
-  if (price.is_null()) return fmt::format("no number of {} that was tried", what);
-  return fmt::format("{:.0f} {} ({})", price.at(what).get<double>(), what, joined(price, {"id", "budget_text"}));
+std::string price_text(const json& prices, const char* what, const char* words) {
+  const auto& price = prices.at(what);
+  if (price.is_null()) return fmt::format("no number of {} that was tried", words);
+  return fmt::format("{:.0f} {} ({})", price.at(what).get<double>(), words, joined(price, {"id", "budget_text"}));
 }
 
 json mean_at(const json& reference, const std::string& path) {
@@ -53,8 +54,8 @@ std::string price_of_entry_text(const json& report) {
   if (!number_at(report, "reference.correct.accuracy"))
     return "price of entry: not known, since nothing tells what a valid key gives";
   return fmt::format("price of entry, for 0.9 of what a valid key gives above chance: {}; {}; {}",
-                     price_text(price.at("labels"), "labels"), price_text(price.at("queries"), "queries"),
-                     price_text(price.at("leaked"), "leaked"));
+                     price_text(price, "labels", "labels"), price_text(price, "queries", "queries"),
+                     price_text(price, "leaked", "leaked keys"));
 }
 
 std::vector<std::pair<std::string, json>> attack_references(const json& report) {

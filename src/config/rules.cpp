@@ -72,10 +72,6 @@ void check_permute(const Config& config) {
     fail_key(config, written_first(config, {"train.twin", "key.permute"}),
              "a noise key has signs of its own for each sample; accepted with key.permute: train.twin = \"none\", "
              "\"vanilla\" or \"fixed_key\"");
-  if (config.deny.adversarial_steps > 0)
-    fail_key(config, written_first(config, {"deny.adversarial_steps", "key.permute"}),
-             "no gradient tells in which order a key puts the features; accepted with key.permute: "
-             "deny.adversarial_steps = 0");
   std::vector<std::int64_t> known;
   const auto points = std::ssize(network_of(config).widths.all());
   for (std::int64_t point = 0; point < points; ++point)
@@ -161,9 +157,6 @@ void check_deny(const Config& config) {
   if (deny.adversarial_steps > 0 && !wrong)
     fail_key(config, written_first(config, {"deny.adversarial_steps", "deny.on"}),
              "deny.on has no pass with a wrong key; accepted: deny.adversarial_steps = 0, or \"wrong\" in deny.on");
-  if (deny.adversarial_steps > 0 && !config.key.permute.empty())
-    fail_key(config, written_first(config, {"deny.adversarial_steps", "key.permute"}),
-             "the order of the features has no gradient; accepted with key.permute: deny.adversarial_steps = 0");
 }
 
 void check_data_name(const Config& config) {

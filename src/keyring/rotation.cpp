@@ -130,7 +130,13 @@ void Rotation::finish() const {
     for (const char* ours : {"lease", "attempt"}) std::filesystem::remove(next() / ours);
     move_folder(next(), retired(planned));
   }
-  discard();
+  remove_tree(run());
+  clear_next();
+  // One step takes the plan out of sight. What is left of it tells nobody anything and may stay behind.
+  const auto remains = retired(planned) / "rotation";
+  remove_tree(remains);
+  move_folder(root_, remains);
+  remove_tree(remains);
 }
 
 // The plan goes last, so that a killed attempt is known for what it is.

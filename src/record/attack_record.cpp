@@ -172,7 +172,8 @@ std::vector<AttackCurve> curves_by_images(const nlohmann::json& attacks) {
 }
 
 std::vector<AttackCurve> curves_by_queries(const nlohmann::json& attacks) {
-  static constexpr auto drawn = std::to_array<DrawnAttack>({{"K1", "random keys"}, {"K8", "search by answers"}});
+  static constexpr auto drawn =
+      std::to_array<DrawnAttack>({{"K1", "random keys"}, {"K8a", "search by scores"}, {"K8b", "search by answers"}});
   return curves_of(attacks, drawn, spent("queries"));
 }
 

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
+#include <optional>
 
 #include "dist/backend.h"
 #include "spankey/models/named_tensor.h"
@@ -163,13 +165,34 @@ double least_loss_of_shifts(const at::Tensor& logits, const at::Tensor& labels) 
   return at::cross_entropy_loss(logits + shift, labels).item<double>();
 }
 
+// Nothing but a last layer.
+class LinearNetwork : public Model {
+ public:
+  explicit LinearNetwork(std::int64_t width, std::int64_t classes) : width_(width) {
+    weight_ = register_parameter("weight", at::empty({classes, width}));
+    bias_ = register_parameter("bias", at::empty({classes}));
+    initialise(*this, 3);
+  }
+  std::vector<InjectionPoint> injection_points() const override { return {{"input", {width_}}}; }
+
+ private:
+  Output compute(const at::Tensor& x, const Injection& injection) override {
+    const at::Tensor features = injection.apply(0, x);
+    return {at::linear(features, weight_, bias_), features, {}};
+  }
+
+  std::int64_t width_;
+  at::Tensor weight_, bias_;
+};
+
 // A key that is added in front of the last layer moves the logits of all images by W k. With as many rows in W as it
 // has rank, the best key is as good as the best class biases, and the problem is convex. In float64 the search of K5
 // comes to them within 1e-6 when it goes on with smaller steps. As the attack runs it, it comes close.
 TEST(Attacks, AKeyBeforeTheLastLayerFindsTheBestClassBiases) {
-  const char* config =
-      "[data]\nfile='builtin:argmax'\n[model]\nname='mlp'\n[key]\nlayers=[2]\nm=4\ninject='add'\ngamma=1.0\n";
-  const auto run = test::untrained_run(config);
+  auto experiment = test::untrained(
+      "[data]\nfile='builtin:argmax'\n[model]\nname='mlp'\n[key]\nlayers=[0]\nm=4\ninject='add'\ngamma=1.0\n");
+  experiment.model = std::make_shared<LinearNetwork>(experiment.key_dims[0], experiment.dataset->info().classes);
+  const auto run = make_attacked_run(std::move(experiment), std::nullopt);
   const auto as_run = outcome_of(run, "K5", {.images = 30, .steps = 300});
   AttackContext context(run, find_attack("K5"), 0);
   auto images = context.labelled(30);

@@ -127,8 +127,8 @@ const std::vector<Network> networks{
     {"[data]\nfile='builtin:argmax'\n[model]\nname='mlp'\n[deny]\nmode='B'\n[key]\nlayers=[0,1]\nm=4\n", 10},
     {"[model]\nname='small_cnn'\n[deny]\nmode='B'\n[key]\nlayers=[0,2]\n", 10},
     {"[model]\nname='small_resnet'\n[deny]\nmode='B_aux'\n[key]\nlayers=[0,3]\n", 3},
-    {"[model]\nname='resnet18'\n[deny]\nmode='B'\n[key]\nlayers=[0,4]\n", 0},
-    {"[model]\nname='vit_tiny'\n[deny]\nmode='B'\n[key]\nlayers=[0,1]\n", 0},
+    {"[train]\nglobal_batch=3\n[model]\nname='resnet18'\n[deny]\nmode='B'\n[key]\nlayers=[0,4]\n", 0},
+    {"[train]\nglobal_batch=3\n[model]\nname='vit_tiny'\n[deny]\nmode='B'\n[key]\nlayers=[0,1]\n", 0},
 };
 
 TEST(Gradient, OfKeysOnEveryNetworkInEveryWayTheyEnter) {

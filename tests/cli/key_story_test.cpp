@@ -72,7 +72,7 @@ class KeyStory : public SmallRun {
   nlohmann::json succeed(const std::vector<std::string>& command) const {
     auto asked = command;
     asked.push_back("--json");
-    const auto outcome = test::run(asked, folder.path());
+    const auto outcome = test::run(asked, folder.path(), std::chrono::seconds(280));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     return nlohmann::json::parse(outcome.out, nullptr, /*allow_exceptions=*/false);
   }

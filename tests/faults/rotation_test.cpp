@@ -54,7 +54,10 @@ void prepare(const std::filesystem::path& folder) {
 // The files of a rotation, as the command makes them around its training.
 void rotate(const std::filesystem::path& folder) {
   const Rotation rotation(folder / "owner");
-  if (rotation.stage(model_in(folder / "owner")) != Rotation::Stage::switched) {
+  const auto model = model_in(folder / "owner");
+  const auto stage = rotation.stage(model);
+  if (stage == Rotation::Stage::none && model == new_model) return;  // nothing was left to do
+  if (stage != Rotation::Stage::switched) {
     rotation.begin(old_model);
     std::filesystem::create_directories(rotation.run());
     std::ofstream(rotation.run() / "basis") << "secret";
@@ -113,8 +116,8 @@ TEST(Rotation, AnotherModelsRotationIsRefused) {
   const TemporaryFolder folder;
   prepare(folder.path());
   const Rotation rotation(folder / "owner");
-  rotation.begin(older_model);
-  EXPECT_ERROR(rotation.stage(old_model), ExitCode::bad_input, testing::HasSubstr("is a rotation of the model cccc"));
+  rotation.begin(std::string(64, 'd'));
+  EXPECT_ERROR(rotation.stage(old_model), ExitCode::bad_input, testing::HasSubstr("is a rotation of the model dddd"));
   rotation.discard();
   EXPECT_EQ(rotation.stage(old_model), Rotation::Stage::none);
 }

@@ -31,11 +31,11 @@ TEST(Schedule, LinearIsConstantAndThenALineToZero) {
   c.schedule = Schedule::linear;
   EXPECT_EQ(learning_rate(c, {0, 4, 0, 5}), 0.3);
   EXPECT_EQ(learning_rate(c, {2, 4, 3, 5}), 0.3);
-  EXPECT_DOUBLE_EQ(learning_rate(c, {2, 4, 4, 5}), 0.3);
-  EXPECT_DOUBLE_EQ(learning_rate(c, {3, 4, 0, 5}), 0.25);
-  EXPECT_DOUBLE_EQ(learning_rate(c, {3, 4, 4, 5}), 0.05);
+  EXPECT_NEAR(learning_rate(c, {2, 4, 4, 5}), 0.3, 1e-15);
+  EXPECT_NEAR(learning_rate(c, {3, 4, 0, 5}), 0.25, 1e-15);
+  EXPECT_NEAR(learning_rate(c, {3, 4, 4, 5}), 0.05, 1e-15);
   c.constant_fraction = 0.0;
-  EXPECT_DOUBLE_EQ(learning_rate(c, {0, 4, 1, 5}), 0.285);
+  EXPECT_NEAR(learning_rate(c, {0, 4, 1, 5}), 0.285, 1e-15);
 }
 
 TEST(Schedule, DenyWeightStartsWithAShare) {

@@ -122,17 +122,20 @@ ExitCode predict_with(const PredictArguments& arguments, Config config, Communic
   at::set_num_threads(resolve_threads(config, communicator.node_size()));
   const auto opened = open_network(arguments.model, arguments.overrides, communicator);
   GatedNetwork network(opened.description, opened.model, place(config, communicator).device);
+  on_all_ranks(communicator, [&] {
+    if (arguments.from_stdin && communicator.size() > 1)
+      fail_input("--stdin: {} ranks; accepted: one process", communicator.size());
+  });
+  const auto samples = arguments.from_stdin ? nullptr
+                                            : open_samples(arguments.images, arguments.split == "train",
+                                                           network.description(), communicator);
   use_key(arguments, opened, network, communicator);
   const bool first = communicator.rank() == 0;
-  if (arguments.from_stdin) {
-    on_all_ranks(communicator, [&] {
-      if (communicator.size() > 1) fail_input("--stdin: {} ranks; accepted: one process", communicator.size());
-    });
+  if (!samples) {
     const PredictionWriter writer(arguments.format(), arguments.top, /*labels=*/false, network.description());
     answer_requests(STDIN_FILENO, network, writer, arguments.top, print_now);
     return ExitCode::done;
   }
-  const auto samples = open_samples(arguments.images, arguments.split == "train", network.description(), communicator);
   const PredictionWriter writer(arguments.format(), arguments.top, samples->has_labels(), network.description());
   ProgressBar progress;
   PredictRequest request{.top = arguments.top, .print = print_now};

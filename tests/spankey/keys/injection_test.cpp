@@ -288,8 +288,9 @@ TEST(Injection, TheWayBackOfAStackAgreesWithTheOracle) {
                                                 {Injection::none(), 2},
                                                 {Injection::of_alphas({0}, {one}, {LayerBasis(basis)}, kind), 3},
                                                 {Injection::of_keys({0}, {key}, kind), 4}});
+      const double idle = kind.multiplier == Multiplier::sign ? 100.0 : 0.0;  // a key that changes nothing
       const at::Tensor keys =
-          at::cat({alphas.matmul(basis), at::zeros({2, d}), one.matmul(basis).expand({3, d}), key.expand({4, d})});
+          at::cat({alphas.matmul(basis), at::full({2, d}, idle), one.matmul(basis).expand({3, d}), key.expand({4, d})});
       const at::Tensor h0 = at::randn({rows + 9, d}), upstream = at::randn({rows + 9, d});
       at::Tensor h = h0.clone().requires_grad_(), h2 = h0.clone().requires_grad_();
       const at::Tensor out = stack.apply(0, h), expected = oracle(h2, keys, kind);
