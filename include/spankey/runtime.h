@@ -4,8 +4,9 @@
 //   model.use_key("user.skk", {.revoked = "revoked.skl"});
 //   auto answers = model.answer(pixels, n);
 //
-// Link spankey::runtime (find_package(spankey)) or ask pkg-config for spankey-runtime. It needs LibTorch and libsodium
-// at run time, and no MPI. Objects may be used by one thread at a time; several objects may be used by several threads.
+// Link spankey::runtime (find_package(spankey)) or ask pkg-config for spankey-runtime. It needs LibTorch, HDF5
+// and libsodium at run time, and no MPI. Objects may be used by one thread at a time; several objects may be used by
+// several threads.
 #pragma once
 
 #include <cstddef>
