@@ -1,9 +1,9 @@
 #include "cli/key/owner_of_run.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "base/file.h"
+#include "data/sampler.h"
 #include "keyring/model_file.h"
 #include "keyring/valid_key.h"
 #include "predict/open_network.h"
@@ -15,20 +15,15 @@ namespace {
 
 constexpr std::int64_t keys_of_the_correct_accuracy = 8;
 
-// Samples of the test split, spread evenly.
-std::vector<std::int64_t> challenge_subset(const Split& split) {
-  const auto count = std::min(challenge_samples, split.size);
-  std::vector<std::int64_t> subset;
-  for (std::int64_t i = 0; i < count; ++i) subset.push_back(i * split.size / count);
-  return subset;
-}
-
 }  // namespace
 
 ChallengeOfRun make_challenge(const LoadedRun& loaded) {
   const auto& experiment = loaded.experiment;
-  const auto subset = challenge_subset(experiment.dataset->test());
-  SplitReader reader(experiment, experiment.dataset->test(), subset);
+  const auto& test = experiment.dataset->test();
+  // As many of each class: labels often follow a pattern that samples at equal distances would meet.
+  const auto subset = balanced_subset(test.labels, experiment.dataset->info().classes,
+                                      std::min<std::int64_t>(challenge_samples, test.size));
+  SplitReader reader(experiment, test, subset);
   const EvaluationMode mode(*experiment.model);
   const KeyMaker keys(experiment.config, loaded.basis);
   std::int64_t correct = 0, samples = 0;
