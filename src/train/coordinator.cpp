@@ -15,17 +15,12 @@
 namespace spankey {
 namespace {
 
-// A frame of its own: whatever the compiler spills of the seed lies below the caller's frame.
-[[gnu::noinline]] Basis basis_of_fresh_seed(const Experiment& experiment) {
+// Makes the basis from a seed that is kept nowhere. It is wiped where it was drawn and in the streams made from it.
+Basis private_basis(const Experiment& experiment) {
   std::uint64_t seed = 0;
   const WipedAtEnd wiped(std::as_writable_bytes(std::span(&seed, 1)));
   randombytes_buf(&seed, sizeof seed);
-  return make_basis(experiment.config.key, experiment.key_dims, seed);
-}
-
-// Makes the basis from a seed that is kept nowhere. It is wiped where it was drawn and in the streams made from it.
-Basis private_basis(const Experiment& experiment) {
-  auto basis = basis_of_fresh_seed(experiment);
+  auto basis = make_basis(experiment.config.key, experiment.key_dims, seed);
   wipe_stack();
   return basis;
 }
