@@ -71,7 +71,7 @@ class KeyStory : public SmallRun {
 
   nlohmann::json succeed(const std::vector<std::string>& command) const {
     auto asked = command;
-    asked.push_back("--json");
+    asked.emplace_back("--json");
     const auto outcome = test::run(asked, folder.path(), std::chrono::seconds(280));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
     return nlohmann::json::parse(outcome.out, nullptr, /*allow_exceptions=*/false);
@@ -131,7 +131,7 @@ class KeyStory : public SmallRun {
 
 TEST_F(KeyStory, FromTrainingToRotation) {
   expect_success({program(), "train", "story.toml", "--run-dir", "run"});
-  succeed(key({"init", "run", "--out", "owner", "--argon2-passes", "1", "--argon2-memory", "1"}));
+  succeed(key({"init", "run", "--out", "owner", "--phi", "0.03", "--argon2-passes", "1", "--argon2-memory", "1"}));
   for (const char* name : {"alice", "bob", "carol"}) issue(name);
   EXPECT_GT(accuracy("alice"), 0.85);
   EXPECT_GT(accuracy("bob"), 0.85);
@@ -168,10 +168,10 @@ TEST_F(KeyStory, FromTrainingToRotation) {
 // Killed while it trains, a rotation goes on; nothing that anybody reads has changed meanwhile.
 TEST_F(KeyStory, AKilledRotationGoesOn) {
   expect_success({program(), "train", "story.toml", "--run-dir", "run", "train.epochs=2", "data.limit=1024"});
-  succeed(key({"init", "run", "--out", "owner", "--argon2-passes", "1", "--argon2-memory", "1"}));
+  succeed(key({"init", "run", "--out", "owner", "--phi", "0.03", "--argon2-passes", "1", "--argon2-memory", "1"}));
   const auto before = read_text(folder / "owner/model.skm");
   auto command = rotate(200);
-  command.push_back("checkpoint.every_steps=1");
+  command.emplace_back("checkpoint.every_steps=1");
   {
     Child child(command, folder.path());
     while (child.running() && newest_step("owner.rotation/run") < 5)
