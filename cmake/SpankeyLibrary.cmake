@@ -3,19 +3,24 @@
 file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled.cpp CONTENT "")
 add_library(spankey_precompiled OBJECT ${CMAKE_BINARY_DIR}/precompiled.cpp)
 target_link_libraries(spankey_precompiled PUBLIC spankey_options libtorch fmt::fmt)
-target_precompile_headers(spankey_precompiled PRIVATE
-  <ATen/ATen.h> <torch/nn/module.h> <torch/utils.h> <algorithm> <array> <chrono> <cstdint> <filesystem> <functional> <map> <memory>
-  <optional> <span> <string> <string_view> <utility> <vector>)
+set(spankey_torch_headers <ATen/ATen.h> <torch/nn/module.h> <torch/utils.h>)
+set(spankey_standard_headers <algorithm> <array> <chrono> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span> <string>
+  <string_view> <utility> <vector>)
+target_precompile_headers(spankey_precompiled PRIVATE ${spankey_torch_headers} ${spankey_standard_headers})
 
-function(spankey_use_torch target)
-  target_link_libraries(${target} PUBLIC libtorch)
-  target_precompile_headers(${target} REUSE_FROM spankey_precompiled)
+function(spankey_use_precompiled target from)
+  target_precompile_headers(${target} REUSE_FROM ${from})
   # GCC takes a precompiled header only under the flags it was made with: -fPIC for executables too, not -fPIE.
   get_target_property(type ${target} TYPE)
   if(type STREQUAL "EXECUTABLE")
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
     target_compile_options(${target} PRIVATE -fPIC)
   endif()
+endfunction()
+
+function(spankey_use_torch target)
+  target_link_libraries(${target} PUBLIC libtorch)
+  spankey_use_precompiled(${target} spankey_precompiled)
 endfunction()
 
 function(spankey_library layer)
@@ -25,8 +30,5 @@ function(spankey_library layer)
   target_link_libraries(spankey_${layer} PUBLIC ${arg_LINK} fmt::fmt PRIVATE spankey_options)
   if(arg_TORCH)
     spankey_use_torch(spankey_${layer})
-  else()
-    # Unity builds (release preset) save reading the precompiled header for each file; there is none to read here.
-    set_target_properties(spankey_${layer} PROPERTIES UNITY_BUILD OFF)
   endif()
 endfunction()

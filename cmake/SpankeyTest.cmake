@@ -12,14 +12,33 @@ target_link_libraries(spankey_test_support PUBLIC GTest::gtest GTest::gmock mpi_
 target_include_directories(spankey_test_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
 set_target_properties(spankey_test_support PROPERTIES UNITY_BUILD OFF)  # most programs need no program.cpp
 
+# Tests are compiled more often than they run: -O1 takes half the time of -O3, and costs the run nothing that counts.
+add_library(spankey_test_options INTERFACE)
+target_link_libraries(spankey_test_options INTERFACE spankey_options spankey_test_support)
+target_compile_options(spankey_test_options INTERFACE "$<$<CONFIG:Release>:-O1>")
+
+# The heavy headers of tests, read once for the programs with LibTorch and once for those without.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled_tests.cpp CONTENT "")
+foreach(kind plain torch)
+  set(target spankey_precompiled_tests_${kind})
+  add_library(${target} OBJECT ${CMAKE_BINARY_DIR}/precompiled_tests.cpp)
+  target_link_libraries(${target} PUBLIC spankey_test_options nlohmann_json::nlohmann_json)
+  target_precompile_headers(${target} PRIVATE <gmock/gmock.h> <gtest/gtest.h> <nlohmann/json.hpp> ${spankey_standard_headers})
+endforeach()
+target_link_libraries(spankey_precompiled_tests_torch PUBLIC libtorch)
+target_precompile_headers(spankey_precompiled_tests_torch PRIVATE ${spankey_torch_headers})
+
 function(spankey_test_program layer)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "LINK")
   set(target test_${layer})
   add_executable(${target})
-  target_link_libraries(${target} PRIVATE ${arg_LINK} spankey_test_support spankey_options)
+  target_link_libraries(${target} PRIVATE ${arg_LINK} spankey_test_options)
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   if(arg_TORCH)
-    spankey_use_torch(${target})
+    target_link_libraries(${target} PRIVATE libtorch)
+    spankey_use_precompiled(${target} spankey_precompiled_tests_torch)
+  else()
+    spankey_use_precompiled(${target} spankey_precompiled_tests_plain)
   endif()
 endfunction()
 
