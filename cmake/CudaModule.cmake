@@ -42,7 +42,14 @@ endif()
 if(SPANKEY_HAS_CUDA)
   set(CMAKE_CUDA_COMPILER ${SPANKEY_NVCC})
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND NOT DEFINED ENV{CUDAARCHS})
-    set(CMAKE_CUDA_ARCHITECTURES 90 CACHE STRING "GPU architectures of the CUDA module")
+    execute_process(COMMAND ${SPANKEY_NVCC} --list-gpu-arch OUTPUT_VARIABLE known_architectures ERROR_QUIET)
+    set(architectures)
+    foreach(architecture 80 90 100)
+      if(known_architectures MATCHES "compute_${architecture}\n")
+        list(APPEND architectures ${architecture})
+      endif()
+    endforeach()
+    set(CMAKE_CUDA_ARCHITECTURES "${architectures}" CACHE STRING "GPU architectures of the CUDA module")
   endif()
   enable_language(CUDA)
   set(CMAKE_CUDA_STANDARD 20)
@@ -66,6 +73,9 @@ if(SPANKEY_HAS_CUDA)
   target_include_directories(spankey_cuda SYSTEM PRIVATE ${NCCL_INCLUDE_DIR} ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES}
     ${RANDOM123_INCLUDE_DIR})
   target_compile_definitions(spankey_cuda PRIVATE SPANKEY_VERSION="${PROJECT_VERSION}")
+  list(JOIN CMAKE_CUDA_ARCHITECTURES "," architectures)
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/dist/cuda_module_cuda.cpp TARGET_DIRECTORY spankey_cuda PROPERTIES
+    COMPILE_DEFINITIONS "SPANKEY_CUDA_ARCHITECTURES=\"${architectures}\"")
   # -Wpedantic is impossible: the line markers that nvcc puts into its output are no ISO C++.
   target_compile_options(spankey_cuda PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:$<$<BOOL:${SPANKEY_WERROR}>:-Werror=all-warnings>

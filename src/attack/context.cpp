@@ -119,6 +119,7 @@ std::shared_ptr<Model> AttackContext::drawn_anew(RejectKind reject) const {
                                                               .reject_head = reject == RejectKind::reject_head});
   const auto draws = stream(network_seed);
   initialise(*model, std::uint64_t{draws.word(0)} << 32 | draws.word(1));
+  model->move_to(run_.experiment.placement.device);
   return model;
 }
 

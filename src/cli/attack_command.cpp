@@ -80,7 +80,8 @@ AttackReference reference_of(const AttackArguments& arguments, const RunDirector
 
 ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
-  auto network = load_network(directory, arguments.overrides, communicator);
+  const auto wanted = on_all_ranks(communicator, [&] { return run_config(directory, arguments.overrides); });
+  auto network = load_network(directory, arguments.overrides, communicator, place(wanted, communicator));
   if (const auto weights = read_weights(arguments.weights, communicator))
     on_all_ranks(communicator, [&] { load_weights(weights->tensors, *network.experiment.model, weights->file); });
   at::set_num_threads(resolve_threads(network.experiment.config, communicator.node_size()));
