@@ -42,7 +42,8 @@ class DeviceRun {
     const auto basis = make_basis(config.key, experiment_.key_dims, 42);
     auto graph = make_graph(experiment_.placement);
     graph->use([&] {
-      auto parts = std::make_unique<TrainingParts>(experiment_, basis, resolve_shards(config, communicator.size()), communicator);
+      auto parts = std::make_unique<TrainingParts>(experiment_, basis, resolve_shards(config, communicator.size()),
+                                                   communicator);
       parts_ = parts.get();
       if (flow == Flow::captured) {
         auto source = make_resident_source(experiment_, parts->keys());
@@ -87,7 +88,7 @@ class DeviceRun {
   std::unique_ptr<Communicator> host_;
   Experiment experiment_;
   std::unique_ptr<Communicator> on_device_;  // nullptr where `host_` serves for the device as well
-  std::unique_ptr<TrainingParts> eager_;  // empty where the resident step has them
+  std::unique_ptr<TrainingParts> eager_;     // empty where the resident step has them
   std::optional<ResidentStep> resident_;
   TrainingParts* parts_ = nullptr;
   Cursor at_;

@@ -1,5 +1,5 @@
-// libcublas. The functions take more arguments than are declared here. Nothing but the handle is looked at, and the calling
-// convention lets the rest be.
+// libcublas. The functions take more arguments than are declared here. Nothing but the handle is looked at, and the
+// calling convention lets the rest be.
 #include <cstddef>
 
 #include "device.h"

@@ -1,8 +1,8 @@
 // libcudart: kernels, streams, events, captures, memory.
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <utility>
 
 #include "device.h"
@@ -51,13 +51,14 @@ std::string shape_of(const dim3& grid, const dim3& block, std::size_t shared_byt
   return text;
 }
 
-cudaError_t launch_kernel(const void* function, const dim3& grid, const dim3& block, std::size_t shared_bytes, cudaStream_t stream) {
+cudaError_t launch_kernel(const void* function, const dim3& grid, const dim3& block, std::size_t shared_bytes,
+                          cudaStream_t stream) {
   const Locked device;
   ++device->counts.launches;
   const auto& name = device->kernels[function];
   if (!fits(grid, block, shared_bytes))
-    return keep(device->violate("a launch of " + name + shape_of(grid, block, shared_bytes),
-                                cudaErrorInvalidConfiguration));
+    return keep(
+        device->violate("a launch of " + name + shape_of(grid, block, shared_bytes), cudaErrorInvalidConfiguration));
   device->add(stream, cudaGraphNodeTypeKernel, name);
   return cudaSuccess;
 }
@@ -173,17 +174,17 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, std::size_
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
   const Locked device;
   if (const auto error = device->wait("cudaMemcpy")) return keep(error);
-  std::memmove(device->memory.contents(to), device->memory.contents(from), bytes);
+  device->arrive(to, from, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
+cudaError_t cudaMemsetAsync(void*, int, std::size_t, cudaStream_t stream) {
   const Locked device;
-  return keep(device->fill(to, value, bytes, stream));
+  device->add(stream, cudaGraphNodeTypeMemset, "a fill");
+  return cudaSuccess;
 }
-cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
+cudaError_t cudaMemset(void*, int, std::size_t) {
   const Locked device;
-  if (const auto error = device->forbid_in_capture("cudaMemset")) return keep(error);
-  return keep(device->fill(to, value, bytes, nullptr));
+  return keep(device->forbid_in_capture("cudaMemset"));
 }
 
 // Streams and events. A stream is a number that no other stream has.
@@ -263,14 +264,14 @@ cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
   const Locked device;
   const auto& capture = device->place(stream).capture;
-  *status = !capture          ? cudaStreamCaptureStatusNone
+  *status = !capture         ? cudaStreamCaptureStatusNone
             : capture->valid ? cudaStreamCaptureStatusActive
                              : cudaStreamCaptureStatusInvalidated;
   return cudaSuccess;
 }
 cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status, unsigned long long* id,
-                                     cudaGraph_t* graph, const cudaGraphNode_t** after,
-                                     const cudaGraphEdgeData** edges, std::size_t* count) {
+                                     cudaGraph_t* graph, const cudaGraphNode_t** after, const cudaGraphEdgeData** edges,
+                                     std::size_t* count) {
   cudaStreamIsCapturing(stream, status);
   const Locked device;
   const auto& capture = device->place(stream).capture;

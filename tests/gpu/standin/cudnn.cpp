@@ -1,5 +1,6 @@
-// libcudnn: convolutions through its graph interface, whose heuristics offer three engines. Attention is not known: its
-// description is checked by LibTorch's front end, which needs answers that only cuDNN has.
+// libcudnn: convolutions through its graph interface, whose heuristics offer three engines, and BatchNorm and pooling
+// through functions of their own. Attention is not known: its description is checked by LibTorch's front end, which
+// needs answers that only cuDNN has.
 #include <cudnn_graph.h>
 
 #include <algorithm>
@@ -85,6 +86,56 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t, cudnnBackendAtt
 }
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t, cudnnBackendDescriptor_t) {
   return run("cudnnBackendExecute", handle);
+}
+
+// Descriptions that LibTorch hands back and never looks into. The functions take more arguments than are declared here;
+// the calling convention lets the rest be.
+#define SPANKEY_DESCRIPTOR(kind)                               \
+  cudnnStatus_t cudnnCreate##kind##Descriptor(void** result) { \
+    *result = new char;                                        \
+    return CUDNN_STATUS_SUCCESS;                               \
+  }                                                            \
+  cudnnStatus_t cudnnDestroy##kind##Descriptor(void* old) {    \
+    delete static_cast<char*>(old);                            \
+    return CUDNN_STATUS_SUCCESS;                               \
+  }
+SPANKEY_DESCRIPTOR(Tensor)
+SPANKEY_DESCRIPTOR(Activation)
+SPANKEY_DESCRIPTOR(Pooling)
+#undef SPANKEY_DESCRIPTOR
+
+#define SPANKEY_NOTHING(name)    \
+  cudnnStatus_t name() {         \
+    return CUDNN_STATUS_SUCCESS; \
+  }
+SPANKEY_NOTHING(cudnnSetTensorNdDescriptor)
+SPANKEY_NOTHING(cudnnSetActivationDescriptor)
+SPANKEY_NOTHING(cudnnSetPooling2dDescriptor)
+#undef SPANKEY_NOTHING
+
+#define SPANKEY_KERNEL(name)                 \
+  cudnnStatus_t name(cudnnHandle_t handle) { \
+    return run(#name, handle);               \
+  }
+SPANKEY_KERNEL(cudnnBatchNormalizationForwardInference)
+SPANKEY_KERNEL(cudnnBatchNormalizationForwardTrainingEx)
+SPANKEY_KERNEL(cudnnBatchNormalizationBackwardEx)
+SPANKEY_KERNEL(cudnnPoolingForward)
+#undef SPANKEY_KERNEL
+
+cudnnStatus_t cudnnGetBatchNormalizationForwardTrainingExWorkspaceSize(void*, int, int, void*, void*, void*, void*,
+                                                                       void*, std::size_t* bytes) {
+  *bytes = workspace_bytes;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnGetBatchNormalizationBackwardExWorkspaceSize(void*, int, int, void*, void*, void*, void*, void*,
+                                                                void*, void*, std::size_t* bytes) {
+  *bytes = workspace_bytes;
+  return CUDNN_STATUS_SUCCESS;
+}
+cudnnStatus_t cudnnGetBatchNormalizationTrainingExReserveSpaceSize(void*, int, int, void*, void*, std::size_t* bytes) {
+  *bytes = workspace_bytes;
+  return CUDNN_STATUS_SUCCESS;
 }
 
 }  // extern "C"

@@ -7,17 +7,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 
 namespace spankey::standin {
 namespace {
 
 constexpr std::size_t page = 4096;
 constexpr std::size_t most_kept_violations = 1000;
-
-char* map_pages(std::size_t bytes, int protection) {
-  void* address = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return address == MAP_FAILED ? nullptr : static_cast<char*>(address);
-}
 
 // What a program leaves that was run on the stand-in, in the file SPANKEY_STANDIN_LOG: a line for each process.
 void report() {
@@ -85,21 +81,20 @@ std::vector<void*> nccl_communicators() {
 
 // Memory
 
-Memory::Ranges::const_iterator Memory::find(const Ranges& ranges, const void* address) {
+bool Memory::contains(const Ranges& ranges, const void* address) {
   const auto* byte = static_cast<const char*>(address);
-  auto range = ranges.upper_bound(byte);
-  if (range == ranges.begin()) return ranges.end();
-  --range;
-  return byte < range->first + range->second.bytes ? range : ranges.end();
+  const auto after = ranges.upper_bound(byte);
+  if (after == ranges.begin()) return false;
+  const auto& [begin, bytes] = *std::prev(after);
+  return byte < begin + bytes;
 }
 
 void* Memory::allocate_device(std::size_t bytes) {
   bytes = (bytes + page - 1) / page * page;
   if (bytes_ + static_cast<std::int64_t>(bytes) > capacity) return nullptr;
-  char* address = map_pages(bytes, PROT_NONE);
-  char* shadow = map_pages(bytes, PROT_READ | PROT_WRITE);
-  if (!address || !shadow) return nullptr;
-  device_[address] = {bytes, shadow};
+  void* address = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (address == MAP_FAILED) return nullptr;
+  device_[static_cast<char*>(address)] = bytes;
   bytes_ += static_cast<std::int64_t>(bytes);
   return address;
 }
@@ -107,16 +102,16 @@ void* Memory::allocate_device(std::size_t bytes) {
 bool Memory::free_device(void* address) {
   const auto range = device_.find(static_cast<char*>(address));
   if (range == device_.end()) return false;
-  munmap(range->second.shadow, range->second.bytes);
-  munmap(address, range->second.bytes);
-  bytes_ -= static_cast<std::int64_t>(range->second.bytes);
+  munmap(address, range->second);
+  bytes_ -= static_cast<std::int64_t>(range->second);
   device_.erase(range);
   return true;
 }
 
 void* Memory::allocate_pinned(std::size_t bytes) {
-  void* address = std::calloc(1, std::max(bytes, std::size_t{1}));
-  if (address) pinned_[static_cast<char*>(address)] = {std::max(bytes, std::size_t{1}), nullptr};
+  bytes = std::max(bytes, std::size_t{1});
+  void* address = std::calloc(1, bytes);
+  if (address) pinned_[static_cast<char*>(address)] = bytes;
   return address;
 }
 
@@ -124,12 +119,6 @@ bool Memory::free_pinned(void* address) {
   if (pinned_.erase(static_cast<char*>(address)) == 0) return false;
   std::free(address);
   return true;
-}
-
-void* Memory::contents(const void* address) const {
-  const auto range = find(device_, address);
-  if (range == device_.end()) return const_cast<void*>(address);
-  return range->second.shadow + (static_cast<const char*>(address) - range->first);
 }
 
 // Rules
@@ -173,12 +162,11 @@ void Device::add(cudaStream_t stream, cudaGraphNodeType type, const std::string&
 
 cudaError_t Device::copy(void* to, const void* from, std::size_t bytes, cudaStream_t stream) {
   const bool to_device = memory.is_device(to), from_device = memory.is_device(from);
-  const bool pageable =
-      !(to_device && from_device) && !(to_device ? memory.is_pinned(from) : memory.is_pinned(to));
+  const bool pageable = !(to_device && from_device) && !(to_device ? memory.is_pinned(from) : memory.is_pinned(to));
   if (pageable) ++counts.host_waits;
   add(stream, cudaGraphNodeTypeMemcpy, "a copy");
   if (!is_capturing(stream)) {
-    std::memmove(memory.contents(to), memory.contents(from), bytes);
+    arrive(to, from, bytes);
     return cudaSuccess;
   }
   if (!pageable) return cudaSuccess;
@@ -186,10 +174,12 @@ cudaError_t Device::copy(void* to, const void* from, std::size_t bytes, cudaStre
   return violate("a copy of pageable memory in a capture", cudaErrorStreamCaptureUnsupported);
 }
 
-cudaError_t Device::fill(void* to, int value, std::size_t bytes, cudaStream_t stream) {
-  add(stream, cudaGraphNodeTypeMemset, "a fill");
-  if (!is_capturing(stream)) std::memset(memory.contents(to), value, bytes);
-  return cudaSuccess;
+void Device::arrive(void* to, const void* from, std::size_t bytes) const {
+  if (memory.is_device(to)) return;
+  if (memory.is_device(from))
+    std::memset(to, 0, bytes);
+  else
+    std::memmove(to, from, bytes);
 }
 
 void Device::begin_capture(cudaStream_t stream, cudaStreamCaptureMode mode) {
@@ -236,8 +226,7 @@ cudaError_t Device::join(cudaStream_t stream, const Place& event) {
   }
   const bool open = std::find(open_captures_.begin(), open_captures_.end(), event.capture) != open_captures_.end();
   if (!open) return violate("a stream waits for an event of a capture that has ended", cudaErrorCapturedEvent);
-  if (capture && capture != event.capture)
-    return violate("two captures are joined", cudaErrorStreamCaptureMerge);
+  if (capture && capture != event.capture) return violate("two captures are joined", cudaErrorStreamCaptureMerge);
   capture = event.capture;
   last.insert(event.last.begin(), event.last.end());
   return cudaSuccess;

@@ -1,4 +1,5 @@
-// What the libraries of the stand-in share: streams, events, captures and the memory of the device. One lock guards all.
+// What the libraries of the stand-in share: streams, events, captures and the memory of the device. One lock guards
+// all.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -45,20 +46,13 @@ class Memory {
   bool free_pinned(void* address);
   bool is_device(const void* address) const { return contains(device_, address); }
   bool is_pinned(const void* address) const { return contains(pinned_, address); }
-  // Where the contents of an address lie: in the shadow for device memory.
-  void* contents(const void* address) const;
   std::int64_t bytes() const { return bytes_; }
 
   static constexpr std::int64_t capacity = std::int64_t{140} << 30;
 
  private:
-  struct Range {
-    std::size_t bytes;
-    char* shadow;  // nullptr for pinned memory
-  };
-  using Ranges = std::map<const char*, Range>;
-  static Ranges::const_iterator find(const Ranges& ranges, const void* address);
-  static bool contains(const Ranges& ranges, const void* address) { return find(ranges, address) != ranges.end(); }
+  using Ranges = std::map<const char*, std::size_t>;
+  static bool contains(const Ranges& ranges, const void* address);
 
   Ranges device_, pinned_;
   std::int64_t bytes_ = 0;
@@ -74,11 +68,12 @@ class Device {
   // The same, and a wait of the host.
   cudaError_t wait(const std::string& call);
 
-  // Puts work on a stream: recorded where it is captured, done at once where it is not.
+  // Puts work on a stream, recorded where it is captured.
   bool is_capturing(cudaStream_t stream) { return streams_[stream].capture != nullptr; }
   void add(cudaStream_t stream, cudaGraphNodeType type, const std::string& what);
   cudaError_t copy(void* to, const void* from, std::size_t bytes, cudaStream_t stream);
-  cudaError_t fill(void* to, int value, std::size_t bytes, cudaStream_t stream);
+  // What arrives where a copy goes to the host.
+  void arrive(void* to, const void* from, std::size_t bytes) const;
 
   void begin_capture(cudaStream_t stream, cudaStreamCaptureMode mode);
   cudaError_t end_capture(cudaStream_t stream, std::shared_ptr<Capture>& graph);

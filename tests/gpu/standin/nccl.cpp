@@ -1,6 +1,6 @@
-// libnccl with non-blocking communicators. A call is in progress until a thread of its own has put the work on the stream.
-// As in NCCL 2.28, whoever then asks for its state completes the call and frees what belonged to it. Two threads in one
-// communicator at once would free it twice: that breaks a rule here. No data travel.
+// libnccl with non-blocking communicators. A call is in progress until a thread of its own has put the work on the
+// stream. As in NCCL 2.28, whoever then asks for its state completes the call and frees what belonged to it. Two
+// threads in one communicator at once would free it twice: that breaks a rule here. No data travel.
 #include <nccl.h>
 
 #include <algorithm>

@@ -1,10 +1,10 @@
-// A GPU's driver libraries without a GPU, for tests alone: libcudart, cuBLAS, cuBLASLt, cuDNN and NCCL as far as the host
-// can tell. No kernel runs. LibTorch's own CUDA code, the CUDA module and the programs run unchanged on top, so that what
-// the host asks of a GPU is checked against the rules of the CUDA runtime: what a capture allows, which streams it joins,
-// how large a launch may be, who may talk to NCCL.
+// A GPU's driver libraries without a GPU, for tests alone: libcudart, cuBLAS, cuBLASLt, cuDNN and NCCL as far as the
+// host can tell. No kernel runs. LibTorch's own CUDA code, the CUDA module and the programs run unchanged on top, so
+// that what the host asks of a GPU is checked against the rules of the CUDA runtime: what a capture allows, which
+// streams it joins, how large a launch may be, who may talk to NCCL.
 //
-// Device memory is a range of addresses that the host cannot touch. Copies go to a shadow of it, so that what was copied
-// to the device comes back. What a kernel would have written is zero, or what was there before.
+// Device memory is a range of addresses that the host cannot touch. Since no kernel writes it, it reads as zeros, also
+// where something was copied to: a test that looked at numbers would find what the allocator had left there.
 #pragma once
 
 #include <cstddef>
