@@ -56,8 +56,8 @@ class DeviceRun {
   }
 
   // Steps one after the other, over the ends of epochs; figures of a captured flow are read at the end.
-  void take(std::int64_t steps) {
-    for (std::int64_t i = 0; i < steps; ++i) {
+  void take(std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
       const double lr = experiment_.config.optim.lr;
       if (resident_)
         resident_->launch(at_, lr);
