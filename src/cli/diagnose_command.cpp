@@ -59,8 +59,8 @@ void add_diagnose(CLI::App& app, Action& action) {
   command->callback([arguments, &action] {
     action = [arguments] {
       const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);
-      return with_communicator(config.dist,
-                               [&](Communicator& communicator) { return run_diagnose(*arguments, config, communicator); });
+      return with_communicator(
+          config.dist, [&](Communicator& communicator) { return run_diagnose(*arguments, config, communicator); });
     };
   });
 }

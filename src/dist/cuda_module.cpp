@@ -64,9 +64,10 @@ Opened open_module() {
   auto* module = get();
   for (const auto& device : module->devices())
     if (!detail::has_code_for(module->architectures(), device.major, device.minor))
-      return {nullptr, fmt::format("{} has compute capability {}.{}, the CUDA module was built for {} (launch/setup -- "
-                                   "-DCMAKE_CUDA_ARCHITECTURES=... builds it for others, CUDA_VISIBLE_DEVICES hides a GPU)",
-                                   device.name, device.major, device.minor, module->architectures())};
+      return {nullptr,
+              fmt::format("{} has compute capability {}.{}, the CUDA module was built for {} (launch/setup -- "
+                          "-DCMAKE_CUDA_ARCHITECTURES=... builds it for others, CUDA_VISIBLE_DEVICES hides a GPU)",
+                          device.name, device.major, device.minor, module->architectures())};
   return {module, ""};
 }
 

@@ -62,8 +62,8 @@ class CudaModule {
 };
 
 // Opens the module beside the program or in ../lib, after libtorch_cuda.so. This happens once, and the module stays
-// open for the life of the process. Returns nullptr where it cannot be opened, where there is no GPU, or where a visible
-// GPU is none of those that it was compiled for. `why_not` then gets one sentence without a full stop.
+// open for the life of the process. Returns nullptr where it cannot be opened, where there is no GPU, or where a
+// visible GPU is none of those that it was compiled for. `why_not` then gets one sentence without a full stop.
 CudaModule* open_cuda_module(std::string& why_not);
 
 // Which of the `devices` > 0 visible GPUs a rank takes. The first rank on a node takes the first, and so on. Ranks
@@ -72,8 +72,8 @@ int choose_device(int node_rank, int devices);
 
 namespace detail {
 // True where code for `architectures` runs on a GPU of compute capability major.minor. A plain number, such as 90, has
-// machine code for its generation (9.x, x >= 0) and an intermediate form that the driver compiles for later ones. "-real"
-// leaves the latter out, "-virtual" the former. True as well for words such as "native".
+// machine code for its generation (9.x, x >= 0) and an intermediate form that the driver compiles for later ones.
+// "-real" leaves the latter out, "-virtual" the former. True as well for words such as "native".
 bool has_code_for(std::string_view architectures, int major, int minor);
 // The module exports these names in C linkage.
 constexpr const char* cuda_module_version_symbol = "spankey_cuda_module_version";

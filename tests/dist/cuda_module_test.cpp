@@ -1,10 +1,11 @@
 // The CUDA module as the real program opens it. Where there is a GPU, launch/gpu_check has more to say.
+#include "dist/cuda_module.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
-#include "dist/cuda_module.h"
 #include "support/program.h"
 
 namespace spankey::test::cuda_module_test {
@@ -48,9 +49,12 @@ TEST(CudaModule, AskingForAGpuThatIsNotThereIsOneLineAndExitCode2) {
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("train.device = \"cuda\""), HasSubstr("accepted: cpu, auto")));
 }
 
-// NVIDIA's rules: machine code runs on its generation from its own revision on, and what the driver can compile on all later ones.
+// NVIDIA's rules: machine code runs on its generation from its own revision on, and what the driver can compile on all
+// later ones.
 TEST(CudaModule, KnowsForWhichGpusItsCodeIs) {
-  const auto fits = [](const char* built, int major, int minor) { return detail::has_code_for(built, major, minor); };
+  const auto fits = [](const char* built, int major, int minor) {
+    return spankey::detail::has_code_for(built, major, minor);
+  };
   EXPECT_TRUE(fits("80,90,100", 8, 0));
   EXPECT_TRUE(fits("80,90,100", 8, 9));
   EXPECT_TRUE(fits("80,90,100", 12, 0));

@@ -41,8 +41,8 @@ class Model : public torch::nn::Module {
  public:
   using Parameters = torch::OrderedDict<std::string, at::Tensor>;
 
-  // `x` is a batch (n, ...). Injection::none() is the pass without a key. The output has the type and the device of `x`,
-  // whatever the precision inside and wherever the weights are.
+  // `x` is a batch (n, ...). Injection::none() is the pass without a key. The output has the type and the device of
+  // `x`, whatever the precision inside and wherever the weights are.
   Output forward(const at::Tensor& x, const Injection& injection);
 
   virtual std::vector<InjectionPoint> injection_points() const = 0;
