@@ -162,22 +162,26 @@ __device__ void for_keyed_rows(const Shape& s, const Place& p, const inject_body
   }
 }
 
-// The same by warps, each of which forms the keys of a tile.
-template <class Work>
+// The same by warps, each of which forms the keys of a tile. A thread's two rows of it are handed over `together` or
+// one by one.
+template <int together, class Work>
 __device__ void for_tiled_rows(const Shape& s, const Place& p, const inject_body::KeySource& keys, Work&& work) {
   const std::int64_t before = blockIdx.z * s.walk.samples, between = s.walk.places * s.channels;
-  const std::int64_t stride = key_tile::rows / key_tile::own_rows * between;
+  constexpr int apart = key_tile::rows / key_tile::own_rows;        // samples from one to the other
   const std::int64_t channel = p.channel - key_tile::own_column();  // the warp's first
   for (std::int64_t step = p.step; step < p.end; step += p.stride) {
     const std::int64_t first = s.walk.first_sample(step), place = s.walk.place(step);
     if (place >= s.walk.places) continue;
     const auto factors = key_tile::factors_of(keys, before + first, place * s.channels + channel);
     const std::int64_t sample = first + key_tile::own_row(), at = p.base + sample * between + place * s.channels;
-    if (!p.inside || sample >= s.walk.samples) continue;
-    if (sample + key_tile::rows / key_tile::own_rows < s.walk.samples)
-      work(at, stride, Count<key_tile::own_rows>(), factors.values);
-    else
-      work(at, stride, Count<1>(), factors.values);
+    if (!p.inside) continue;
+    if (together == key_tile::own_rows && sample + apart < s.walk.samples) {
+      work(at, apart * between, Count<together>(), factors.values);
+      continue;
+    }
+#pragma unroll
+    for (int r = 0; r < key_tile::own_rows; ++r)
+      if (sample + r * apart < s.walk.samples) work(at + r * apart * between, between, Count<1>(), factors.values + r);
   }
 }
 
@@ -186,7 +190,7 @@ __device__ void for_rows(const Shape& s, const Place& p, const inject_body::KeyS
   if constexpr (!keyed)
     for_rows<together>(s, p, work);
   else if constexpr (tiled<T, width>)
-    for_tiled_rows(s, p, keys, work);
+    for_tiled_rows<together / 2>(s, p, keys, work);
   else
     for_keyed_rows<width>(s, p, keys, work);
 }

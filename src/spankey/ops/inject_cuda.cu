@@ -78,7 +78,7 @@ constexpr int warps = 8;                      // of a block of tiles, side by si
 constexpr std::int64_t wanted_blocks = 1024;  // more than one GPU holds at a time, with several tiles for each warp
 
 template <InjectMode mode>
-__global__ void __launch_bounds__(32 * warps) inject_tiles(Part<c10::BFloat16> p) {
+__global__ void __launch_bounds__(32 * warps, 3) inject_tiles(Part<c10::BFloat16> p) {
   using namespace key_tile;
   const inject_body::KeySource& s = p.keys;
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / 32) * columns;
