@@ -169,8 +169,14 @@ __device__ void for_tiled_rows(const Shape& s, const Place& p, const inject_body
   const std::int64_t before = blockIdx.z * s.walk.samples, between = s.walk.places * s.channels;
   constexpr int apart = key_tile::rows / key_tile::own_rows;        // samples from one to the other
   const std::int64_t channel = p.channel - key_tile::own_column();  // the warp's first
-  for (std::int64_t step = p.step; step < p.end; step += p.stride) {
-    const std::int64_t first = s.walk.first_sample(step), place = s.walk.place(step);
+  // The warps of a block take the places that are visited at once, so that a warp's next step is the next set of
+  // samples.
+  std::int64_t first = s.walk.first_sample(p.step), place = s.walk.place(p.step);
+  for (std::int64_t step = p.step; step < p.end; step += p.stride, first += key_tile::rows) {
+    if (first >= s.walk.samples) {
+      first = 0;
+      place += s.walk.places_at_once;
+    }
     if (place >= s.walk.places) continue;
     const auto factors = key_tile::factors_of(keys, before + first, place * s.channels + channel);
     const std::int64_t sample = first + key_tile::own_row(), at = p.base + sample * between + place * s.channels;

@@ -5,11 +5,12 @@
 
 namespace spankey {
 
-// The bits of a float32 rounded to TF32, which has 10 bits of mantissa.
+// A float32 as a factor in TF32, which has 10 bits of mantissa. The tensor cores cut the others off. The product lies
+// about half a unit higher, so that what is cut is rounded. It keeps NaN, infinity and every number that TF32 holds,
+// and costs one instruction, where the conversion of PTX takes three.
 __device__ inline std::uint32_t tf32_of(float value) {
-  std::uint32_t bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
-  return bits;
+  constexpr float half_a_unit_up = 0x1.0018p0F;
+  return __float_as_uint(half_a_unit_up * value);
 }
 
 // c (16, 8) += a (16, 8) b (8, 8). With g = lane / 4 and t = lane % 4 a lane has

@@ -11,11 +11,8 @@
 
 namespace spankey {
 
-// To the nearest, ties away from zero.
 inline std::uint32_t tf32_of(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const bool finite = (bits & 0x7F800000U) != 0x7F800000U;
-  return (finite ? bits + 0x1000U : bits) & 0xFFFFE000U;
+  return std::bit_cast<std::uint32_t>(0x1.0018p0F * value);
 }
 
 inline void multiply_add(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], float (&c)[4],
@@ -23,9 +20,9 @@ inline void multiply_add(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2
   const std::uint32_t own[] = {a[0], a[1], a[2], a[3], b[0], b[1]};
   const std::byte* all = cuda_on_host::exchange(~0U, own, sizeof(own), where);
   const auto number = [&](unsigned lane, unsigned place) {
-    float value;
-    std::memcpy(&value, all + lane * cuda_on_host::most_exchanged_bytes + place * sizeof(value), sizeof(value));
-    return value;
+    std::uint32_t bits;
+    std::memcpy(&bits, all + lane * cuda_on_host::most_exchanged_bytes + place * sizeof(bits), sizeof(bits));
+    return std::bit_cast<float>(bits & 0xFFFFE000U);
   };
   const unsigned g = cuda_on_host::lane() / 4, t = cuda_on_host::lane() % 4;
   for (unsigned i = 0; i < 4; ++i) {
