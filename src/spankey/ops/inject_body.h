@@ -118,13 +118,14 @@ SPANKEY_HOST_DEVICE Keys<rows, width> idle_factors(InjectMode mode) {
 // One row of h and out, from the thread's first column on.
 template <InjectMode mode, class T, int width>
 SPANKEY_HOST_DEVICE void apply_row(const T* h, T* out, const float (&key)[width], float gamma) {
-  auto pack = load<T, width>(h);
+  const auto from = load<T, width>(h);
+  Pack<T, width> to;
   for (int i = 0; i < width; ++i) {
-    const auto value = static_cast<float>(pack.values[i]);
+    const auto value = static_cast<float>(from.values[i]);
     const float s = factor<mode, T>(key[i], gamma);
-    pack.values[i] = static_cast<T>(mode == InjectMode::add ? value + s : value * s);
+    to.values[i] = static_cast<T>(mode == InjectMode::add ? value + s : value * s);
   }
-  store(out, pack);
+  store(out, to);
 }
 
 // Keys of the rows from `first` on, at the columns from `column` on, formed by one thread. Rows beyond the last repeat
