@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <utility>
 
 #include "base/shutdown.h"
 #include "cli/attack_trial.h"
@@ -26,6 +27,7 @@ struct SweepArguments {
   std::string file;
   std::string directory;
   std::string executor = "auto", sbatch;
+  std::vector<std::string> sbatch_options;  // what follows "--"
   bool json = false, yes = false, retry_failed = false;
   int jobs = 1, ranks_per_trial = 1, nice = 0, max_running = 0;
 };
@@ -114,7 +116,8 @@ ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
                                     .script = arguments.sbatch,
                                     .ranks_per_trial = arguments.ranks_per_trial,
                                     .nice = arguments.nice,
-                                    .max_running = arguments.max_running});
+                                    .max_running = arguments.max_running,
+                                    .sbatch = arguments.sbatch_options});
   const auto submitted = ids.empty()
                              ? std::string("nothing is submitted")
                              : fmt::format("submitted as job array{} with the id{} {}", ids.size() == 1 ? "" : "s",
@@ -124,7 +127,19 @@ ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
   return ExitCode::done;
 }
 
-ExitCode run_sweep(const SweepArguments& arguments, RetryFailed retry) {
+// Options of sbatch fill the place of a sweep file that is not there.
+void take_options_of_sbatch(SweepArguments& arguments) {
+  auto& options = arguments.sbatch_options;
+  if (arguments.file.starts_with('-')) options.insert(options.begin(), std::exchange(arguments.file, {}));
+  if (options.empty()) return;
+  if (!options.front().starts_with('-'))
+    fail_input("'{}': one argument too many; accepted: SWEEP, and after -- options of sbatch", options.front());
+  if (arguments.executor != "slurm")
+    fail_input("-- {}: options of sbatch; accepted: with --executor slurm", fmt::join(options, " "));
+}
+
+ExitCode run_sweep(SweepArguments arguments, RetryFailed retry) {
+  take_options_of_sbatch(arguments);
   const auto variable = [](const char* name) -> const char* { return std::getenv(name); };
   const bool under_mpirun = resolve_backend(Backend::auto_, variable) == Backend::mpi;
   if (arguments.executor == "mpi" || (arguments.executor == "auto" && under_mpirun))
@@ -192,6 +207,8 @@ void add_options(CLI::App& command, const std::string& name, SweepArguments& arg
                   "slurm: workers that this call submits at most; 0: one for each waiting trial")
       ->transform(integer_between(0, 1'000'000));
   command.add_option("--sbatch", arguments.sbatch, "slurm: a script in place of launch/sweep.sbatch");
+  command.add_option("OPTIONS", arguments.sbatch_options,
+                     "slurm: options of sbatch, after --, such as -- --partition=debug --time=04:00:00");
   command.add_flag("--retry-failed", arguments.retry_failed, "try every failed trial again");
 }
 

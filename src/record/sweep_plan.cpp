@@ -39,6 +39,7 @@ SweepPlan from_json(const nlohmann::json& json) {
   plan.store = json.at("store").get<std::string>();
   plan.max_hours = json.at("max_hours").get<double>();
   if (const auto attack = json.find("attack"); attack != json.end()) plan.attack = attack_from_json(*attack);
+  plan.sbatch = json.value("sbatch", std::vector<std::string>());
   plan.cost_source = json.at("cost_source").get<std::string>();
   for (const auto& entry : json.at("trials")) {
     PlannedTrial trial;
@@ -56,7 +57,7 @@ SweepPlan from_json(const nlohmann::json& json) {
 
 bool same_trials(const SweepPlan& a, const SweepPlan& b) {
   return a.name == b.name && a.base_text == b.base_text && a.store == b.store && a.max_hours == b.max_hours &&
-         a.attack == b.attack &&
+         a.attack == b.attack && a.sbatch == b.sbatch &&
          std::equal(a.trials.begin(), a.trials.end(), b.trials.begin(), b.trials.end(),
                     [](const auto& x, const auto& y) {
                       return x.id == y.id && x.settings == y.settings && x.attack == y.attack;
@@ -101,6 +102,7 @@ std::string plan_json(const SweepPlan& plan) {
                       {"base_text", plan.base_text}, {"store", plan.store.string()},
                       {"max_hours", plan.max_hours}, {"cost_source", plan.cost_source}};
   if (plan.attack) head["attack"] = to_json(*plan.attack);
+  if (!plan.sbatch.empty()) head["sbatch"] = plan.sbatch;
   auto text = head.dump(1);
   text.resize(text.rfind('\n'));  // without the bracket that closes it
   text += ",\n \"trials\": [";

@@ -262,6 +262,7 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   require_utf8(plan.store.string(), "the folder of the trials");
   plan.max_hours = file.max_hours;
   plan.attack = file.attack;
+  plan.sbatch = file.sbatch;
   auto rows = expand(file.grid);
   if (rows.empty())
     fail_input("{}: no trial is left: accepted: [[exclude]] that leaves at least one", file.path.string());

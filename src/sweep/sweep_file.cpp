@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <initializer_list>
@@ -21,6 +22,22 @@ namespace spankey {
 namespace {
 
 constexpr std::int64_t most_rows = 1'000'000;  // of one dimension that is not written out
+
+// A key of [slurm]: the option of sbatch that it becomes, whether it is a number of things, and a value for messages.
+struct SlurmKey {
+  std::string_view key, option;
+  bool counts;
+  std::string_view example;
+};
+constexpr std::array slurm_keys{SlurmKey{"account", "--account", false, "\"project\""},
+                                SlurmKey{"partition", "--partition", false, "\"gpu\""},
+                                SlurmKey{"qos", "--qos", false, "\"normal\""},
+                                SlurmKey{"time", "--time", false, "\"04:00:00\""},
+                                SlurmKey{"nodes", "--nodes", true, ""},
+                                SlurmKey{"gpus", "--gpus-per-task", true, ""},
+                                SlurmKey{"memory", "--mem", false, "\"16G\""},
+                                SlurmKey{"constraint", "--constraint", false, "\"a100\""},
+                                SlurmKey{"mail", "--mail-user", false, "\"me@example.org\""}};
 
 struct NamedNode {
   std::string key;
@@ -45,7 +62,7 @@ class SweepReader {
     file_.name = path_.stem().string();
     for (const auto& [key, node, place] : in_file_order(root_)) {
       require_known(place, key, *node,
-                    {"sweep", "set", "axes", "linked", "trials", "exclude", "random", "attack", "budget"});
+                    {"sweep", "set", "axes", "linked", "trials", "exclude", "random", "attack", "budget", "slurm"});
     }
     read_sweep();
     for (const auto& named : settings(table("set"))) file_.grid.fixed.push_back({claim(named), scalar_text(named)});
@@ -56,6 +73,7 @@ class SweepReader {
     for (const auto* pattern : tables("exclude")) read_exclusion(*pattern);
     read_attack();
     read_budget();
+    read_slurm();
     return std::move(file_);
   }
 
@@ -374,6 +392,26 @@ class SweepReader {
         if (!named.node->is_integer()) refuse(named, "an integer >= 1");
         file_.max_trials = named.node->value_or<std::int64_t>(0);
       }
+    }
+  }
+
+  void read_slurm() {
+    for (const auto& named : in_file_order(table("slurm"))) {
+      std::vector<std::string> known;
+      for (const auto& entry : slurm_keys) known.emplace_back(entry.key);
+      require_known(named.place, named.key, *named.node, known);
+      const auto& entry = *std::find_if(slurm_keys.begin(), slurm_keys.end(),
+                                        [&](const SlurmKey& one) { return one.key == named.key; });
+      if (entry.counts) {
+        const auto count = named.node->value_exact<std::int64_t>();
+        if (!count || *count < 1) refuse(named, "an integer >= 1");
+        file_.sbatch.push_back(fmt::format("{}={}", entry.option, *count));
+        continue;
+      }
+      const auto text = named.node->value_exact<std::string>();
+      if (!text || text->empty()) refuse(named, fmt::format("a string, such as {}", entry.example));
+      file_.sbatch.push_back(fmt::format("{}={}", entry.option, *text));
+      if (named.key == "mail") file_.sbatch.emplace_back("--mail-type=END,FAIL");
     }
   }
 

@@ -31,6 +31,16 @@
 //   [budget]
 //   max_trials = 100               # only the first so many
 //   max_hours = 8.0                # `run` stops after so many hours, with checkpoints
+//   [slurm]                        # options of sbatch for --executor slurm; each is optional
+//   account = "project"
+//   partition = "gpu"
+//   qos = "normal"
+//   time = "04:00:00"
+//   nodes = 1
+//   gpus = 1                       # for each rank
+//   memory = "16G"                 # of each node
+//   constraint = "a100"
+//   mail = "me@example.org"        # at the end of a worker, and when it fails
 //
 // The trials are the product of all dimensions.
 #pragma once
@@ -39,6 +49,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "record/sweep_plan.h"
 #include "sweep/grid.h"
@@ -55,6 +66,7 @@ struct SweepFile {
   std::string attack_place;     // of [attack], for messages
   std::int64_t max_trials = 0;  // 0 for all
   double max_hours = 0.0;       // 0 for no limit
+  std::vector<std::string> sbatch;  // what [slurm] asks for as options of sbatch, in the order of the file
 };
 
 // Throws Error(bad_input) "FILE:LINE: KEY = VALUE: accepted: ..." for mistakes inside this file, which are unknown keys
