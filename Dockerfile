@@ -1,4 +1,4 @@
-# Untried as a whole: no container engine was at hand; its steps are those of launch/setup on Debian 12, which CI runs.
+# Untried, since no container engine was at hand; its steps are those of launch/setup on Debian 12, which CI runs.
 #   docker build -t spankey . && docker run --rm spankey --version
 FROM debian:12
 COPY . /opt/spankey

@@ -53,6 +53,8 @@ include(Headers)
 if(SPANKEY_TESTS)
   spankey_find("GoogleTest, for the tests, which SPANKEY_TESTS=OFF leaves out"
     "Debian libgtest-dev libgmock-dev, Fedora gmock-devel, conda gtest, Spack googletest" GTest)
+  spankey_find("libjpeg, for the tests" "Debian libjpeg-dev, Fedora libjpeg-turbo-devel, conda or Spack libjpeg-turbo" JPEG)
+  spankey_find("libpng, for the tests" "Debian libpng-dev, Fedora libpng-devel, conda or Spack libpng" PNG)
 endif()
 if(SPANKEY_BENCH)
   spankey_find("Google Benchmark, for bench/, which SPANKEY_BENCH=OFF leaves out"

@@ -1,13 +1,14 @@
-# Untried as a whole: no Spack was at hand; its syntax is checked, and the names of packages are those that CMake tells.
-#   spack repo add spack/repo
+# Untried, since no Spack was at hand: only the syntax of this file is checked.
+#   spack repo add spack/spack_repo/spankey
 #   spack dev-build spankey@main
+from spack_repo.builtin.build_systems.cmake import CMakePackage
+
 from spack.package import *
 
 
 class Spankey(CMakePackage):
     """Distributed training of neural networks that work only for holders of a key."""
 
-    maintainers = []
     # The owner has not chosen a licence yet.
 
     version("main")
