@@ -52,7 +52,7 @@ struct SweepPlan {
   double max_hours = 0.0;       // 0 for no limit
   std::optional<SweepAttack> attack;
   std::vector<std::string> sbatch;  // options of sbatch for --executor slurm, from [slurm] of the sweep file
-  std::string cost_source;  // where the estimates come from, for people
+  std::string cost_source;          // where the estimates come from, for people
   std::vector<PlannedTrial> trials;
   std::vector<std::string> notes;  // for people, not saved, on trials that are equal in law (config/law.h)
   // Only make_plan sets these, and they are not saved. They are the combinations of the sweep file and, for people, the

@@ -63,9 +63,9 @@ struct SweepFile {
   std::filesystem::path store;  // D/trials if empty
   Grid grid;
   std::optional<SweepAttack> attack;
-  std::string attack_place;     // of [attack], for messages
-  std::int64_t max_trials = 0;  // 0 for all
-  double max_hours = 0.0;       // 0 for no limit
+  std::string attack_place;         // of [attack], for messages
+  std::int64_t max_trials = 0;      // 0 for all
+  double max_hours = 0.0;           // 0 for no limit
   std::vector<std::string> sbatch;  // what [slurm] asks for as options of sbatch, in the order of the file
 };
 

@@ -29,11 +29,12 @@ void import_one(const std::string& name, std::string_view begin) {
 }
 
 TEST(NoPictures, AnImageFolderEndsWithOneLineThatSaysWhatIsMissing) {
-  EXPECT_ERROR(import_one("x.png", png), ExitCode::bad_input,
-               AllOf(HasSubstr("x.png: a PNG"), HasSubstr("without libpng"), HasSubstr("libpng-dev"), Not(HasSubstr("\n"))));
-  EXPECT_ERROR(import_one("x.jpg", jpeg), ExitCode::bad_input,
-               AllOf(HasSubstr("x.jpg: a JPEG"), HasSubstr("without libjpeg"), HasSubstr("libjpeg-dev"),
-                     Not(HasSubstr("\n"))));
+  EXPECT_ERROR(
+      import_one("x.png", png), ExitCode::bad_input,
+      AllOf(HasSubstr("x.png: a PNG"), HasSubstr("without libpng"), HasSubstr("libpng-dev"), Not(HasSubstr("\n"))));
+  EXPECT_ERROR(
+      import_one("x.jpg", jpeg), ExitCode::bad_input,
+      AllOf(HasSubstr("x.jpg: a JPEG"), HasSubstr("without libjpeg"), HasSubstr("libjpeg-dev"), Not(HasSubstr("\n"))));
   // The control: what is no picture is told as ever.
   EXPECT_ERROR(import_one("x.png", "text"), ExitCode::bad_input, HasSubstr("expected a JPEG"));
 }
