@@ -81,6 +81,7 @@ spankey::ExitCode run(int argc, char** argv) {
   cli::add_diagnose(app, action);
   cli::add_attack(app, action);
   cli::add_ls(app, action);
+  cli::add_watch(app, action);
   cli::add_key(app, action);
   cli::add_predict(app, action);
   cli::add_export(app, action);

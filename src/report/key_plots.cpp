@@ -149,9 +149,8 @@ std::vector<Figure> draw_families(const DataStudy& study, const std::string& pre
   legend.add("wrong key: mean, worst to best key", "linespoints pt 7 ps 0.9 lw 1.4 lc rgb '#9445bd'");
   legend.add("correct key", correct_style);
   plot.command(
-      fmt::format("unset key\nset xrange [-0.02:1.02]\nset xtics 0.2\nset yrange [{}:-0.6]\nset ytics {}\nset "
-                  "xlabel 'accuracy'",
-                  static_cast<double>(names.size()) - 0.4, tics_text(names)));
+      fmt::format("unset key\nset xrange [-0.02:1.02]\nset xtics 0.2\nset yrange [{}:-0.6]\n{}\nset xlabel 'accuracy'",
+                  static_cast<double>(names.size()) - 0.4, panels.ytics(names)));
   std::vector<std::string> titles;
   for (const auto* group : groups) titles.push_back(study.groups.size() > 1 ? group->label : std::string());
   titles = shortened(titles, panels.title_length());

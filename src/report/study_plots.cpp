@@ -155,8 +155,8 @@ std::optional<Figure> draw_axis(const DataStudy& study, const std::string& key, 
     for (const auto* group : shown[i].groups) levels.push_back(level_of(*group, key));
     std::sort(levels.begin(), levels.end());
     plot.command(axis_range(levels));
-    plot.command(fmt::format("{}\nset title {}\nset ylabel '{}'", panels.place(i), plot_text(titles[i]),
-                             panels.leftmost(i) ? "accuracy" : ""));
+    plot.command(
+        fmt::format("{}\nset title {}\n{}", panels.place(i), plot_text(titles[i]), panels.ylabel(i, "accuracy")));
     plot_axis_panel(plot, shown[i], key);
   }
   Legend legend;
@@ -260,22 +260,24 @@ std::optional<Figure> draw_heat_map(const DataStudy& study, const std::vector<Sl
   panels.left = 26 + room_for(plain_values(map.rows), 14);
   Plot plot(panels);
   plot.command(
-      "unset key\nunset grid\nunset colorbox\nset cbrange [0:1]\nset tics out scale 0\n"
+      "unset key\nunset grid\nset cbrange [0:1]\nset tics out scale 0\n"
       "set palette defined (0 '#f4f8fc', 1 '#0b3c73')");
-  plot.command(fmt::format("set xrange [-0.5:{}]\nset yrange [-0.5:{}]\nset xlabel {}\nset xtics {}\nset ytics {}",
+  plot.command(fmt::format("set xrange [-0.5:{}]\nset yrange [-0.5:{}]\nset xlabel {}\nset xtics {}\n{}\n{}",
                            static_cast<double>(map.columns.size()) - 0.5, static_cast<double>(map.rows.size()) - 0.5,
-                           plot_text(a), tics_text(plain_values(map.columns)), tics_text(plain_values(map.rows))));
+                           plot_text(a), tics_text(plain_values(map.columns)), panels.ytics(plain_values(map.rows)),
+                           panels.colour_bar()));
   for (std::size_t i = 0; i < panels.count; ++i) {
     const auto& [path, name] = figures[i % figures.size()];
-    plot.command(fmt::format("{}\nset title '{}'\nset ylabel {} offset 0.3,0", panels.place(i), name,
-                             panels.leftmost(i) ? plot_text(b) : std::string("''")));
+    plot.command(
+        fmt::format("{}\nset title '{}'\n{}\nset ylabel offset 0.3,0", panels.place(i), name, panels.ylabel(i, b)));
     plot_heat_panel(plot, shown[i / figures.size()], path, map);
+    plot.command("unset colorbox");  // one bar is enough for all panels
   }
-  return folder.draw(
-      prefix + "heat_" + a + "_" + b, plot, fmt::format("Accuracy over {} and {}", a, b),
-      "Test split; darker is higher. Mean over seeds, but for the worst case, which is that of the worst "
-      "seed." +
-          settings_text(shown) + choice_text(shown.size(), all.size(), "settings of the other keys"));
+  return folder.draw(prefix + "heat_" + a + "_" + b, plot, fmt::format("Accuracy over {} and {}", a, b),
+                     "Test split; the bar above gives the accuracy of each colour. Mean over seeds, but for the worst "
+                     "case, which is that of the worst "
+                     "seed." +
+                         settings_text(shown) + choice_text(shown.size(), all.size(), "settings of the other keys"));
 }
 
 }  // namespace
@@ -296,8 +298,8 @@ std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix,
     Plot plot(panels);
     plot.command(
         fmt::format("unset key\nset xrange [-0.02:1.02]\nset xlabel 'accuracy on the test split (share of samples)'\n"
-                    "set yrange [{}:-0.6]\nset ytics {}\n{}",
-                    static_cast<double>(groups.size()) - 0.4, tics_text(labels), panels.place(0)));
+                    "set yrange [{}:-0.6]\n{}\n{}",
+                    static_cast<double>(groups.size()) - 0.4, panels.ytics(labels), panels.place(0)));
     plot_rows_of_runs(plot, groups);
     Legend legend;
     for (const auto& series : drawn_series(study)) legend.add(series.title, "points " + series.points());

@@ -101,14 +101,16 @@ constexpr std::size_t long_bar = 32, short_bar = 10;
 
 }  // namespace
 
-MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step)
-    : path_(path), started_at_(utc_now()) {
+MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step, std::optional<EventFile> events)
+    : path_(path), started_at_(utc_now()), events_(std::move(events)) {
+  std::string before;
   if (std::filesystem::exists(path)) {
     const auto kept = lines_up_to(read_text(path), global_step);
     const auto first = nlohmann::json::parse(kept.substr(0, kept.find('\n')), nullptr, /*allow_exceptions=*/false);
     if (first.is_object()) started_at_ = first.value("started_at", started_at_);
     empty_ = kept.empty();
     write_durably(path, kept);
+    before = kept;
     std::istringstream lines(kept);
     for (std::string line; std::getline(lines, line);)
       if (const auto json = nlohmann::json::parse(line); json.value("kind", "") == "eval")
@@ -116,6 +118,7 @@ MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_st
   }
   file_ = Descriptor(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!file_.valid()) fail_system(errno, "{} cannot be opened for writing", path.string());
+  if (events_) events_->begin(before);
   writer_ = std::thread([this] { work(); });
 }
 
@@ -136,6 +139,7 @@ void MetricsLog::write(nlohmann::json line) {
   {
     const std::lock_guard lock(mutex_);
     pending_ += line.dump() + "\n";
+    if (events_) pending_events_ += line.dump() + "\n";
   }
   changed_.notify_all();
 }
@@ -159,11 +163,13 @@ void MetricsLog::work() {
     const bool last = stop_;
     if (!pending_.empty()) {
       std::string lines = std::exchange(pending_, {});
+      const std::string events = std::exchange(pending_events_, {});
       ++tries_;
       hurry_ = false;  // a request during this try asks for another one
       busy_ = true;
       lock.unlock();
       failed = !append(lines);
+      if (events_) events_->add(events);
       lock.lock();
       pending_.insert(0, lines);  // the rest of them. Others may have come meanwhile
       busy_ = false;

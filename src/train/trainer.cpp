@@ -114,7 +114,9 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
     stop_watch_.watch(*lease_, [this] { return checkpoints_->last_seconds(); });
     write_durably(directory_.config(), to_toml(config_));
     std::filesystem::remove(directory_.result());
-    metrics_.emplace(directory_.metrics(), cursor_.global_step);
+    std::optional<EventFile> events;
+    if (config_.run.tensorboard) events.emplace(directory_.events(), config_);
+    metrics_.emplace(directory_.metrics(), cursor_.global_step, std::move(events));
     checkpoints_.emplace(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.async, [this] {
       metrics_->flush();  // otherwise a run that goes on from here would lack the lines before it
       lease_->require();
@@ -226,6 +228,7 @@ void Trainer::report_step(const StepFigures& figures) {
   metrics_->write({{"kind", "step"},
                    {"global_step", cursor_.global_step},
                    {"step", cursor_.step},
+                   {"steps_per_epoch", parts().steps_per_epoch()},
                    {"epoch", cursor_.epoch},
                    {"loss", figures.loss},
                    {"ce", figures.ce},

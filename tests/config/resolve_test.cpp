@@ -28,6 +28,7 @@ const char* const default_toml = R"([run]
 seed = 42
 compat = "honest"
 name = ""
+tensorboard = false
 
 [data]
 file = "builtin:glyphs"
@@ -122,6 +123,7 @@ train = false
 // Left out of the hash: by hand, independent of the field lists.
 const std::set<std::string> unhashed = {
     "run.name",
+    "run.tensorboard",
     "data.file",
     "train.device",
     "train.capture",
