@@ -90,6 +90,8 @@ spankey::ExitCode run(int argc, char** argv) {
   cli::add_devices(app, action);
   cli::add_sweep(app, action);
   cli::add_report(app, action);
+  cli::add_completion(app, action);
+  cli::add_manual(app, action);
   const auto launch = read_launch();
   try {
     app.parse(argc, argv);

@@ -30,6 +30,8 @@ inline constexpr std::array summaries{
     Summary{"devices", "List the processors and GPUs that networks can run on"},
     Summary{"sweep", "Run a grid of trials: plan, run, status, resume, cancel"},
     Summary{"report", "Tables, plots and one page about a run, a sweep or a folder of runs"},
+    Summary{"completion", "Print a script that completes commands and configuration keys in a shell"},
+    Summary{"manual", "Print the manual page (man)"},
 };
 
 // Sets name, first line, version and last lines of the program.

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -49,6 +50,12 @@ std::string output_of_launcher() {
   std::error_code failed;
   const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/2", getppid()), failed).string();
   return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty") ? target : "";
+}
+
+// -q sets it, here or in the program that has started this one.
+bool shows_no_progress() {
+  const char* level = std::getenv("SPANKEY_LOG");
+  return level != nullptr && std::string_view(level) == "warning";
 }
 
 // Returns -1 where standard error is no terminal, or one that cannot redraw a line. Like descriptor 2, it is never
@@ -229,9 +236,13 @@ StepClock::Figures StepClock::take() {
 }
 
 ProgressBar::ProgressBar()
-    : terminal_(find_terminal()), redraws_(terminal_ >= 0), last_(std::chrono::steady_clock::now()) {}
+    : terminal_(find_terminal()),
+      redraws_(terminal_ >= 0),
+      quiet_(shows_no_progress()),
+      last_(std::chrono::steady_clock::now()) {}
 
 bool ProgressBar::due(bool in_any_case) {
+  if (quiet_) return false;
   const auto now = std::chrono::steady_clock::now();
   const std::chrono::duration<double> since = now - last_;
   if (!in_any_case && since.count() < (redraws_ ? 0.1 : 30.0)) return false;

@@ -107,6 +107,7 @@ class ProgressBar {
 
   int terminal_;  // descriptor that knows the width, -1 without one
   bool redraws_;
+  bool quiet_;  // nothing is shown
   bool line_open_ = false;
   std::chrono::steady_clock::time_point last_;
   std::string work_;  // as given to show_share()
