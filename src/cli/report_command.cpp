@@ -32,40 +32,45 @@ ReportOptions options_of(const ReportArguments& arguments) {
 }
 
 void say_what_was_written(const WrittenReport& written, const std::filesystem::path& out) {
+  if (written.gnuplot_missing)
+    log::warning("gnuplot is not installed: tables are written, plots are left as data and commands in {}",
+                 (out / "plots").string());
   fmt::print("{}{}: {}\n", counted(static_cast<std::int64_t>(written.runs), "run"),
              written.damaged > 0 ? fmt::format(", {} damaged ones left out", written.damaged) : "",
              (out / "index.html").string());
 }
 
 ExitCode report(const ReportOptions& options) {
-  const auto written = write_report(options);
-  if (written.gnuplot_missing)
-    log::warning("gnuplot is not installed: tables are written, plots are left as data and commands in {}",
-                 (options.out / "plots").string());
-  say_what_was_written(written, options.out);
+  say_what_was_written(write_report(options), options.out);
   return ExitCode::done;
 }
 
-// Writes the report again and again until a request to stop. A fault of one time, such as a folder that is being moved,
-// is a warning.
-ExitCode report_live(const ReportOptions& options) {
+// False on a request to stop.
+bool wait_for(std::chrono::seconds time) {
   constexpr std::chrono::milliseconds slice{100};
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < end && !shutdown::requested()) std::this_thread::sleep_for(slice);
+  return !shutdown::requested();
+}
+
+// Writes the report again and again until a request to stop. Ctrl-C ends gnuplot as well, which is no failure then.
+// After the first time a fault, such as a folder that is being moved, is a warning.
+ExitCode report_live(const ReportOptions& options) {
   shutdown::install_handlers();
-  report(options);
-  fmt::print("written again every {}, Ctrl-C ends it\n", duration_text(options.refresh_seconds));
-  std::fflush(stdout);
-  for (;;) {
-    const auto next = std::chrono::steady_clock::now() + std::chrono::seconds(options.refresh_seconds);
-    while (std::chrono::steady_clock::now() < next) {
-      if (shutdown::requested()) return ExitCode::done;
-      std::this_thread::sleep_for(slice);
-    }
+  for (bool first = true;; first = false) {
     try {
-      write_report(options);
+      const auto written = write_report(options);
+      if (first) {
+        say_what_was_written(written, options.out);
+        fmt::print("written again every {}, until Ctrl-C\n", duration_text(options.refresh_seconds));
+        std::fflush(stdout);
+      }
     } catch (const Error& error) {
       if (shutdown::requested()) return ExitCode::done;
+      if (first) throw;
       log::warning("the report stays as it was: {}", error.what());
     }
+    if (!wait_for(std::chrono::seconds(options.refresh_seconds))) return ExitCode::done;
   }
 }
 

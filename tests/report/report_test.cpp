@@ -118,6 +118,41 @@ TEST_F(Report, TheHeadlineTakesTheWorstOfAllSeeds) {
   EXPECT_THAT(text("report.md"), HasSubstr("In the worst case tried here, a withholds most: 0.500 of accuracy."));
 }
 
+TEST_F(Report, OpensWithLargeFigures) {
+  const auto figure = [&](const std::string& label) {
+    const auto page = text("index.html");
+    const auto head = "<dt>" + label + "</dt><dd class=\"value\">";
+    const auto at = page.find(head);
+    return at == std::string::npos ? std::string()
+                                   : page.substr(at + head.size(), page.find('<', at + head.size()) - at - head.size());
+  };
+  add("a", {.config = seed_config(1), .correct = 0.9, .none = 0.1, .strip = 0.2});
+  write();
+  EXPECT_EQ(figure("correct key"), "0.900");
+  EXPECT_EQ(figure("no key"), "0.100");
+  EXPECT_EQ(figure("worst case"), "0.200");
+  EXPECT_EQ(figure("price of entry"), "");  // not attacked
+  add("b", {.config = seed_config(2),
+            .correct = 0.8,
+            .none = 0.1,
+            .strip = 0.4,
+            .attacks = {{"K5", 10, 0.75}, {"K5", 60, 0.8}}});
+  write();
+  EXPECT_EQ(figure("correct key"), "0.850");  // mean of both seeds
+  EXPECT_EQ(figure("worst case"), "0.800");   // of the worse seed, attacks counted
+  EXPECT_EQ(figure("price of entry"), "10");  // 0.65 of 0.7 above chance is more than 0.9
+}
+
+// With mode A a loss may be negative. The axis stays logarithmic, in both directions.
+TEST_F(Report, NegativeLossesHaveALogarithmicAxisToo) {
+  add("a", {.config = seed_config(1)});
+  write_file(folder / "runs/a/metrics.jsonl",
+             "{\"kind\": \"step\", \"epoch\": 0, \"step\": 1, \"loss\": 1, \"ce\": 2, \"deny\": -2}\n"
+             "{\"kind\": \"step\", \"epoch\": 0, \"step\": 2, \"loss\": -1, \"ce\": 0.01, \"deny\": -2.1}\n");
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  EXPECT_THAT(text("plots/learning.gp"), AllOf(HasSubstr("set nonlinear y"), HasSubstr("unset nonlinear y")));
+}
+
 // The same sentence and the same figures wherever they stand.
 TEST_F(Report, TheVerdictStandsInEveryForm) {
   auto result = made_result({.correct = 0.93, .none = 0.93, .wrong = 0.93, .strip = 0.93, .worst_key = 0.93});
@@ -214,6 +249,8 @@ TEST_F(Report, UnfinishedRunsAreShownAsFarAsTheyCame) {
           "2}\n{\"torn");
   const auto written = write();
   EXPECT_EQ(written.runs, 1U);
+  EXPECT_THAT(text("report.md"), HasSubstr("- **correct key: 0.625** after epoch 2, with one key"));
+  EXPECT_THAT(text("report.md"), HasSubstr("- **unfinished: 2 of 7** epochs evaluated, 23 steps done"));
   EXPECT_THAT(text("report.md"), HasSubstr("1 run, none of which has come to its end: 1 unfinished, 0 failed."));
   EXPECT_THAT(text("report.md"),
               HasSubstr("| unfinished | 4 | [young](../runs/young) | 23 | 2 of 7 | 0.6250 | 0.2500 | 0.8000 |"));
@@ -585,7 +622,10 @@ TEST_F(Report, EveryFigureIsDrawn) {
   if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
   for (const char* plot : {"runs_1", "axis_key.gamma", "heat_key.m_key.gamma", "families", "acceptance",
                            "accuracy_by_images", "loss", "learning"})
-    EXPECT_TRUE(std::filesystem::exists(folder / "out/plots" / (std::string(plot) + ".svg"))) << plot;
+    for (const char* form : {".svg", "_narrow.svg"})
+      EXPECT_TRUE(std::filesystem::exists(folder / "out/plots" / (std::string(plot) + form))) << plot;
+  EXPECT_THAT(text("plots/heat_key.m_key.gamma.gp"), HasSubstr("set colorbox horizontal"));
+  EXPECT_THAT(text("plots/loss.gp"), HasSubstr("set logscale y"));
   EXPECT_THAT(text("index.html"), HasSubstr("Accuracy over key.m and key.gamma"));
   EXPECT_THAT(text("report.md"), HasSubstr("| it's |"));
 }

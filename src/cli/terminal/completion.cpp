@@ -136,7 +136,8 @@ constexpr const char* zsh_function = R"(_spankey() {
   ((keys)) && compadd -S '' -- ${=_spankey_keys}
   _files
 }
-compdef _spankey spankey
+# As a file of fpath this text is the function itself, the first time.
+if [[ "${funcstack[1]-}" == _spankey ]]; then _spankey "$@"; else compdef _spankey spankey; fi
 )";
 
 std::string fish_script(const std::vector<CommandWords>& commands) {
