@@ -16,7 +16,7 @@ constexpr const char* style = R"css(
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #5b6670; --paper: #fff; --line: #d9dee3; --band: #f5f7f9;
   --link: #0b5cad; --shade: rgb(29 35 41 / .22); }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ec; --soft: #9aa5b0; --paper: #14181c; --line: #343c44;
-  --band: #1c2228; --link: #7fb8f5; --shade: rgb(0 0 0 / .75); } }
+  --band: #1c2228; --link: #7fb8f5; --shade: rgb(154 165 176 / .4); } }
 * { box-sizing: border-box; }
 /* Text, tables and figures end at the same edge: that of a figure, 60rem wide. */
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 62.5rem; background: var(--paper); color: var(--ink);
@@ -49,7 +49,7 @@ th, td { padding: .38rem .5rem; text-align: left; white-space: nowrap; vertical-
 td.text { white-space: normal; min-width: 8rem; max-width: 30rem; overflow-wrap: anywhere; text-wrap: balance; }
 /* What a row is about stays in sight where the table scrolls. */
 td:first-child, th:first-child { position: sticky; left: 0; background: var(--paper); min-width: 9rem; }
-th { white-space: normal; font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
+th { white-space: normal; min-width: 5rem; font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
 th.number, td.number { text-align: right; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
 th[data-sorts] { cursor: pointer; }
@@ -69,9 +69,10 @@ footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line
   figure svg.narrow { display: block; } figure svg.wide { display: none; }
   td:first-child, th:first-child { min-width: 6.5rem; max-width: 9rem; } .figures dd.value { font-size: 1.8rem; } }
 @media print { :root { color-scheme: light; --ink: #1d2329; --soft: #5b6670; --paper: #fff; --line: #d9dee3;
-  --band: #f5f7f9; --link: #0b5cad; } body { max-width: none; padding: 0; font-size: 11px; } nav { display: none; }
+  --band: #f5f7f9; --link: #0b5cad; } html { font-size: 11px; }
+  body { max-width: none; padding: 0; font-size: 1rem; } nav { display: none; }
   .scroll { overflow: visible; border: 0; background: none; } th, td { padding: .2rem .35rem; white-space: normal; }
-  table { font-size: .72rem; } td:first-child, th:first-child { min-width: 4rem; position: static; }
+  table { font-size: .8rem; } td:first-child, th:first-child { min-width: 4rem; position: static; }
   td.text { min-width: 4rem; } figure, tr { break-inside: avoid; } h2 { break-after: avoid; } }
 )css";
 

@@ -136,7 +136,7 @@ std::string settings_event(const Config& config, double start_seconds) {
   // HParamsPluginData: version = 1, session_start_info = 3. SessionStartInfo: hparams = 1, start_time_secs = 5.
   std::string session;
   for (const auto& entry : entries(config))
-    if (entry.hashed) session += bytes_field(1, bytes_field(1, entry.key) + bytes_field(2, setting(entry.canonical)));
+    if (entry.hashed) session += bytes_field(1, bytes_field(1, entry.key) + bytes_field(2, setting(entry.value)));
   session += double_field(5, start_seconds);
   const auto data = integer_field(1, 0) + bytes_field(3, session);
   // SummaryMetadata: plugin_data = 1, with plugin_name = 1 and content = 2. The tensor is one float, as TensorBoard's

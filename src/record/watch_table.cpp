@@ -153,7 +153,10 @@ std::string reasons_text(const std::vector<const WatchedRun*>& runs, const Watch
   std::size_t failed = 0;
   for (const auto* run : runs)
     if (!run->reason.empty() && failed++ < most_reasons)
-      add_wrapped(text, fmt::format("{}: {}", escaped(run->name), escaped(run->reason)), style, lines_of_reason);
+      add_wrapped(text,
+                  fmt::format("{}: {}", without_middle(escaped(run->name), std::max(least_name, style.width / 3)),
+                              escaped(run->reason)),
+                  style, lines_of_reason);
   if (failed > most_reasons) add_wrapped(text, fmt::format("... and {} more reasons", failed - most_reasons), style, 1);
   return text;
 }

@@ -297,7 +297,7 @@ std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix,
     panels.left = room_for(labels, most_label);
     Plot plot(panels);
     plot.command(
-        fmt::format("unset key\nset xrange [-0.02:1.02]\nset xlabel 'accuracy on the test split (share of samples)'\n"
+        fmt::format("unset key\nset xrange [-0.02:1.02]\nset xlabel 'accuracy on the test split'\n"
                     "set yrange [{}:-0.6]\n{}\n{}",
                     static_cast<double>(groups.size()) - 0.4, panels.ytics(labels), panels.place(0)));
     plot_rows_of_runs(plot, groups);

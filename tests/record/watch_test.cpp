@@ -92,7 +92,8 @@ const WatchOrder& order(std::string_view name) {
 
 std::vector<std::string> names_by(const WatchView& view, std::string_view name) {
   std::vector<std::string> names;
-  for (const auto& run : to_json(view, order(name)).at("runs")) names.push_back(run.at("name"));
+  const auto json = to_json(view, order(name));
+  for (const auto& run : json.at("runs")) names.push_back(run.at("name"));
   return names;
 }
 
