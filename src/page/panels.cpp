@@ -20,16 +20,16 @@ std::size_t characters_in(int room) {
 }
 
 struct Form {
-  int width, legend_height, legend_rows, left;
+  int width, legend_height, legend_rows, legend_font, left;
   std::size_t columns;
 };
 
 Form wide_form(const Panels& panels) {
-  return {figure_width, 36, 1, panels.left, panels.columns};
+  return {figure_width, 36, 1, 13, panels.left, panels.columns};
 }
 
 Form narrow_form(const Panels& panels) {
-  return {narrow_width, 84, 4, std::min(panels.left, most_narrow_left), 1};
+  return {narrow_width, 84, 4, 11, std::min(panels.left, most_narrow_left), 1};
 }
 
 int height_in(const Form& form, const Panels& panels) {
@@ -55,8 +55,9 @@ std::string legend_place(const Form& form, const Panels& panels, double from, do
   return fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen 1\nset bmargin at screen "
       "{:.4f}\n"
-      "set key center center horizontal maxrows {} Left reverse samplen 2 width 1",
-      from, to, 1 - static_cast<double>(form.legend_height) / height_in(form, panels), form.legend_rows);
+      "set key center center horizontal maxrows {} Left reverse samplen 2 width 1 font ',{}'",
+      from, to, 1 - static_cast<double>(form.legend_height) / height_in(form, panels), form.legend_rows,
+      form.legend_font);
 }
 
 // The labels of its tics need as much room below it as the bar itself.
@@ -135,7 +136,8 @@ std::string Legend::draw(const Panels& panels, double from, double to) const {
     plots += fmt::format("{} NaN with {} title {}", plots.empty() ? "plot" : ", \\\n    ", entry.style,
                          gnuplot_quoted(entry.title));
   return fmt::format(
-      "unset border\nunset tics\nunset xlabel\nunset ylabel\nunset title\nunset logscale\nunset nonlinear y\nset xrange "
+      "unset border\nunset tics\nunset xlabel\nunset ylabel\nunset title\nunset logscale\nunset nonlinear y\nset "
+      "xrange "
       "[0:1]\nset yrange "
       "[0:1]\n{}\n{}",
       by_form(legend_place(wide_form(panels), panels, from, to), legend_place(narrow_form(panels), panels, from, to)),

@@ -193,6 +193,7 @@ AcceptanceReport acceptance_report(const std::vector<const RunRecord*>& runs, co
   plot.command(
       "set xlabel 'cosine to a valid key'\nset ylabel 'accuracy'\nset xrange [-0.02:1.02]\nset yrange [-0.02:1.02]\n"
       "set key above Left reverse maxrows 6 samplen 3");
+  plot.command("if (narrow) {\nset key maxrows 12 samplen 2 font ',10'\n}");
   constexpr std::array colours{"#2878b5", "#c2551a", "#9445bd", "#5b6670", "#3a8a55", "#000000"};
   const auto short_labels = shortened(labels, 30);
   std::size_t curves = 0, profiles = 0;
