@@ -28,9 +28,9 @@ h2 a:hover::after { content: " #"; color: var(--soft); }
 a { color: var(--link); }
 p { margin: .6rem 0; overflow-wrap: anywhere; }
 .summary { font-size: 1.06rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 1px; margin: 1rem 0;
+.figures { display: flex; flex-wrap: wrap; gap: 1px; margin: 1rem 0;
   background: var(--line); border: 1px solid var(--line); border-radius: 6px; overflow: hidden; }
-.figures div { background: var(--paper); padding: .8rem 1rem; }
+.figures div { flex: 1 1 9.5rem; background: var(--paper); padding: .8rem 1rem; }
 .figures dt { font-size: .92rem; color: var(--soft); }
 .figures dd { margin: 0; font-size: .84rem; line-height: 1.4; color: var(--soft); overflow-wrap: anywhere; }
 .figures dd.value { font-size: 2.3rem; line-height: 1.2; font-weight: 600; color: var(--ink);

@@ -79,6 +79,31 @@ std::vector<Column> columns_of(const std::vector<const WatchedRun*>& runs, const
   return columns;
 }
 
+// "key.gamma=0.5 model.name="mlp"" without the tables of its keys, or without the keys. Words of another form stay.
+std::string without_keys(const std::string& name, bool tables_only) {
+  std::string text;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const auto end = std::min(name.find(' ', begin), name.size());
+    auto word = name.substr(begin, end - begin);
+    if (const auto equals = word.find('='); equals != std::string::npos)
+      word = word.substr(tables_only ? word.rfind('.', equals) + 1 : equals + 1);
+    std::erase(word, '"');
+    text += (begin > 0 ? " " : "") + word;
+    begin = end + 1;
+  }
+  return text;
+}
+
+// Shortens names to `room` characters, all of them in the same way, so that they still differ if possible.
+void shorten(std::vector<std::string>& names, std::size_t room) {
+  const auto fits = [&](const std::string& name) { return count_characters(name) <= room; };
+  for (const bool tables_only : {true, false}) {
+    if (std::all_of(names.begin(), names.end(), fits)) return;
+    for (auto& name : names) name = without_keys(name, tables_only);
+  }
+  for (auto& name : names) name = without_middle(name, room);
+}
+
 // Leaves out columns until the others fit, and shortens the names to what is left.
 void fit(std::vector<Column>& columns, std::size_t width) {
   const auto others = [&] {
@@ -86,7 +111,9 @@ void fit(std::vector<Column>& columns, std::size_t width) {
     for (std::size_t i = 1; i < columns.size(); ++i) sum += gap + columns[i].width();
     return sum;
   };
-  const auto wanted = std::min(columns.front().width(), std::max(least_name, width / 3));
+  auto narrowest = columns.front();
+  for (auto& name : narrowest.cells) name = without_keys(name, /*tables_only=*/true);
+  const auto wanted = std::min(narrowest.width(), std::max(least_name, width / 3));
   while (others() + wanted > width) {
     const auto least = std::max_element(columns.begin(), columns.end(),
                                         [](const Column& a, const Column& b) { return a.rank < b.rank; });
@@ -94,7 +121,7 @@ void fit(std::vector<Column>& columns, std::size_t width) {
     columns.erase(least);
   }
   const auto room = others() < width ? width - others() : 0;
-  for (auto& name : columns.front().cells) name = without_middle(name, room);
+  shorten(columns.front().cells, room);
 }
 
 std::string padded(const std::string& text, std::size_t width, bool numeric) {
