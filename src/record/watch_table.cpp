@@ -58,8 +58,8 @@ struct Column {
 std::vector<Column> columns_of(const std::vector<const WatchedRun*>& runs, const WatchStyle& style) {
   constexpr std::size_t spark_width = 16;
   std::vector<Column> columns{{0, "run", false, {}},   {0, "state", false, {}}, {1, "epoch", true, {}},
-                              {4, "loss", true, {}},   {6, "", false, {}},      {2, "correct", true, {}},
-                              {5, "no key", true, {}}, {7, "strip", true, {}},  {8, "samples/s", true, {}},
+                              {4, "loss", true, {}},   {7, "", false, {}},      {2, "correct", true, {}},
+                              {5, "no key", true, {}}, {6, "strip", true, {}},  {8, "samples/s", true, {}},
                               {3, "left", true, {}}};
   for (const auto* run : runs) {
     const auto& progress = run->progress;

@@ -118,7 +118,7 @@ complete -o default -F _spankey spankey
 )";
 
 constexpr const char* zsh_function = R"(_spankey() {
-  local place='' words_before=("${words[@]:1:CURRENT-2}") current="${words[CURRENT]}" keys=0
+  local place='' words_before=("${words[@]:1:$((CURRENT - 2))}") current="${words[CURRENT]}" keys=0
   local -a reply_words
   local line="$current"
   () {
@@ -146,7 +146,8 @@ std::string fish_script(const std::vector<CommandWords>& commands) {
     for word in (commandline -opc)[2..]
         contains -- (string join ' ' $path $word) $__spankey_paths; and set path $path $word
     end
-    test (string join ' ' $path) = "$argv[1]"
+    set -l joined (string join ' ' -- $path)
+    test "$joined" = "$argv[1]"
 end
 )";
   text += "set -g __spankey_paths";
