@@ -136,10 +136,8 @@ std::string Legend::draw(const Panels& panels, double from, double to) const {
     plots += fmt::format("{} NaN with {} title {}", plots.empty() ? "plot" : ", \\\n    ", entry.style,
                          gnuplot_quoted(entry.title));
   return fmt::format(
-      "unset border\nunset tics\nunset xlabel\nunset ylabel\nunset title\nunset logscale\nunset nonlinear y\nset "
-      "xrange "
-      "[0:1]\nset yrange "
-      "[0:1]\n{}\n{}",
+      "unset border\nunset tics\nunset xlabel\nunset ylabel\nunset title\nunset logscale\nunset nonlinear y\n"
+      "set xrange [0:1]\nset yrange [0:1]\n{}\n{}",
       by_form(legend_place(wide_form(panels), panels, from, to), legend_place(narrow_form(panels), panels, from, to)),
       plots);
 }

@@ -329,8 +329,12 @@ WrittenReport write_report(const ReportOptions& options) {
   const bool single = collection.runs.size() == 1 && collection.damaged.empty() && studies.size() == 1;
   auto document = single ? describe_run(collection, studies, published, options.out, folder)
                          : describe_runs(collection, studies, published, options.out, folder);
-  if (folder.gnuplot_missing())
-    document.summary += " Plots are missing: gnuplot is not installed; their data and commands lie in plots/.";
+  if (folder.gnuplot_missing() && !document.sections.empty()) {
+    auto& blocks = document.sections.front().blocks;
+    blocks.insert(blocks.begin(),
+                  Paragraph{"Plots are missing: gnuplot is not installed; their data and commands lie in "
+                            "plots/."});
+  }
   document.refresh_seconds = options.refresh_seconds;
   document.footer = fmt::format(
       "Written by spankey {} (`spankey report`). Figures of single runs: `trials.csv`; of groups: "
