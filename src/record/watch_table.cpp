@@ -178,12 +178,12 @@ std::string head_text(const WatchView& view, const WatchStyle& style) {
 std::string reasons_text(const std::vector<const WatchedRun*>& runs, const WatchStyle& style) {
   std::string text;
   std::size_t failed = 0;
-  for (const auto* run : runs)
-    if (!run->reason.empty() && failed++ < most_reasons)
-      add_wrapped(text,
-                  fmt::format("{}: {}", without_middle(escaped(run->name), std::max(least_name, style.width / 3)),
-                              escaped(run->reason)),
-                  style, lines_of_reason);
+  for (const auto* run : runs) {
+    if (run->reason.empty() || failed++ >= most_reasons) continue;
+    std::vector<std::string> name{escaped(run->name)};
+    shorten(name, std::max(least_name, style.width / 3));
+    add_wrapped(text, fmt::format("{}: {}", name.front(), escaped(run->reason)), style, lines_of_reason);
+  }
   if (failed > most_reasons) add_wrapped(text, fmt::format("... and {} more reasons", failed - most_reasons), style, 1);
   return text;
 }

@@ -196,7 +196,7 @@ TEST_F(Watched, FitsAnyWidth) {
       EXPECT_LE(count_characters(line), width) << line;
   const auto at = [&](std::size_t width) { return watch_text(view, order("state"), {.width = width}); };
   EXPECT_THAT(at(20),
-              AllOf(HasSubstr("running"), HasSubstr("failed"), HasSubstr("exit code"), Not(HasSubstr("loss "))));
+              AllOf(HasSubstr("running"), HasSubstr("failed"), HasSubstr("exit code"), Not(HasSubstr("epoch"))));
   EXPECT_THAT(at(40), AllOf(HasSubstr("adam 0.001 0.25 "), HasSubstr("sgd 0.1 0.5 "), HasSubstr("2/4"),
                             HasSubstr("0.7500"), Not(HasSubstr("strip"))));
   EXPECT_THAT(at(200), AllOf(HasSubstr("strip"), HasSubstr("samples/s"), HasSubstr("\u2588\u2581"),
