@@ -17,11 +17,12 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "record/halving.h"
 
 namespace spankey {
 namespace {
 
-constexpr std::array state_words{"waiting", "running", "done", "failed"};
+constexpr std::array state_words{"waiting", "running", "done", "failed"};  // `stopped` is in no entry
 
 std::string entry_text(const TrialEntry& entry) {
   return nlohmann::json{{"state", state_words.at(static_cast<std::size_t>(entry.state))},
@@ -192,6 +193,15 @@ std::vector<TrialEntry> Ledger::read_all(const SweepPlan& plan) const {
     entries[i] = read(plan.trials[i].id);
     entries[i].state = state_of(entries[i], plan.trials[i]);
   }
+  if (plan.halving) {
+    Halving halving(plan);
+    halving.refresh();
+    for (std::size_t i = 0; i < entries.size(); ++i)
+      if (const auto* reason = halving.stopped(i); reason && entries[i].state == TrialState::waiting) {
+        entries[i].state = TrialState::stopped;
+        entries[i].reason = *reason;
+      }
+  }
   return entries;
 }
 
@@ -291,6 +301,9 @@ void SweepCounts::add(TrialState state) {
   switch (state) {
     case TrialState::waiting:
       ++waiting;
+      break;
+    case TrialState::stopped:
+      ++stopped;
       break;
     case TrialState::running:
       ++running;

@@ -47,22 +47,10 @@ Requirement parse_term(const std::string& term, const std::string& expression) {
       expression, trimmed(term));
 }
 
-std::optional<double> value_of(const nlohmann::json& evaluation, const std::string& quantity) {
-  const auto direct = number_at(evaluation, quantity);
-  return direct ? direct : number_at(evaluation, "verdict." + quantity);
-}
-
 void add_names(const nlohmann::json& node, const std::string& path, std::vector<std::string>& names) {
   if (node.is_number()) names.push_back(path);
   if (!node.is_object()) return;
   for (const auto& [name, child] : node.items()) add_names(child, path.empty() ? name : path + "." + name, names);
-}
-
-std::vector<std::string> quantity_names(const nlohmann::json& evaluation) {
-  std::vector<std::string> names;
-  add_names(evaluation, "", names);
-  if (const auto verdict = evaluation.find("verdict"); verdict != evaluation.end()) add_names(*verdict, "", names);
-  return names;
 }
 
 // Rounds, so that a difference of two shares that is 0.2 on paper is 0.2 here.
@@ -80,6 +68,18 @@ bool holds(double value, const std::string& comparison, double number) {
 
 }  // namespace
 
+std::optional<double> quantity_at(const nlohmann::json& evaluation, const std::string& quantity) {
+  const auto direct = number_at(evaluation, quantity);
+  return direct ? direct : number_at(evaluation, "verdict." + quantity);
+}
+
+std::vector<std::string> quantity_names(const nlohmann::json& evaluation) {
+  std::vector<std::string> names;
+  add_names(evaluation, "", names);
+  if (const auto verdict = evaluation.find("verdict"); verdict != evaluation.end()) add_names(*verdict, "", names);
+  return names;
+}
+
 std::vector<Requirement> parse_requirements(const std::vector<std::string>& expressions) {
   static const std::regex conjunction(R"(\s+and\s+)", std::regex::icase);
   std::vector<Requirement> requirements;
@@ -96,7 +96,7 @@ std::vector<Requirement> parse_requirements(const std::vector<std::string>& expr
 
 void require_known(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation) {
   for (const auto& one : requirements) {
-    if (value_of(evaluation, one.quantity)) continue;
+    if (quantity_at(evaluation, one.quantity)) continue;
     const auto near = nearest(one.quantity, quantity_names(evaluation));
     fail_input(
         "--require: \"{}\" is none of the numbers that this evaluation measures{}; accepted: withheld, "
@@ -108,7 +108,7 @@ void require_known(const std::vector<Requirement>& requirements, const nlohmann:
 std::string unmet(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation) {
   std::vector<std::string> missed;
   for (const auto& [quantity, comparison, number] : requirements) {
-    const auto value = value_of(evaluation, quantity);
+    const auto value = quantity_at(evaluation, quantity);
     SPANKEY_CHECK(value.has_value());
     if (!holds(rounded(*value), comparison, rounded(number)))
       missed.push_back(fmt::format("{} {} {}, measured {:.6g}", quantity, comparison, number, *value));

@@ -3,10 +3,17 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace spankey {
+
+// Returns the number of `evaluation` with this name, or the one of its "verdict".
+std::optional<double> quantity_at(const nlohmann::json& evaluation, const std::string& quantity);
+
+// Returns the names that quantity_at() knows in `evaluation`.
+std::vector<std::string> quantity_names(const nlohmann::json& evaluation);
 
 struct Requirement {
   std::string quantity;  // the path of a number in `spankey eval --json`, or in its "verdict"

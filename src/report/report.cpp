@@ -34,8 +34,8 @@ void add_section(Document& document, Section section) {
 
 std::string counts_text(const RunCollection& collection) {
   std::vector<std::string> parts;
-  for (const auto status :
-       {RunStatus::done, RunStatus::unfinished, RunStatus::running, RunStatus::failed, RunStatus::waiting}) {
+  for (const auto status : {RunStatus::done, RunStatus::unfinished, RunStatus::running, RunStatus::failed,
+                            RunStatus::waiting, RunStatus::stopped}) {
     const auto count = std::count_if(collection.runs.begin(), collection.runs.end(),
                                      [&](const RunRecord& run) { return run.status == status; });
     if (count > 0 || status == RunStatus::failed) parts.push_back(fmt::format("{} {}", count, to_string(status)));

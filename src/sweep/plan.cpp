@@ -15,12 +15,15 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "config/config_text.h"
 #include "config/entries.h"
 #include "config/law.h"
 #include "data/dataset.h"
+#include "record/objective.h"
 #include "record/run_directory.h"
 #include "sweep/cost.h"
 #include "train/experiment.h"
+#include "train/sample_evaluation.h"
 
 namespace spankey {
 namespace {
@@ -84,6 +87,8 @@ class Planner {
     const auto config = at_its_place([&] { return trial_config(plan_, trial); });
     const auto& data = known_data(config);
     at_its_place([&] { check_data(config, data.facts); });
+    note_halving(config);
+    if (file_.halving) trial.epochs = config.train.epochs;
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
     if (plan_.attack && config.train.twin != Twin::vanilla)
@@ -107,6 +112,19 @@ class Planner {
     return notes;
   }
 
+  // Call this after the last trial. Sets the rungs, all of which some trial has to reach.
+  void set_halving() {
+    if (!file_.halving) return;
+    auto rule = file_.halving->rule;
+    for (auto epochs = file_.halving->min_epochs; epochs > 0 && epochs < most_epochs_; epochs *= rule.factor)
+      rule.rungs.push_back(epochs);
+    if (rule.rungs.empty() || rule.rungs.back() >= most_epochs_)
+      fail_input("{}: halving.{} = {}: no trial pauses after so many epochs: accepted: less than the {} of the longest",
+                 file_.halving->place, file_.halving->min_epochs > 0 ? "min_epochs" : "rungs",
+                 rule.rungs.empty() ? file_.halving->min_epochs : rule.rungs.back(), most_epochs_);
+    plan_.halving = std::move(rule);
+  }
+
   // Call this after the last trial. It computes the cost of each trial, and why there are fewer trials than
   // combinations.
   void finish() {
@@ -127,6 +145,19 @@ class Planner {
     std::vector<std::string> labels;
     std::set<std::string> reasons;
   };
+
+  // Refuses a metric that this trial does not have.
+  void note_halving(const Config& config) {
+    if (!file_.halving) return;
+    most_epochs_ = std::max(most_epochs_, config.train.epochs);
+    if (!families_.insert(config.eval.families).second) return;
+    const auto place = fmt::format("{}: halving.metric", file_.halving->place);
+    const auto attacks = plan_.attack ? sample_attack_summary() : nlohmann::json();
+    const auto objective = parse_objective(file_.halving->rule.metric, place);
+    if (objective.uses_attack() && !plan_.attack)
+      fail_input("{}: \"{}\" is a figure of an attack: accepted: with a table [attack]", place, objective.text);
+    require_known(objective, sample_evaluation(config), attacks, place);
+  }
 
   void note_law(const Config& config, const PlannedTrial& trial, const std::string& digest) {
     const auto first = with_first_names(config);
@@ -238,6 +269,8 @@ class Planner {
   std::map<std::pair<std::string, std::int64_t>, KnownData> data_;  // by file and data.limit
   std::map<std::string, SameLaw> same_law_;                         // by the hash of with_first_names()
   std::unordered_map<std::string, std::size_t> known_;              // position by id
+  std::int64_t most_epochs_ = 0;                                    // of a trial
+  std::set<std::vector<std::string>> families_;                     // with which halving.metric has been looked for
   std::map<std::string, std::int64_t> merged_;  // combinations, by why they are no trials of their own
 };
 
@@ -256,7 +289,8 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   SweepPlan plan;
   plan.name = file.name;
   plan.base_name = file.base.string();
-  plan.base_text = read_text(file.base);
+  plan.base_text = config_text(file.base);
+  plan.directory = options.directory;
   plan.store =
       std::filesystem::absolute(file.store.empty() ? options.directory / "trials" : file.store).lexically_normal();
   require_utf8(plan.store.string(), "the folder of the trials");
@@ -270,6 +304,7 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   Planner planner(file, plan);
   plan.combinations = rows.size();
   for (const auto& row : rows) planner.add(row);
+  planner.set_halving();
   planner.finish();
   return plan;
 }

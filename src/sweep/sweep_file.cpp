@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <initializer_list>
 #include <limits>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "config/config.h"
 #include "config/toml_file.h"  // before anything else includes toml++
 #include "config/value.h"
+#include "record/objective.h"
 
 namespace spankey {
 namespace {
@@ -45,7 +47,7 @@ class SweepReader {
     file_.name = path_.stem().string();
     for (const auto& [key, node, place] : in_file_order(root_)) {
       require_known(place, key, *node,
-                    {"sweep", "set", "axes", "linked", "trials", "exclude", "random", "attack", "budget"});
+                    {"sweep", "set", "axes", "linked", "trials", "exclude", "random", "attack", "halving", "budget"});
     }
     read_sweep();
     for (const auto& named : settings(table("set"))) file_.grid.fixed.push_back({claim(named), scalar_text(named)});
@@ -55,6 +57,7 @@ class SweepReader {
     read_random();
     for (const auto* pattern : tables("exclude")) read_exclusion(*pattern);
     read_attack();
+    read_halving();
     read_budget();
     return std::move(file_);
   }
@@ -343,6 +346,48 @@ class SweepReader {
       }
       if (named.key == "seeds") file_.attack->seeds = at_least_one(named, named.node->value_exact<std::int64_t>());
     }
+  }
+
+  void read_halving() {
+    if (!root_.get("halving")) return;
+    const auto& halving = table("halving");
+    HalvingTable read{.place = place_of(halving.source()), .rule = {}};
+    auto& rule = read.rule;
+    for (const auto& named : in_file_order(halving)) {
+      require_known(named.place, named.key, *named.node, {"metric", "goal", "rungs", "min_epochs", "factor"});
+      if (named.key == "metric") {
+        const auto metric = named.node->value_exact<std::string>();
+        if (!metric) refuse(named, "a figure of an evaluation, such as \"correct_key.accuracy\"");
+        rule.metric = parse_objective(*metric, fmt::format("{}: metric", named.place)).text;
+      }
+      if (named.key == "goal") {
+        const auto goal = named.node->value_or(std::string());
+        if (goal != "max" && goal != "min") refuse(named, "\"max\" or \"min\"");
+        rule.maximise = goal == "max";
+      }
+      if (named.key == "rungs") rule.rungs = read_rungs(named);
+      if (named.key == "min_epochs") read.min_epochs = at_least_one(named, named.node->value_exact<std::int64_t>());
+      if (named.key == "factor") {
+        rule.factor = at_least_one(named, named.node->value_exact<std::int64_t>());
+        if (rule.factor < 2 || rule.factor > 1000)
+          refuse(named, "an integer from 2 to 1000: one trial of so many goes on");
+      }
+    }
+    if (rule.metric.empty())
+      fail_input("{}: halving.metric is missing: accepted: a figure of an evaluation, such as \"correct_key.accuracy\"",
+                 read.place);
+    if (rule.rungs.empty() == (read.min_epochs == 0))
+      fail_input("{}: [halving] has {}: accepted: one of rungs = [1, 3] and min_epochs = 1", read.place,
+                 rule.rungs.empty() ? "no rungs" : "rungs and min_epochs");
+    file_.halving = std::move(read);
+  }
+
+  static std::vector<std::int64_t> read_rungs(const NamedNode& named) {
+    constexpr std::string_view accepted = "a list of epochs >= 1, each more than the one before";
+    auto rungs = list_of<std::int64_t>(named, accepted);
+    if (rungs.front() < 1 || std::adjacent_find(rungs.begin(), rungs.end(), std::greater_equal<>()) != rungs.end())
+      refuse(named, accepted);
+    return rungs;
   }
 
   static std::int64_t at_least_one(const NamedNode& named, std::optional<std::int64_t> number) {

@@ -28,6 +28,11 @@
 //   attacks = ["O1", "K5"]
 //   images = [10, 60]
 //   seeds = 3
+//   [halving]                      # the best trials go on after a rung (record/halving.h)
+//   metric = "correct_key.accuracy - wrong_key.accuracy.max"
+//   goal = "max"                   # or "min"
+//   rungs = [1, 3]                 # epochs; or min_epochs = 1, which gives the rungs 1, 3, 9, ... of `factor`
+//   factor = 3                     # one of so many goes on
 //   [budget]
 //   max_trials = 100               # only the first so many
 //   max_hours = 8.0                # `run` stops after so many hours, with checkpoints
@@ -45,6 +50,13 @@
 
 namespace spankey {
 
+// [halving] as it is written. `rungs` or `min_epochs` is given.
+struct HalvingTable {
+  std::string place;
+  SweepHalving rule;
+  std::int64_t min_epochs = 0;
+};
+
 struct SweepFile {
   std::filesystem::path path;
   std::string name;
@@ -52,7 +64,8 @@ struct SweepFile {
   std::filesystem::path store;  // D/trials if empty
   Grid grid;
   std::optional<SweepAttack> attack;
-  std::string attack_place;     // of [attack], for messages
+  std::string attack_place;  // of [attack], for messages
+  std::optional<HalvingTable> halving;
   std::int64_t max_trials = 0;  // 0 for all
   double max_hours = 0.0;       // 0 for no limit
 };
