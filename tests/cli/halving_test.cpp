@@ -96,8 +96,9 @@ TEST_F(Halving, TheBestTrialGoesOnAsIfAloneAndTheOthersSayWhyNot) {
   for (const auto& trial : told.at("trials")) {
     const bool wins = trial.at("id") == best.filename().string();
     EXPECT_EQ(trial.at("state"), wins ? "done" : "stopped");
-    if (wins) EXPECT_DOUBLE_EQ(trial.at("settings").at("optim.lr").get<double>(), 3e-3);
-    if (wins) EXPECT_GT(trial.at("value").get<double>(), 0.2);
+    if (!wins) continue;
+    EXPECT_DOUBLE_EQ(trial.at("settings").at("optim.lr").get<double>(), 3e-3);
+    EXPECT_GT(trial.at("value").get<double>(), 0.2);
   }
   expect_success({program(), "train", (best / "sweep/config.toml").string(), "--run-dir", "alone"});
   EXPECT_EQ(tensors("alone"), tensors("d/trials/" + best.filename().string()));
@@ -150,8 +151,9 @@ TEST_F(Steering, TheCommandLineSetsAndVaries) {
     command.insert(command.end(), words.begin(), words.end());
     const auto outcome = spankey(command);
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const auto plan = nlohmann::json::parse(outcome.out);
     std::vector<std::string> found;
-    for (const auto& trial : nlohmann::json::parse(outcome.out).at("plan")) found.push_back(trial.at("settings"));
+    for (const auto& trial : plan.at("plan")) found.push_back(trial.at("settings"));
     return found;
   };
   EXPECT_EQ(labels({}).size(), 3u);

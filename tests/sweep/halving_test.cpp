@@ -96,7 +96,9 @@ TEST(HalvingSweep, KillsOfEverythingLoseNothing) {
     auto last = start(folder);
     const auto beside = seed == 3 ? nullptr : start(folder);
     EXPECT_EQ(last->wait().exit_code, 0);
-    if (beside) EXPECT_EQ(beside->wait().exit_code, 0);
+    if (beside) {
+      EXPECT_EQ(beside->wait().exit_code, 0);
+    }
     EXPECT_EQ(kills, 12);
 
     int twice = 0;
@@ -110,13 +112,18 @@ TEST(HalvingSweep, KillsOfEverythingLoseNothing) {
       const auto& hash = plan.trials[i].hash;
       ASSERT_TRUE(trained.contains(hash)) << i;
       // Two workers may have promoted more than one would; whoever is among the best has gone as far as it must.
-      if (seed == 3)
+      if (seed == 3) {
         EXPECT_EQ(trained.at(hash), least.at(hash)) << i;
-      else
+      } else {
         EXPECT_THAT(trained.at(hash), testing::AnyOf(1, 3, 9)) << i;
-      if (seed != 3 && least.at(hash) == 9) EXPECT_GE(trained.at(hash), 3) << i;
+      }
+      if (seed != 3 && least.at(hash) == 9) {
+        EXPECT_GE(trained.at(hash), 3) << i;
+      }
       EXPECT_EQ(states[i], trained.at(hash) == 9 ? TrialState::done : TrialState::stopped) << i;
-      if (trained.at(hash) < 9) EXPECT_THAT(*halving.stopped(i), HasSubstr("rank")) << i;
+      if (trained.at(hash) < 9) {
+        EXPECT_THAT(*halving.stopped(i), HasSubstr("rank")) << i;
+      }
     }
   }
 }
