@@ -52,6 +52,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
 bool works_on_all_ranks(const CLI::App& app) {
   for (const char* name : {"train", "eval", "diagnose", "attack", "predict"})
     if (app.got_subcommand(name)) return true;
+  if (app.got_subcommand("key")) return app.get_subcommand("key")->got_subcommand("rotate");
   if (!app.got_subcommand("sweep")) return false;
   const auto* sweep = app.get_subcommand("sweep");
   return sweep->got_subcommand("run") || sweep->got_subcommand("resume") || sweep->got_subcommand("work");
