@@ -146,6 +146,10 @@ void require_attack(const SweepAttack& attack, const std::string& place) {
   }
 }
 
+double attack_images(const SweepAttack& attack, std::int64_t train_samples, std::int64_t test_samples) {
+  return expected_images(options_of_trial(attack), train_samples, test_samples);
+}
+
 ExitCode attack_trial(const std::filesystem::path& run, const SweepAttack& attack, double max_seconds,
                       Communicator& communicator) {
   AttackArguments arguments;

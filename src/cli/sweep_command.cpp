@@ -37,7 +37,8 @@ std::filesystem::path directory_of(const SweepArguments& arguments) {
 SweepPlan planned(const SweepArguments& arguments) {
   const auto file = load_sweep_file(arguments.file);
   if (file.attack) require_attack(*file.attack, file.attack_place);
-  return make_plan(file, {.directory = directory_of(arguments), .many_trials = arguments.yes});
+  return make_plan(
+      file, {.directory = directory_of(arguments), .many_trials = arguments.yes, .attack_images = attack_images});
 }
 
 // Plans the sweep and prepares D for workers. It writes the plan and, if asked, makes failed trials waiting again.

@@ -42,6 +42,7 @@ std::string at_place_of_sweep(const std::string& message, const SweepFile& file)
 struct KnownData {
   std::string digest;  // of the data and of what data.limit chooses
   DataFacts facts;
+  std::int64_t test_samples = 0;
 };
 
 // The keys in which two lists of settings differ, including keys that only one of them has.
@@ -72,7 +73,8 @@ constexpr std::string_view data_key = "data.file";  // not hashed itself, since 
 
 class Planner {
  public:
-  Planner(const SweepFile& file, SweepPlan& plan) : file_(file), plan_(plan) {
+  Planner(const SweepFile& file, SweepPlan& plan, const PlanOptions& options)
+      : file_(file), plan_(plan), options_(options) {
     for (const auto& dimension : file.grid.dimensions) require_difference(dimension);
   }
 
@@ -94,6 +96,9 @@ class Planner {
     const auto samples =
         config.data.limit > 0 ? std::min(config.data.limit, data.facts.train_samples) : data.facts.train_samples;
     subjects_.push_back(costs_.describe(config, samples));
+    const bool attacked = !trial.attack.empty() && options_.attack_images;
+    attack_images_.push_back(
+        attacked ? options_.attack_images(*plan_.attack, data.facts.train_samples, data.test_samples) : 0.0);
     plan_.trials.push_back(std::move(trial));
   }
 
@@ -115,6 +120,7 @@ class Planner {
     for (std::size_t i = 0; i < subjects_.size(); ++i) {
       const auto cost = costs_.estimate(subjects_[i]);
       plan_.trials[i].seconds = cost.seconds;
+      if (attack_images_[i] > 0) plan_.trials[i].seconds += costs_.attack_seconds(subjects_[i], attack_images_[i]);
       measured += cost.measured ? 1 : 0;
     }
     plan_.notes = notes();
@@ -193,16 +199,21 @@ class Planner {
     for (const auto& trial : finished_trials(plan_.store)) {
       // Only of trials of other sweeps the configuration has to be read.
       if (const auto ours = planned.find(trial.hash); ours != planned.end()) {
-        costs_.add_finished(subjects_[ours->second], trial.seconds_per_epoch);
+        learn_cost(subjects_[ours->second], trial);
         continue;
       }
       try {
         const auto path = RunDirectory{trial.run}.config();
-        costs_.add_finished(costs_.describe(parse_config(read_text(path), path.string()), 0), trial.seconds_per_epoch);
+        learn_cost(costs_.describe(parse_config(read_text(path), path.string()), 0), trial);
       } catch (const Error&) {
         continue;  // unreadable, so it gives no estimate and no error
       }
     }
+  }
+
+  void learn_cost(const CostModel::Subject& subject, const FinishedTrial& trial) {
+    costs_.add_finished(subject, trial.seconds_per_epoch);
+    if (plan_.attack && trial.attack_preset == plan_.attack->preset) costs_.add_attacked(subject, trial.attack_seconds);
   }
 
   static std::string cost_source(std::size_t measured, std::size_t by_rule) {
@@ -228,13 +239,16 @@ class Planner {
     const auto dataset = Dataset::open(config.data.file, Verify::never);
     const auto& info = dataset->info();
     const DataFacts facts{info.sample_shape, info.classes, dataset->train().size};
-    return data_.emplace(key, KnownData{digest_with_limit(*dataset, config.data.limit), facts}).first->second;
+    return data_.emplace(key, KnownData{digest_with_limit(*dataset, config.data.limit), facts, dataset->test().size})
+        .first->second;
   }
 
   const SweepFile& file_;
   SweepPlan& plan_;
+  const PlanOptions& options_;
   CostModel costs_;
   std::vector<CostModel::Subject> subjects_;                        // in step with the trials of the plan
+  std::vector<double> attack_images_;                               // likewise; 0: not attacked
   std::map<std::pair<std::string, std::int64_t>, KnownData> data_;  // by file and data.limit
   std::map<std::string, SameLaw> same_law_;                         // by the hash of with_first_names()
   std::unordered_map<std::string, std::size_t> known_;              // position by id
@@ -267,7 +281,7 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
     fail_input("{}: no trial is left: accepted: [[exclude]] that leaves at least one", file.path.string());
   if (file.max_trials > 0 && rows.size() > static_cast<std::size_t>(file.max_trials))
     rows.resize(static_cast<std::size_t>(file.max_trials));
-  Planner planner(file, plan);
+  Planner planner(file, plan, options);
   plan.combinations = rows.size();
   for (const auto& row : rows) planner.add(row);
   planner.finish();

@@ -19,7 +19,7 @@ std::string merged_text(const SweepPlan& plan) {
 
 std::string attack_text(const SweepPlan& plan) {
   if (!plan.attack) return {};
-  return fmt::format("each trial is attacked after its training: {} (not in the estimate; vanilla twins have no key)\n",
+  return fmt::format("each trial is attacked after its training: {} (vanilla twins have no key)\n",
                      fmt::join(options_of(*plan.attack), " "));
 }
 
