@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include "attack/attacks/chosen_weights.h"
+#include "attack/budgets.h"
 #include "attack/losses.h"
 #include "attack/weights_guard.h"
 #include "base/error.h"
@@ -21,8 +22,11 @@ double train_on(AttackContext& context, const Images& images, std::int64_t steps
 
 Row fine_tune(AttackContext& context, const Budget& budget, const std::vector<at::Tensor>& leaves, double lr) {
   const WeightsGuard guard(context.network(), leaves);
+  const auto images = budget.variant == budgets::augmented_variant
+                          ? context.augmented(budget.images, budgets::augmented_copies)
+                          : context.labelled(budget.images);
   Row row;
-  row.own_loss = train_on(context, context.labelled(budget.images), budget.steps, leaves, lr);
+  row.own_loss = train_on(context, images, budget.steps, leaves, lr);
   row.access = context.judge(Injection::none());
   return row;
 }
@@ -30,7 +34,7 @@ Row fine_tune(AttackContext& context, const Budget& budget, const std::vector<at
 Row attack_fine_tune(AttackContext& context, const Budget& budget) {
   auto& network = context.network();
   const auto outputs = context.classes() + (context.reject() == RejectKind::reject_class ? 1 : 0);
-  const bool all = budget.variant == "all" || budget.variant == "rtal";
+  const bool all = budget.variant == "all" || budget.variant == "rtal" || budget.variant == budgets::augmented_variant;
   const bool drawn_anew = budget.variant == "rtll" || budget.variant == "rtal";
   SPANKEY_CHECK(all || drawn_anew || budget.variant == "fc");
   const WeightsGuard guard(network, {});
