@@ -206,7 +206,7 @@ std::vector<Budget> input_change(Preset preset) {
 
 std::vector<Budget> combined(Preset preset) {
   std::vector<Budget> all;
-  for (const char* variant : {"biases", "biases and key"})
+  for (const char* variant : {"biases", "biases and key", "factors and last layer"})
     append(all, of_images(by_preset(preset, {}, {10, 60}), search_steps, variant));
   return all;
 }
