@@ -339,7 +339,8 @@ TEST_F(Report, AFailedTrialIsShownWithItsReason) {
 TEST_F(Report, PublishedFiguresAreJudged) {
   write_file(folder / "paper/row.toml", "[key]\ngamma = 2.0\n");
   write_file(folder / "paper/published.toml",
-             "source = \"paper\"\n[row]\nrow = \"r\"\ntest_samples = 1000\nmajority_rate = 0.1\n"
+             "source = \"paper\"\n[row]\nrow = [\"m 8\", \"layers 0\", \"gamma 2\"]\n"
+             "test_samples = 1000\nmajority_rate = 0.1\n"
              "correct_key.accuracy = [0.95, 0.65, 0.5]\naccept.correct_key.accuracy = 0.2\n");
   int seed = 0;
   for (const double value : {0.90, 0.92, 0.97})
@@ -356,7 +357,7 @@ TEST_F(Report, PublishedFiguresAreJudged) {
     EXPECT_EQ(field(rows, i, "inside_prediction"), "yes yes no");  // .584 to .992
   }
   EXPECT_EQ(judged, 1);
-  for (const char* row : {"| r, value 1 of 3 | correct key |", "| r, value 2 of 3 |", "| r, value 3 of 3 |"})
+  for (const char* row : {"| m 8 | correct key |", "| layers 0 | correct key |", "| gamma 2 | correct key |"})
     EXPECT_THAT(text("report.md"), HasSubstr(row));
 }
 
@@ -422,6 +423,9 @@ TEST_F(Report, PaperConfigurationsAndPublishedFiguresFit) {
   const auto table =
       load_published(std::filesystem::path(std::getenv("SPANKEY_SOURCE_DIR")) / "configs/paper/published.toml");
   EXPECT_EQ(table.rows.size(), 26U);
+  std::size_t published = 0;
+  for (const auto& row : table.rows) published += row.titles.size();
+  EXPECT_EQ(published, 28U);  // one configuration of example 05 was published three times
   for (const auto& row : table.rows) {
     EXPECT_EQ(row.config.run.name, row.name);
     EXPECT_EQ(row.config.run.compat, Compat::reference);
@@ -440,6 +444,14 @@ TEST_F(Report, BadPublishedFileIsOneSentence) {
   write_file(folder / "paper/row.toml", "[key]\nm = 4\n");
   write_file(folder / "paper/published.toml", "[row]\nno_key.accuracy = \"high\"\n");
   EXPECT_ERROR(write("paper/published.toml"), ExitCode::bad_input, HasSubstr("published.toml:2: row.no_key.accuracy"));
+  write_file(folder / "paper/other.toml", "[key]\nm = 5\n");
+  for (const auto& [table, sentence] :
+       {std::pair("[row]\nrow = [\"a\", 1]\n", "published.toml:2: row.row = [\"a\", 1]"),
+        std::pair("[row]\nrow = \"a\"\nno_key.accuracy = [0.1, 0.2]\n", "row.no_key.accuracy has 2 values"),
+        std::pair("[row]\nrow = \"a\"\n[other]\nrow = \"a\"\n", "another row has this name")}) {
+    write_file(folder / "paper/published.toml", table);
+    EXPECT_ERROR(write("paper/published.toml"), ExitCode::bad_input, HasSubstr(sentence));
+  }
 }
 
 TEST_F(Report, NoRunIsAnError) {
@@ -547,6 +559,21 @@ TEST_F(Report, AttacksOfOtherWeightsAreLeftOut) {
   add("b", {.config = seed_config(2)});
   write();
   EXPECT_THAT(text("report.md"), AllOf(Not(HasSubstr("## Attacks")), HasSubstr("attacks, training from scratch")));
+}
+
+TEST_F(Report, LayersStandSideBySideWithTheFewestFirst) {
+  int number = 0;
+  for (const char* layers : {"[0, 2]", "[2]", "[0]"})
+    for (const double gamma : {0.5, 1.0})
+      add(fmt::format("r{}", ++number), {.config = seed_config(1, fmt::format("[model]\nname = \"small_cnn\"\n[key]\n"
+                                                                              "layers = {}\ngamma = {}\n",
+                                                                              layers, gamma)),
+                                         .correct = 0.9});
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  const auto commands = text("plots/axis_key.layers.gp");
+  EXPECT_THAT(commands, HasSubstr("('[0]' 0, '[2]' 1, '[0, 2]' 2)"));
+  EXPECT_THAT(commands, HasSubstr("yerrorbars"));
+  EXPECT_THAT(commands, Not(HasSubstr("yerrorlines")));  // no line leads from one set of layers to another
 }
 
 TEST_F(Report, TheAttacksOnARunArePartOfItsPage) {
