@@ -157,6 +157,7 @@ void plot_axis_panel(Plot& plot, const Slice& slice, const KeyAxis& axis) {
       for (const double value : spread->values) points.push_back({x, value});
     }
     if (means.empty()) continue;
+    std::sort(means.begin(), means.end());  // a line goes from left to right, however the groups are ordered
     if (!is_averaged(series)) {
       plot.curve(std::move(points), "using 1:2 with points " + series.points() + " notitle");
     } else {

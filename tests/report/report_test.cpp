@@ -21,6 +21,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 // A reader of RFC 4180 that knows nothing of the writer.
 std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
@@ -559,6 +560,15 @@ TEST_F(Report, AttacksOfOtherWeightsAreLeftOut) {
   add("b", {.config = seed_config(2)});
   write();
   EXPECT_THAT(text("report.md"), AllOf(Not(HasSubstr("## Attacks")), HasSubstr("attacks, training from scratch")));
+}
+
+// Groups are ordered by their names where these differ: m16 before m4.
+TEST_F(Report, LinesLeadFromLeftToRight) {
+  for (const int m : {4, 8, 16})
+    add(fmt::format("r{}", m),
+        {.config = fmt::format("[run]\nname = \"m{}\"\n[key]\nm = {}\n", m, m), .correct = 0.5 + m / 64.0});
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  EXPECT_THAT(text("plots/axis_key.m.dat"), StartsWith("4 0.5625 0.5625 0.5625 \n8 0.625 0.625 0.625 \n16 0.75 "));
 }
 
 TEST_F(Report, LayersStandSideBySideWithTheFewestFirst) {
