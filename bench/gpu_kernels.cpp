@@ -227,14 +227,13 @@ void add_draws(const Bench& bench, std::int64_t n, std::vector<Row>& rows) {
   const at::Tensor samples = at::arange(n, bench.options(at::kLong));
   const at::Tensor position = at::zeros({2}, bench.options(at::kLong));
   const at::Tensor basis = at::randn({m, d}, bench.options(at::kFloat)) / std::sqrt(static_cast<double>(m));
-  const Gram made = make_gram(basis.cpu());
-  const Gram gram{made.products.to(bench.device()), made.sums.to(bench.device()), made.width};
+  const SlotGrams gram = slot_grams({make_gram(basis.cpu())}, bench.device());
   const at::Tensor target = at::full({1}, 0.5, bench.options(at::kDouble));
   const auto options = bench.options(at::kFloat);
   rows.push_back({"alphas drawn and scaled", "float32", bytes_of({samples}) + static_cast<double>(n * m * 4),
                   [=] {
-                    const at::Tensor drawn = draw_alphas(samples, position, AlphaLaw::u01, m, 1, 7, Purpose::alpha)[0];
-                    scale_alphas(drawn, alpha_std(drawn, gram, /*each=*/false), 0.5, 0, n);
+                    const at::Tensor drawn = draw_alphas(samples, position, AlphaLaw::u01, m, 1, 7, Purpose::alpha);
+                    scale_alphas(drawn[0], alpha_std(drawn, gram, /*each=*/false)[0], 0.5, 0, n);
                   },
                   [=] {
                     const at::Tensor drawn = at::rand({n, m}, options);

@@ -2,23 +2,33 @@
 # missing is told at once, with what would serve.
 set(spankey_missing)
 
-# spankey_find(WHAT PACKAGES NAME [ARGUMENTS OF find_package]): WHAT and PACKAGES are for the message.
-macro(spankey_find what packages name)
+# spankey_look_for(NAME [VERSION] [ARGUMENTS OF find_package]): sets found_only to text on a version that is too old, or to
+# nothing.
+macro(spankey_look_for name)
   find_package(${name} ${ARGN} QUIET)
+  set(found_only)
   if(NOT ${name}_FOUND)
-    set(spankey_considered)
-    if(${name}_CONSIDERED_VERSIONS)
-      set(spankey_considered ", found only ${${name}_CONSIDERED_VERSIONS}")
-    endif()
-    list(APPEND spankey_missing "${what}${spankey_considered} (${packages})")
+    foreach(version IN LISTS ${name}_CONSIDERED_VERSIONS ${name}_VERSION)
+      if(version VERSION_LESS "${ARGV1}")
+        set(found_only ", found only ${version}")
+      endif()
+    endforeach()
   endif()
 endmacro()
 
-# spankey_find_header(VARIABLE HEADER WHAT PACKAGES)
-macro(spankey_find_header variable header what packages)
-  find_path(${variable} ${header})
-  if(NOT ${variable})
-    list(APPEND spankey_missing "${what} (${packages})")
+# spankey_find(WHAT PACKAGES NAME [ARGUMENTS OF find_package]): WHAT and PACKAGES are for the message.
+macro(spankey_find what packages name)
+  spankey_look_for(${name} ${ARGN})
+  if(NOT ${name}_FOUND)
+    list(APPEND spankey_missing "${what}${found_only} (${packages})")
+  endif()
+endmacro()
+
+# spankey_may_lack(NAME WITHOUT): a library that the program can do without; WITHOUT says what it lacks then.
+macro(spankey_may_lack name without)
+  spankey_look_for(${name})
+  if(NOT ${name}_FOUND)
+    message(STATUS "${name} not found: ${without}")
   endif()
 endmacro()
 
@@ -28,14 +38,9 @@ spankey_find("MPI 3.1 for C" "Debian libopenmpi-dev, Fedora openmpi-devel, conda
   MPI 3.1 COMPONENTS C)
 spankey_find("HDF5 1.10.7 for C" "Debian libhdf5-dev, Fedora hdf5-devel, conda hdf5, Spack hdf5, module load hdf5"
   HDF5 1.10.7 COMPONENTS C)
-spankey_find("fmt 9" "Debian libfmt-dev, Fedora fmt-devel, conda or Spack fmt" fmt 9)
-spankey_find("spdlog 1.10" "Debian libspdlog-dev, Fedora spdlog-devel, conda or Spack spdlog" spdlog 1.10)
-spankey_find("nlohmann-json 3.11" "Debian nlohmann-json3-dev, Fedora json-devel, conda nlohmann_json, Spack nlohmann-json"
-  nlohmann_json 3.11)
-spankey_find("CLI11 2.1" "Debian libcli11-dev, Fedora cli11-devel, conda or Spack cli11" CLI11 2.1)
 spankey_find("zlib" "Debian zlib1g-dev, Fedora zlib-devel, conda zlib, Spack zlib-api" ZLIB)
-spankey_find("libjpeg" "Debian libjpeg-dev, Fedora libjpeg-turbo-devel, conda or Spack libjpeg-turbo" JPEG)
-spankey_find("libpng" "Debian libpng-dev, Fedora libpng-devel, conda or Spack libpng" PNG)
+spankey_may_lack(JPEG "image folders may hold no JPEG")
+spankey_may_lack(PNG "image folders may hold no PNG, and contact sheets cannot be written")
 spankey_find("pkg-config" "Debian, Fedora and Spack pkgconf, conda pkg-config" PkgConfig)
 if(PkgConfig_FOUND)
   pkg_check_modules(sodium QUIET IMPORTED_TARGET libsodium)
@@ -44,15 +49,20 @@ if(NOT TARGET PkgConfig::sodium)
   list(APPEND spankey_missing
        "libsodium, by pkg-config (Debian libsodium-dev, Fedora libsodium-devel, conda or Spack libsodium)")
 endif()
-spankey_find_header(TOMLPLUSPLUS_INCLUDE_DIR toml++/toml.h "toml++ 3.3"
-  "Debian libtomlplusplus-dev, Fedora tomlplusplus-devel, conda or Spack tomlplusplus")
-spankey_find_header(RANDOM123_INCLUDE_DIR Random123/philox.h "Random123"
-  "Debian librandom123-dev, Spack random123, or -DRANDOM123_INCLUDE_DIR=FOLDER")
-spankey_find_header(BOOST_MATH_INCLUDE_DIR boost/math/distributions/beta.hpp "Boost.Math"
-  "Debian libboost-dev, Fedora boost-devel, conda libboost-headers, Spack boost")
+include(Headers)
+if(SPANKEY_TESTS)
+  spankey_find("GoogleTest, for the tests, which SPANKEY_TESTS=OFF leaves out"
+    "Debian libgtest-dev libgmock-dev, Fedora gmock-devel, conda gtest, Spack googletest" GTest)
+  spankey_find("libjpeg, for the tests" "Debian libjpeg-dev, Fedora libjpeg-turbo-devel, conda or Spack libjpeg-turbo" JPEG)
+  spankey_find("libpng, for the tests" "Debian libpng-dev, Fedora libpng-devel, conda or Spack libpng" PNG)
+endif()
+if(SPANKEY_BENCH)
+  spankey_find("Google Benchmark, for bench/, which SPANKEY_BENCH=OFF leaves out"
+    "Debian libbenchmark-dev, Fedora google-benchmark-devel, conda or Spack benchmark" benchmark)
+endif()
 if(spankey_missing)
   list(JOIN spankey_missing "; " spankey_missing)
-  message(FATAL_ERROR "not found: ${spankey_missing}. CMAKE_PREFIX_PATH names folders in which to look")
+  spankey_refuse("not found: ${spankey_missing}. CMAKE_PREFIX_PATH names folders in which to look")
 endif()
 
 add_library(mpi_c INTERFACE)

@@ -4,17 +4,16 @@
 file(GLOB wheel_torch ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch)
 set(LibTorch_ROOT "${wheel_torch}" CACHE PATH "Folder of LibTorch (holds include/ and lib/)")
 if(NOT EXISTS "${LibTorch_ROOT}/lib/libtorch_cpu.so")
-  message(FATAL_ERROR "LibTorch not found under LibTorch_ROOT='${LibTorch_ROOT}'; run launch/setup or set LibTorch_ROOT")
+  spankey_refuse("LibTorch not found under LibTorch_ROOT='${LibTorch_ROOT}'; run launch/setup or set LibTorch_ROOT")
 endif()
 file(STRINGS "${LibTorch_ROOT}/include/torch/headeronly/version.h" version_lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
 string(REGEX REPLACE "[^0-9]+([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]+).*" "\\1.\\2.\\3" LibTorch_VERSION "${version_lines}")
 message(STATUS "LibTorch ${LibTorch_VERSION} at ${LibTorch_ROOT}")
 
-# The wheel carries headers of another fmt than the one spdlog was built with; a folder with
-# the system's fmt alone is searched first.
-find_path(FMT_INCLUDE_DIR fmt/format.h REQUIRED)
+# The wheel carries headers of another fmt than the one that spdlog was built with; a folder with that one alone
+# (fmt_include of Headers.cmake) is searched first.
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include-first)
-file(CREATE_LINK ${FMT_INCLUDE_DIR}/fmt ${CMAKE_BINARY_DIR}/include-first/fmt SYMBOLIC)
+file(CREATE_LINK ${fmt_include}/fmt ${CMAKE_BINARY_DIR}/include-first/fmt SYMBOLIC)
 
 add_library(libtorch INTERFACE)
 target_include_directories(libtorch SYSTEM BEFORE INTERFACE

@@ -1,8 +1,9 @@
 # spankey_test_program(<layer> LINK ... [TORCH])
 #   test_<layer>: one program for the tests of a folder. A program for each would read the heavy headers once a test.
-# spankey_tests(<layer> <thing>... [PREFIX name] [RANKS 1 2 ...] [LABELS ...] [TIMEOUT s])
+# spankey_tests(<layer> <thing>... [PREFIX name] [RANKS 1 2 ...] [LABELS ...] [TIMEOUT s] [LONG])
 #   Adds <thing>_test.cpp to it, and an entry <prefix>.<thing> to ctest that runs the tests of that file alone (with RANKS:
-#   one entry per rank count, under mpiexec). The prefix is the layer. A thing may lie in a folder below (keys/basis).
+#   one entry per rank count, under mpiexec). The prefix is the layer. A thing may lie in a folder below (keys/basis). LONG:
+#   left to launch/test --long.
 # tests/support/main.cpp fails a run in which no test was executed, and brings the failures of every rank to rank 0.
 find_package(GTest REQUIRED)
 include(SpankeyHeaderTest)
@@ -43,7 +44,7 @@ function(spankey_test_program layer)
 endfunction()
 
 function(spankey_tests layer)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX;TIMEOUT" "RANKS;LABELS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "LONG" "PREFIX;TIMEOUT" "RANKS;LABELS")
   if(NOT arg_PREFIX)
     set(arg_PREFIX ${layer})
   endif()
@@ -54,17 +55,22 @@ function(spankey_tests layer)
   set(environment "OMP_NUM_THREADS=1" "SPANKEY_SOURCE_DIR=${CMAKE_SOURCE_DIR}" "SPANKEY_PROGRAM=${CMAKE_BINARY_DIR}/bin/spankey"
       "OMPI_ALLOW_RUN_AS_ROOT=1" "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1" "OMPI_MCA_mpi_yield_when_idle=1"
       "OMPI_MCA_rmaps_base_oversubscribe=1" "PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe" "OMPI_MCA_btl=self,vader")
+  set(only)
+  if(arg_LONG)
+    set(only CONFIGURATIONS Long)
+    list(APPEND arg_LABELS long)
+  endif()
   foreach(thing IN LISTS arg_UNPARSED_ARGUMENTS)
     target_sources(test_${layer} PRIVATE ${thing}_test.cpp)
     cmake_path(GET thing FILENAME thing)
     set(name ${arg_PREFIX}.${thing})
     if(NOT arg_RANKS)
-      add_test(NAME ${name} COMMAND test_${layer} ${thing}_test)
+      add_test(NAME ${name} ${only} COMMAND test_${layer} ${thing}_test)
       set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} SKIP_RETURN_CODE 77 ENVIRONMENT "${environment}"
         LABELS "${arg_LABELS}")
     endif()
     foreach(ranks IN LISTS arg_RANKS)
-      add_test(NAME ${name}.ranks${ranks}
+      add_test(NAME ${name}.ranks${ranks} ${only}
                COMMAND ${MPIEXEC_EXECUTABLE} -n ${ranks} $<TARGET_FILE:test_${layer}> ${thing}_test)
       set_tests_properties(${name}.ranks${ranks} PROPERTIES TIMEOUT ${arg_TIMEOUT} PROCESSORS 2 SKIP_RETURN_CODE 77
         ENVIRONMENT "${environment};SPANKEY_TEST_MPI=1" LABELS "${arg_LABELS}")

@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <cctype>
+#include <utility>
 
 #include "attack/attack_report.h"
 #include "attack/attack_text.h"
@@ -15,10 +16,10 @@ std::string number_text(const json& value, const char* form = "{:.4f}") {
   return value.is_null() ? "-" : fmt::format(fmt::runtime(form), value.get<double>());
 }
 
-std::string spread_text(const json& spread) {
+std::string spread_text(const json& spread, const char* form = "{:.4f}") {
   if (spread.is_null()) return "-";
-  const auto mean = number_text(spread.at("mean"));
-  return spread.at("sd").is_null() ? mean : fmt::format("{} ± {}", mean, number_text(spread.at("sd")));
+  const auto mean = number_text(spread.at("mean"), form);
+  return spread.at("sd").is_null() ? mean : fmt::format("{} ± {}", mean, number_text(spread.at("sd"), form));
 }
 
 std::string gain_text(const json& gain) {
@@ -27,12 +28,13 @@ std::string gain_text(const json& gain) {
   return gain.at("se").is_null() ? mean : fmt::format("{} ± {}", mean, number_text(gain.at("se")));
 }
 
-// "10 labels, 25600 queries", or "nothing".
+// "10 labels, 1 query", or "nothing".
 std::string spent_text(const json& cost) {
   std::string text;
-  for (const char* what : {"labels", "unlabelled", "queries", "leaked"})
+  for (const auto& [what, one] : {std::pair("labels", "label"), std::pair("unlabelled", "unlabelled"),
+                                  std::pair("queries", "query"), std::pair("leaked", "leaked")})
     if (const double spent = cost.value(what, 0.0); spent > 0)
-      text += fmt::format("{}{:.0f} {}", text.empty() ? "" : ", ", spent, what);
+      text += fmt::format("{}{:.0f} {}", text.empty() ? "" : ", ", spent, spent == 1 ? one : what);
   return text.empty() ? "nothing" : text;
 }
 
@@ -109,6 +111,40 @@ Table within_table(const json& report) {
   return table;
 }
 
+Table tracing_table(const json& report) {
+  Table table{.caption =
+                  "Whose keys the owner finds in what colluders make of theirs (docs/keys.md). z: mean score of the "
+                  "colluders, mean ± standard deviation over coalitions; above the threshold a user is named. Also "
+                  "repeated coordinates name him. Innocents: named over all coalitions, which may happen once in a "
+                  "thousand.",
+              .columns = {{"colluders' key", false},
+                          {"keys"},
+                          {"access"},
+                          {"z"},
+                          {"smallest z"},
+                          {"threshold"},
+                          {"colluders named"},
+                          {"innocents named"},
+                          {"users"},
+                          {"coalitions"}},
+              .rows = {}};
+  for (const auto& row : report.at("rows")) {
+    const auto& traced = row.at("traced");
+    if (traced.is_null()) continue;
+    table.rows.push_back({{row.at("budget").at("variant").get<std::string>()},
+                          {fmt::format("{}", row.at("budget").at("leaked").get<int>())},
+                          {spread_text(row.at("access"))},
+                          {spread_text(traced.at("z"), "{:.1f}")},
+                          {number_text(traced.at("smallest_z"), "{:.1f}")},
+                          {number_text(traced.at("z_threshold"), "{:.1f}")},
+                          {number_text(traced.at("colluders_named").at("mean"), "{:.2f}")},
+                          {number_text(traced.at("innocents_named"), "{:.0f}")},
+                          {fmt::format("{}", traced.at("users").get<int>())},
+                          {fmt::format("{}", traced.at("z").at("seeds").get<int>())}});
+  }
+  return table;
+}
+
 Section limits(const json& report) {
   std::string left_out, failed;
   for (const auto& [why, ids] : attacks_not_run(report))
@@ -122,8 +158,8 @@ Section limits(const json& report) {
       Paragraph{fmt::format("Not run: {}.", left_out.empty() ? "nothing of the suite" : left_out)});
   if (!failed.empty()) section.blocks.emplace_back(Paragraph{fmt::format("Ended without an outcome: {}.", failed)});
   section.blocks.emplace_back(Paragraph{
-      "The suite has no tracing of colluders, no augmentation by the thief and no other architecture than the stolen "
-      "one. A row that fails proves nothing about attacks that are not in it."});
+      "The suite has no other architecture than the stolen one, and no recovery of an order but by the classes of its "
+      "features. A row that fails proves nothing about attacks that are not in it."});
   return section;
 }
 
@@ -143,6 +179,8 @@ Document attack_document(const json& report) {
       {"Price of entry",
        {Paragraph{capitalised(price_of_entry_text(report)) + "."}, within_table(report), reference_table(report)}});
   document.sections.push_back({"All rows", {rows_table(report)}});
+  if (auto tracing = tracing_table(report); !tracing.rows.empty())
+    document.sections.push_back({"Tracing of colluders", {std::move(tracing)}});
   document.sections.push_back(limits(report));
   return document;
 }

@@ -96,6 +96,29 @@ json gain_over_scratch(const Group& group, const Scratch& scratch) {
   return {{"mean", all.mean}, {"se", gains.size() > 1 ? json(all.sd / std::sqrt(pairs)) : json()}, {"pairs", pairs}};
 }
 
+// What the owner finds of the colluders in the keys that they have made. Null where he has no fingerprints to look for.
+json traced_of(const Group& group) {
+  std::vector<double> z, named;
+  double smallest = HUGE_VAL, innocents = 0.0;
+  json last;
+  for (const auto* outcome : group.outcomes) {
+    const auto owner = outcome->at("detail").find("owner");
+    if (owner == outcome->at("detail").end() || !owner->contains("trace")) return nullptr;
+    last = owner->at("trace");
+    z.push_back(last.at("mean_z").get<double>());
+    named.push_back(last.at("colluders_named").get<double>() / static_cast<double>(group.budget.leaked));
+    smallest = std::min(smallest, last.at("smallest_z").get<double>());
+    innocents += last.at("innocents_named").get<double>();
+  }
+  if (z.empty()) return nullptr;
+  return {{"z", spread(z)},
+          {"smallest_z", smallest},
+          {"z_threshold", last.at("z_threshold")},
+          {"users", last.at("users")},
+          {"colluders_named", spread(named)},
+          {"innocents_named", innocents}};
+}
+
 // The mean over the seeds.
 json cost_of(const Group& group) {
   json cost = json::object();
@@ -140,6 +163,7 @@ json row_of(const Group& group, ImageSource source, const Scratch& scratch, cons
           {"below_chance", below_chance(strip, scale)},
           {"recovered", recovered},
           {"gain_over_scratch", gain_over_scratch(group, scratch)},
+          {"traced", traced_of(group)},
           {"cost", cost_of(group)},
           {"detail", group.outcomes.empty() ? json() : group.outcomes[0]->at("detail")},
           {"failures", group.failures}};

@@ -20,10 +20,11 @@ std::string joined(const json& named, std::initializer_list<const char*> parts) 
   return fmt::format("{}", fmt::join(texts, ", "));
 }
 
-std::string price_text(const json& prices, const char* what, const char* words) {
+std::string price_text(const json& prices, const char* what, const char* one, const char* several) {
   const auto& price = prices.at(what);
-  if (price.is_null()) return fmt::format("no number of {} that was tried", words);
-  return fmt::format("{:.0f} {} ({})", price.at(what).get<double>(), words, joined(price, {"id", "budget_text"}));
+  if (price.is_null()) return fmt::format("no number of {} that was tried", several);
+  const double number = price.at(what).get<double>();
+  return fmt::format("{:.0f} {} ({})", number, number == 1 ? one : several, joined(price, {"id", "budget_text"}));
 }
 
 json mean_at(const json& reference, const std::string& path) {
@@ -54,8 +55,8 @@ std::string price_of_entry_text(const json& report) {
   if (!number_at(report, "reference.correct.accuracy"))
     return "price of entry: not known, since nothing tells what a valid key gives";
   return fmt::format("price of entry, for 0.9 of what a valid key gives above chance: {}; {}; {}",
-                     price_text(price, "labels", "labels"), price_text(price, "queries", "queries"),
-                     price_text(price, "leaked", "leaked keys"));
+                     price_text(price, "labels", "label", "labels"), price_text(price, "queries", "query", "queries"),
+                     price_text(price, "leaked", "leaked key", "leaked keys"));
 }
 
 std::vector<std::pair<std::string, json>> attack_references(const json& report) {

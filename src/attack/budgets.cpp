@@ -101,7 +101,7 @@ std::vector<Budget> alpha_search(Preset preset) {
 
 std::vector<Budget> collusion(Preset preset) {
   std::vector<Budget> all;
-  for (const char* variant : {"median", "min-max", "mosaic", "noise .1", "noise .3", "noise 1", "svd"})
+  for (const char* variant : {"mean", "median", "min-max", "mosaic", "noise .1", "noise .3", "noise 1", "svd"})
     for (const auto keys : by_preset(preset, {}, {3, 10}, {1, 2, 5, 20}))
       all.push_back({.leaked = keys, .variant = variant});
   return all;
@@ -133,6 +133,7 @@ std::vector<Budget> free_key(Preset preset) {
   for (const char* variant : {"zero", "clamp"})
     append(all, of_images(by_preset(preset, {}, {1, 10}, {100, 1000}), search_steps, variant));
   append(all, of_images(by_preset(preset, {}, {}, {1, 10, 100, 1000}), search_steps, "slot"));
+  append(all, of_images(by_preset(preset, {}, {}, {1, 10, 100}), search_steps, augmented_variant));
   return all;
 }
 
@@ -144,11 +145,24 @@ std::vector<Budget> free_multiplier(Preset preset) {
   return of_images(by_preset(preset, {10}, {1, 100}, {1000}), search_steps);
 }
 
+std::vector<Budget> sign_search(Preset preset) {
+  std::vector<Budget> all;
+  for (const char* variant : {"gradient", "new last layer"})
+    append(all, of_images(by_preset(preset, {}, {10, 60}, {600}), search_steps, variant));
+  append(all, of_images(by_preset(preset, {}, {10}, {60}), coordinate_flips, "coordinates"));
+  return all;
+}
+
+std::vector<Budget> order_match(Preset preset) {
+  return of_images(by_preset(preset, {}, {60, 600}, {1000}), 0);
+}
+
 std::vector<Budget> fine_tune(Preset preset) {
   auto all = of_images(by_preset(preset, {60}, {10, 600}), search_steps, "fc");
   append(all, of_images(by_preset(preset, {}, {10, 60, 600}), search_steps, "all"));
   for (const char* variant : {"rtll", "rtal"})
     append(all, of_images(by_preset(preset, {}, {60}, {10, 600}), search_steps, variant));
+  append(all, of_images(by_preset(preset, {}, {}, {10, 60, 600}), search_steps, augmented_variant));
   for (const char* variant : {"fc", "all", "rtll", "rtal"}) append(all, of_shares(preset, search_steps, variant));
   return all;
 }
@@ -206,7 +220,7 @@ std::vector<Budget> input_change(Preset preset) {
 
 std::vector<Budget> combined(Preset preset) {
   std::vector<Budget> all;
-  for (const char* variant : {"biases", "biases and key"})
+  for (const char* variant : {"biases", "biases and key", "factors and last layer"})
     append(all, of_images(by_preset(preset, {}, {10, 60}), search_steps, variant));
   return all;
 }
@@ -232,14 +246,17 @@ std::int64_t seeds(const Attack& attack, const Budget& budget, Preset preset) {
   return preset == Preset::quick && budget.images >= 60 ? 1 : 3;
 }
 
+// The constants were measured on a small convolutional network and one core, in forward passes of one image among many.
 double expected_work(const Attack& attack, const Budget& budget, std::int64_t test_samples) {
-  constexpr double forward_and_backward = 3.0;
-  const auto batch = static_cast<double>(std::min(budget.images, largest_full_batch));
-  const auto searched = static_cast<double>(budget.steps) * batch * forward_and_backward;
-  const double tried = has(attack.knows, Know::owner)
-                           ? static_cast<double>(budget.keys * test_samples)
-                           : static_cast<double>(std::max(budget.keys * budget.images, budget.queries) + test_samples);
-  return searched + tried;
+  constexpr double forward_and_backward = 5.0, overhead_of_a_step = 2.0, tracing = 10'000.0, image_of_large_batch = 0.5;
+  const auto images = budget.variant == augmented_variant ? budget.images * augmented_copies : budget.images;
+  const auto batch = static_cast<double>(std::min(images, largest_full_batch)) + overhead_of_a_step;
+  const bool in_network = attack.run != attack_probe;  // which searches on features
+  const double searched = in_network ? static_cast<double>(budget.steps) * batch * forward_and_backward : 0.0;
+  if (has(attack.knows, Know::owner)) return searched + static_cast<double>(budget.keys * test_samples);
+  const double asked = static_cast<double>(std::max(budget.keys * budget.images, budget.queries));
+  return searched + asked * (attack.run == attack_alpha_search ? image_of_large_batch : 1.0) +
+         (attack.run == attack_collusion ? tracing : 0.0) + static_cast<double>(test_samples);
 }
 
 }  // namespace spankey::budgets

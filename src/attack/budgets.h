@@ -16,11 +16,17 @@ inline constexpr int cosine_levels = 11, norm_levels = 7;      // of K3
 inline constexpr std::int64_t reference_selection = 15 * 128;  // test images by which K9 chooses, as the reference
 inline constexpr std::int64_t coalitions = 20;                 // of holders of leaked keys, in the exhaustive preset
 
+inline constexpr std::int64_t coordinate_flips = 10'000;  // of K10
+// Copies of each image that a thief who augments learns from, as many epochs would show them.
+inline constexpr std::int64_t augmented_copies = 32;
+inline constexpr const char* augmented_variant = "augmented";
+
 // Attack seeds that a budget is tried with. Few images differ much from selection to selection, so they get three.
 // Which keys have leaked matters too, and to combine keys costs nothing but the evaluation of the outcome.
 std::int64_t seeds(const Attack& attack, const Budget& budget, Preset preset);
 
-// Images that a unit sends through a network, forward and backward as two of three: what units are weighed by.
+// What units are weighed by: about how many images a unit sends forward through a network, or what costs as much. A
+// step of training costs each image five of them.
 double expected_work(const Attack& attack, const Budget& budget, std::int64_t test_samples);
 
 }  // namespace spankey::budgets

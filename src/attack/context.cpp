@@ -21,8 +21,10 @@ constexpr std::int64_t first_service_key = std::int64_t{1} << 41;
 // Streams of one unit, told apart by `step`. Searches count epochs from 0.
 enum StreamStep : std::int64_t {
   first_normal_key = std::int64_t{1} << 20,
+  first_order = std::int64_t{1} << 28,
   first_uniform = std::int64_t{1} << 29,
-  network_seed = std::int64_t{1} << 30
+  network_seed = std::int64_t{1} << 30,
+  owners_secret = (std::int64_t{1} << 30) + 1
 };
 
 constexpr std::int64_t noted_keys = 2;
@@ -119,6 +121,7 @@ std::shared_ptr<Model> AttackContext::drawn_anew(RejectKind reject) const {
                                                               .reject_head = reject == RejectKind::reject_head});
   const auto draws = stream(network_seed);
   initialise(*model, std::uint64_t{draws.word(0)} << 32 | draws.word(1));
+  model->move_to(run_.experiment.placement.device);
   return model;
 }
 
@@ -128,15 +131,25 @@ std::vector<double> AttackContext::uniforms(std::int64_t draw, std::int64_t coun
   return values;
 }
 
-Images AttackContext::images(std::int64_t count, Augment augment) const {
+std::vector<std::int64_t> AttackContext::order(std::int64_t draw, std::int64_t count) const {
+  return permutation(stream_id(first_order + draw), count);
+}
+
+void AttackContext::count_forward(std::int64_t images) {
+  cost_.forward += images;
+  if (leave_if_asked_) leave_if_asked_();
+}
+
+Images AttackContext::images(std::int64_t count, Augment augment, std::int64_t copies) const {
   const auto seed = static_cast<std::uint64_t>(run_.experiment.config.run.seed);
   const auto offered = run_.data.offered_labels();
   auto chosen = balanced_selection(offered, classes(), count, seed, attack_seed_);
   for (auto& sample : chosen) sample = run_.data.offered_sample(sample);
-  Images found;
-  Assembler(*run_.experiment.dataset, run_.data.offered_split(), augment, seed, Purpose::eval_augment,
-            run_.experiment.config.data.rotation)(chosen, /*epoch=*/0, found.x, found.labels);
-  return found;
+  Assembler assemble(*run_.experiment.dataset, run_.data.offered_split(), augment, seed, Purpose::eval_augment,
+                     run_.experiment.config.data.rotation);
+  std::vector<at::Tensor> x(static_cast<std::size_t>(copies)), labels(x.size());
+  for (std::size_t copy = 0; copy < x.size(); ++copy) assemble(chosen, /*epoch=*/copy, x[copy], labels[copy]);
+  return copies == 1 ? Images{x[0], labels[0]} : Images{at::cat(x), at::cat(labels)};
 }
 
 Images AttackContext::labelled(std::int64_t count) {
@@ -151,10 +164,10 @@ Images AttackContext::unlabelled(std::int64_t count) {
   return {images(count).x, {}};
 }
 
-Images AttackContext::augmented(std::int64_t count) {
+Images AttackContext::augmented(std::int64_t count, std::int64_t copies) {
   require(Know::labels);
   cost_.labels = std::max(cost_.labels, count);
-  return images(count, run_.experiment.config.data.augment);
+  return images(count, run_.experiment.config.data.augment, copies);
 }
 
 Output AttackContext::answer(const at::Tensor& x, const Injection& key) {
@@ -215,6 +228,16 @@ std::vector<std::vector<at::Tensor>> AttackContext::leaked(std::int64_t count) {
   return keys;
 }
 
+std::vector<std::vector<at::Tensor>> AttackContext::issued(std::int64_t count) {
+  const auto& experiment = run_.experiment;
+  require(Know::leaked_keys);
+  SPANKEY_CHECK(run_.basis.has_value());
+  if (!IssuedKeys::possible(experiment.config.key, experiment.key_dims, *run_.basis)) return leaked(count);
+  cost_.leaked = std::max(cost_.leaked, count);
+  issued_keys_.emplace(experiment.config, experiment.key_dims, *run_.basis, stream(owners_secret), count);
+  return issued_keys_->keys();
+}
+
 const Basis& AttackContext::basis() {
   require(Know::basis);
   SPANKEY_CHECK(run_.basis.has_value());
@@ -270,8 +293,14 @@ AccessCounts AttackContext::judge(const Injection& key) {
   return judge([&](const at::Tensor& x) { return run_.experiment.model->forward(x, key); }, reject());
 }
 
-AccessCounts AttackContext::judge_key(const std::vector<at::Tensor>& keys) {
+void AttackContext::note_keys(const std::vector<at::Tensor>& keys) {
   if (run_.basis) owners_view_ = view_of(keys, *run_.basis);
+}
+
+AccessCounts AttackContext::judge_key(const std::vector<at::Tensor>& keys) {
+  note_keys(keys);
+  if (issued_keys_)
+    if (auto trace = issued_keys_->trace(keys); !trace.is_null()) owners_view_["trace"] = std::move(trace);
   return judge(keyed(keys));
 }
 

@@ -13,6 +13,7 @@
 #include "attack/attack.h"
 #include "attack/attacked_run.h"
 #include "attack/fit.h"
+#include "attack/issued_keys.h"
 #include "base/stream.h"
 #include "spankey/keys/injection.h"
 #include "spankey/keys/key_maker.h"
@@ -51,7 +52,8 @@ class AttackContext {
   // Know::labels and Know::unlabelled. Images that AttackData offers, unaugmented, as balanced_selection() has them.
   Images labelled(std::int64_t count);
   Images unlabelled(std::int64_t count);
-  Images augmented(std::int64_t count);  // Know::labels, with the augmentation of the training
+  // Know::labels, so many times each, with the augmentation of the training drawn anew every time.
+  Images augmented(std::int64_t count, std::int64_t copies = 1);
   // Know::queries. What the network answers as shipped: (n) int64, the class, or -1 for a rejection.
   at::Tensor query(const at::Tensor& x, const Injection& key);
   Output query_scores(const at::Tensor& x, const Injection& key);  // likewise the logits, without the features
@@ -60,6 +62,9 @@ class AttackContext {
   Output service_scores(const at::Tensor& x);
   // Know::leaked_keys. So many valid keys of other numbers than the evaluation's: (1, d) for each keyed layer.
   std::vector<std::vector<at::Tensor>> leaked(std::int64_t count);
+  // Likewise keys with the fingerprints of their holders, as an owner issues them. Where a keyed layer is too narrow
+  // for fingerprints they are leaked() ones.
+  std::vector<std::vector<at::Tensor>> issued(std::int64_t count);
   // Know::basis. The secret with the rules by which it makes keys, and the first images of the test split: the
   // reference implementation chose keys by them.
   const Basis& basis();
@@ -81,6 +86,8 @@ class AttackContext {
   // Judges the network with keys that an attack has made, (1, d) for each keyed layer, and notes what only the owner
   // can tell of them: see owners_view().
   AccessCounts judge_key(const std::vector<at::Tensor>& keys);
+  // Notes the same of keys that are judged in another way.
+  void note_keys(const std::vector<at::Tensor>& keys);
   // Notes what the owner still gets with valid keys from the network as it now is.
   void note_correct_key();
   // The share of the test images that count on which both name the same, of functions x -> (n) int64.
@@ -89,20 +96,23 @@ class AttackContext {
   double fidelity(const Named& student);  // agreement with the service
 
   // Of the last keys that were judged {"energy_in_span", "cosine_to_mean_key"}, each with a number for each keyed
-  // layer. After note_correct_key() {"correct_key"}, the mean accuracy as shipped of two of the evaluation's keys. Null
-  // where there was neither, or where there is no secret. For whoever prints the row: no attack sees it.
+  // layer, and with "trace" (IssuedKeys::trace) where they were made of issued() ones. After note_correct_key()
+  // {"correct_key"}, the mean accuracy as shipped of two of the evaluation's keys. Null where there was neither, or
+  // where there is no secret. For whoever prints the row: no attack sees it.
   const nlohmann::json& owners_view() const { return owners_view_; }
 
   Stream stream(std::int64_t step) const { return Stream(stream_id(step)); }
-  std::vector<double> uniforms(std::int64_t draw, std::int64_t count) const;  // on [0, 1)
-  void count_forward(std::int64_t images) { cost_.forward += images; }
+  std::vector<double> uniforms(std::int64_t draw, std::int64_t count) const;     // on [0, 1)
+  std::vector<std::int64_t> order(std::int64_t draw, std::int64_t count) const;  // of 0 .. count-1
+  // Counts images that go through the network outside of search() and judge(), and leaves where that is asked for.
+  void count_forward(std::int64_t images);
   const Cost& cost() const { return cost_; }
 
  private:
   void require(Know what) const;
   StreamId stream_id(std::int64_t step) const;
   std::shared_ptr<Model> drawn_anew(RejectKind reject) const;
-  Images images(std::int64_t count, Augment augment = Augment::none) const;
+  Images images(std::int64_t count, Augment augment = Augment::none, std::int64_t copies = 1) const;
   KeyMaker& key_maker();
   const Injection& service_key();
   Output answer(const at::Tensor& x, const Injection& key);  // counted as a query
@@ -114,6 +124,7 @@ class AttackContext {
   std::function<void()> leave_if_asked_;
   std::unique_ptr<KeyMaker> keys_;
   std::optional<Injection> service_key_;
+  std::optional<IssuedKeys> issued_keys_;
   nlohmann::json owners_view_;
   Cost cost_;
 };

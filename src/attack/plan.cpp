@@ -101,6 +101,13 @@ std::string obstacle(const Attack& attack, const Budget& budget, const AttackedR
   const bool of_batch_norm = attack.run == attack_batch_norm || budget.variant == "affine";
   if (of_batch_norm && batch_norms(*run.experiment.model).empty())
     return fmt::format("{}the network has no BatchNorm", budget.variant.empty() ? "" : budget.variant + ": ");
+  const auto& config = run.experiment.config;
+  if (attack.run == attack_sign_search &&
+      (config.key.inject != Inject::mul || config.key.multiplier != Multiplier::sign))
+    return "its keys are no signs";
+  if (attack.run == attack_order_match && config.key.permute.empty()) return "features keep their places";
+  if (budget.variant == budgets::augmented_variant && config.data.augment == Augment::none)
+    return "augmented: the run was trained without augmentation";
   return "";
 }
 
@@ -117,6 +124,10 @@ void require_different(const char* option, std::vector<std::int64_t> counts) {
   if (twice != counts.end()) fail_input("{}: {} is named twice; accepted: different numbers", option, *twice);
 }
 
+std::int64_t seeds_of(const Attack& attack, const Budget& budget, const AttackOptions& options) {
+  return options.seeds > 0 && attack.draws ? options.seeds : budgets::seeds(attack, budget, options.preset);
+}
+
 void add_units(AttackPlan& plan, const Attack& attack, const AttackOptions& options, const AttackedRun& run) {
   const auto budgets = in_images(budgets_of(attack, options), run.data.offered());
   if (budgets.empty()) leave_out(plan, attack, "not part of the preset");
@@ -125,9 +136,7 @@ void add_units(AttackPlan& plan, const Attack& attack, const AttackOptions& opti
       leave_out(plan, attack, why);
       continue;
     }
-    const auto wanted =
-        options.seeds > 0 && attack.draws ? options.seeds : budgets::seeds(attack, budget, options.preset);
-    for (std::int64_t seed = 0; seed < wanted; ++seed)
+    for (std::int64_t seed = 0; seed < seeds_of(attack, budget, options); ++seed)
       plan.units.push_back({&attack, budget, seed, budgets::expected_work(attack, budget, run.data.judged_size())});
   }
 }
@@ -150,6 +159,19 @@ AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run) {
       add_units(plan, attack, options, run);
   }
   return plan;
+}
+
+double expected_images(const AttackOptions& options, std::int64_t offered, std::int64_t judged) {
+  const auto chosen = named(options.ids);
+  double images = 0.0;
+  for (const Attack& attack : attacks()) {
+    if (!chosen.empty() && std::find(chosen.begin(), chosen.end(), &attack) == chosen.end()) continue;
+    for (const auto& budget : in_images(budgets_of(attack, options), offered))
+      if (budget.images <= offered)
+        images +=
+            static_cast<double>(seeds_of(attack, budget, options)) * budgets::expected_work(attack, budget, judged);
+  }
+  return images;
 }
 
 std::vector<int> assign(const std::vector<Unit>& units, int ranks) {

@@ -40,6 +40,10 @@ struct AttackPlan {
 // may have.
 AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run);
 
+// The work of all units together (budgets::expected_work), for whoever has no run yet: of `offered` images of the
+// attacker and `judged` test images.
+double expected_images(const AttackOptions& options, std::int64_t offered, std::int64_t judged);
+
 // The rank of each unit: the heaviest first, each to the rank with the least work so far.
 std::vector<int> assign(const std::vector<Unit>& units, int ranks);
 

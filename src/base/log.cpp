@@ -33,6 +33,13 @@ spdlog::level::level_enum to_spdlog(Level level) {
   return spdlog::level::err;
 }
 
+// The level that -q and -v have asked for, here or in the program that has started this one.
+spdlog::level::level_enum asked_level(spdlog::level::level_enum usual) {
+  const char* level = std::getenv("SPANKEY_LOG");
+  const std::string_view word = level != nullptr ? level : "";
+  return word == "warning" ? spdlog::level::warn : word == "debug" ? spdlog::level::debug : usual;
+}
+
 std::shared_ptr<spdlog::logger> make_logger(const std::string& pattern, spdlog::level::level_enum console_level) {
   auto console = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
   // https://no-color.org; the library knows neither this nor that a dumb terminal has no colours.
@@ -50,7 +57,7 @@ std::shared_ptr<spdlog::logger> make_logger(const std::string& pattern, spdlog::
 
 struct State {
   std::mutex mutex;  // guards the pointer and the list of sinks, while sinks have their own locks
-  std::shared_ptr<spdlog::logger> logger = make_logger("%^%l%$: %v", spdlog::level::info);
+  std::shared_ptr<spdlog::logger> logger = make_logger("%^%l%$: %v", asked_level(spdlog::level::info));
   int rank = 0;
 };
 
@@ -63,7 +70,7 @@ State& state() {
 }  // namespace
 
 void start(int rank, int world_size, Level console_level) {
-  const auto level = to_spdlog(console_level);
+  const auto level = asked_level(to_spdlog(console_level));
   const std::string pattern = fmt::format("%H:%M:%S [{}/{}] %^%l%$: %v", rank, world_size);
   const std::lock_guard lock(state().mutex);
   state().rank = rank;

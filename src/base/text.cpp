@@ -31,6 +31,20 @@ std::size_t character_length(std::string_view text) {
   return length;
 }
 
+constexpr std::string_view dots = "...";
+
+bool continues_a_character(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
+
+// Returns the bytes that the first `count` characters take.
+std::size_t bytes_of(std::string_view text, std::size_t count) {
+  std::size_t at = 0;
+  for (; at < text.size(); ++at)
+    if (!continues_a_character(text[at]) && count-- == 0) break;
+  return at;
+}
+
 std::string escaped(const std::string& text, std::string_view marks) {
   std::string out;
   for (const char c : text) {
@@ -109,6 +123,36 @@ std::string escaped(std::string_view text) {
 
 void require_utf8(std::string_view text, std::string_view what) {
   if (!is_utf8(text)) fail_input("{} '{}': not UTF-8; accepted: text in UTF-8", what, escaped(text));
+}
+
+std::size_t count_characters(std::string_view text) {
+  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues_a_character));
+}
+
+std::string first_characters(std::string_view text, std::size_t count) {
+  return std::string(text.substr(0, bytes_of(text, count)));
+}
+
+std::string without_middle(const std::string& text, std::size_t longest) {
+  const auto all = count_characters(text);
+  if (all <= longest) return text;
+  const auto kept = longest > dots.size() ? longest - dots.size() : 0;
+  const auto head = (kept + 1) / 2;
+  return first_characters(text, head).append(dots).append(text.substr(bytes_of(text, all - (kept - head))));
+}
+
+std::vector<std::string> wrapped(std::string_view text, std::size_t width) {
+  std::vector<std::string> lines;
+  while (count_characters(text) > width && width > 0) {
+    const auto most = bytes_of(text, width);
+    const auto blank = text.substr(0, most + 1).rfind(' ');
+    const auto end = blank == std::string_view::npos || blank == 0 ? most : blank;
+    lines.emplace_back(text.substr(0, end));
+    text.remove_prefix(end);
+    text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+  }
+  if (!text.empty()) lines.emplace_back(text);
+  return lines;
 }
 
 std::string markdown_escaped(const std::string& text) {

@@ -1,6 +1,7 @@
 // Text: counts, durations and lines as a person reads them, UTF-8, and what Markdown gives a meaning to.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -43,6 +44,20 @@ void require_utf8(std::string_view text, std::string_view what);
 std::string markdown_escaped(const std::string& text);
 // Escapes in the same way, but keeps `words in backquotes` as code.
 std::string markdown_prose(const std::string& text);
+
+// Text measured in characters of UTF-8, for places of limited width. Each character counts as one column.
+
+// Counts the characters.
+std::size_t count_characters(std::string_view text);
+
+// Returns the first `count` characters.
+std::string first_characters(std::string_view text, std::size_t count);
+
+// Returns at most `longest` characters, with dots in place of the middle, because the end of a label tells more.
+std::string without_middle(const std::string& text, std::size_t longest);
+
+// Returns lines of at most `width` characters, broken at blanks where there are some.
+std::vector<std::string> wrapped(std::string_view text, std::size_t width);
 
 enum class Align { left, right };
 

@@ -80,7 +80,8 @@ AttackReference reference_of(const AttackArguments& arguments, const RunDirector
 
 ExitCode run_attack(const AttackArguments& arguments, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
-  auto network = load_network(directory, arguments.overrides, communicator);
+  const auto wanted = on_all_ranks(communicator, [&] { return run_config(directory, arguments.overrides); });
+  auto network = load_network(directory, arguments.overrides, communicator, place(wanted, communicator));
   if (const auto weights = read_weights(arguments.weights, communicator))
     on_all_ranks(communicator, [&] { load_weights(weights->tensors, *network.experiment.model, weights->file); });
   at::set_num_threads(resolve_threads(network.experiment.config, communicator.node_size()));
@@ -144,6 +145,10 @@ void require_attack(const SweepAttack& attack, const std::string& place) {
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("{}: {}", place, error.what()));
   }
+}
+
+double attack_images(const SweepAttack& attack, std::int64_t train_samples, std::int64_t test_samples) {
+  return expected_images(options_of_trial(attack), train_samples, test_samples);
 }
 
 ExitCode attack_trial(const std::filesystem::path& run, const SweepAttack& attack, double max_seconds,

@@ -1,6 +1,7 @@
 // `spankey attack` as a part of the trials of a sweep.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -12,6 +13,9 @@ namespace spankey::cli {
 
 // Throws Error(bad_input), which begins with `place`, for a preset or an attack that there is not.
 void require_attack(const SweepAttack& attack, const std::string& place);
+
+// How many images these attacks send through the network of a trial, with so many to train on and to test with.
+double attack_images(const SweepAttack& attack, std::int64_t train_samples, std::int64_t test_samples);
 
 // Collective. Does what `spankey attack RUN` with these options does, on the ranks of `communicator`, for so many
 // seconds at most (0: as long as it takes).

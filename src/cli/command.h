@@ -22,6 +22,7 @@ void add_train(CLI::App& app, Action& action);
 void add_eval(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_ls(CLI::App& app, Action& action);
+void add_watch(CLI::App& app, Action& action);
 void add_config(CLI::App& app, Action& action);
 void add_data(CLI::App& app, Action& action);
 void add_devices(CLI::App& app, Action& action);
@@ -33,6 +34,8 @@ void add_export(CLI::App& app, Action& action);
 void add_import(CLI::App& app, Action& action);
 void add_sweep(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
+void add_completion(CLI::App& app, Action& action);
+void add_manual(CLI::App& app, Action& action);
 
 // Starts communicator, log and signal handlers, runs `work`, and turns errors into one line and an exit code. An error
 // that not all ranks share ends the whole job. First it checks that the launcher has started as many ranks as MPI

@@ -80,6 +80,30 @@ void add_import(CLI::App& group, const char* name, const char* description, Impo
   });
 }
 
+void add_render_argmax(CLI::App& render, Action& action) {
+  struct Arguments {
+    ArgmaxSizes sizes;
+    std::string out;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  auto* argmax = render.add_subcommand("argmax", "Features labelled by a hidden linear map (the paper's example 01)");
+  auto& sizes = arguments->sizes;
+  argmax->add_option("--train", sizes.train, "training samples")->transform(integer_between(1, 100'000'000));
+  argmax->add_option("--test", sizes.test, "test samples")->transform(integer_between(1, 100'000'000));
+  argmax->add_option("--features", sizes.features, "features of a sample")->transform(integer_between(1, 100'000));
+  argmax->add_option("--classes", sizes.classes, "classes")->transform(integer_between(2, 1'000));
+  argmax->add_option("--out", arguments->out, "HDF5 file to write")->required();
+  end_help(*argmax, "data render argmax --out argmax.h5");
+  argmax->callback([arguments, &action] {
+    action = [arguments] {
+      require_writable(arguments->out, "--out");
+      render_argmax(arguments->sizes, arguments->out);
+      print_info(arguments->out, *Dataset::open(arguments->out, Verify::never));
+      return ExitCode::done;
+    };
+  });
+}
+
 void add_render(CLI::App& data, Action& action) {
   auto* render = data.add_subcommand("render", "Make a synthetic data set")->require_subcommand(1);
   end_help(*render, "data render glyphs --out glyphs.h5");
@@ -101,17 +125,7 @@ void add_render(CLI::App& data, Action& action) {
       return ExitCode::done;
     };
   });
-  auto* argmax = render->add_subcommand("argmax", "Features labelled by a hidden linear map (the paper's example 01)");
-  argmax->add_option("--out", arguments->out, "HDF5 file to write")->required();
-  end_help(*argmax, "data render argmax --out argmax.h5");
-  argmax->callback([arguments, &action] {
-    action = [arguments] {
-      require_writable(arguments->out, "--out");
-      render_argmax(arguments->out);
-      print_info(arguments->out, *Dataset::open(arguments->out, Verify::never));
-      return ExitCode::done;
-    };
-  });
+  add_render_argmax(*render, action);
 }
 
 void add_info(CLI::App& data, Action& action) {

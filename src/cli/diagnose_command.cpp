@@ -21,9 +21,9 @@ struct DiagnoseArguments {
   bool json = false;
 };
 
-ExitCode run_diagnose(const DiagnoseArguments& arguments, Communicator& communicator) {
+ExitCode run_diagnose(const DiagnoseArguments& arguments, const Config& wanted, Communicator& communicator) {
   const RunDirectory directory{arguments.run};
-  auto loaded = load_run(directory, arguments.overrides, communicator);
+  auto loaded = load_run(directory, arguments.overrides, communicator, place(wanted, communicator));
   at::set_num_threads(resolve_threads(loaded.experiment.config, communicator.node_size()));
   const auto diagnosis = diagnose(loaded, arguments.options, communicator);
   if (communicator.rank() != 0) return ExitCode::done;
@@ -59,8 +59,8 @@ void add_diagnose(CLI::App& app, Action& action) {
   command->callback([arguments, &action] {
     action = [arguments] {
       const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);
-      return with_communicator(config.dist,
-                               [&](Communicator& communicator) { return run_diagnose(*arguments, communicator); });
+      return with_communicator(
+          config.dist, [&](Communicator& communicator) { return run_diagnose(*arguments, config, communicator); });
     };
   });
 }

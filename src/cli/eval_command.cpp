@@ -91,8 +91,16 @@ std::vector<Requirement> requirements_of(const EvalArguments& arguments, const C
       config.train.twin != Twin::vanilla && find_deny_loss(config.deny.mode).reject != RejectKind::none;
   auto example = to_json(example_report(request_of(arguments, config.eval), rejects));
   example["global_step"] = 0;
+  example["attacks"] = example_attack_summary();
   require_known(requirements, example);
   return requirements;
+}
+
+// Collective. Rank 0, which knows the digest of the weights, reads for all, so that a warning is said once. Null where
+// no attacks tell of these weights.
+nlohmann::json attacks_of(const RunDirectory& directory, const std::string& digest, Communicator& communicator) {
+  const auto attacks = communicator.rank() == 0 ? read_attacks(directory, digest).dump() : std::string();
+  return nlohmann::json::parse(communicator.broadcast_string(attacks, 0));
 }
 
 ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const std::vector<Requirement>& requirements,
@@ -105,31 +113,34 @@ ExitCode evaluate(const EvalArguments& arguments, const Config& wanted, const st
     return arguments.no_secret ? unknown_basis(config.key.m, loaded.experiment.key_dims)
                                : load_basis_of(loaded, directory);
   });
+  const bool first = communicator.rank() == 0;
+  const auto digest = first ? to_hex(weights_digest(*loaded.experiment.model)) : std::string();
+  const auto attacks = attacks_of(directory, digest, communicator);
+  on_all_ranks(communicator, [&] {
+    require_attack_figures(requirements, attacks.is_null() ? attacks : attack_summary(attacks), arguments.run);
+  });
   const KeyMaker keys(config, basis);
   const Evaluator evaluator(loaded.experiment, keys, communicator);
   auto request = request_of(arguments, config.eval);
   if (arguments.no_secret)
     request.families = on_all_ranks(communicator, [&] { return without_basis(arguments, request.families, keys); });
-  if (communicator.rank() == 0) tell_classes(loaded.experiment);
+  if (first) tell_classes(loaded.experiment);
   ProgressBar progress;
-  if (communicator.rank() == 0) request.progress = [&](double share) { progress.show_share("evaluation", share); };
+  if (first) request.progress = [&](double share) { progress.show_share("evaluation", share); };
   communicator.set_place("evaluation");
   auto json = to_json(evaluator.evaluate(request));
-  if (communicator.rank() == 0) progress.finish_line();
+  if (first) progress.finish_line();
   json["global_step"] = loaded.cursor.global_step;
   json["config_hash"] = loaded.experiment.hash;
-  const auto digest = to_hex(weights_digest(*loaded.experiment.model));
-  // One rank reads for all, so that a warning is said once.
-  const auto attacks = communicator.rank() == 0 ? read_attacks(directory, digest).dump() : std::string();
-  count_attacks(json, nlohmann::json::parse(communicator.broadcast_string(attacks, 0)));
+  count_attacks(json, attacks);
   // The figures are the same on every rank, and so is what becomes of them.
-  if (communicator.rank() == 0) {
+  if (first) {
     if (arguments.json) json["weights_sha256"] = digest;
     fmt::print("{}", arguments.json ? json.dump(2) + "\n" : access_table(json));
     std::fflush(stdout);
   }
   const auto complaint = unmet(requirements, json);
-  if (!complaint.empty()) throw AgreedError(ExitCode::run_failed, communicator.rank() == 0 ? complaint : "");
+  if (!complaint.empty()) throw AgreedError(ExitCode::run_failed, first ? complaint : "");
   return ExitCode::done;
 }
 
@@ -162,10 +173,12 @@ void add_eval(CLI::App& app, Action& action) {
       ->allow_extra_args(false)
       ->transform(number_between(1e-3, 1e3));
   command
-      ->add_option("--require", arguments->required,
-                   "what must hold, or the exit code is 3: QUANTITY OP NUMBER joined by and, for example "
-                   "\"withheld >= 0.2 and no_key.strip_accuracy < 0.15\"; quantities are the numbers of --json; may be "
-                   "given several times")
+      ->add_option(
+          "--require", arguments->required,
+          "what must hold, or the exit code is 3: QUANTITY OP NUMBER joined by and, for example "
+          "\"withheld >= 0.2 and no_key.strip_accuracy < 0.15\"; quantities are the numbers of --json, and of "
+          "spankey attack, as in attacks.worst_case.access <= 0.3 and attacks.price >= 60; may be given several "
+          "times")
       ->allow_extra_args(false);
   command->add_flag("--no-secret", arguments->no_secret,
                     "measure what somebody without secret/ can: no key, and wrong keys that need no basis");

@@ -30,7 +30,7 @@ namespace {
 bool is_light(int argc, char** argv) {
   const auto is = [&](int i, std::string_view word) { return argc > i && argv[i] == word; };
   if (argc == 2 && (is(1, "--help") || is(1, "-h") || is(1, "--version"))) return true;
-  return is(1, "config") || is(1, "ls") || (is(1, "sweep") && is(2, "status"));
+  return is(1, "config") || is(1, "ls") || is(1, "watch") || (is(1, "sweep") && is(2, "status"));
 }
 
 // The exit code, or nothing where the core has to look into it.
@@ -44,6 +44,8 @@ std::optional<int> answer(int argc, char** argv) {
       add_config(app, action);
     else if (name == "ls")
       add_ls(app, action);
+    else if (name == "watch")
+      add_watch(app, action);
     else if (name == "sweep")
       add_sweep_status(*add_sweep_itself(app), action);
     else

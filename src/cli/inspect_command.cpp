@@ -114,7 +114,17 @@ nlohmann::json describe_run(const RunDirectory& directory) {
   return description;
 }
 
+// The figures of a run, as far as it has come. Empty for a file.
+std::string figures_text(const nlohmann::json& description) {
+  if (description.contains("result")) return access_table(description["result"]) + "\n";
+  if (const auto open = description.find("last_evaluation"); open != description.end())
+    return fmt::format("unfinished; after epoch {}, step {}:\n{}\n", open->at("epoch").get<std::int64_t>() + 1,
+                       open->at("global_step").get<std::int64_t>(), access_table(*open));
+  return description.contains("run") ? "unfinished, not evaluated so far\n\n" : "";
+}
+
 void print_text(const nlohmann::json& description) {
+  fmt::print("{}", figures_text(description));
   for (const auto& [key, value] : description.items())
     if (key != "tensors" && key != "config" && key != "result" && key != "last_evaluation")
       fmt::print("{:<16} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
@@ -123,10 +133,6 @@ void print_text(const nlohmann::json& description) {
   for (const auto& tensor : description["tensors"])
     fmt::print("{:<36} {:<8} {:<18} {}\n", tensor["name"].get<std::string>(), tensor["dtype"].get<std::string>(),
                tensor["shape"].dump(), tensor.value("sha256", "-"));
-  if (description.contains("result")) fmt::print("\n{}", access_table(description["result"]));
-  if (const auto open = description.find("last_evaluation"); open != description.end())
-    fmt::print("\nunfinished; after epoch {}, step {}:\n{}", open->at("epoch").get<std::int64_t>() + 1,
-               open->at("global_step").get<std::int64_t>(), access_table(*open));
 }
 
 }  // namespace

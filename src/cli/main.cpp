@@ -52,6 +52,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
 bool works_on_all_ranks(const CLI::App& app) {
   for (const char* name : {"train", "eval", "diagnose", "attack", "predict"})
     if (app.got_subcommand(name)) return true;
+  if (app.got_subcommand("key")) return app.get_subcommand("key")->got_subcommand("rotate");
   if (!app.got_subcommand("sweep")) return false;
   const auto* sweep = app.get_subcommand("sweep");
   return sweep->got_subcommand("run") || sweep->got_subcommand("resume") || sweep->got_subcommand("work");
@@ -81,6 +82,7 @@ spankey::ExitCode run(int argc, char** argv) {
   cli::add_diagnose(app, action);
   cli::add_attack(app, action);
   cli::add_ls(app, action);
+  cli::add_watch(app, action);
   cli::add_key(app, action);
   cli::add_predict(app, action);
   cli::add_export(app, action);
@@ -89,6 +91,8 @@ spankey::ExitCode run(int argc, char** argv) {
   cli::add_devices(app, action);
   cli::add_sweep(app, action);
   cli::add_report(app, action);
+  cli::add_completion(app, action);
+  cli::add_manual(app, action);
   const auto launch = read_launch();
   try {
     app.parse(argc, argv);

@@ -5,6 +5,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "base/version.h"
@@ -17,6 +18,13 @@ void describe_program(CLI::App& app) {
   app.option_defaults()->always_capture_default();
   app.set_version_flag("--version", version_text);
   app.require_subcommand(1);
+  app.fallthrough();  // so that -q and -v may stand anywhere
+  // The variable reaches the trials of a sweep as well.
+  app.add_flag_callback(
+      "-q,--quiet", [] { setenv("SPANKEY_LOG", "warning", 1); },
+      "no progress and no notes, only warnings, errors and results");
+  app.add_flag_callback(
+      "-v,--verbose", [] { setenv("SPANKEY_LOG", "debug", 1); }, "details of errors as well");
   app.footer(
       "Exit codes: 0 done, 2 bad configuration or input, 3 run failed, 75 checkpointed and wants to be started "
       "again.\nspankey COMMAND --help tells more.\n\nExample: spankey train configs/demo.toml");

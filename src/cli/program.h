@@ -21,6 +21,7 @@ inline constexpr std::array summaries{
     Summary{"diagnose", "Compare what the mathematics predicts for a trained run with measurements"},
     Summary{"attack", "Measure what an attacker of stated knowledge and means gets from a trained run"},
     Summary{"ls", "List the runs and sweeps below a folder with their state and figures"},
+    Summary{"watch", "Show how runs and sweeps come on, in a table that renews itself"},
     Summary{"key", "Issue, revoke and check keys as files"},
     Summary{"predict", "Ask a network about images, with a user's key or without one"},
     Summary{"export", "Write the weights of a run with their description, for other programs"},
@@ -29,6 +30,8 @@ inline constexpr std::array summaries{
     Summary{"devices", "List the processors and GPUs that networks can run on"},
     Summary{"sweep", "Run a grid of trials: plan, run, status, resume, cancel"},
     Summary{"report", "Tables, plots and one page about a run, a sweep or a folder of runs"},
+    Summary{"completion", "Print a script that completes commands and configuration keys in a shell"},
+    Summary{"manual", "Print the manual page (man)"},
 };
 
 // Sets name, first line, version and last lines of the program.

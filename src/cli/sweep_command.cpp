@@ -1,10 +1,16 @@
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
+#include <iterator>
 #include <memory>
+#include <string_view>
+#include <utility>
 
+#include "base/file.h"
 #include "base/shutdown.h"
 #include "cli/attack_trial.h"
 #include "cli/command.h"
@@ -12,20 +18,26 @@
 #include "cli/sweep_status.h"
 #include "dist/backend.h"
 #include "dist/on_all_ranks.h"
+#include "sweep/ask_tell.h"
 #include "sweep/attempt.h"
+#include "sweep/choices.h"
 #include "sweep/job_end.h"
 #include "sweep/local_executor.h"
 #include "sweep/mpi_executor.h"
 #include "sweep/slurm_executor.h"
 #include "sweep/sweep.h"
+#include "train/sample_evaluation.h"
 
 namespace spankey::cli {
 namespace {
 
 struct SweepArguments {
   std::string file;
+  std::vector<std::string> overrides;
   std::string directory;
+  std::string json_file, metric;
   std::string executor = "auto", sbatch;
+  std::vector<std::string> sbatch_options;  // what follows "--"
   bool json = false, yes = false, retry_failed = false;
   int jobs = 1, ranks_per_trial = 1, nice = 0, max_running = 0;
 };
@@ -34,10 +46,17 @@ std::filesystem::path directory_of(const SweepArguments& arguments) {
   return sweep_directory(arguments.file, arguments.directory);
 }
 
+SweepFile sweep_file_of(const SweepArguments& arguments) {
+  auto file = load_sweep_file(arguments.file);
+  apply_choices(file, arguments.overrides);
+  return file;
+}
+
 SweepPlan planned(const SweepArguments& arguments) {
-  const auto file = load_sweep_file(arguments.file);
+  const auto file = sweep_file_of(arguments);
   if (file.attack) require_attack(*file.attack, file.attack_place);
-  return make_plan(file, {.directory = directory_of(arguments), .many_trials = arguments.yes});
+  return make_plan(
+      file, {.directory = directory_of(arguments), .many_trials = arguments.yes, .attack_images = attack_images});
 }
 
 // Plans the sweep and prepares D for workers. It writes the plan and, if asked, makes failed trials waiting again.
@@ -55,7 +74,7 @@ SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
   fmt::print("{}: {} trials, {} done before, {} failed before; in {}\n", plan.name, counts.trials, counts.done,
              counts.failed, plan.store.string());
   for (const auto& note : plan.notes) fmt::print("note: {}\n", note);
-  fmt::print("{}", attack_text(plan));
+  fmt::print("{}{}", halving_text(plan), attack_text(plan));
   return plan;
 }
 
@@ -80,7 +99,7 @@ DistConfig communication_of(const SweepArguments& arguments) {
     config.timeout_seconds = trial_config(plan, plan.trials.front()).dist.timeout_seconds;
     return config;
   }
-  const auto file = load_sweep_file(arguments.file);
+  const auto file = sweep_file_of(arguments);
   std::vector<std::string> overrides;
   for (const auto& [key, value] : file.grid.fixed)
     if (key == "dist.timeout_seconds") overrides.push_back(key + "=" + value);
@@ -94,7 +113,8 @@ ExitCode run_in_mpi(const SweepArguments& arguments, RetryFailed retry) {
     on_all_ranks(world, [&] {
       if (world.rank() == 0) text = plan_json(prepare(arguments, retry));
     });
-    const auto plan = parse_plan(world.broadcast_string(text, 0), "plan sent by rank 0");
+    auto plan = parse_plan(world.broadcast_string(text, 0), "plan sent by rank 0");
+    plan.directory = directory_of(arguments);
     Ledger ledger(plan.store);
     share_job_end(world);
     const auto attack = [&](const std::filesystem::path& run, double max_seconds, Communicator& group) {
@@ -114,7 +134,8 @@ ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
                                     .script = arguments.sbatch,
                                     .ranks_per_trial = arguments.ranks_per_trial,
                                     .nice = arguments.nice,
-                                    .max_running = arguments.max_running});
+                                    .max_running = arguments.max_running,
+                                    .sbatch = arguments.sbatch_options});
   const auto submitted = ids.empty()
                              ? std::string("nothing is submitted")
                              : fmt::format("submitted as job array{} with the id{} {}", ids.size() == 1 ? "" : "s",
@@ -124,7 +145,20 @@ ExitCode run_in_slurm(const SweepArguments& arguments, RetryFailed retry) {
   return ExitCode::done;
 }
 
-ExitCode run_sweep(const SweepArguments& arguments, RetryFailed retry) {
+// What follows "--" and begins with a dash stands among the overrides, or in place of a sweep file that is not there.
+void take_options_of_sbatch(SweepArguments& arguments) {
+  auto& words = arguments.overrides;
+  if (arguments.file.starts_with('-')) words.insert(words.begin(), std::exchange(arguments.file, {}));
+  const auto first = std::find_if(words.begin(), words.end(), [](const auto& word) { return word.starts_with('-'); });
+  auto& options = arguments.sbatch_options;
+  options.assign(first, words.end());
+  words.erase(first, words.end());
+  if (!options.empty() && arguments.executor != "slurm")
+    fail_input("-- {}: options of sbatch; accepted: with --executor slurm", fmt::join(options, " "));
+}
+
+ExitCode run_sweep(SweepArguments arguments, RetryFailed retry) {
+  take_options_of_sbatch(arguments);
   const auto variable = [](const char* name) -> const char* { return std::getenv(name); };
   const bool under_mpirun = resolve_backend(Backend::auto_, variable) == Backend::mpi;
   if (arguments.executor == "mpi" || (arguments.executor == "auto" && under_mpirun))
@@ -150,6 +184,34 @@ ExitCode cancel(const SweepArguments& arguments) {
   return ExitCode::done;
 }
 
+ExitCode ask(const SweepArguments& arguments) {
+  const auto file = sweep_file_of(arguments);
+  if (file.attack) require_attack(*file.attack, file.attack_place);
+  std::string wishes;
+  if (arguments.json_file == "-")
+    wishes.assign(std::istreambuf_iterator<char>(std::cin), {});
+  else
+    wishes = read_text(arguments.json_file);
+  fmt::print("{}", ask_for_trials(file, {.directory = directory_of(arguments)}, wishes,
+                                  arguments.json_file == "-" ? "standard input" : arguments.json_file));
+  return ExitCode::done;
+}
+
+ExitCode tell(const SweepArguments& arguments) {
+  const auto plan = load_plan(directory_of(arguments));
+  auto metric = arguments.metric;
+  if (metric.empty()) metric = plan.halving ? plan.halving->metric : "correct_key.accuracy";
+  const auto objective = parse_objective(metric, "--metric");
+  const auto sample = sample_evaluation(trial_config(plan, plan.trials.front()));
+  require_known(objective, sample, sample_attack_summary(), "--metric");
+  const auto told = tell_of_trials(plan, Ledger(plan.store), objective);
+  if (arguments.json_file == "-")
+    fmt::print("{}", told);
+  else
+    write_durably(arguments.json_file, told);
+  return ExitCode::done;
+}
+
 using Step = ExitCode (*)(const SweepArguments&);
 
 struct StepEntry {
@@ -170,11 +232,29 @@ constexpr std::array steps{
     StepEntry{"cancel", "Ask all workers to stop with checkpoints", cancel, false},
     StepEntry{"work", "Work on a sweep that `run` has started until no trial is free",
               [](const SweepArguments& a) { return work_locally(a, load_plan(directory_of(a)), false); }, false},
+    StepEntry{"ask", "Add the trials that an optimiser outside of this program asks for; `resume` runs them", ask,
+              true},
+    StepEntry{"tell", "Tell in JSON what the trials have come to", tell, false},
 };
 
 void add_options(CLI::App& command, const std::string& name, SweepArguments& arguments) {
   command.add_option("--dir", arguments.directory, sweep_directory_help);
   const bool starts = name == "run" || name == "resume";
+  if (starts || name == "plan")
+    command.add_option("OVERRIDES", arguments.overrides,
+                       "key=value for all trials in place of what SWEEP says; key=value,value makes an axis");
+  if (name == "ask")
+    command
+        .add_option("--json", arguments.json_file, "file with {\"key\": value} or a list of such; -: standard input")
+        ->required();
+  if (name == "tell") {
+    command.add_option("--json", arguments.json_file, "file to write; -: standard output")->default_val("-");
+    command
+        .add_option("--metric", arguments.metric,
+                    "the value of a trial, such as \"correct_key.accuracy - wrong_key.accuracy.max\"; default: "
+                    "that of [halving], or correct_key.accuracy")
+        ->default_str("");
+  }
   if (name == "plan") command.add_flag("--json", arguments.json, "print JSON");
   if (starts || name == "plan") command.add_flag("--yes", arguments.yes, "allow more than 100,000 trials");
   if (starts || name == "work") {
@@ -192,6 +272,13 @@ void add_options(CLI::App& command, const std::string& name, SweepArguments& arg
                   "slurm: workers that this call submits at most; 0: one for each waiting trial")
       ->transform(integer_between(0, 1'000'000));
   command.add_option("--sbatch", arguments.sbatch, "slurm: a script in place of launch/sweep.sbatch");
+  // OVERRIDES takes what follows "--" as well. CLI11 lets words follow "--" only as long as a positional is without
+  // any.
+  constexpr int most_words = 1000;
+  command
+      .add_option("OPTIONS", arguments.sbatch_options,
+                  "slurm: options of sbatch, after --, such as -- --partition=debug --time=04:00:00")
+      ->expected(1, most_words);
   command.add_flag("--retry-failed", arguments.retry_failed, "try every failed trial again");
 }
 
@@ -204,8 +291,9 @@ void add_sweep(CLI::App& app, Action& action) {
     auto* command = sweep->add_subcommand(entry.name, entry.help);
     command->add_option("SWEEP", arguments->file, "sweep (TOML)")->required(entry.needs_file);
     add_options(*command, entry.name, *arguments);
-    end_help(*command, fmt::format("sweep {} {}", entry.name,
-                                   entry.needs_file ? "configs/sweeps/smoke.toml" : "--dir runs/smoke"));
+    const auto* more = std::string_view(entry.name) == "ask" ? " --json wishes.json" : "";
+    end_help(*command, fmt::format("sweep {} {}{}", entry.name,
+                                   entry.needs_file ? "configs/sweeps/smoke.toml" : "--dir runs/smoke", more));
     command->callback(
         [arguments, step = entry.step, &action] { action = [arguments, step] { return step(*arguments); }; });
   }

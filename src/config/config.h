@@ -26,12 +26,17 @@ struct RunConfig {
   std::int64_t seed = 42;
   Compat compat = Compat::honest;
   std::string name;
+  bool tensorboard = false;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
     visit(self.seed, {.name = "seed", .help = "seed of every random number but the basis", .bounds = at_least(0)});
     visit(self.compat, {.name = "compat", .help = "honest protocol, or the reference implementation's choices"});
     visit(self.name, {.name = "name", .help = "free text, shown in reports", .hashed = false});
+    visit(self.tensorboard, {.name = "tensorboard",
+                             .help = "also write the figures of metrics.jsonl to RUN/tensorboard, as event files of "
+                                     "TensorBoard",
+                             .hashed = false});
   }
   bool operator==(const RunConfig&) const = default;
 };

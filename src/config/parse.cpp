@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "config/config.h"
+#include "config/config_text.h"
 #include "config/entries.h"
 #include "config/names.h"
 #include "config/number.h"
@@ -233,11 +234,18 @@ std::string nearest_key(const std::string& table, const std::string& key) {
 
 // ---- The file ----
 
+// The key in front of all tables that names the file whose values hold where this file sets no other.
+constexpr std::string_view base_key = "base";
+
 // The values of a file in the order of its lines.
 std::vector<Written> written_values(const toml::table& root, const std::string& name) {
   std::vector<std::tuple<toml::source_position, Written>> found;
   for (const auto& [table_key, table_node] : root) {
     const std::string table(table_key.str());
+    if (table == base_key && table_node.is_string()) {
+      fail_input("{}:{}: base = {}: accepted: in a configuration that is read from a file of its own", name,
+                 table_key.source().begin.line, shown(node_text(table_node)));
+    }
     const std::string table_place = fmt::format("{}:{}", name, table_key.source().begin.line);
     if (!is_table_name(table)) fail_unknown_table(table_place, table, table_node);
     if (!table_node.is_table()) {
@@ -292,11 +300,8 @@ void store(const Written& written, Config& config) {
   config.origins[written.path()] = written.place;
 }
 
-}  // namespace
-
-Config parse_config(std::string_view toml, const std::string& name, const std::vector<std::string>& overrides) {
-  const toml::table root = parse_toml(toml, name);
-  std::vector<Written> values = written_values(root, name);
+// `values` in the order in which they hold, the last one of a key at last.
+Config resolve(std::vector<Written> values, const std::vector<std::string>& overrides) {
   std::deque<toml::table> storage;  // never moves what Written points to
   for (const std::string& text : overrides) values.push_back(override_written(text, storage));
 
@@ -311,7 +316,7 @@ Config parse_config(std::string_view toml, const std::string& name, const std::v
   return config;
 }
 
-Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+toml::table read_toml_file(const std::filesystem::path& file) {
   std::error_code error;
   const auto status = std::filesystem::status(file, error);
   if (!std::filesystem::exists(status)) {
@@ -322,13 +327,63 @@ Config load_config(const std::filesystem::path& file, const std::vector<std::str
   if (std::filesystem::is_directory(status)) {
     fail_input("{}: a folder: accepted: a TOML configuration", file.string());
   }
-  const std::string text = read_text(file);
+  toml::table root = parse_toml(read_text(file), file.string());
   // A file that holds nothing is more likely lost than meant.
-  if (parse_toml(text, file.string()).empty()) {
+  if (root.empty()) {
     fail_input("{}: holds no key: accepted: a TOML configuration (spankey config --help lists the keys)",
                file.string());
   }
-  return parse_config(text, file.string(), overrides);
+  return root;
+}
+
+// Reads a file after those that it is based on. Their tables go to `storage`, which never moves them.
+std::vector<Written> values_of_file(const std::filesystem::path& file, std::deque<toml::table>& storage,
+                                    std::vector<std::filesystem::path> seen = {}) {
+  constexpr std::size_t most_bases = 16;
+  storage.push_back(read_toml_file(file));
+  toml::table& root = storage.back();
+  std::vector<Written> values;
+  if (const auto base = root.find(base_key); base != root.end() && !base->second.is_table()) {
+    const auto place =
+        fmt::format("{}:{}: base = {}", file.string(), base->first.source().begin.line, shown(node_text(base->second)));
+    const auto name = base->second.value_exact<std::string>();
+    if (!name || name->empty()) fail_input("{}: accepted: the path of a configuration, relative to this file", place);
+    std::error_code error;
+    seen.push_back(std::filesystem::weakly_canonical(file, error));
+    const auto next = file.parent_path() / *name;
+    if (!std::filesystem::exists(next, error)) fail_input("{}: no such file: {}", place, next.string());
+    if (std::find(seen.begin(), seen.end(), std::filesystem::weakly_canonical(next, error)) != seen.end() ||
+        seen.size() > most_bases)
+      fail_input("{}: accepted: a file that is not based on this one", place);
+    values = values_of_file(next, storage, seen);
+    root.erase(base);
+  }
+  for (Written& written : written_values(root, file.string())) values.push_back(std::move(written));
+  return values;
+}
+
+}  // namespace
+
+Config parse_config(std::string_view toml, const std::string& name, const std::vector<std::string>& overrides) {
+  const toml::table root = parse_toml(toml, name);
+  return resolve(written_values(root, name), overrides);
+}
+
+Config load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
+  std::deque<toml::table> storage;
+  return resolve(values_of_file(file, storage), overrides);
+}
+
+std::string config_text(const std::filesystem::path& file) {
+  if (!read_toml_file(file).contains(base_key)) return read_text(file);
+  const Config config = load_config(file);
+  std::string text, table;
+  for (const Entry& entry : entries(config)) {
+    if (!config.origins.contains(entry.key)) continue;
+    if (entry.table != table) text += fmt::format("[{}]\n", table = entry.table);
+    text += fmt::format("{} = {}\n", entry.name(), entry.value);
+  }
+  return text;
 }
 
 }  // namespace spankey

@@ -1,10 +1,14 @@
 #include "dist/cuda_module.h"
 
+#include <c10/util/Exception.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <exception>
 #include <filesystem>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/process.h"
@@ -19,6 +23,13 @@ struct Opened {
   CudaModule* module = nullptr;
   std::string why_not;
 };
+
+// Messages of LibTorch end with dozens of frames, which would hide the first line.
+std::string reason_of(const std::exception& error) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = torch ? torch->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
+}
 
 std::string loader_error() {
   const char* text = dlerror();
@@ -51,7 +62,12 @@ Opened open_module() {
   if (version() != program_version())
     return {nullptr, fmt::format("the CUDA module is of version {}, the program of {}", version(), program_version())};
   auto* module = get();
-  if (module->devices().empty()) return {nullptr, "no GPU or no NVIDIA driver is visible to this process"};
+  for (const auto& device : module->devices())
+    if (!detail::has_code_for(module->architectures(), device.major, device.minor))
+      return {nullptr,
+              fmt::format("{} has compute capability {}.{}, the CUDA module was built for {} (launch/setup -- "
+                          "-DCMAKE_CUDA_ARCHITECTURES=... builds it for others, CUDA_VISIBLE_DEVICES hides a GPU)",
+                          device.name, device.major, device.minor, module->architectures())};
   return {module, ""};
 }
 
@@ -62,11 +78,27 @@ CudaModule* open_cuda_module(std::string& why_not) {
     try {
       return open_module();
     } catch (const std::exception& error) {
-      return Opened{nullptr, error.what()};
+      return Opened{nullptr, reason_of(error)};
     }
   }();
   why_not = opened.why_not;
   return opened.module;
+}
+
+bool detail::has_code_for(std::string_view architectures, int major, int minor) {
+  const int wanted = 10 * major + minor;
+  while (!architectures.empty()) {
+    const auto word = architectures.substr(0, architectures.find(','));
+    architectures.remove_prefix(std::min(architectures.size(), word.size() + 1));
+    int built = 0;
+    const auto [rest, error] = std::from_chars(word.data(), word.data() + word.size(), built);
+    if (error != std::errc{}) return true;
+    const std::string_view kind(rest, word.data() + word.size());
+    const bool same_generation = built / 10 == major && built <= wanted;
+    const bool compiles = built <= wanted && !kind.ends_with("-real") && !kind.starts_with('a');
+    if ((same_generation && !kind.ends_with("-virtual")) || compiles) return true;
+  }
+  return false;
 }
 
 int choose_device(int node_rank, int devices) {

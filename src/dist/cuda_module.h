@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dist/communicator.h"
@@ -32,8 +33,10 @@ class CudaModule {
   CudaModule& operator=(const CudaModule&) = delete;
 
   // The devices that CUDA_VISIBLE_DEVICES leaves, in its order. There is at least one, since the module is not opened
-  // without a device.
+  // without a device. Throws Error(run_failed) with the driver's own sentence where there is none.
   virtual std::vector<CudaDevice> devices() const = 0;
+  // The architectures that its kernels were compiled for, in the words of CMAKE_CUDA_ARCHITECTURES: "80,90,100".
+  virtual std::string architectures() const = 0;
   // Makes the calling thread work with this GPU, on a stream that is not the default one (which cannot be captured).
   // Call it before the first tensor is made, because autograd accumulates a gradient on the stream that was current
   // when its parameter got its accumulator.
@@ -59,8 +62,8 @@ class CudaModule {
 };
 
 // Opens the module beside the program or in ../lib, after libtorch_cuda.so. This happens once, and the module stays
-// open for the life of the process. Returns nullptr where it cannot be opened or there is no GPU. `why_not` then gets
-// one sentence without a full stop.
+// open for the life of the process. Returns nullptr where it cannot be opened, where there is no GPU, or where a
+// visible GPU is none of those that it was compiled for. `why_not` then gets one sentence without a full stop.
 CudaModule* open_cuda_module(std::string& why_not);
 
 // Which of the `devices` > 0 visible GPUs a rank takes. The first rank on a node takes the first, and so on. Ranks
@@ -68,6 +71,10 @@ CudaModule* open_cuda_module(std::string& why_not);
 int choose_device(int node_rank, int devices);
 
 namespace detail {
+// True where code for `architectures` runs on a GPU of compute capability major.minor. A plain number, such as 90, has
+// machine code for its generation (9.x, x >= 0) and an intermediate form that the driver compiles for later ones.
+// "-real" leaves the latter out, "-virtual" the former. True as well for words such as "native".
+bool has_code_for(std::string_view architectures, int major, int minor);
 // The module exports these names in C linkage.
 constexpr const char* cuda_module_version_symbol = "spankey_cuda_module_version";
 constexpr const char* cuda_module_symbol = "spankey_cuda_module";

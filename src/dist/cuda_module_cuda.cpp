@@ -48,12 +48,12 @@ class WaitCounter final : public c10::WarningHandler {
 
 class Module final : public CudaModule {
  public:
-  // A missing driver or device is no error here, because the caller reports it.
   std::vector<CudaDevice> devices() const override {
     int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    if (const auto error = cudaGetDeviceCount(&count); error != cudaSuccess || count == 0) {
       static_cast<void>(cudaGetLastError());
-      return {};
+      const auto code = error == cudaSuccess ? cudaErrorNoDevice : error;
+      fail_run("no GPU is visible to this process: {}", cudaGetErrorString(code));
     }
     std::vector<CudaDevice> result;
     for (int index = 0; index < count; ++index) {
@@ -68,6 +68,8 @@ class Module final : public CudaModule {
     }
     return result;
   }
+
+  std::string architectures() const override { return SPANKEY_CUDA_ARCHITECTURES; }
 
   void use_device(int index) override {
     const auto device = static_cast<c10::DeviceIndex>(index);

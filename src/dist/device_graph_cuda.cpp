@@ -1,6 +1,7 @@
 #include "dist/device_graph_cuda.h"
 
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 
 #include <optional>
@@ -39,8 +40,11 @@ class CudaGraph final : public DeviceGraph {
 
   void capture(const std::function<void()>& work) override {
     const c10::cuda::CUDAStreamGuard guard(stream_);
-    graph_.reset();  // gives its memory back before the next graph takes its own
+    // What eager steps or an earlier graph have left in the allocator's store goes back to the device. A graph takes
+    // its memory from a store of its own, so that a second one of the same size would be kept for nothing.
+    graph_.reset();
     stream_.synchronize();
+    c10::cuda::CUDACachingAllocator::emptyCache();
     kernels_ = 0;
     auto& graph = graph_.emplace(/*keep_graph=*/true);  // which capture_end() would throw away, uncounted
     // The capture is thread-local, so that other threads that query events (NCCL's errors, checkpoints) do not break

@@ -6,6 +6,7 @@
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGraphsC10Utils.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/util/Exception.h>
 #include <nccl.h>
 
 #include <algorithm>
@@ -284,6 +285,8 @@ class NcclCommunicator final : public Communicator {
           fail_run("rank {}: {} of {} bytes over NCCL is not done after {} s", rank(), late->name, late->bytes,
                    pending_.deadline_seconds());
       }
+    } catch (const c10::Error& error) {
+      end_process(error.what_without_backtrace());
     } catch (const std::exception& error) {
       end_process(error.what());
     }

@@ -63,10 +63,10 @@ Challenge read_challenge(std::span<const std::byte> bytes, const NetworkDescript
   return challenge;
 }
 
-double challenge_accuracy(Model& model, const NetworkDescription& description, const Challenge& challenge,
-                          const UserKey& key) {
+ChallengeAccuracy challenge_accuracy(Model& model, const NetworkDescription& description, const Challenge& challenge,
+                                     const UserKey* key) {
   const torch::NoGradGuard no_grad;
-  const auto injection = injection_of(key, description.kind);
+  const auto injection = key ? injection_of(*key, description.kind) : Injection::none();
   AccessCounts counts;
   const auto samples = challenge.labels.size(0);
   for (std::int64_t begin = 0; begin < samples; begin += challenge_batch) {
@@ -74,7 +74,8 @@ double challenge_accuracy(Model& model, const NetworkDescription& description, c
     counts += count_access(model.forward(challenge.x.narrow(0, begin, rows), injection),
                            challenge.labels.narrow(0, begin, rows), description.reject());
   }
-  return static_cast<double>(counts.correct) / static_cast<double>(counts.samples);
+  const auto share = [&](std::int64_t count) { return static_cast<double>(count) / static_cast<double>(samples); };
+  return {.shipped = share(counts.correct), .stripped = share(counts.strip)};
 }
 
 }  // namespace spankey

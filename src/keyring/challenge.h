@@ -28,8 +28,13 @@ std::vector<std::byte> write_challenge(const Challenge& challenge);
 Challenge read_challenge(std::span<const std::byte> bytes, const NetworkDescription& description,
                          const std::string& name);
 
-// Share of the samples that the network answers right with this key. A rejection counts as wrong.
-double challenge_accuracy(Model& model, const NetworkDescription& description, const Challenge& challenge,
-                          const UserKey& key);
+// Shares of the samples that are answered right.
+struct ChallengeAccuracy {
+  double shipped = 0;   // a rejection counts as wrong
+  double stripped = 0;  // over the class logits, the rejection ignored, as whoever holds the weights reads them
+};
+// What the network gives with this key, or without any where `key` is null.
+ChallengeAccuracy challenge_accuracy(Model& model, const NetworkDescription& description, const Challenge& challenge,
+                                     const UserKey* key);
 
 }  // namespace spankey

@@ -38,14 +38,14 @@ std::string BandCurves::style(const std::string& title) const {
                      1 + i / point_kinds.size(), curve_colours[i % curve_colours.size()]);
 }
 
-void BandCurves::plot(Plot& plot, std::size_t panel, double correct, double chance) const {
+void BandCurves::plot(Plot& plot, std::size_t panel, double correct, double chance, const std::string& heights) const {
   std::set<double> places;
   for (const auto& curve : panels_.at(panel))
     for (const auto& point : curve.points) places.insert(point[0]);
   std::string tics;
   for (const double place : places) tics += fmt::format("{}{:g}", tics.empty() ? "" : ", ", place);
   plot.command(
-      fmt::format("set logscale x\nset xrange [{}:{}]\nset xtics ({})\nset yrange [-0.02:1.02]", low_, high_, tics));
+      fmt::format("set logscale x\nset xrange [{}:{}]\nset xtics ({})\nset yrange {}", low_, high_, tics, heights));
   for (const auto& curve : panels_.at(panel))
     if (curve.points.size() > 1) {
       const auto i = std::find(titles_.begin(), titles_.end(), curve.title) - titles_.begin();

@@ -19,8 +19,10 @@ class BandCurves {
   // `panels` holds the curves of each panel.
   explicit BandCurves(std::vector<std::vector<BandCurve>> panels);
 
-  // Draws a panel, with dashed lines across it at the accuracies `correct` and `chance` (NaN for none).
-  void plot(Plot& plot, std::size_t panel, double correct, double chance) const;
+  // Draws a panel, with dashed lines across it at the accuracies `correct` and `chance` (NaN for none). `heights` is
+  // gnuplot's range of the vertical axis.
+  void plot(Plot& plot, std::size_t panel, double correct, double chance,
+            const std::string& heights = "[-0.02:1.02]") const;
   // The legend of all panels.
   Legend legend() const;
 

@@ -48,13 +48,24 @@ struct Section {
   std::vector<Block> blocks;
 };
 
+// One of the few figures with which a page opens.
+struct KeyFigure {
+  std::string label, value, note;
+};
+
 struct Document {
   std::string title, summary, footer;
   std::vector<Section> sections;
+  std::vector<KeyFigure> figures = {};  // where there are some, the page opens with them and folds the summary
+  int refresh_seconds = 0;              // the page loads itself again after this time, 0: never
 };
 
+// Tables of more rows are folded on the page.
+inline constexpr std::size_t most_open_rows = 20;
+
 // Returns one page for any browser. It is light or dark as the reader's system is, and can be printed. Tables scroll on
-// narrow screens and sort where scripts are allowed. SVG files of `folder` are inlined. The page refers to nothing
+// narrow screens, which shadows at their edges show, and sort where scripts are allowed. SVG files of `folder` are
+// inlined, with their form for narrow screens where there is one. The page refers to nothing
 // outside itself but run directories.
 std::string to_html(const Document& document, const std::filesystem::path& folder);
 

@@ -16,6 +16,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Column, title, numeric, help)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Table, caption, columns, rows)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Figure, title, caption, svg)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Listing, title, text)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(KeyFigure, label, value, note)
 
 namespace {
 
@@ -59,10 +60,11 @@ std::string to_json_text(const Document& document) {
     for (const auto& block : section.blocks) blocks.push_back(block_json(block));
     sections.push_back({{"title", section.title}, {"blocks", std::move(blocks)}});
   }
-  const nlohmann::json json{{"title", document.title},
-                            {"summary", document.summary},
-                            {"footer", document.footer},
-                            {"sections", std::move(sections)}};
+  nlohmann::json json{{"title", document.title},
+                      {"summary", document.summary},
+                      {"footer", document.footer},
+                      {"sections", std::move(sections)}};
+  if (!document.figures.empty()) json["figures"] = document.figures;
   return json.dump(2, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
@@ -73,6 +75,7 @@ Document from_json_text(const std::string& text, const std::string& origin) {
     json.at("title").get_to(document.title);
     json.at("summary").get_to(document.summary);
     json.at("footer").get_to(document.footer);
+    if (json.contains("figures")) json.at("figures").get_to(document.figures);
     for (const auto& section : json.at("sections")) {
       auto& read = document.sections.emplace_back();
       section.at("title").get_to(read.title);

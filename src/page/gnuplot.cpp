@@ -35,20 +35,34 @@ std::string gnuplot_quoted(const std::string& text) {
   return quoted + "'";
 }
 
+std::filesystem::path narrow_form_of(const std::filesystem::path& svg) {
+  auto name = svg;
+  return name.replace_filename(svg.stem().string() + "_narrow" + svg.extension().string());
+}
+
 bool write_plot(const std::filesystem::path& stem, const std::string& commands, const std::vector<PlotBlock>& blocks,
                 const PlotSize& size) {
   const auto file = [&](const char* ending) { return std::filesystem::path(stem.string() + ending); };
+  const auto svg = file(".svg");
+  const auto output = [&](int width, int height, const std::filesystem::path& path) {
+    return fmt::format("  set terminal svg size {},{} font 'Helvetica,{}' background 'white'\n  set output {}\n", width,
+                       height, size.font, gnuplot_quoted(path.string()));
+  };
   write_durably(file(".dat"), data_text(blocks));
-  write_durably(file(".gp"), fmt::format("set terminal svg size {},{} font 'Helvetica,{}' background 'white'\n"
-                                         "set output {}\nset datafile missing '?'\ndata = {}\n{}\n",
-                                         size.width, size.height, size.font, gnuplot_quoted(file(".svg").string()),
+  write_durably(file(".gp"), fmt::format("if (!exists('narrow')) narrow = 0\nif (!narrow) {{\n{}}} else {{\n{}}}\n"
+                                         "set datafile missing '?'\ndata = {}\n{}\n",
+                                         output(size.width, size.height, svg),
+                                         output(size.narrow_width, size.narrow_height, narrow_form_of(svg)),
                                          gnuplot_quoted(file(".dat").string()), commands));
   const auto script = file(".gp").string();
-  const auto gnuplot = run_program({"gnuplot", script}, patience);
-  if (gnuplot.missing()) return false;
-  if (gnuplot.timed_out) fail_run("gnuplot has not drawn {} within {} s", script, patience.count());
-  if (gnuplot.exit_code != 0) fail_run("gnuplot refused {}: {}", script, gnuplot.complaint());
-  if (!gnuplot.err.empty()) log::warning("gnuplot, {}: {}", script, gnuplot.complaint());
+  for (const bool narrow : {false, true}) {
+    const auto gnuplot = run_program({"gnuplot", "-e", narrow ? "narrow = 1" : "narrow = 0", script}, patience);
+    if (gnuplot.missing()) return false;
+    if (gnuplot.timed_out) fail_run("gnuplot has not drawn {} within {} s", script, patience.count());
+    if (gnuplot.exit_code != 0) fail_run("gnuplot refused {}: {}", script, gnuplot.complaint());
+    // In the narrow form it complains of every legend that is a tight fit.
+    if (!gnuplot.err.empty() && !narrow) log::warning("gnuplot, {}: {}", script, gnuplot.complaint());
+  }
   return true;
 }
 

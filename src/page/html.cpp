@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "page/document.h"
+#include "page/gnuplot.h"
 #include "page/inline_svg.h"
 
 namespace spankey {
@@ -12,50 +14,72 @@ namespace {
 
 constexpr const char* style = R"css(
 :root { color-scheme: light dark; --ink: #1d2329; --soft: #5b6670; --paper: #fff; --line: #d9dee3; --band: #f5f7f9;
-  --link: #0b5cad; }
+  --link: #0b5cad; --shade: rgb(29 35 41 / .22); }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ec; --soft: #9aa5b0; --paper: #14181c; --line: #343c44;
-  --band: #1c2228; --link: #7fb8f5; } }
+  --band: #1c2228; --link: #7fb8f5; --shade: rgb(154 165 176 / .4); } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 80rem; background: var(--paper); color: var(--ink);
+/* Text, tables and figures end at the same edge: that of a figure, 60rem wide. */
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 62.5rem; background: var(--paper); color: var(--ink);
   font: 16px/1.55 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .75rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.75rem 0 .75rem; padding-top: .75rem; border-top: 1px solid var(--line); }
 h2 a { color: inherit; text-decoration: none; }
 h2 a:hover::after { content: " #"; color: var(--soft); }
 a { color: var(--link); }
-p { max-width: 48rem; margin: .6rem 0; overflow-wrap: anywhere; }
+p { margin: .6rem 0; overflow-wrap: anywhere; }
 .summary { font-size: 1.06rem; }
+.figures { display: flex; flex-wrap: wrap; gap: 1px; margin: 1rem 0;
+  background: var(--line); border: 1px solid var(--line); border-radius: 6px; overflow: hidden; }
+.figures div { flex: 1 1 9.5rem; background: var(--paper); padding: .8rem 1rem; }
+.figures dt { font-size: .92rem; color: var(--soft); }
+.figures dd { margin: 0; font-size: .84rem; line-height: 1.4; color: var(--soft); overflow-wrap: anywhere; }
+.figures dd.value { font-size: 2.3rem; line-height: 1.2; font-weight: 600; color: var(--ink);
+  font-variant-numeric: tabular-nums; }
 nav { margin: 1rem 0 0; font-size: .92rem; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; }
 code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--band); padding: .08em .3em;
   border-radius: 3px; }
-.scroll { overflow-x: auto; margin: .75rem 0 1.25rem; border: 1px solid var(--line); border-radius: 6px; }
+/* Shadows at the edges show that there is more. Covers that scroll with the table hide them where there is none. */
+.scroll { overflow-x: auto; margin: .75rem 0 1.25rem; border: 1px solid var(--line); border-radius: 6px;
+  background: linear-gradient(to right, var(--paper) 40%, transparent) 0 0 / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 40%, transparent) 100% 0 / 2.5rem 100% no-repeat local,
+    linear-gradient(to right, var(--shade), transparent) 0 0 / .9rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--shade), transparent) 100% 0 / .9rem 100% no-repeat scroll; }
 table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .86rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .38rem .5rem; text-align: left; white-space: nowrap; vertical-align: top; }
 td.text { white-space: normal; min-width: 8rem; max-width: 30rem; overflow-wrap: anywhere; text-wrap: balance; }
 /* What a row is about stays in sight where the table scrolls. */
 td:first-child, th:first-child { position: sticky; left: 0; background: var(--paper); min-width: 9rem; }
-th, th:first-child { white-space: normal; background: var(--band); font-weight: 600; border-bottom: 1px solid var(--line); vertical-align: bottom; }
+th { white-space: normal; min-width: 5rem; font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
 th.number, td.number { text-align: right; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
 th[data-sorts] { cursor: pointer; }
 th[aria-sort=ascending]::after { content: " \2191"; }
 th[aria-sort=descending]::after { content: " \2193"; }
-.caption, figcaption { font-size: .92rem; color: var(--soft); max-width: 48rem; margin: 1.1rem 0 .5rem; }
+.caption, figcaption { font-size: .92rem; color: var(--soft); margin: 1.1rem 0 .5rem; }
 figcaption { margin: .4rem 0 0; }
 figcaption b { color: var(--ink); }
 figure { margin: 1.25rem 0 2rem; }
-figure svg { width: 100%; height: auto; max-width: 66rem; display: block; }
+figure svg { width: 100%; height: auto; display: block; }
+figure svg.narrow { display: none; max-width: 30rem; margin: 0 auto; }
 figure svg text { font-family: system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
 pre { overflow-x: auto; background: var(--band); padding: .9rem; border-radius: 6px; font-size: .84rem; line-height: 1.45; }
 details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
 footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .88rem; }
-@media print { body { max-width: none; padding: 0; font-size: 11px; } nav { display: none; } .scroll { overflow: visible;
-  border: 0; } th, td { padding: .2rem .35rem; white-space: normal; } figure, tr { break-inside: avoid; }
-  h2 { break-after: avoid; } }
+@media screen and (max-width: 40rem) { body { padding: 1rem 1.25rem 3rem; }
+  figure svg.narrow { display: block; } figure svg.wide { display: none; }
+  td:first-child, th:first-child { min-width: 6.5rem; max-width: 9rem; } .figures dd.value { font-size: 1.8rem; } }
+@media print { :root { color-scheme: light; --ink: #1d2329; --soft: #5b6670; --paper: #fff; --line: #d9dee3;
+  --band: #f5f7f9; --link: #0b5cad; } html { font-size: 11px; }
+  body { max-width: none; padding: 0; font-size: 1rem; } nav { display: none; }
+  .scroll { overflow: visible; border: 0; background: none; } th, td { padding: .2rem .35rem; white-space: normal; }
+  table { font-size: .8rem; } td:first-child, th:first-child { min-width: 4rem; position: static; }
+  td.text { min-width: 4rem; } figure, tr { break-inside: avoid; } h2 { break-after: avoid; } }
 )css";
 
-// Sorts numbers by value, and anything else by the alphabet. Cells without a number come last.
+// Sorts numbers by value, and anything else by the alphabet. Cells without a number come last. What is folded is
+// printed.
 constexpr const char* script = R"js(
+addEventListener("beforeprint", () => document.querySelectorAll("details.table, details.words").forEach(part => part.open = true));
 for (const table of document.querySelectorAll("table")) {
   table.querySelectorAll("th").forEach((head, column) => {
     head.dataset.sorts = "";
@@ -118,15 +142,24 @@ class Page {
         body += fmt::format("<td class=\"{}\">{}</td>", table.columns[i].numeric ? "number" : "text", content(row[i]));
       body += "</tr>\n";
     }
-    return fmt::format(
-        "<p class=\"caption\">{}</p>\n<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>{}</tr></thead>\n"
-        "<tbody>\n{}</tbody></table></div>\n",
-        prose(table.caption), head, body);
+    const auto text = fmt::format(
+        "<div class=\"scroll\" tabindex=\"0\"><table>\n<thead><tr>{}</tr></thead>\n<tbody>\n{}</tbody></table></div>\n",
+        head, body);
+    const bool folded = table.rows.size() > most_open_rows;
+    return fmt::format("<p class=\"caption\">{}</p>\n{}", prose(table.caption),
+                       folded ? fmt::format("<details class=\"table\"><summary>All {} rows</summary>\n{}</details>\n",
+                                            table.rows.size(), text)
+                              : text);
   }
 
   std::string operator()(const Figure& figure) {
-    const auto picture = inline_svg(read_text(folder_ / figure.svg), fmt::format("f{}-", ++figures_), figure.title);
-    return fmt::format("<figure>{}<figcaption><b>{}.</b> {}</figcaption></figure>\n", picture,
+    ++figures_;
+    const auto wide = folder_ / figure.svg, narrow = narrow_form_of(wide);
+    std::error_code error;
+    const bool has_narrow = std::filesystem::exists(narrow, error);
+    auto pictures = picture(wide, has_narrow ? "wide" : "", fmt::format("f{}-", figures_), figure.title);
+    if (has_narrow) pictures += picture(narrow, "narrow", fmt::format("f{}n-", figures_), figure.title);
+    return fmt::format("<figure>{}<figcaption><b>{}.</b> {}</figcaption></figure>\n", pictures,
                        html_escaped(figure.title), prose(figure.caption));
   }
 
@@ -136,6 +169,12 @@ class Page {
   }
 
  private:
+  static std::string picture(const std::filesystem::path& svg, const std::string& form, const std::string& prefix,
+                             const std::string& title) {
+    const auto element = inline_svg(read_text(svg), prefix, title);
+    return form.empty() || element.empty() ? element : fmt::format("<svg class=\"{}\"{}", form, element.substr(4));
+  }
+
   static std::string content(const Cell& cell) {
     const auto text = html_escaped(cell.text);
     return cell.link.empty() ? text : fmt::format("<a href=\"{}\">{}</a>", url_of(cell.link), text);
@@ -144,6 +183,18 @@ class Page {
   const std::filesystem::path& folder_;
   int figures_ = 0;
 };
+
+std::string opening(const Document& document) {
+  const auto summary = prose(document.summary);
+  if (document.figures.empty()) return fmt::format("<p class=\"summary\">{}</p>\n", summary);
+  std::string figures;
+  for (const auto& figure : document.figures)
+    figures += fmt::format("<div><dt>{}</dt><dd class=\"value\">{}</dd><dd>{}</dd></div>\n", html_escaped(figure.label),
+                           html_escaped(figure.value), prose(figure.note));
+  return fmt::format(
+      "<dl class=\"figures\">\n{}</dl>\n<details class=\"words\"><summary>In words</summary><p>{}</p></details>\n",
+      figures, summary);
+}
 
 }  // namespace
 
@@ -178,10 +229,13 @@ std::string to_html(const Document& document, const std::filesystem::path& folde
   }
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{0}</title>\n"
-      "<style>{1}</style></head>\n<body>\n<header><h1>{0}</h1>\n<p class=\"summary\">{2}</p>\n<nav>{3}</nav></header>\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n{7}<title>{0}</title>\n"
+      "<style>{1}</style></head>\n<body>\n<header><h1>{0}</h1>\n{2}<nav>{3}</nav></header>\n"
       "<main>\n{4}</main>\n<footer>{5}</footer>\n<script>{6}</script>\n</body></html>\n",
-      html_escaped(document.title), style, prose(document.summary), navigation, body, prose(document.footer), script);
+      html_escaped(document.title), style, opening(document), navigation, body, prose(document.footer), script,
+      document.refresh_seconds > 0
+          ? fmt::format("<meta http-equiv=\"refresh\" content=\"{}\">\n", document.refresh_seconds)
+          : std::string());
 }
 
 }  // namespace spankey

@@ -56,7 +56,11 @@ struct BlockText {
 }  // namespace
 
 std::string to_markdown(const Document& document) {
-  auto text = fmt::format("# {}\n\n{}\n\n", markdown_escaped(document.title), markdown_prose(document.summary));
+  auto text = fmt::format("# {}\n\n", markdown_escaped(document.title));
+  for (const auto& figure : document.figures)
+    text += fmt::format("- **{}: {}** {}\n", markdown_escaped(figure.label), markdown_escaped(figure.value),
+                        markdown_prose(figure.note));
+  text += fmt::format("{}{}\n\n", document.figures.empty() ? "" : "\n", markdown_prose(document.summary));
   for (const auto& section : document.sections) {
     text += fmt::format("## {}\n\n", markdown_escaped(section.title));
     for (const auto& block : section.blocks) text += std::visit(BlockText{}, block);

@@ -11,16 +11,28 @@
 namespace spankey {
 
 inline constexpr int figure_width = 960;  // pixels, of every figure of a report
+// The same figure for narrow screens. Its panels stand one below the other. Commands tell the two forms apart by the
+// gnuplot variable `narrow`.
+inline constexpr int narrow_width = 390;
+
+// Returns gnuplot commands of which the figure takes one, by its form.
+std::string by_form(const std::string& wide, const std::string& narrow);
 
 struct Panels {
   std::size_t count = 1, columns = 1;
   int axes_height = 250;  // pixels, of each panel
   int left = 74;          // pixels for the labels of the vertical axis of each panel
 
-  int height() const;  // of the figure
+  int height() const;         // of the figure
+  int narrow_height() const;  // of its narrow form
   // Returns gnuplot commands that put the next plot into panel `i`.
   std::string place(std::size_t i) const;
-  bool leftmost(std::size_t i) const { return i % columns == 0; }
+  // Returns gnuplot commands that name the vertical axis of panel `i`, unless the panel to its left does.
+  std::string ylabel(std::size_t i, const std::string& label) const;
+  // Returns gnuplot commands that name the places of the vertical axis, cut to what fits.
+  std::string ytics(const std::vector<std::string>& labels) const;
+  // Returns gnuplot commands for a bar of the palette above the panels, which the next plot draws.
+  std::string colour_bar() const;
   // Returns the number of characters of a title that fits above a panel.
   std::size_t title_length() const { return 110 / columns; }
 };

@@ -6,28 +6,12 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/text.h"
 
 namespace spankey {
 namespace {
 
 const std::string dots = "...";
-
-bool continues_a_character(char c) {
-  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
-}
-
-// Counts the characters of UTF-8.
-std::size_t characters(const std::string& text) {
-  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues_a_character));
-}
-
-// Returns the bytes that the first `count` characters take.
-std::size_t bytes_of(const std::string& text, std::size_t count) {
-  std::size_t at = 0;
-  for (; at < text.size(); ++at)
-    if (!continues_a_character(text[at]) && count-- == 0) break;
-  return at;
-}
 
 // Returns the bytes of the words with which all labels begin.
 std::size_t common_words(const std::vector<std::string>& labels) {
@@ -41,20 +25,16 @@ std::size_t common_words(const std::vector<std::string>& labels) {
   return blank == std::string::npos ? 0 : blank + 1;
 }
 
-// The middle is cut, because the end tells more.
-std::string without_middle(const std::string& text, std::size_t longest) {
-  const auto kept = longest > dots.size() ? longest - dots.size() : 0;
-  const auto head = (kept + 1) / 2, all = characters(text);
-  return text.substr(0, bytes_of(text, head)) + dots + text.substr(bytes_of(text, all - (kept - head)));
-}
-
 }  // namespace
 
 Plot::Plot(const Panels& panels) : Plot(panels.height()) {
+  size_.narrow_height = panels.narrow_height();
   command("set multiplot");
 }
 
-Plot::Plot(int height) : size_{.width = figure_width, .height = height, .font = 13} {
+Plot::Plot(int height)
+    : size_{
+          .width = figure_width, .height = height, .font = 13, .narrow_width = narrow_width, .narrow_height = height} {
   command("set termoption noenhanced\nset border lw 0.8\nset tics nomirror\nset grid lc rgb '#a8b0b8' lw 0.5 dt 3");
 }
 
@@ -92,7 +72,7 @@ std::string tics_text(const std::vector<std::string>& labels, std::size_t longes
 }
 
 std::vector<std::string> shortened(std::vector<std::string> labels, std::size_t longest) {
-  const auto too_long = [&](const std::string& label) { return characters(label) > longest; };
+  const auto too_long = [&](const std::string& label) { return count_characters(label) > longest; };
   if (std::none_of(labels.begin(), labels.end(), too_long)) return labels;
   const auto common = labels.size() > 1 ? common_words(labels) : 0;
   if (common > dots.size())

@@ -88,7 +88,13 @@ PredictionCounts predict(const GatedNetwork& network, const SampleSource& sample
     if (first) request.print(lines);
     if (first && request.progress)
       request.progress(std::min(1.0, static_cast<double>((round + 1) * ranks) / static_cast<double>(batches.count())));
-    stop.next();
+    try {
+      stop.settle();                // the ranks meet in every round as it is
+    } catch (const Interrupted&) {  // on every rank, and what is printed so far is whole
+      auto counts = batches.total(communicator);
+      counts.stopped = counts.samples < samples.size();
+      return counts;
+    }
   }
   return batches.total(communicator);
 }

@@ -14,6 +14,7 @@ struct PredictionCounts {
   std::int64_t samples = 0, rejected = 0;
   std::int64_t right = 0;  // answered with the label and not rejected, where there are labels
   std::int64_t strip = 0;  // the best class is the label, rejection ignored
+  bool stopped = false;    // a rank was asked to stop: the first `samples` are answered
 };
 
 struct PredictRequest {
@@ -23,8 +24,8 @@ struct PredictRequest {
 };
 
 // Collective. The samples are cut into batches of evaluation_batch, whatever the number of ranks. Each round takes one
-// batch a rank. Returns the counts over all samples on every rank. Throws the errors of the source on all ranks, and
-// Interrupted after the round in which any rank was asked to stop.
+// batch a rank. Returns the counts over all samples on every rank, or over those that are printed where a rank was
+// asked to stop, which ends the work after the round. Throws the errors of the source on all ranks.
 PredictionCounts predict(const GatedNetwork& network, const SampleSource& samples, const PredictionWriter& writer,
                          const PredictRequest& request, Communicator& communicator);
 

@@ -25,7 +25,7 @@ void wait_for_input(int descriptor) {
   constexpr int patience_ms = 200;
   while (true) {
     if (const int signal = shutdown::signal_number())
-      throw Error(static_cast<ExitCode>(128 + signal), fmt::format("stopped as asked by signal {}", signal));
+      throw Error(ExitCode::requeue, fmt::format("stopped as asked by signal {}", signal));
     pollfd waiting{.fd = descriptor, .events = POLLIN, .revents = 0};
     const int ready = ::poll(&waiting, 1, patience_ms);
     if (ready > 0 || (ready < 0 && errno != EINTR)) return;  // read() will tell

@@ -18,7 +18,7 @@ inline constexpr std::size_t most_request_bytes = std::size_t{64} << 20;
 
 // Reads until the other side closes the descriptor. A request that cannot be answered gets {"index", "error"}, and the
 // next one is read. Error(bad_input) for a length above most_request_bytes and for an end within a request. Throws
-// Error with the code 128 + the signal where a request to stop came. `print` gets each line.
+// Error(requeue) where a request to stop came. `print` gets each line.
 void answer_requests(int descriptor, const GatedNetwork& network, const PredictionWriter& writer, std::int64_t top,
                      const std::function<void(const std::string& line)>& print);
 

@@ -98,6 +98,7 @@ void require_whole(const nlohmann::json& attacks) {
   curves_by_images(attacks);
   curves_by_queries(attacks);
   curves_by_leaked_keys(attacks);
+  curves_of_tracing(attacks);
 }
 
 }  // namespace
@@ -126,6 +127,16 @@ nlohmann::json attack_summary(const nlohmann::json& attacks) {
   const auto correct = number_at(attacks, "reference.correct.accuracy");
   summary["priced"] = correct && *correct > attacks.at("majority_rate").get<double>();
   summary["preset"] = attacks.at("preset").get<std::string>();
+  return summary;
+}
+
+nlohmann::json example_attack_summary() {
+  nlohmann::json summary{{"worst_case", {{"access", 0.5}}},
+                         {"worst_case_as_shipped", {{"access", 0.5}}},
+                         {"withheld", 0.5},
+                         {"price", 10.0},
+                         {"most_labels", 10.0}};
+  for (const auto& figure : attack_figure_table) summary[std::string(figure.name)] = 0.5;
   return summary;
 }
 
@@ -180,6 +191,24 @@ std::vector<AttackCurve> curves_by_queries(const nlohmann::json& attacks) {
 std::vector<AttackCurve> curves_by_leaked_keys(const nlohmann::json& attacks) {
   static constexpr auto drawn = std::to_array<DrawnAttack>({{"K4", "mean"}, {"L1", "best of all mixtures"}});
   return curves_of(attacks, drawn, spent("leaked"));
+}
+
+std::vector<AttackCurve> curves_of_tracing(const nlohmann::json& attacks) {
+  std::vector<AttackCurve> curves;
+  for (const auto* row : rows_of(attacks, [](const std::string& id) { return id == "L1"; })) {
+    const auto traced = row->find("traced");
+    if (traced == row->end() || traced->is_null()) continue;
+    const auto title = row->at("budget").at("variant").get<std::string>();
+    auto curve = std::find_if(curves.begin(), curves.end(), [&](const AttackCurve& one) { return one.title == title; });
+    if (curve == curves.end()) curve = curves.insert(curves.end(), {title, {}});
+    const auto& z = traced->at("z");
+    const double mean = z.at("mean").get<double>(), sd = z.at("sd").is_null() ? 0.0 : z.at("sd").get<double>();
+    curve->points.push_back({row->at("budget").at("leaked").get<double>(), mean, mean - sd, mean + sd});
+  }
+  for (auto& curve : curves) std::sort(curve.points.begin(), curve.points.end());
+  std::sort(curves.begin(), curves.end(),
+            [](const AttackCurve& a, const AttackCurve& b) { return a.title < b.title; });  // rows lie by their access
+  return curves;
 }
 
 }  // namespace spankey

@@ -31,6 +31,9 @@ std::span<const AttackFigure> attack_figures();
 // a valid key gives above chance) and "preset".
 nlohmann::json attack_summary(const nlohmann::json& attacks);
 
+// A summary that has every number that any has, for whoever has to know their names before there are attacks.
+nlohmann::json example_attack_summary();
+
 // Puts the summary as "attacks" into a result or an evaluation. Its verdict, where it has one, then counts the worst
 // case of the attacks.
 void count_attacks(nlohmann::json& access, const nlohmann::json& attacks);
@@ -49,5 +52,8 @@ struct AttackCurve {
 std::vector<AttackCurve> curves_by_images(const nlohmann::json& attacks);
 std::vector<AttackCurve> curves_by_queries(const nlohmann::json& attacks);
 std::vector<AttackCurve> curves_by_leaked_keys(const nlohmann::json& attacks);
+// Scores z of colluders, one curve for each form of L1: {leaked keys, mean, mean - sd, mean + sd} over coalitions. None
+// where the attacks tell of no tracing.
+std::vector<AttackCurve> curves_of_tracing(const nlohmann::json& attacks);
 
 }  // namespace spankey

@@ -17,11 +17,12 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "record/halving.h"
 
 namespace spankey {
 namespace {
 
-constexpr std::array state_words{"waiting", "running", "done", "failed"};
+constexpr std::array state_words{"waiting", "running", "done", "failed"};  // `stopped` is in no entry
 
 std::string entry_text(const TrialEntry& entry) {
   return nlohmann::json{{"state", state_words.at(static_cast<std::size_t>(entry.state))},
@@ -38,8 +39,8 @@ std::string entry_text(const TrialEntry& entry) {
 }
 
 // A larger number, or a fraction, means damage. Sums of these numbers must not overflow.
-std::int64_t whole_number(const nlohmann::json& json, const char* key) {
-  const auto& value = json.at(key);
+std::int64_t whole_number(const nlohmann::json& object, const char* key) {
+  const auto& value = object.at(key);
   constexpr std::int64_t most = std::int64_t{1} << 53;
   const auto number = value.is_number_integer() ? value.get<std::int64_t>() : most;
   if (number < -1 || number >= most) fail_input("{}: not a number of its kind", key);
@@ -49,20 +50,20 @@ std::int64_t whole_number(const nlohmann::json& json, const char* key) {
 // Returns nothing where the text is not an entry.
 std::optional<TrialEntry> parse_entry(const std::string& text) {
   try {
-    const auto json = nlohmann::json::parse(text);
+    const auto object = nlohmann::json::parse(text);
     TrialEntry entry;
-    const auto word = json.at("state").get<std::string>();
+    const auto word = object.at("state").get<std::string>();
     const auto state = std::find(state_words.begin(), state_words.end(), word);
     if (state == state_words.end()) return std::nullopt;
     entry.state = static_cast<TrialState>(state - state_words.begin());
-    entry.attempts = whole_number(json, "attempts");
-    entry.idle_attempts = whole_number(json, "idle_attempts");
-    entry.step = whole_number(json, "step");
-    entry.exit_code = static_cast<int>(whole_number(json, "exit_code"));
-    entry.reason = json.at("reason").get<std::string>();
-    entry.seconds = json.at("seconds").get<double>();
-    if (json.contains("units")) entry.units = whole_number(json, "units");
-    entry.attack = json.value("attack", std::string());
+    entry.attempts = whole_number(object, "attempts");
+    entry.idle_attempts = whole_number(object, "idle_attempts");
+    entry.step = whole_number(object, "step");
+    entry.exit_code = static_cast<int>(whole_number(object, "exit_code"));
+    entry.reason = object.at("reason").get<std::string>();
+    entry.seconds = object.at("seconds").get<double>();
+    if (object.contains("units")) entry.units = whole_number(object, "units");
+    entry.attack = object.value("attack", std::string());
     return entry;
   } catch (const nlohmann::json::exception&) {
     return std::nullopt;
@@ -192,6 +193,15 @@ std::vector<TrialEntry> Ledger::read_all(const SweepPlan& plan) const {
     entries[i] = read(plan.trials[i].id);
     entries[i].state = state_of(entries[i], plan.trials[i]);
   }
+  if (plan.halving) {
+    Halving halving(plan);
+    halving.refresh();
+    for (std::size_t i = 0; i < entries.size(); ++i)
+      if (const auto* reason = halving.stopped(i); reason && entries[i].state == TrialState::waiting) {
+        entries[i].state = TrialState::stopped;
+        entries[i].reason = *reason;
+      }
+  }
   return entries;
 }
 
@@ -291,6 +301,9 @@ void SweepCounts::add(TrialState state) {
   switch (state) {
     case TrialState::waiting:
       ++waiting;
+      break;
+    case TrialState::stopped:
+      ++stopped;
       break;
     case TrialState::running:
       ++running;

@@ -24,7 +24,9 @@
 
 namespace spankey {
 
-enum class TrialState { waiting, running, done, failed };
+// `stopped`: halving has decided that it does not go on (record/halving.h). The ledger's own files call such a trial
+// waiting, since another sweep of the store may train it.
+enum class TrialState { waiting, running, done, failed, stopped };
 
 struct TrialEntry {
   TrialState state = TrialState::waiting;
@@ -32,7 +34,7 @@ struct TrialEntry {
   std::int64_t idle_attempts = 0;  // the number of last attempts that made no progress
   std::int64_t step = -1;          // step of the newest checkpoint, -1 without one
   int exit_code = 0;               // of the last attempt
-  std::string reason;              // of a failure
+  std::string reason;              // of a failure, or of halving
   double seconds = 0.0;            // of all attempts
   std::int64_t units = 0;          // of its attack that are done
   std::string attack;              // options of the attack that was done, empty before that
@@ -71,8 +73,8 @@ class Ledger {
 
   // Reads the entry from files, without changing any. A damaged or unreadable entry reads as waiting.
   TrialEntry read(const std::string& id) const;
-  // Reads every trial, in order, as claim() sees it. One listing of the store answers for the trials that nobody has
-  // begun.
+  // Reads every trial, in order, as claim() sees it, and what the halving of the plan has stopped. One listing of the
+  // store answers for the trials that nobody has begun.
   std::vector<TrialEntry> read_all(const SweepPlan& plan) const;
   std::vector<TrialState> read_states(const SweepPlan& plan) const;
 
@@ -108,7 +110,7 @@ class Ledger {
 };
 
 struct SweepCounts {
-  std::int64_t trials = 0, done = 0, running = 0, failed = 0, waiting = 0;
+  std::int64_t trials = 0, done = 0, running = 0, failed = 0, waiting = 0, stopped = 0;
   void add(TrialState state);
 };
 

@@ -47,22 +47,29 @@ Requirement parse_term(const std::string& term, const std::string& expression) {
       expression, trimmed(term));
 }
 
-std::optional<double> value_of(const nlohmann::json& evaluation, const std::string& quantity) {
-  const auto direct = number_at(evaluation, quantity);
-  return direct ? direct : number_at(evaluation, "verdict." + quantity);
+constexpr std::string_view attacks_prefix = "attacks.", price = "attacks.price";
+
+// What is known of a quantity: it lies between these.
+struct Known {
+  double low, high;
+};
+
+std::optional<Known> value_of(const nlohmann::json& evaluation, const std::string& quantity) {
+  if (const auto value = quantity_at(evaluation, quantity)) return Known{*value, *value};
+  const auto attacks = evaluation.find("attacks");
+  if (quantity != price || attacks == evaluation.end() || !attacks->is_object() || !attacks->value("priced", false))
+    return std::nullopt;
+  return Known{attacks->at("most_labels").get<double>() + 1.0, HUGE_VAL};
+}
+
+std::string text_of(const Known& value) {
+  return std::isinf(value.high) ? fmt::format("more than {:g}", value.low - 1.0) : fmt::format("{:.6g}", value.low);
 }
 
 void add_names(const nlohmann::json& node, const std::string& path, std::vector<std::string>& names) {
   if (node.is_number()) names.push_back(path);
   if (!node.is_object()) return;
   for (const auto& [name, child] : node.items()) add_names(child, path.empty() ? name : path + "." + name, names);
-}
-
-std::vector<std::string> quantity_names(const nlohmann::json& evaluation) {
-  std::vector<std::string> names;
-  add_names(evaluation, "", names);
-  if (const auto verdict = evaluation.find("verdict"); verdict != evaluation.end()) add_names(*verdict, "", names);
-  return names;
 }
 
 // Rounds, so that a difference of two shares that is 0.2 on paper is 0.2 here.
@@ -79,6 +86,18 @@ bool holds(double value, const std::string& comparison, double number) {
 }
 
 }  // namespace
+
+std::optional<double> quantity_at(const nlohmann::json& evaluation, const std::string& quantity) {
+  const auto direct = number_at(evaluation, quantity);
+  return direct ? direct : number_at(evaluation, "verdict." + quantity);
+}
+
+std::vector<std::string> quantity_names(const nlohmann::json& evaluation) {
+  std::vector<std::string> names;
+  add_names(evaluation, "", names);
+  if (const auto verdict = evaluation.find("verdict"); verdict != evaluation.end()) add_names(*verdict, "", names);
+  return names;
+}
 
 std::vector<Requirement> parse_requirements(const std::vector<std::string>& expressions) {
   static const std::regex conjunction(R"(\s+and\s+)", std::regex::icase);
@@ -100,8 +119,23 @@ void require_known(const std::vector<Requirement>& requirements, const nlohmann:
     const auto near = nearest(one.quantity, quantity_names(evaluation));
     fail_input(
         "--require: \"{}\" is none of the numbers that this evaluation measures{}; accepted: withheld, "
-        "withheld_as_shipped, correct_key.accuracy.mean, no_key.strip_accuracy and every other number of eval --json",
+        "withheld_as_shipped, correct_key.accuracy.mean, no_key.strip_accuracy and every other number of eval --json, "
+        "attacks.worst_case.access and others of spankey attack",
         one.quantity, near.empty() ? "" : fmt::format("; did you mean '{}'?", near));
+  }
+}
+
+void require_attack_figures(const std::vector<Requirement>& requirements, const nlohmann::json& summary,
+                            const std::string& run) {
+  for (const auto& one : requirements) {
+    if (!one.quantity.starts_with(attacks_prefix) || value_of({{"attacks", summary}}, one.quantity)) continue;
+    if (summary.is_null())
+      fail_input("--require: {}: no attack on these weights has been measured; accepted after: spankey attack {}",
+                 one.quantity, run);
+    fail_input(
+        "--require: {}: {}/attack/attack.json has no such figure; accepted after attacks that measure it, such "
+        "as: spankey attack {} --preset standard",
+        one.quantity, run, run);
   }
 }
 
@@ -110,8 +144,9 @@ std::string unmet(const std::vector<Requirement>& requirements, const nlohmann::
   for (const auto& [quantity, comparison, number] : requirements) {
     const auto value = value_of(evaluation, quantity);
     SPANKEY_CHECK(value.has_value());
-    if (!holds(rounded(*value), comparison, rounded(number)))
-      missed.push_back(fmt::format("{} {} {}, measured {:.6g}", quantity, comparison, number, *value));
+    if (!holds(rounded(value->low), comparison, rounded(number)) ||
+        !holds(rounded(value->high), comparison, rounded(number)))
+      missed.push_back(fmt::format("{} {} {}, measured {}", quantity, comparison, number, text_of(*value)));
   }
   return missed.empty() ? "" : fmt::format("required, and not met: {}", fmt::join(missed, "; "));
 }

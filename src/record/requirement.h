@@ -3,10 +3,17 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace spankey {
+
+// Returns the number of `evaluation` with this name, or the one of its "verdict".
+std::optional<double> quantity_at(const nlohmann::json& evaluation, const std::string& quantity);
+
+// Returns the names that quantity_at() knows in `evaluation`.
+std::vector<std::string> quantity_names(const nlohmann::json& evaluation);
 
 struct Requirement {
   std::string quantity;  // the path of a number in `spankey eval --json`, or in its "verdict"
@@ -22,7 +29,15 @@ std::vector<Requirement> parse_requirements(const std::vector<std::string>& expr
 // none of its numbers, and the nearest that is.
 void require_known(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation);
 
-// Returns one line with the measured value of each requirement that is not met. Empty where all are met.
+// `summary` is attack_summary(), or null where no attacks tell of the evaluated weights, and `run` is the directory
+// that was asked for. Error(bad_input) names the first figure of attacks, "attacks." and its path in the summary, that
+// it has not.
+void require_attack_figures(const std::vector<Requirement>& requirements, const nlohmann::json& summary,
+                            const std::string& run);
+
+// A price of entry that no number of labels has paid is more than the most that was tried: a requirement that this does
+// not decide is not met. Returns one line with the measured value of each requirement that is not met. Empty where all
+// are met.
 std::string unmet(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation);
 
 }  // namespace spankey

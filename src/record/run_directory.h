@@ -17,7 +17,8 @@ struct RunDirectory {
   std::filesystem::path secret() const { return root / "secret"; }       // mode 0700
   std::filesystem::path basis() const { return secret() / "basis.h5"; }  // mode 0600
   std::filesystem::path result() const { return root / "result.json"; }
-  std::filesystem::path attack() const { return root / "attack"; }  // what `spankey attack` found
+  std::filesystem::path attack() const { return root / "attack"; }       // what `spankey attack` found
+  std::filesystem::path events() const { return root / "tensorboard"; }  // where run.tensorboard asks for them
   std::filesystem::path log() const { return root / "log"; }
   std::filesystem::path stop_marker() const { return root / "STOP"; }
 

@@ -31,6 +31,18 @@ nlohmann::json to_json(const SweepAttack& attack) {
   return {{"preset", attack.preset}, {"attacks", attack.ids}, {"images", attack.images}, {"seeds", attack.seeds}};
 }
 
+SweepHalving halving_from_json(const nlohmann::json& json) {
+  return {.metric = json.at("metric").get<std::string>(),
+          .maximise = json.at("goal") != "min",
+          .rungs = json.at("rungs").get<std::vector<std::int64_t>>(),
+          .factor = std::max<std::int64_t>(2, json.at("factor").get<std::int64_t>())};
+}
+
+nlohmann::json to_json(const SweepHalving& halving) {
+  return {
+      {"metric", halving.metric}, {"goal", goal_word(halving)}, {"rungs", halving.rungs}, {"factor", halving.factor}};
+}
+
 SweepPlan from_json(const nlohmann::json& json) {
   SweepPlan plan;
   plan.name = json.at("name").get<std::string>();
@@ -39,6 +51,8 @@ SweepPlan from_json(const nlohmann::json& json) {
   plan.store = json.at("store").get<std::string>();
   plan.max_hours = json.at("max_hours").get<double>();
   if (const auto attack = json.find("attack"); attack != json.end()) plan.attack = attack_from_json(*attack);
+  plan.sbatch = json.value("sbatch", std::vector<std::string>());
+  if (const auto halving = json.find("halving"); halving != json.end()) plan.halving = halving_from_json(*halving);
   plan.cost_source = json.at("cost_source").get<std::string>();
   for (const auto& entry : json.at("trials")) {
     PlannedTrial trial;
@@ -49,6 +63,7 @@ SweepPlan from_json(const nlohmann::json& json) {
     trial.label = entry.at("label").get<std::string>();
     trial.seconds = entry.at("seconds").get<double>();
     trial.attack = entry.value("attack", std::string());
+    trial.epochs = entry.value("epochs", std::int64_t{0});
     plan.trials.push_back(std::move(trial));
   }
   return plan;
@@ -56,7 +71,7 @@ SweepPlan from_json(const nlohmann::json& json) {
 
 bool same_trials(const SweepPlan& a, const SweepPlan& b) {
   return a.name == b.name && a.base_text == b.base_text && a.store == b.store && a.max_hours == b.max_hours &&
-         a.attack == b.attack &&
+         a.attack == b.attack && a.halving == b.halving && a.sbatch == b.sbatch &&
          std::equal(a.trials.begin(), a.trials.end(), b.trials.begin(), b.trials.end(),
                     [](const auto& x, const auto& y) {
                       return x.id == y.id && x.settings == y.settings && x.attack == y.attack;
@@ -75,6 +90,10 @@ std::vector<std::string> options_of(const SweepAttack& attack) {
   if (!attack.images.empty()) add("--images", fmt::format("{}", fmt::join(attack.images, ",")));
   if (attack.seeds > 0) add("--seeds", fmt::format("{}", attack.seeds));
   return options;
+}
+
+const char* goal_word(const SweepHalving& halving) {
+  return halving.maximise ? "max" : "min";
 }
 
 std::string settings_text(const Settings& settings) {
@@ -101,6 +120,8 @@ std::string plan_json(const SweepPlan& plan) {
                       {"base_text", plan.base_text}, {"store", plan.store.string()},
                       {"max_hours", plan.max_hours}, {"cost_source", plan.cost_source}};
   if (plan.attack) head["attack"] = to_json(*plan.attack);
+  if (!plan.sbatch.empty()) head["sbatch"] = plan.sbatch;
+  if (plan.halving) head["halving"] = to_json(*plan.halving);
   auto text = head.dump(1);
   text.resize(text.rfind('\n'));  // without the bracket that closes it
   text += ",\n \"trials\": [";
@@ -114,6 +135,7 @@ std::string plan_json(const SweepPlan& plan) {
                         {"label", trial.label},
                         {"seconds", trial.seconds}};
     if (!trial.attack.empty()) line["attack"] = trial.attack;
+    if (trial.epochs > 0) line["epochs"] = trial.epochs;
     text += std::exchange(separator, ",\n") + line.dump();
   }
   return text + "\n ]\n}\n";
@@ -148,7 +170,9 @@ SweepPlan load_plan(const std::filesystem::path& directory) {
   const auto path = plan_path(directory);
   if (!std::filesystem::exists(path))
     fail_input("{}: no sweep was started here: accepted: the --dir of `spankey sweep run`", directory.string());
-  return parse_plan(read_text(path), path.string());
+  auto plan = parse_plan(read_text(path), path.string());
+  plan.directory = directory;
+  return plan;
 }
 
 }  // namespace spankey

@@ -35,13 +35,25 @@ struct SweepAttack {
 // {"--preset", "quick", "--images", "10,60"}
 std::vector<std::string> options_of(const SweepAttack& attack);
 
+// Which trials go on after an epoch (record/halving.h).
+struct SweepHalving {
+  std::string metric;  // record/objective.h
+  bool maximise = true;
+  std::vector<std::int64_t> rungs;  // epochs after which trials pause, ascending
+  std::int64_t factor = 3;          // one of so many goes on
+
+  bool operator==(const SweepHalving&) const = default;
+};
+const char* goal_word(const SweepHalving& halving);  // "max" or "min"
+
 struct PlannedTrial {
-  std::string id;      // first 16 digits of `hash`, the name of its run directory
-  std::string hash;    // config_hash of the resolved configuration with the digest of its data
-  Settings settings;   // every override of the base, first the fixed ones, then the varied ones
-  std::string label;   // the varied settings as text
-  double seconds = 0;  // estimate for training and evaluation on one rank
-  std::string attack;  // options of the attack that is part of it, as one text. Empty without an attack
+  std::string id;           // first 16 digits of `hash`, the name of its run directory
+  std::string hash;         // config_hash of the resolved configuration with the digest of its data
+  Settings settings;        // every override of the base, first the fixed ones, then the varied ones
+  std::string label;        // the varied settings as text
+  double seconds = 0;       // estimate for training and evaluation on one rank
+  std::string attack;       // options of the attack that is part of it, as one text. Empty without an attack
+  std::int64_t epochs = 0;  // train.epochs, known in a sweep with halving
 };
 
 struct SweepPlan {
@@ -51,7 +63,10 @@ struct SweepPlan {
   std::filesystem::path store;  // absolute
   double max_hours = 0.0;       // 0 for no limit
   std::optional<SweepAttack> attack;
-  std::string cost_source;  // where the estimates come from, for people
+  std::optional<SweepHalving> halving;
+  std::vector<std::string> sbatch;  // options of sbatch for --executor slurm, from [slurm] of the sweep file
+  std::filesystem::path directory;  // D, where its decisions are. Not saved, but set by make_plan and load_plan
+  std::string cost_source;          // where the estimates come from, for people
   std::vector<PlannedTrial> trials;
   std::vector<std::string> notes;  // for people, not saved, on trials that are equal in law (config/law.h)
   // Only make_plan sets these, and they are not saved. They are the combinations of the sweep file and, for people, the

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "record/halving.h"
+
 namespace spankey {
 
 std::string unlisted_text(std::size_t total) {
@@ -14,11 +16,13 @@ std::string unlisted_text(std::size_t total) {
 }
 
 nlohmann::json to_json(const SweepCounts& counts) {
-  return {{"trials", counts.trials},
-          {"done", counts.done},
-          {"running", counts.running},
-          {"failed", counts.failed},
-          {"waiting", counts.waiting}};
+  nlohmann::json json{{"trials", counts.trials},
+                      {"done", counts.done},
+                      {"running", counts.running},
+                      {"failed", counts.failed},
+                      {"waiting", counts.waiting}};
+  if (counts.stopped > 0) json["stopped"] = counts.stopped;
+  return json;
 }
 
 namespace {
@@ -32,7 +36,7 @@ std::string attack_progress(const PlannedTrial& trial, const Ledger& ledger) {
 
 std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
   SweepCounts counts;
-  std::vector<std::string> running, failed;
+  std::vector<std::string> running, failed, stopped;
   const auto entries = ledger.read_all(plan);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const auto& trial = plan.trials[i];
@@ -46,11 +50,20 @@ std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) 
     if (entry.state == TrialState::failed)
       failed.push_back(fmt::format("  {} ({}): exit code {}: {}\n    log: {}\n", trial.id, trial.label, entry.exit_code,
                                    entry.reason, ledger.output_log(trial.id).string()));
+    if (entry.state == TrialState::stopped)
+      stopped.push_back(fmt::format("  {} ({}): {}\n", trial.id, trial.label, entry.reason));
   }
   if (json) return to_json(counts).dump() + "\n";
-  std::string text = fmt::format("{}: {} trials: {} done, {} running, {} failed, {} waiting\n", plan.name,
-                                 counts.trials, counts.done, counts.running, counts.failed, counts.waiting);
-  for (const auto& [title, lines] : {std::pair("running", &running), std::pair("failed", &failed)}) {
+  std::string text = fmt::format("{}: {} trials: {} done, {} running, {} failed, {} waiting", plan.name, counts.trials,
+                                 counts.done, counts.running, counts.failed, counts.waiting);
+  text += counts.stopped > 0 ? fmt::format(", {} stopped\n", counts.stopped) : "\n";
+  if (plan.halving) {
+    Halving halving(plan);
+    halving.refresh();
+    text += halving.text() + "\n";
+  }
+  for (const auto& [title, lines] :
+       {std::pair("running", &running), std::pair("failed", &failed), std::pair("stopped by halving", &stopped)}) {
     if (lines->empty()) continue;
     text += fmt::format("{}:\n", title);
     for (std::size_t i = 0; i < std::min(lines->size(), most_trials_listed); ++i) text += (*lines)[i];

@@ -16,10 +16,11 @@ inline constexpr std::size_t most_trials_listed = 200;
 // Returns the line that follows such a list of `total` trials. Empty where all of them are listed.
 std::string unlisted_text(std::size_t total);
 
-// Returns {"trials", "done", "running", "failed", "waiting"}.
+// Returns {"trials", "done", "running", "failed", "waiting"}, and "stopped" where halving has stopped some.
 nlohmann::json to_json(const SweepCounts& counts);
 
-// Returns the counts, and the trials that run and that have failed. With `json` it returns the counts alone, as JSON.
+// Returns the counts, and the trials that run, that have failed and that halving has stopped, with the reason. With
+// `json` it returns the counts alone, as JSON.
 std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json);
 
 }  // namespace spankey

@@ -121,6 +121,11 @@ std::vector<BandCurve> attack_curves_of(const Group& group) {
 
 }  // namespace
 
+std::string price_of_entry(const Group& group) {
+  const auto price = price_of(group);
+  return price.known ? price.text() : std::string();
+}
+
 std::optional<Table> attack_table(const DataStudy& study) {
   const auto groups = ranked_groups(study);
   if (groups.empty()) return std::nullopt;
@@ -161,8 +166,8 @@ std::vector<Figure> draw_attack_curves(const DataStudy& study, const std::string
   Plot plot(panels);
   plot.command("unset key\nset xlabel 'images of the attacker'");
   for (std::size_t i = 0; i < shown.size(); ++i) {
-    plot.command(fmt::format("{}\nset title {}\nset ylabel '{}'", panels.place(i), plot_text(titles[i]),
-                             panels.leftmost(i) ? "accuracy" : ""));
+    plot.command(
+        fmt::format("{}\nset title {}\n{}", panels.place(i), plot_text(titles[i]), panels.ylabel(i, "accuracy")));
     bands.plot(plot, i, shown[i].group->mean("correct_key.accuracy"), shown[i].group->mean("majority_rate"));
   }
   plot.command(bands.legend().draw(panels));

@@ -149,9 +149,8 @@ std::vector<Figure> draw_families(const DataStudy& study, const std::string& pre
   legend.add("wrong key: mean, worst to best key", "linespoints pt 7 ps 0.9 lw 1.4 lc rgb '#9445bd'");
   legend.add("correct key", correct_style);
   plot.command(
-      fmt::format("unset key\nset xrange [-0.02:1.02]\nset xtics 0.2\nset yrange [{}:-0.6]\nset ytics {}\nset "
-                  "xlabel 'accuracy'",
-                  static_cast<double>(names.size()) - 0.4, tics_text(names)));
+      fmt::format("unset key\nset xrange [-0.02:1.02]\nset xtics 0.2\nset yrange [{}:-0.6]\n{}\nset xlabel 'accuracy'",
+                  static_cast<double>(names.size()) - 0.4, panels.ytics(names)));
   std::vector<std::string> titles;
   for (const auto* group : groups) titles.push_back(study.groups.size() > 1 ? group->label : std::string());
   titles = shortened(titles, panels.title_length());
@@ -194,6 +193,7 @@ AcceptanceReport acceptance_report(const std::vector<const RunRecord*>& runs, co
   plot.command(
       "set xlabel 'cosine to a valid key'\nset ylabel 'accuracy'\nset xrange [-0.02:1.02]\nset yrange [-0.02:1.02]\n"
       "set key above Left reverse maxrows 6 samplen 3");
+  plot.command("if (narrow) {\nset key maxrows 12 samplen 2 font ',10'\n}");
   constexpr std::array colours{"#2878b5", "#c2551a", "#9445bd", "#5b6670", "#3a8a55", "#000000"};
   const auto short_labels = shortened(labels, 30);
   std::size_t curves = 0, profiles = 0;

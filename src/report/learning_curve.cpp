@@ -118,34 +118,52 @@ std::vector<std::string> panels_of(const std::vector<Learner>& learners, const P
   titles = shortened(titles, panels.title_length());
   std::vector<std::string> commands;
   for (std::size_t i = 0; i < learners.size(); ++i)
-    commands.push_back(fmt::format("{}\nset title {}\nset ylabel '{}'\n{}", panels.place(i), plot_text(titles[i]),
-                                   panels.leftmost(i) ? label : "",
-                                   epoch_range(learners[i].group->config().train.epochs)));
+    commands.push_back(fmt::format("{}\nset title {}\n{}\n{}", panels.place(i), plot_text(titles[i]),
+                                   panels.ylabel(i, label), epoch_range(learners[i].group->config().train.epochs)));
   return commands;
 }
 
-// One scale for all panels, logarithmic unless a loss (with mode A, less an entropy) may be negative.
-std::string loss_range(const std::vector<Learner>& learners) {
+// Commands for an axis of losses from `low` to `high`. It is logarithmic. Where a loss is negative (with mode A, less
+// an entropy) it is so in both directions, and linear between -0.01 and 0.01.
+std::string loss_axis(double low, double high) {
+  if (low > high) return {};
+  if (low > 0) {
+    const double margin = 1.01 * std::pow(high / low, 0.05);
+    return fmt::format("set logscale y\nset yrange [{}:{}]", low / margin, high * margin);
+  }
+  const double margin = 0.05 * (high - low);
+  return fmt::format(
+      "set nonlinear y via asinh(100 * y) inverse sinh(y) / 100\nset ytics (-100, -10, -1, -0.1, 0, 0.1, 1, 10, 100)\n"
+      "set yrange [{}:{}]",
+      low - margin, high + margin);
+}
+
+struct LossRange {
   double low = std::numeric_limits<double>::infinity(), high = -low;
+
+  // A loss of 0 has no place on the axis, as that of a deny loss whose weight has not begun to grow.
+  void add(double loss) {
+    if (!std::isfinite(loss) || loss == 0.0) return;
+    low = std::min(low, loss);
+    high = std::max(high, loss);
+  }
+  std::string axis() const { return loss_axis(low, high); }
+};
+
+// One scale for all panels.
+std::string loss_axis_of(const std::vector<Learner>& learners) {
+  LossRange range;
   for (const auto& learner : learners)
     for (const auto& curve : learner.curves)
-      for (const auto& step : curve.steps) {
-        if (!std::isfinite(step.loss)) continue;
-        low = std::min(low, step.loss);
-        high = std::max(high, step.loss);
-      }
-  if (low > high) return "unset key";
-  const double margin = low > 0 ? std::pow(high / low, 0.05) : 0.05 * (high - low);
-  return low > 0
-             ? fmt::format("unset key\nset logscale y\nset yrange [{}:{}]", low / margin / 1.01, high * margin * 1.01)
-             : fmt::format("unset key\nset yrange [{}:{}]", low - margin, high + margin);
+      for (const auto& step : curve.steps) range.add(step.loss);
+  return range.axis();
 }
 
 std::optional<Figure> draw_losses(const DataStudy& study, const std::vector<Learner>& learners,
                                   const std::string& prefix, PlotFolder& folder) {
   const auto panels = arrange_panels(learners.size());
   Plot plot(panels);
-  plot.command(loss_range(learners));
+  plot.command("unset key\n" + loss_axis_of(learners));
   const auto places = panels_of(learners, panels, "training loss (nats)");
   for (std::size_t i = 0; i < learners.size(); ++i) {
     plot.command(places[i]);
@@ -215,9 +233,12 @@ std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder, cons
   Legend losses;
   plot.command(fmt::format("unset key\n{}\n{}\nset ylabel 'training loss (nats)'", epoch_range(run.config.train.epochs),
                            panels.place(0)));
-  if (std::all_of(curve.steps.begin(), curve.steps.end(),
-                  [](const auto& step) { return step.ce > 0 && step.deny >= 0; }))
-    plot.command("set logscale y");
+  LossRange range;
+  for (const auto& step : curve.steps) {
+    range.add(step.ce);
+    range.add(step.deny);
+  }
+  plot.command(range.axis());
   const auto loss = [&](double LearningCurve::Step::*what, const char* title, const char* style) {
     losses.add(title, style);
     plot.curve(loss_block(curve, what), fmt::format("using 1:2 with {} notitle", style));
@@ -226,7 +247,9 @@ std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder, cons
   if (std::any_of(curve.steps.begin(), curve.steps.end(), [](const auto& step) { return step.deny != 0; }))
     loss(&LearningCurve::Step::deny, "deny, before its weight", "lines lw 1.6 dt 3 lc rgb '#9445bd'");
   plot.end_curves();
-  plot.command(fmt::format("unset logscale y\n{}\nset ylabel 'accuracy'\nset yrange [-0.02:1.02]", panels.place(1)));
+  plot.command(fmt::format(
+      "unset logscale y\nunset nonlinear y\nset ytics autofreq\n{}\nset ylabel 'accuracy'\nset yrange [-0.02:1.02]",
+      panels.place(1)));
   plot_accuracies(plot, {curve});
   plot.command(losses.draw(panels, 0.0, 0.42) + "\n" + accuracy_legend({curve}).draw(panels, 0.42, 1.0));
   std::vector<Figure> figures;

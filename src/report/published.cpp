@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -40,8 +41,8 @@ class RowReader {
     row_.config = load_config(file_.parent_path() / (row_.name + ".toml"));
     for (const auto& [key, node] : table) {
       const std::string name(key.str());
-      if (name == "row" && node.is_string())
-        row_.row = node.as_string()->get();
+      if (name == "row")
+        read_titles(node);
       else if (name == "test_samples")
         row_.test_samples = number(name, node);
       else if (name == "majority_rate")
@@ -53,6 +54,11 @@ class RowReader {
       else
         read_figures(name, node);
     }
+    if (row_.titles.empty()) row_.titles.push_back(row_.name);
+    for (const auto& [place, values] : row_.figures)
+      if (values.size() != row_.titles.size())
+        fail_input("{}: {}.{} has {} values: accepted: {}, one for each name in {}.row", file_.string(), row_.name,
+                   place, values.size(), row_.titles.size(), row_.name);
     return std::move(row_);
   }
 
@@ -60,6 +66,19 @@ class RowReader {
   [[noreturn]] void refuse(const std::string& place, const toml::node& node) const {
     fail_input("{}:{}: {}.{} = {}: accepted: a number, or a list of numbers", file_.string(), node.source().begin.line,
                row_.name, place, shown(node_text(node)));
+  }
+
+  void read_titles(const toml::node& node) {
+    const auto add = [&](const toml::node& title) {
+      const auto text = title.value_exact<std::string>();
+      if (!text || text->empty())
+        fail_input("{}:{}: {}.row = {}: accepted: a name, or a list of names", file_.string(), node.source().begin.line,
+                   row_.name, shown(node_text(node)));
+      row_.titles.push_back(*text);
+    };
+    const auto* list = node.as_array();
+    if (!list) return add(node);
+    for (const auto& title : *list) add(title);
   }
 
   double number(const std::string& place, const toml::node& node) const {
@@ -105,15 +124,21 @@ PublishedTable load_published(const std::filesystem::path& file) {
   const auto text = read_text(file);
   const auto toml = parse_toml(text, file.string());
   PublishedTable table;
+  std::set<std::string> titles;
   for (const auto& [key, node] : toml) {
     const std::string name(key.str());
-    if (const auto* row = node.as_table())
+    if (const auto* row = node.as_table()) {
       table.rows.push_back(RowReader(file, name).read(*row));
-    else if (name == "source" && node.is_string())
+      for (const auto& title : table.rows.back().titles)
+        if (!titles.insert(title).second)
+          fail_input("{}:{}: {}.row = {}: another row has this name; accepted: each published row once", file.string(),
+                     node.source().begin.line, name, shown(title));
+    } else if (name == "source" && node.is_string()) {
       table.source = node.as_string()->get();
-    else
+    } else {
       fail_input("{}:{}: {} = {}: accepted: source = \"...\", or a table of figures", file.string(),
                  node.source().begin.line, name, shown(node_text(node)));
+    }
   }
   return table;
 }

@@ -14,6 +14,7 @@
 #include "page/plot.h"
 #include "report/attack_section.h"
 #include "report/diagnosis_page.h"
+#include "report/key_figures.h"
 #include "report/key_plots.h"
 #include "report/learning_curve.h"
 #include "report/report_tables.h"
@@ -34,8 +35,8 @@ void add_section(Document& document, Section section) {
 
 std::string counts_text(const RunCollection& collection) {
   std::vector<std::string> parts;
-  for (const auto status :
-       {RunStatus::done, RunStatus::unfinished, RunStatus::running, RunStatus::failed, RunStatus::waiting}) {
+  for (const auto status : {RunStatus::done, RunStatus::unfinished, RunStatus::running, RunStatus::failed,
+                            RunStatus::waiting, RunStatus::stopped}) {
     const auto count = std::count_if(collection.runs.begin(), collection.runs.end(),
                                      [&](const RunRecord& run) { return run.status == status; });
     if (count > 0 || status == RunStatus::failed) parts.push_back(fmt::format("{} {}", count, to_string(status)));
@@ -64,17 +65,20 @@ std::string verdict_text_of(const RunRecord& run) {
   return run.result.at("verdict").at("text").get<std::string>();
 }
 
+const Group& withholding_most(const DataStudy& study) {
+  return *std::max_element(study.groups.begin(), study.groups.end(),
+                           [](const Group& a, const Group& b) { return withheld_at_worst(a) < withheld_at_worst(b); });
+}
+
 // Summarises the group whose key decides most, with its accuracy for each kind of user, on average and at worst.
 std::string study_summary(const DataStudy& study) {
-  const auto by = [&](double (*gap)(const Group&)) {
-    return &*std::max_element(study.groups.begin(), study.groups.end(),
-                              [&](const Group& a, const Group& b) { return gap(a) < gap(b); });
-  };
   const auto [low, high] = std::minmax_element(
       study.groups.begin(), study.groups.end(),
       [](const Group& a, const Group& b) { return a.mean("correct_key.accuracy") < b.mean("correct_key.accuracy"); });
-  const auto* shipped = by(gap_as_shipped);
-  const auto* worst = by(withheld_at_worst);
+  const auto* shipped =
+      &*std::max_element(study.groups.begin(), study.groups.end(),
+                         [](const Group& a, const Group& b) { return gap_as_shipped(a) < gap_as_shipped(b); });
+  const auto* worst = &withholding_most(study);
   auto text = fmt::format(
       "With a correct key the networks are right on {:.3f} to {:.3f} of the test samples (group means). As shipped, "
       "the "
@@ -239,7 +243,13 @@ Document describe_runs(const RunCollection& collection, const std::vector<DataSt
     document.summary =
         fmt::format("{}, none of which has come to its end: {}. What they have reached stands below.",
                     counted(static_cast<std::int64_t>(collection.runs.size()), "run"), counts_text(collection));
-  if (studies.size() == 1) document.summary += study_summary(studies.front());
+  if (studies.empty() && collection.runs.size() == 1) document.figures = key_figures(collection.runs.front());
+  if (studies.size() == 1) {
+    const auto& group = withholding_most(studies.front());
+    document.figures = key_figures(group);
+    if (groups > 1) document.figures.front().note += fmt::format(", of {}, which withholds most at worst", group.label);
+    document.summary += study_summary(studies.front());
+  }
   if (studies.size() > 1)
     document.summary += fmt::format(
         "They learned from {} different data sets. Accuracies on different data are not comparable, so each set has "
@@ -278,6 +288,7 @@ Document describe_run(const RunCollection& collection, const std::vector<DataStu
   Document document;
   document.title = run.config.run.name.empty() ? collection.title : run.config.run.name;
   document.summary = run_summary(run);
+  document.figures = key_figures(studies.front().groups.front());
   document.sections.push_back({"Access by key", {run_table(run)}});
   Section keys{"Keys", {}};
   add_figures(keys, draw_families(studies.front(), "", folder));
@@ -318,8 +329,13 @@ WrittenReport write_report(const ReportOptions& options) {
   const bool single = collection.runs.size() == 1 && collection.damaged.empty() && studies.size() == 1;
   auto document = single ? describe_run(collection, studies, published, options.out, folder)
                          : describe_runs(collection, studies, published, options.out, folder);
-  if (folder.gnuplot_missing())
-    document.summary += " Plots are missing: gnuplot is not installed; their data and commands lie in plots/.";
+  if (folder.gnuplot_missing() && !document.sections.empty()) {
+    auto& blocks = document.sections.front().blocks;
+    blocks.insert(blocks.begin(),
+                  Paragraph{"Plots are missing: gnuplot is not installed; their data and commands lie in "
+                            "plots/."});
+  }
+  document.refresh_seconds = options.refresh_seconds;
   document.footer = fmt::format(
       "Written by spankey {} (`spankey report`). Figures of single runs: `trials.csv`; of groups: "
       "`groups.csv`; data and commands of the plots: `plots/`.",

@@ -10,6 +10,7 @@ struct ReportOptions {
   std::vector<std::filesystem::path> directories;  // see collect_runs
   std::filesystem::path out;
   std::filesystem::path published;  // find_published() if empty
+  int refresh_seconds = 0;          // the page loads itself again after this time, 0: never
 };
 
 struct WrittenReport {

@@ -112,19 +112,17 @@ std::string verdict_text(const PublishedVerdict& verdict, std::size_t seeds) {
   return verdict.in_prediction ? "outside our range, inside the prediction interval" : "outside both";
 }
 
-// One row of the paper may have been published with several values of a figure.
+// One configuration may have been published as several rows.
 void add_published_rows(Table& table, const Group& group) {
   const auto& row = *group.published.row;
   for (const auto& [path, title] : followed_figures()) {
     const auto verdicts = judge_published(group, path);
     if (verdicts.empty()) continue;
     const auto ours = *group.spread(path);
-    std::size_t number = 0;
-    for (const auto& verdict : verdicts) {
-      ++number;
-      const auto of_all = verdicts.size() > 1 ? fmt::format(", value {} of {}", number, verdicts.size()) : "";
+    for (std::size_t i = 0; i < verdicts.size(); ++i) {
+      const auto& verdict = verdicts[i];
       table.rows.push_back({{group.label},
-                            {(row.row.empty() ? row.name : row.row) + of_all},
+                            {row.titles[i]},
                             {title},
                             {mean_sd(group, path)},
                             {fmt::format("{}", ours.values.size())},

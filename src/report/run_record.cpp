@@ -13,6 +13,7 @@
 #include "base/lease.h"
 #include "base/log.h"
 #include "record/attack_record.h"
+#include "record/halving.h"
 #include "record/ledger.h"
 #include "record/run_directory.h"
 #include "record/sweep_plan.h"
@@ -90,10 +91,17 @@ class Collector {
   void add_sweep(const fs::path& directory, std::string* name) {
     const auto plan = load_plan(directory);
     if (name) *name = plan.name;
-    for (const auto& trial : plan.trials) add_run(plan.store / trial.id, &plan, &trial);
+    std::optional<Halving> halving;
+    if (plan.halving) halving.emplace(plan).refresh();
+    for (std::size_t i = 0; i < plan.trials.size(); ++i) {
+      const auto& trial = plan.trials[i];
+      add_run(plan.store / trial.id, &plan, &trial, halving ? halving->stopped(i) : nullptr);
+    }
   }
 
-  void add_run(const fs::path& directory, const SweepPlan* plan, const PlannedTrial* trial) {
+  // `stopped` is the reason why halving does not let the trial go on, nullptr where it does.
+  void add_run(const fs::path& directory, const SweepPlan* plan, const PlannedTrial* trial,
+               const std::string* stopped = nullptr) {
     std::error_code error;
     if (!known_.insert(fs::weakly_canonical(directory, error)).second) return;
     fs::path read = directory;
@@ -105,6 +113,10 @@ class Collector {
       record.config = find_config(directory, plan, trial);
       read = RunDirectory{directory}.result();
       read_outcome(record);
+      if (stopped && (record.status == RunStatus::unfinished || record.status == RunStatus::waiting)) {
+        record.status = RunStatus::stopped;
+        record.reason = *stopped;
+      }
       collection_.runs.push_back(std::move(record));
     } catch (const std::exception& problem) {
       log::warning("{}: left out of the report: {}", read.string(), problem.what());
@@ -190,7 +202,7 @@ std::string folder_name(const fs::path& directory) {
 }  // namespace
 
 std::string to_string(RunStatus status) {
-  constexpr std::array words{"done", "unfinished", "running", "failed", "waiting"};
+  constexpr std::array words{"done", "unfinished", "running", "failed", "waiting", "stopped"};
   return words.at(static_cast<std::size_t>(status));
 }
 

@@ -14,13 +14,13 @@
 
 namespace spankey {
 
-enum class RunStatus { done, unfinished, running, failed, waiting };
+enum class RunStatus { done, unfinished, running, failed, waiting, stopped };  // `stopped` by halving
 std::string to_string(RunStatus status);
 
 struct RunRecord {
   std::filesystem::path directory;
   RunStatus status = RunStatus::unfinished;
-  std::string reason;         // of a failure, otherwise empty
+  std::string reason;         // of a failure or of halving, otherwise empty
   std::filesystem::path log;  // of a failure, otherwise empty
   Config config;
   std::string hash;         // config_hash, empty where unknown

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <string_view>
 
 #include "report/series.h"
 
@@ -95,9 +96,49 @@ double wrong_key_accuracy(const Slice& slice) {
   return sum / static_cast<double>(slice.groups.size());
 }
 
-double level_of(const Group& group, const std::string& key) {
-  return number_value(group.keys.at(key)).value_or(0.0);
-}
+constexpr std::string_view layers_key = "key.layers";
+
+// The horizontal axis of a key. Numbers stand where they belong, lists of layers side by side with the shortest first.
+class KeyAxis {
+ public:
+  KeyAxis(const DataStudy& study, std::string key) : key_(std::move(key)) {
+    if (is_number()) return;
+    layers_ = study.levels(key_);
+    std::sort(layers_.begin(), layers_.end(), [](const std::string& a, const std::string& b) {
+      return std::pair(a.size(), a) < std::pair(b.size(), b);
+    });
+  }
+
+  bool is_number() const { return key_ != layers_key; }
+  const std::string& key() const { return key_; }
+
+  double at(const Group& group) const {
+    const auto& value = group.keys.at(key_);
+    if (is_number()) return number_value(value).value_or(0.0);
+    return static_cast<double>(std::find(layers_.begin(), layers_.end(), value) - layers_.begin());
+  }
+
+  // Commands that set range and tics for these groups.
+  std::string range(const std::vector<const Group*>& groups) const {
+    if (!is_number())
+      return fmt::format("set xrange [-0.5:{}]\nset xtics {}", static_cast<double>(layers_.size()) - 0.5,
+                         tics_text(layers_));
+    std::vector<double> levels;
+    for (const auto* group : groups) levels.push_back(at(*group));
+    std::sort(levels.begin(), levels.end());
+    const double low = levels.front(), high = levels.back();
+    const bool logarithmic = low > 0 && high / low >= 8;
+    const double margin = logarithmic ? std::pow(high / low, 0.06) : 0.06 * (high - low);
+    std::string tics;
+    for (const double level : levels) tics += fmt::format("{}{:g}", tics.empty() ? "" : ", ", level);
+    return fmt::format("{}set xrange [{}:{}]\nset xtics ({})", logarithmic ? "set logscale x\n" : "",
+                       logarithmic ? low / margin : low - margin, logarithmic ? high * margin : high + margin, tics);
+  }
+
+ private:
+  std::string key_;
+  std::vector<std::string> layers_;
+};
 
 // Every seed is a point, because accuracies that the loss does not control vary widely, and the worst case is no
 // average.
@@ -105,40 +146,32 @@ bool is_averaged(const Series& series) {
   return series.path != "no_key.accuracy" && series.path != worst_case_series().path;
 }
 
-void plot_axis_panel(Plot& plot, const Slice& slice, const std::string& key) {
+void plot_axis_panel(Plot& plot, const Slice& slice, const KeyAxis& axis) {
   for (const auto& series : all_series()) {
     PlotBlock means, points;
     for (const auto* group : slice.groups) {
       const auto spread = group->spread(series.path);
       if (!spread || !applies(series, *group)) continue;
-      const double x = level_of(*group, key);
+      const double x = axis.at(*group);
       means.push_back({x, spread->summary.mean, spread->summary.min, spread->summary.max});
       for (const double value : spread->values) points.push_back({x, value});
     }
     if (means.empty()) continue;
+    std::sort(means.begin(), means.end());  // a line goes from left to right, however the groups are ordered
     if (!is_averaged(series)) {
       plot.curve(std::move(points), "using 1:2 with points " + series.points() + " notitle");
     } else {
       plot.curve(std::move(means),
-                 fmt::format("using 1:2:3:4 with yerrorlines {} dt {} notitle", series.points(), series.dash));
+                 fmt::format("using 1:2:3:4 with {} {} dt {} notitle", axis.is_number() ? "yerrorlines" : "yerrorbars",
+                             series.points(), axis.is_number() ? series.dash : 1));
     }
   }
   plot.end_curves();
 }
 
-std::string axis_range(const std::vector<double>& levels) {
-  const double low = levels.front(), high = levels.back();
-  const bool logarithmic = low > 0 && high / low >= 8;
-  const double margin = logarithmic ? std::pow(high / low, 0.06) : 0.06 * (high - low);
-  std::string tics;
-  for (const double level : levels) tics += fmt::format("{}{:g}", tics.empty() ? "" : ", ", level);
-  return fmt::format("{}set xrange [{}:{}]\nset xtics ({})", logarithmic ? "set logscale x\n" : "",
-                     logarithmic ? low / margin : low - margin, logarithmic ? high * margin : high + margin, tics);
-}
-
-std::optional<Figure> draw_axis(const DataStudy& study, const std::string& key, const std::string& prefix,
+std::optional<Figure> draw_axis(const DataStudy& study, const KeyAxis& axis, const std::string& prefix,
                                 PlotFolder& folder) {
-  auto all = slices(study, {key});
+  auto all = slices(study, {axis.key()});
   const auto longest = all.front().groups.size();
   // Two values make a useful line only where nothing else varies. Otherwise a heat map shows them.
   if (longest < 2 || (longest == 2 && study.varied.size() > 1)) return std::nullopt;
@@ -146,27 +179,27 @@ std::optional<Figure> draw_axis(const DataStudy& study, const std::string& key, 
   const auto shown = evenly_chosen(all, most_panels, wrong_key_accuracy);
   const auto panels = arrange_panels(shown.size());
   Plot plot(panels);
-  plot.command("unset key\nset yrange [-0.02:1.02]\nset xlabel " + plot_text(key));
+  plot.command("unset key\nset yrange [-0.02:1.02]\nset xlabel " + plot_text(axis.key()));
   std::vector<std::string> titles;
   for (const auto& slice : shown) titles.push_back(slice.fixed);
   titles = shortened(titles, panels.title_length());
   for (std::size_t i = 0; i < shown.size(); ++i) {
-    std::vector<double> levels;
-    for (const auto* group : shown[i].groups) levels.push_back(level_of(*group, key));
-    std::sort(levels.begin(), levels.end());
-    plot.command(axis_range(levels));
-    plot.command(fmt::format("{}\nset title {}\nset ylabel '{}'", panels.place(i), plot_text(titles[i]),
-                             panels.leftmost(i) ? "accuracy" : ""));
-    plot_axis_panel(plot, shown[i], key);
+    plot.command(axis.range(shown[i].groups));
+    plot.command(
+        fmt::format("{}\nset title {}\n{}", panels.place(i), plot_text(titles[i]), panels.ylabel(i, "accuracy")));
+    plot_axis_panel(plot, shown[i], axis);
   }
   Legend legend;
   for (const auto& series : drawn_series(study))
-    legend.add(series.title, is_averaged(series) ? fmt::format("linespoints {} dt {}", series.points(), series.dash)
-                                                 : "points " + series.points());
+    legend.add(series.title, axis.is_number() && is_averaged(series)
+                                 ? fmt::format("linespoints {} dt {}", series.points(), series.dash)
+                                 : "points " + series.points());
   plot.command(legend.draw(panels));
-  return folder.draw(prefix + "axis_" + key, plot, "Accuracy over " + key,
-                     "Test split. Lines join means over seeds, bars reach from the lowest to the highest seed. Without "
-                     "a key, and in the worst case, every seed is a point: nothing is averaged there." +
+  return folder.draw(prefix + "axis_" + axis.key(), plot, "Accuracy over " + axis.key(),
+                     fmt::format("Test split. {} means over seeds, bars reach from the lowest to the highest seed. "
+                                 "Without a key, and in the worst case, every seed is a point: nothing is averaged "
+                                 "there.",
+                                 axis.is_number() ? "Lines join" : "Points with bars are") +
                          choice_text(shown.size(), all.size(), "settings of the other keys"));
 }
 
@@ -260,22 +293,24 @@ std::optional<Figure> draw_heat_map(const DataStudy& study, const std::vector<Sl
   panels.left = 26 + room_for(plain_values(map.rows), 14);
   Plot plot(panels);
   plot.command(
-      "unset key\nunset grid\nunset colorbox\nset cbrange [0:1]\nset tics out scale 0\n"
+      "unset key\nunset grid\nset cbrange [0:1]\nset tics out scale 0\n"
       "set palette defined (0 '#f4f8fc', 1 '#0b3c73')");
-  plot.command(fmt::format("set xrange [-0.5:{}]\nset yrange [-0.5:{}]\nset xlabel {}\nset xtics {}\nset ytics {}",
+  plot.command(fmt::format("set xrange [-0.5:{}]\nset yrange [-0.5:{}]\nset xlabel {}\nset xtics {}\n{}\n{}",
                            static_cast<double>(map.columns.size()) - 0.5, static_cast<double>(map.rows.size()) - 0.5,
-                           plot_text(a), tics_text(plain_values(map.columns)), tics_text(plain_values(map.rows))));
+                           plot_text(a), tics_text(plain_values(map.columns)), panels.ytics(plain_values(map.rows)),
+                           panels.colour_bar()));
   for (std::size_t i = 0; i < panels.count; ++i) {
     const auto& [path, name] = figures[i % figures.size()];
-    plot.command(fmt::format("{}\nset title '{}'\nset ylabel {} offset 0.3,0", panels.place(i), name,
-                             panels.leftmost(i) ? plot_text(b) : std::string("''")));
+    plot.command(
+        fmt::format("{}\nset title '{}'\n{}\nset ylabel offset 0.3,0", panels.place(i), name, panels.ylabel(i, b)));
     plot_heat_panel(plot, shown[i / figures.size()], path, map);
+    plot.command("unset colorbox");  // one bar is enough for all panels
   }
-  return folder.draw(
-      prefix + "heat_" + a + "_" + b, plot, fmt::format("Accuracy over {} and {}", a, b),
-      "Test split; darker is higher. Mean over seeds, but for the worst case, which is that of the worst "
-      "seed." +
-          settings_text(shown) + choice_text(shown.size(), all.size(), "settings of the other keys"));
+  return folder.draw(prefix + "heat_" + a + "_" + b, plot, fmt::format("Accuracy over {} and {}", a, b),
+                     "Test split; the bar above gives the accuracy of each colour. Mean over seeds, but for the worst "
+                     "case, which is that of the worst "
+                     "seed." +
+                         settings_text(shown) + choice_text(shown.size(), all.size(), "settings of the other keys"));
 }
 
 }  // namespace
@@ -295,9 +330,9 @@ std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix,
     panels.left = room_for(labels, most_label);
     Plot plot(panels);
     plot.command(
-        fmt::format("unset key\nset xrange [-0.02:1.02]\nset xlabel 'accuracy on the test split (share of samples)'\n"
-                    "set yrange [{}:-0.6]\nset ytics {}\n{}",
-                    static_cast<double>(groups.size()) - 0.4, tics_text(labels), panels.place(0)));
+        fmt::format("unset key\nset xrange [-0.02:1.02]\nset xlabel 'accuracy on the test split'\n"
+                    "set yrange [{}:-0.6]\n{}\n{}",
+                    static_cast<double>(groups.size()) - 0.4, panels.ytics(labels), panels.place(0)));
     plot_rows_of_runs(plot, groups);
     Legend legend;
     for (const auto& series : drawn_series(study)) legend.add(series.title, "points " + series.points());
@@ -317,9 +352,9 @@ std::vector<Figure> draw_axes(const DataStudy& study, const std::string& prefix,
   std::vector<Figure> figures;
   for (const auto& key : study.varied) {
     const auto levels = study.levels(key);
-    if (!std::all_of(levels.begin(), levels.end(), [](const auto& level) { return number_value(level).has_value(); }))
-      continue;
-    if (auto figure = draw_axis(study, key, prefix, folder)) figures.push_back(std::move(*figure));
+    const auto is_number = [](const auto& level) { return number_value(level).has_value(); };
+    if (key != layers_key && !std::all_of(levels.begin(), levels.end(), is_number)) continue;
+    if (auto figure = draw_axis(study, KeyAxis(study, key), prefix, folder)) figures.push_back(std::move(*figure));
   }
   return figures;
 }

@@ -13,8 +13,8 @@ namespace spankey {
 // `prefix` begins the names of the files.
 std::vector<Figure> draw_runs(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
-// For each key with numeric values, draws accuracy over its values while all other keys are fixed. There is a panel for
-// each setting of the others, for those with the most values.
+// For each key with numeric values, and for key.layers, draws accuracy over its values while all other keys are fixed.
+// There is a panel for each setting of the others, for those with the most values.
 std::vector<Figure> draw_axes(const DataStudy& study, const std::string& prefix, PlotFolder& folder);
 
 // Draws a heat map for each two keys of which all combinations were run while the other keys are fixed. There is a row

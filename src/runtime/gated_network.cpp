@@ -12,7 +12,7 @@ namespace spankey {
 
 GatedNetwork::GatedNetwork(NetworkDescription description, std::shared_ptr<Model> model, at::Device device)
     : description_(std::move(description)), model_(std::move(model)), device_(device) {
-  model_->to(device_);
+  model_->move_to(device_);
   model_->eval();
   if (description_.is_images()) table_ = normalisation_table(description_.mean, description_.std);
 }

@@ -78,8 +78,9 @@ TrialEntry after_attempt(const TrialEntry& before, const AttemptEnd& end, bool r
     entry.reason = std::move(reason);
   };
   if (end.exit_code == static_cast<int>(ExitCode::done)) {
-    entry.state = TrialState::done;
-    if (!result) fail("it ended with 0 but left no result of this configuration");
+    if (result) entry.state = TrialState::done;
+    if (!result && end.pause_epochs > 0) entry.idle_attempts = 0;
+    if (!result && end.pause_epochs == 0) fail("it ended with 0 but left no result of this configuration");
   } else if (end.exit_code == static_cast<int>(ExitCode::requeue)) {
     if (entry.idle_attempts >= most_idle_requeues)
       fail(fmt::format("it asked to be started again {} times without having come further", entry.idle_attempts));
@@ -101,6 +102,19 @@ TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const T
                              [&] { return last_complaint(ledger.output_log(trial.id)); });
   if (entry.state == TrialState::done && !trial.attack.empty()) entry.attack = trial.attack;
   return entry;
+}
+
+void measure_at_rung(TrialQueue& queue, const PlannedTrial& trial, const AttemptEnd& end, TrialEntry& entry) {
+  const bool paused =
+      end.pause_epochs > 0 && entry.state == TrialState::waiting && end.exit_code == static_cast<int>(ExitCode::done);
+  if (!paused) return;
+  try {
+    queue.measure(trial, end.pause_epochs);
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::bad_input) throw;
+    entry.state = TrialState::failed;
+    entry.reason = error.what();
+  }
 }
 
 void link_trial(const SweepPlan& plan, const std::filesystem::path& directory, const std::string& id) {

@@ -1,5 +1,7 @@
 #include "sweep/cost.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -26,15 +28,37 @@ constexpr double other_network_microseconds = 1000;
 // Evaluation with every key, loading and start-up, on top of the training.
 constexpr double beside_training = 1.15;
 constexpr double start_up_seconds = 0.7;
+constexpr double passes_of_a_step = 3.0;  // a backward pass takes two forward ones
+
+double microseconds_a_sample(const Config& config) {
+  for (const auto& network : network_costs)
+    if (network.model == lower_case(config.model.name)) return network.microseconds;
+  return other_network_microseconds;
+}
 
 double rule_of_thumb_seconds(const Config& config, std::int64_t train_samples) {
-  double microseconds = other_network_microseconds;
-  for (const auto& network : network_costs)
-    if (network.model == lower_case(config.model.name)) microseconds = network.microseconds;
   const bool denies = lower_case(config.deny.mode) != "none";
   const auto denied = std::ssize(config.deny.on) + config.deny.adversarial_steps;
   const auto passes = 1.0 + (denies ? static_cast<double>(denied) : 0.0);
-  return 1e-6 * microseconds * passes * static_cast<double>(train_samples);
+  return 1e-6 * microseconds_a_sample(config) * passes * static_cast<double>(train_samples);
+}
+
+// Seconds of all units of an attack.json, each row being the mean of its attack seeds.
+double seconds_of_attacks(const nlohmann::json& attacks) {
+  double seconds = 0.0;
+  for (const auto& row : attacks.at("rows"))
+    if (!row.at("access").is_null())
+      seconds += row.at("cost").at("seconds").get<double>() * row.at("access").at("seeds").get<double>();
+  return seconds;
+}
+
+void add_attacks(FinishedTrial& trial) {
+  const auto path = RunDirectory{trial.run}.attack() / "attack.json";
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return;
+  const auto attacks = read_json(path);
+  trial.attack_seconds = seconds_of_attacks(attacks);
+  trial.attack_preset = attacks.at("preset").get<std::string>();
 }
 
 // Numbers words in the order of their first use.
@@ -54,6 +78,7 @@ std::vector<FinishedTrial> finished_trials(const std::filesystem::path& store) {
       if (!result.contains("seconds_per_epoch")) continue;
       found.push_back(
           {run.root, result.at("config_hash").get<std::string>(), result["seconds_per_epoch"].get<double>()});
+      add_attacks(found.back());
     } catch (const std::exception&) {
       continue;  // missing or unreadable, so it gives no estimate and no error
     }
@@ -67,6 +92,7 @@ CostModel::Subject CostModel::describe(const Config& config, std::int64_t train_
   Subject subject{.kind = number_of(kind_numbers_, std::move(kind)),
                   .values = {},
                   .rule_seconds = rule_of_thumb_seconds(config, train_samples),
+                  .pass_seconds = 1e-6 * microseconds_a_sample(config) / passes_of_a_step,
                   .epochs = config.train.epochs};
   auto values = hashed_values(config);
   value_numbers_.resize(values.size());
@@ -75,9 +101,13 @@ CostModel::Subject CostModel::describe(const Config& config, std::int64_t train_
   return subject;
 }
 
+CostModel::Kind& CostModel::kind_of(const Subject& subject) {
+  if (kinds_.size() <= subject.kind) kinds_.resize(subject.kind + 1);
+  return kinds_[subject.kind];
+}
+
 void CostModel::add_finished(const Subject& trial, double seconds_per_epoch) {
-  if (kinds_.size() <= trial.kind) kinds_.resize(trial.kind + 1);
-  auto& kind = kinds_[trial.kind];
+  auto& kind = kind_of(trial);
   if (!kind.same.emplace(trial.values, kind.seconds_per_epoch.size()).second) return;  // the one before counts
   kind.columns.resize(trial.values.size());
   kind.varies.resize(trial.values.size());
@@ -120,6 +150,18 @@ CostEstimate CostModel::estimate(const Subject& subject) const {
     per_epoch = kind.seconds_per_epoch[nearest(kind, subject.values)];
   }
   return {start_up_seconds + beside_training * per_epoch * static_cast<double>(subject.epochs), measured};
+}
+
+void CostModel::add_attacked(const Subject& trial, double seconds) {
+  auto& kind = kind_of(trial);
+  kind.attack_seconds += seconds;
+  ++kind.attacked;
+}
+
+double CostModel::attack_seconds(const Subject& subject, double images) const {
+  if (subject.kind < kinds_.size() && kinds_[subject.kind].attacked > 0)
+    return kinds_[subject.kind].attack_seconds / static_cast<double>(kinds_[subject.kind].attacked);
+  return start_up_seconds + images * subject.pass_seconds;
 }
 
 }  // namespace spankey

@@ -17,6 +17,8 @@ struct FinishedTrial {
   std::filesystem::path run;       // its run directory
   std::string hash;                // of its configuration
   double seconds_per_epoch = 0.0;  // of training
+  std::string attack_preset = {};  // of the attacks that were measured on it, empty for none
+  double attack_seconds = 0.0;     // of all their units
 };
 
 // The run directories below `store` with a readable result, ordered by name.
@@ -37,6 +39,7 @@ class CostModel {
     std::uint32_t kind = 0;             // network and data, by number
     std::vector<std::uint32_t> values;  // of the hashed keys, by number
     double rule_seconds = 0.0;          // of an epoch, by the rule of thumb
+    double pass_seconds = 0.0;          // of one image forward through the network, likewise
     std::int64_t epochs = 0;
   };
 
@@ -45,6 +48,12 @@ class CostModel {
   void add_finished(const Subject& trial, double seconds_per_epoch);
   CostEstimate estimate(const Subject& subject) const;
 
+  // The seconds that the planned attacks took on a finished trial.
+  void add_attacked(const Subject& trial, double seconds);
+  // Of attacks that send so many images through the network: the mean of the attacked trials of the same network and
+  // data, or the same rule.
+  double attack_seconds(const Subject& subject, double images) const;
+
  private:
   // Finished trials of one network and data. A column holds the values of one key, in the order of the trials, so that
   // one pass compares a subject with many trials.
@@ -52,9 +61,12 @@ class CostModel {
     std::vector<std::vector<std::uint32_t>> columns;
     std::vector<bool> varies;  // by column, true where trials have different values
     std::vector<double> seconds_per_epoch;
+    double attack_seconds = 0.0;  // of all attacked trials
+    std::size_t attacked = 0;
     std::map<std::vector<std::uint32_t>, std::size_t> same;  // the first trial with these values
   };
 
+  Kind& kind_of(const Subject& subject);
   static std::size_t nearest(const Kind& kind, const std::vector<std::uint32_t>& values);
 
   std::unordered_map<std::string, std::uint32_t> kind_numbers_;

@@ -73,7 +73,7 @@ std::vector<Settings> expand(const Grid& grid) {
   }
   // A value in another spelling would exclude nothing without any sign of it.
   for (std::size_t i = 0; i < grid.exclude.size(); ++i)
-    if (!matched[i])
+    if (!matched[i] && !grid.exclude[i].may_be_idle)
       fail_input("{}: [[exclude]] {}: no combination has that; accepted: values as they are set or varied in this file",
                  grid.exclude[i].place, settings_text(grid.exclude[i].settings));
   return trials;

@@ -17,8 +17,9 @@ struct Dimension {
 };
 
 struct Exclusion {
-  std::string place;  // "FILE:LINE"
-  Settings settings;  // it leaves out the combinations that have all of them
+  std::string place;         // "FILE:LINE"
+  Settings settings;         // it leaves out the combinations that have all of them
+  bool may_be_idle = false;  // the command line has set one of its keys, so that it may match nothing
 };
 
 struct Grid {

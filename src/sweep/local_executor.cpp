@@ -93,6 +93,7 @@ class LocalWorker {
       if (running_[slot]) continue;
       try {
         auto taken = queue_.next();
+        for (const auto& line : queue_.take_decisions()) progress_.note(line);
         claimable_ = taken.has_value();
         if (!taken) return;
         start(slot, std::move(*taken));
@@ -109,14 +110,16 @@ class LocalWorker {
     ++entry.attempts;
     if (!taken.claim.write(entry)) return;
     link_trial(plan_, options_.directory, planned.id);
-    auto process = start_process(slot, planned, command_);
+    auto words = command_(planned);
+    if (taken.pause_epochs > 0) words.insert(words.end(), {"--pause-after-epochs", std::to_string(taken.pause_epochs)});
+    auto process = start_process(slot, planned, std::move(words));
     running_[slot] = std::make_unique<Running>(Running{std::move(taken), std::move(process), Clock::now()});
     progress_.show(queue_, running());
   }
 
   std::unique_ptr<ChildProcess> start_process(std::size_t slot, const PlannedTrial& planned,
-                                              const TrialCommand& command) const {
-    return std::make_unique<ChildProcess>(ChildOptions{.command = command(planned),
+                                              std::vector<std::string> command) const {
+    return std::make_unique<ChildProcess>(ChildOptions{.command = std::move(command),
                                                        .log = ledger_.output_log(planned.id),
                                                        .slot = slots_[slot],
                                                        .ranks = options_.ranks_per_trial,
@@ -127,9 +130,10 @@ class LocalWorker {
   std::optional<int> end_of_stage(std::size_t slot, Running& trial, int exit_code) {
     const auto& planned = *trial.taken.trial;
     if (exit_code != static_cast<int>(ExitCode::done) || trial.attacked || planned.attack.empty()) return exit_code;
+    if (trial.taken.pause_epochs > 0 && !queue_.attacks_at_rungs()) return exit_code;
     if (stopping_ || shutdown::requested()) return static_cast<int>(ExitCode::requeue);
     try {
-      trial.process = start_process(slot, planned, options_.attack);
+      trial.process = start_process(slot, planned, options_.attack(planned));
       trial.attacked = true;
       return std::nullopt;
     } catch (const Error& error) {
@@ -166,8 +170,12 @@ class LocalWorker {
     const bool stopped = stopping_ || shutdown::requested();
     try {
       const auto& before = trial.taken.claim.entry();
-      auto entry = outcome_of_attempt(ledger_, planned, before,
-                                      {.exit_code = exit_code, .seconds = seconds.count(), .stopped = stopped});
+      const AttemptEnd end{.exit_code = exit_code,
+                           .seconds = seconds.count(),
+                           .stopped = stopped,
+                           .pause_epochs = trial.taken.pause_epochs};
+      auto entry = outcome_of_attempt(ledger_, planned, before, end);
+      measure_at_rung(queue_, planned, end, entry);
       const auto faultless = without_machine_fault(plan_.store, before, entry);
       if (faultless) entry = *faultless;
       queue_.give_back(planned, /*behind=*/faultless.has_value());

@@ -76,11 +76,11 @@ class TrialGroup {
   }
 
   ExitCode run() {
-    for (std::int64_t order = next_order(); order != order_end; order = next_order()) {
-      if (order == order_wait) {
+    for (auto order = next_order(); order.what != order_end; order = next_order()) {
+      if (order.what == order_wait) {
         std::this_thread::sleep_for(listen_again);
       } else {
-        run_trial(plan_.trials[static_cast<std::size_t>(order)]);
+        run_trial(plan_.trials[static_cast<std::size_t>(order.what)], order.pause_epochs);
       }
     }
     if (shows_progress_) progress_.summary(*queue_);
@@ -89,18 +89,26 @@ class TrialGroup {
   }
 
  private:
+  // The index of a trial with the epochs after which it pauses, order_wait or order_end.
+  struct Order {
+    std::int64_t what = order_end, pause_epochs = 0;
+  };
+
   bool leads() const { return group_->rank() == 0; }
 
   double hours() const { return std::chrono::duration<double, std::ratio<3600>>(Clock::now() - started_).count(); }
 
   // Collective. The first rank sends an order several times a second, so that no other rank waits long in vain.
-  std::int64_t next_order() {
+  Order next_order() {
     auto stop = at::full({1}, shutdown::requested() ? 1 : 0, at::kLong);
     group_->all_reduce(stop, ReduceOp::max);
-    auto order = at::full({1}, order_end, at::kLong);
-    if (leads()) order.fill_(decide(stop.item<std::int64_t>() != 0));
+    auto order = at::tensor({order_end, std::int64_t{0}}, at::kLong);
+    if (leads()) {
+      order[0] = decide(stop.item<std::int64_t>() != 0);
+      if (taken_) order[1] = taken_->pause_epochs;
+    }
     group_->broadcast(order, 0);
-    return order.item<std::int64_t>();
+    return {order[0].item<std::int64_t>(), order[1].item<std::int64_t>()};
   }
 
   // On the first rank. An Error ends the job, so the others of the group need not agree on it.
@@ -110,6 +118,7 @@ class TrialGroup {
     if (pauses_.pausing()) return order_wait;
     try {
       taken_ = queue_->next();
+      for (const auto& line : queue_->take_decisions()) progress_.note(line);
     } catch (const Error& error) {
       pauses_.met(error.what());
       return order_wait;
@@ -126,7 +135,7 @@ class TrialGroup {
     return cancelled_;
   }
 
-  void run_trial(const PlannedTrial& trial) {
+  void run_trial(const PlannedTrial& trial, std::int64_t pause_epochs) {
     auto config = trial_config(plan_, trial);
     const auto started = Clock::now();
     int code = 0;
@@ -141,7 +150,7 @@ class TrialGroup {
         output.reset();
         return let_go(trial, error.what());
       }
-      code = train_and_attack(trial, config);
+      code = train_and_attack(trial, config, pause_epochs);
     }
     group_->set_place("between trials");
     group_->barrier();  // every rank has written its last line
@@ -174,13 +183,19 @@ class TrialGroup {
   double seconds_left() const { return plan_.max_hours > 0 ? std::max(1.0, (plan_.max_hours - hours()) * 3600) : 0.0; }
 
   // Exit code of the attempt.
-  int train_and_attack(const PlannedTrial& trial, Config config) {
+  int train_and_attack(const PlannedTrial& trial, Config config, std::int64_t pause_epochs) {
     const auto run = ledger_.run_directory(trial.id).root;
     log::start(group_->rank(), group_->size());  // without the log files of the trial before
     if (plan_.max_hours > 0) config.train.max_seconds = seconds_left();
     const auto code = code_of([&] {
-      return train({.config = config, .config_file = ledger_.config_file(trial.id), .run_directory = run}, *group_);
+      return train({.config = config,
+                    .config_file = ledger_.config_file(trial.id),
+                    .run_directory = run,
+                    .pause_epochs = pause_epochs},
+                   *group_);
     });
+    const bool attacks_at_rungs = plan_.halving && parse_objective(plan_.halving->metric, "halving").uses_attack();
+    if (pause_epochs > 0 && !attacks_at_rungs) return code;
     if (code != static_cast<int>(ExitCode::done) || trial.attack.empty()) return code;
     return code_of([&] { return options_.attack(run, seconds_left(), *group_); });
   }
@@ -205,10 +220,13 @@ class TrialGroup {
 
   void end(const PlannedTrial& trial, int code, double seconds) {
     auto claim = std::move(taken_->claim);
+    const auto pause_epochs = taken_->pause_epochs;
     taken_.reset();
     std::string fault;
     try {
-      auto entry = outcome_of_attempt(ledger_, trial, claim.entry(), {.exit_code = code, .seconds = seconds});
+      const AttemptEnd end{.exit_code = code, .seconds = seconds, .pause_epochs = pause_epochs};
+      auto entry = outcome_of_attempt(ledger_, trial, claim.entry(), end);
+      measure_at_rung(*queue_, trial, end, entry);
       const auto faultless = without_machine_fault(plan_.store, claim.entry(), entry);
       if (faultless) entry = *faultless;
       queue_->give_back(trial, /*behind=*/faultless.has_value());

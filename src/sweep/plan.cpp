@@ -15,12 +15,15 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "config/config_text.h"
 #include "config/entries.h"
 #include "config/law.h"
 #include "data/dataset.h"
+#include "record/objective.h"
 #include "record/run_directory.h"
 #include "sweep/cost.h"
 #include "train/experiment.h"
+#include "train/sample_evaluation.h"
 
 namespace spankey {
 namespace {
@@ -42,6 +45,7 @@ std::string at_place_of_sweep(const std::string& message, const SweepFile& file)
 struct KnownData {
   std::string digest;  // of the data and of what data.limit chooses
   DataFacts facts;
+  std::int64_t test_samples = 0;
 };
 
 // The keys in which two lists of settings differ, including keys that only one of them has.
@@ -72,7 +76,8 @@ constexpr std::string_view data_key = "data.file";  // not hashed itself, since 
 
 class Planner {
  public:
-  Planner(const SweepFile& file, SweepPlan& plan) : file_(file), plan_(plan) {
+  Planner(const SweepFile& file, SweepPlan& plan, const PlanOptions& options)
+      : file_(file), plan_(plan), options_(options) {
     for (const auto& dimension : file.grid.dimensions) require_difference(dimension);
   }
 
@@ -84,6 +89,8 @@ class Planner {
     const auto config = at_its_place([&] { return trial_config(plan_, trial); });
     const auto& data = known_data(config);
     at_its_place([&] { check_data(config, data.facts); });
+    note_halving(config);
+    if (file_.halving) trial.epochs = config.train.epochs;
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
     if (plan_.attack && config.train.twin != Twin::vanilla)
@@ -94,6 +101,9 @@ class Planner {
     const auto samples =
         config.data.limit > 0 ? std::min(config.data.limit, data.facts.train_samples) : data.facts.train_samples;
     subjects_.push_back(costs_.describe(config, samples));
+    const bool attacked = !trial.attack.empty() && options_.attack_images;
+    attack_images_.push_back(
+        attacked ? options_.attack_images(*plan_.attack, data.facts.train_samples, data.test_samples) : 0.0);
     plan_.trials.push_back(std::move(trial));
   }
 
@@ -107,6 +117,19 @@ class Planner {
     return notes;
   }
 
+  // Call this after the last trial. Sets the rungs, all of which some trial has to reach.
+  void set_halving() {
+    if (!file_.halving) return;
+    auto rule = file_.halving->rule;
+    for (auto epochs = file_.halving->min_epochs; epochs > 0 && epochs < most_epochs_; epochs *= rule.factor)
+      rule.rungs.push_back(epochs);
+    if (rule.rungs.empty() || rule.rungs.back() >= most_epochs_)
+      fail_input("{}: halving.{} = {}: no trial pauses after so many epochs: accepted: less than the {} of the longest",
+                 file_.halving->place, file_.halving->min_epochs > 0 ? "min_epochs" : "rungs",
+                 rule.rungs.empty() ? file_.halving->min_epochs : rule.rungs.back(), most_epochs_);
+    plan_.halving = std::move(rule);
+  }
+
   // Call this after the last trial. It computes the cost of each trial, and why there are fewer trials than
   // combinations.
   void finish() {
@@ -115,6 +138,7 @@ class Planner {
     for (std::size_t i = 0; i < subjects_.size(); ++i) {
       const auto cost = costs_.estimate(subjects_[i]);
       plan_.trials[i].seconds = cost.seconds;
+      if (attack_images_[i] > 0) plan_.trials[i].seconds += costs_.attack_seconds(subjects_[i], attack_images_[i]);
       measured += cost.measured ? 1 : 0;
     }
     plan_.notes = notes();
@@ -127,6 +151,19 @@ class Planner {
     std::vector<std::string> labels;
     std::set<std::string> reasons;
   };
+
+  // Refuses a metric that this trial does not have.
+  void note_halving(const Config& config) {
+    if (!file_.halving) return;
+    most_epochs_ = std::max(most_epochs_, config.train.epochs);
+    if (!families_.insert(config.eval.families).second) return;
+    const auto place = fmt::format("{}: halving.metric", file_.halving->place);
+    const auto attacks = plan_.attack ? sample_attack_summary() : nlohmann::json();
+    const auto objective = parse_objective(file_.halving->rule.metric, place);
+    if (objective.uses_attack() && !plan_.attack)
+      fail_input("{}: \"{}\" is a figure of an attack: accepted: with a table [attack]", place, objective.text);
+    require_known(objective, sample_evaluation(config), attacks, place);
+  }
 
   void note_law(const Config& config, const PlannedTrial& trial, const std::string& digest) {
     const auto first = with_first_names(config);
@@ -193,16 +230,21 @@ class Planner {
     for (const auto& trial : finished_trials(plan_.store)) {
       // Only of trials of other sweeps the configuration has to be read.
       if (const auto ours = planned.find(trial.hash); ours != planned.end()) {
-        costs_.add_finished(subjects_[ours->second], trial.seconds_per_epoch);
+        learn_cost(subjects_[ours->second], trial);
         continue;
       }
       try {
         const auto path = RunDirectory{trial.run}.config();
-        costs_.add_finished(costs_.describe(parse_config(read_text(path), path.string()), 0), trial.seconds_per_epoch);
+        learn_cost(costs_.describe(parse_config(read_text(path), path.string()), 0), trial);
       } catch (const Error&) {
         continue;  // unreadable, so it gives no estimate and no error
       }
     }
+  }
+
+  void learn_cost(const CostModel::Subject& subject, const FinishedTrial& trial) {
+    costs_.add_finished(subject, trial.seconds_per_epoch);
+    if (plan_.attack && trial.attack_preset == plan_.attack->preset) costs_.add_attacked(subject, trial.attack_seconds);
   }
 
   static std::string cost_source(std::size_t measured, std::size_t by_rule) {
@@ -228,16 +270,21 @@ class Planner {
     const auto dataset = Dataset::open(config.data.file, Verify::never);
     const auto& info = dataset->info();
     const DataFacts facts{info.sample_shape, info.classes, dataset->train().size};
-    return data_.emplace(key, KnownData{digest_with_limit(*dataset, config.data.limit), facts}).first->second;
+    return data_.emplace(key, KnownData{digest_with_limit(*dataset, config.data.limit), facts, dataset->test().size})
+        .first->second;
   }
 
   const SweepFile& file_;
   SweepPlan& plan_;
+  const PlanOptions& options_;
   CostModel costs_;
   std::vector<CostModel::Subject> subjects_;                        // in step with the trials of the plan
+  std::vector<double> attack_images_;                               // likewise; 0: not attacked
   std::map<std::pair<std::string, std::int64_t>, KnownData> data_;  // by file and data.limit
   std::map<std::string, SameLaw> same_law_;                         // by the hash of with_first_names()
   std::unordered_map<std::string, std::size_t> known_;              // position by id
+  std::int64_t most_epochs_ = 0;                                    // of a trial
+  std::set<std::vector<std::string>> families_;                     // with which halving.metric has been looked for
   std::map<std::string, std::int64_t> merged_;  // combinations, by why they are no trials of their own
 };
 
@@ -256,20 +303,23 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   SweepPlan plan;
   plan.name = file.name;
   plan.base_name = file.base.string();
-  plan.base_text = read_text(file.base);
+  plan.base_text = config_text(file.base);
+  plan.directory = options.directory;
   plan.store =
       std::filesystem::absolute(file.store.empty() ? options.directory / "trials" : file.store).lexically_normal();
   require_utf8(plan.store.string(), "the folder of the trials");
   plan.max_hours = file.max_hours;
   plan.attack = file.attack;
+  plan.sbatch = file.sbatch;
   auto rows = expand(file.grid);
   if (rows.empty())
     fail_input("{}: no trial is left: accepted: [[exclude]] that leaves at least one", file.path.string());
   if (file.max_trials > 0 && rows.size() > static_cast<std::size_t>(file.max_trials))
     rows.resize(static_cast<std::size_t>(file.max_trials));
-  Planner planner(file, plan);
+  Planner planner(file, plan, options);
   plan.combinations = rows.size();
   for (const auto& row : rows) planner.add(row);
+  planner.set_halving();
   planner.finish();
   return plan;
 }

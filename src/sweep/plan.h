@@ -1,7 +1,9 @@
 // Plans a sweep, which gives every trial its identity and its estimated cost.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 
 #include "record/sweep_plan.h"
 #include "sweep/sweep_file.h"
@@ -11,6 +13,10 @@ namespace spankey {
 struct PlanOptions {
   std::filesystem::path directory;  // D
   bool many_trials = false;         // allows more than 100,000
+  // How many images the attacks of a trial send through its network, where a data set has so many to train on and to
+  // test with. Without it attacks are not in the estimate.
+  std::function<double(const SweepAttack& attack, std::int64_t train_samples, std::int64_t test_samples)>
+      attack_images = nullptr;
 };
 
 // Resolves and checks every trial before any of them runs. Combinations with the same result are one trial, and

@@ -75,11 +75,16 @@ std::vector<std::string> submit_to_slurm(const SweepPlan& plan, std::int64_t wai
   make_writable_folder(folder);
   std::vector<std::string> ids;
   for (const auto size : array_sizes(workers, max_array_size())) {
-    const auto printed =
-        slurm({"sbatch", "--parsable", fmt::format("--array=0-{}", size - 1), "--job-name=" + plan.name,
-               "--output=" + (folder / "%x-%A_%a.out").string(), fmt::format("--ntasks={}", options.ranks_per_trial),
-               script.string(), program_path().string(), options.directory.string(),
-               std::to_string(options.ranks_per_trial), std::to_string(options.nice)});
+    std::vector<std::string> command{"sbatch", "--job-name=" + plan.name,
+                                     "--output=" + (folder / "%x-%A_%a.out").string()};
+    command.insert(command.end(), plan.sbatch.begin(), plan.sbatch.end());
+    command.insert(command.end(), options.sbatch.begin(), options.sbatch.end());
+    for (const auto& word :
+         {std::string("--parsable"), fmt::format("--array=0-{}", size - 1),
+          fmt::format("--ntasks={}", options.ranks_per_trial), script.string(), program_path().string(),
+          options.directory.string(), std::to_string(options.ranks_per_trial), std::to_string(options.nice)})
+      command.push_back(word);
+    const auto printed = slurm(command);
     ids.push_back(printed.substr(0, printed.find_first_of(";\n")));
     // Each array is recorded at once, so that it can be cancelled even if the next one is refused.
     std::ofstream(jobs_file(options.directory), std::ios::app) << ids.back() << "\n";

@@ -16,6 +16,8 @@ struct SlurmOptions {
   int ranks_per_trial = 1;
   int nice = 0;
   std::int64_t max_running = 0;  // most workers of one call, 0 for one per waiting trial
+  // Options of sbatch beside those of the plan, which they outdo. Neither changes the array or the number of tasks.
+  std::vector<std::string> sbatch;
 };
 
 // Divides `workers` into arrays of at most `max_array_size`, which Slurm also applies to the index.

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -19,8 +20,22 @@ std::string merged_text(const SweepPlan& plan) {
 
 std::string attack_text(const SweepPlan& plan) {
   if (!plan.attack) return {};
-  return fmt::format("each trial is attacked after its training: {} (not in the estimate; vanilla twins have no key)\n",
+  return fmt::format("each trial is attacked after its training: {} (vanilla twins have no key)\n",
                      fmt::join(options_of(*plan.attack), " "));
+}
+
+std::string halving_text(const SweepPlan& plan) {
+  if (!plan.halving) return {};
+  std::int64_t least = 0, all = 0, left = static_cast<std::int64_t>(plan.trials.size()), before = 0;
+  for (const auto& trial : plan.trials) all += trial.epochs;
+  for (const auto rung : plan.halving->rungs) {
+    least += left * (rung - std::exchange(before, rung));
+    left = std::max<std::int64_t>(1, left / plan.halving->factor);
+  }
+  for (std::int64_t i = 0; i < left; ++i) least += plan.trials.front().epochs - before;
+  return fmt::format("halving by {} ({}): pauses after {} epochs, 1 of {} goes on; about {} of {} epochs are trained\n",
+                     plan.halving->metric, goal_word(*plan.halving), fmt::join(plan.halving->rungs, ", "),
+                     plan.halving->factor, least, all);
 }
 
 std::int64_t reopen_failed(const SweepPlan& plan, Ledger& ledger, RetryFailed which) {
@@ -56,6 +71,7 @@ std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
     object["estimated_seconds_left"] = left;
     object["estimate"] = plan.cost_source;
     object["notes"] = plan.notes;
+    if (plan.halving) object["halving"] = {{"metric", plan.halving->metric}, {"rungs", plan.halving->rungs}};
     object["attack"] = plan.attack ? nlohmann::json(options_of(*plan.attack)) : nlohmann::json();
     auto& trials = object["plan"] = nlohmann::json::array();
     for (const auto& trial : plan.trials)
@@ -73,7 +89,7 @@ std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
       fmt::format("{}: {} trials, {} of them done; about {} on one process for the rest ({})\nstore: {}\n", plan.name,
                   counts.trials, counts.done, duration_text(left), plan.cost_source, plan.store.string());
   for (const auto& note : plan.notes) text += fmt::format("note: {}\n", note);
-  return text + attack_text(plan);
+  return text + halving_text(plan) + attack_text(plan);
 }
 
 std::int64_t cancel_sweep(const SweepPlan& plan, const Ledger& ledger, const std::filesystem::path& directory) {

@@ -24,6 +24,9 @@ std::string merged_text(const SweepPlan& plan);
 // What follows the training of each trial, with a newline. Empty without an attack.
 std::string attack_text(const SweepPlan& plan);
 
+// The rungs, and how many epochs are left of all, with a newline. Empty without halving.
+std::string halving_text(const SweepPlan& plan);
+
 // The trials with their estimated cost, and the sum. `json` gives one object instead of the table.
 std::string plan_text(const SweepPlan& plan, const Ledger& ledger, bool json);
 

@@ -3,8 +3,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <initializer_list>
 #include <limits>
 #include <optional>
@@ -16,11 +18,28 @@
 #include "config/config.h"
 #include "config/toml_file.h"  // before anything else includes toml++
 #include "config/value.h"
+#include "record/objective.h"
 
 namespace spankey {
 namespace {
 
 constexpr std::int64_t most_rows = 1'000'000;  // of one dimension that is not written out
+
+// A key of [slurm]: the option of sbatch that it becomes, whether it is a number of things, and a value for messages.
+struct SlurmKey {
+  std::string_view key, option;
+  bool counts;
+  std::string_view example;
+};
+constexpr std::array slurm_keys{SlurmKey{"account", "--account", false, "\"project\""},
+                                SlurmKey{"partition", "--partition", false, "\"gpu\""},
+                                SlurmKey{"qos", "--qos", false, "\"normal\""},
+                                SlurmKey{"time", "--time", false, "\"04:00:00\""},
+                                SlurmKey{"nodes", "--nodes", true, ""},
+                                SlurmKey{"gpus", "--gpus-per-task", true, ""},
+                                SlurmKey{"memory", "--mem", false, "\"16G\""},
+                                SlurmKey{"constraint", "--constraint", false, "\"a100\""},
+                                SlurmKey{"mail", "--mail-user", false, "\"me@example.org\""}};
 
 struct NamedNode {
   std::string key;
@@ -44,8 +63,9 @@ class SweepReader {
     file_.path = path_;
     file_.name = path_.stem().string();
     for (const auto& [key, node, place] : in_file_order(root_)) {
-      require_known(place, key, *node,
-                    {"sweep", "set", "axes", "linked", "trials", "exclude", "random", "attack", "budget"});
+      require_known(
+          place, key, *node,
+          {"sweep", "set", "axes", "linked", "trials", "exclude", "random", "attack", "halving", "budget", "slurm"});
     }
     read_sweep();
     for (const auto& named : settings(table("set"))) file_.grid.fixed.push_back({claim(named), scalar_text(named)});
@@ -55,7 +75,9 @@ class SweepReader {
     read_random();
     for (const auto* pattern : tables("exclude")) read_exclusion(*pattern);
     read_attack();
+    read_halving();
     read_budget();
+    read_slurm();
     return std::move(file_);
   }
 
@@ -345,6 +367,48 @@ class SweepReader {
     }
   }
 
+  void read_halving() {
+    if (!root_.get("halving")) return;
+    const auto& halving = table("halving");
+    HalvingTable read{.place = place_of(halving.source()), .rule = {}};
+    auto& rule = read.rule;
+    for (const auto& named : in_file_order(halving)) {
+      require_known(named.place, named.key, *named.node, {"metric", "goal", "rungs", "min_epochs", "factor"});
+      if (named.key == "metric") {
+        const auto metric = named.node->value_exact<std::string>();
+        if (!metric) refuse(named, "a figure of an evaluation, such as \"correct_key.accuracy\"");
+        rule.metric = parse_objective(*metric, fmt::format("{}: metric", named.place)).text;
+      }
+      if (named.key == "goal") {
+        const auto goal = named.node->value_or(std::string());
+        if (goal != "max" && goal != "min") refuse(named, "\"max\" or \"min\"");
+        rule.maximise = goal == "max";
+      }
+      if (named.key == "rungs") rule.rungs = read_rungs(named);
+      if (named.key == "min_epochs") read.min_epochs = at_least_one(named, named.node->value_exact<std::int64_t>());
+      if (named.key == "factor") {
+        rule.factor = at_least_one(named, named.node->value_exact<std::int64_t>());
+        if (rule.factor < 2 || rule.factor > 1000)
+          refuse(named, "an integer from 2 to 1000: one trial of so many goes on");
+      }
+    }
+    if (rule.metric.empty())
+      fail_input("{}: halving.metric is missing: accepted: a figure of an evaluation, such as \"correct_key.accuracy\"",
+                 read.place);
+    if (rule.rungs.empty() == (read.min_epochs == 0))
+      fail_input("{}: [halving] has {}: accepted: one of rungs = [1, 3] and min_epochs = 1", read.place,
+                 rule.rungs.empty() ? "no rungs" : "rungs and min_epochs");
+    file_.halving = std::move(read);
+  }
+
+  static std::vector<std::int64_t> read_rungs(const NamedNode& named) {
+    constexpr std::string_view accepted = "a list of epochs >= 1, each more than the one before";
+    auto rungs = list_of<std::int64_t>(named, accepted);
+    if (rungs.front() < 1 || std::adjacent_find(rungs.begin(), rungs.end(), std::greater_equal<>()) != rungs.end())
+      refuse(named, accepted);
+    return rungs;
+  }
+
   static std::int64_t at_least_one(const NamedNode& named, std::optional<std::int64_t> number) {
     if (!number || *number < 1) refuse(named, "integers >= 1");
     return *number;
@@ -374,6 +438,26 @@ class SweepReader {
         if (!named.node->is_integer()) refuse(named, "an integer >= 1");
         file_.max_trials = named.node->value_or<std::int64_t>(0);
       }
+    }
+  }
+
+  void read_slurm() {
+    for (const auto& named : in_file_order(table("slurm"))) {
+      std::vector<std::string> known;
+      for (const auto& entry : slurm_keys) known.emplace_back(entry.key);
+      require_known(named.place, named.key, *named.node, known);
+      const auto& entry = *std::find_if(slurm_keys.begin(), slurm_keys.end(),
+                                        [&](const SlurmKey& one) { return one.key == named.key; });
+      if (entry.counts) {
+        const auto count = named.node->value_exact<std::int64_t>();
+        if (!count || *count < 1) refuse(named, "an integer >= 1");
+        file_.sbatch.push_back(fmt::format("{}={}", entry.option, *count));
+        continue;
+      }
+      const auto text = named.node->value_exact<std::string>();
+      if (!text || text->empty()) refuse(named, fmt::format("a string, such as {}", entry.example));
+      file_.sbatch.push_back(fmt::format("{}={}", entry.option, *text));
+      if (named.key == "mail") file_.sbatch.emplace_back("--mail-type=END,FAIL");
     }
   }
 

@@ -28,9 +28,24 @@
 //   attacks = ["O1", "K5"]
 //   images = [10, 60]
 //   seeds = 3
+//   [halving]                      # the best trials go on after a rung (record/halving.h)
+//   metric = "correct_key.accuracy - wrong_key.accuracy.max"
+//   goal = "max"                   # or "min"
+//   rungs = [1, 3]                 # epochs; or min_epochs = 1, which gives the rungs 1, 3, 9, ... of `factor`
+//   factor = 3                     # one of so many goes on
 //   [budget]
 //   max_trials = 100               # only the first so many
 //   max_hours = 8.0                # `run` stops after so many hours, with checkpoints
+//   [slurm]                        # options of sbatch for --executor slurm; each is optional
+//   account = "project"
+//   partition = "gpu"
+//   qos = "normal"
+//   time = "04:00:00"
+//   nodes = 1
+//   gpus = 1                       # for each rank
+//   memory = "16G"                 # of each node
+//   constraint = "a100"
+//   mail = "me@example.org"        # at the end of a worker, and when it fails
 //
 // The trials are the product of all dimensions.
 #pragma once
@@ -39,11 +54,19 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "record/sweep_plan.h"
 #include "sweep/grid.h"
 
 namespace spankey {
+
+// [halving] as it is written. `rungs` or `min_epochs` is given.
+struct HalvingTable {
+  std::string place;
+  SweepHalving rule;
+  std::int64_t min_epochs = 0;
+};
 
 struct SweepFile {
   std::filesystem::path path;
@@ -52,9 +75,11 @@ struct SweepFile {
   std::filesystem::path store;  // D/trials if empty
   Grid grid;
   std::optional<SweepAttack> attack;
-  std::string attack_place;     // of [attack], for messages
-  std::int64_t max_trials = 0;  // 0 for all
-  double max_hours = 0.0;       // 0 for no limit
+  std::string attack_place;  // of [attack], for messages
+  std::optional<HalvingTable> halving;
+  std::int64_t max_trials = 0;      // 0 for all
+  double max_hours = 0.0;           // 0 for no limit
+  std::vector<std::string> sbatch;  // what [slurm] asks for as options of sbatch, in the order of the file
 };
 
 // Throws Error(bad_input) "FILE:LINE: KEY = VALUE: accepted: ..." for mistakes inside this file, which are unknown keys

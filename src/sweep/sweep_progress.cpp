@@ -28,6 +28,7 @@ void SweepProgress::show(const TrialQueue& queue, int running) {
   const auto waiting = static_cast<std::int64_t>(queue.left()) - running;
   auto line = fmt::format("[{}/{} done, {} failed, {} running, {} waiting", queue.done(), queue.trials(),
                           queue.failed(), running, waiting);
+  if (queue.stopped() > 0) line += fmt::format(", {} stopped", queue.stopped());
   if (planned_seconds_ended_ > 0) line += fmt::format("; about {} left", duration_text(seconds_left(queue)));
   fmt::print("{}{}]{}", redraws_ ? "\r\033[K" : "", line, redraws_ ? "" : "\n");
   line_open_ = redraws_;
@@ -49,6 +50,8 @@ void SweepProgress::ended(const PlannedTrial& trial, const TrialEntry& entry, do
   } else if (entry.state == TrialState::failed) {
     planned_seconds_ended_ += trial.seconds;
     note(fmt::format("FAILED with {}: {}: {} (log: {})", entry.exit_code, name, entry.reason, log.string()));
+  } else if (entry.exit_code == 0) {
+    note(fmt::format("paused in {:.1f} s at step {}: {}", seconds, entry.step, name));
   } else {
     note(fmt::format("ended with {} at step {}, to be continued: {}", entry.exit_code, entry.step, name));
   }
@@ -56,8 +59,9 @@ void SweepProgress::ended(const PlannedTrial& trial, const TrialEntry& entry, do
 
 void SweepProgress::summary(const TrialQueue& queue) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
-  note(fmt::format("{} of {} trials done, {} failed, {} left, after {}", queue.done(), queue.trials(), queue.failed(),
-                   queue.left(), duration_text(elapsed.count())));
+  const auto stopped = queue.stopped() > 0 ? fmt::format(", {} stopped", queue.stopped()) : std::string();
+  note(fmt::format("{} of {} trials done, {} failed{}, {} left, after {}", queue.done(), queue.trials(), queue.failed(),
+                   stopped, queue.left(), duration_text(elapsed.count())));
 }
 
 }  // namespace spankey

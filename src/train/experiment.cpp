@@ -116,7 +116,7 @@ Experiment make_experiment(Config config, const Placement& placement, std::share
   experiment.train_subset = limited(*experiment.dataset, config.data.limit);
   experiment.hash = config_hash(config, digest_with_limit(*experiment.dataset, config.data.limit));
   experiment.config = std::move(config);
-  experiment.model->to(placement.device);
+  experiment.model->move_to(placement.device);
   experiment.placement = placement;
   return experiment;
 }

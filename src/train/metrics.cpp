@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -49,6 +50,12 @@ std::string output_of_launcher() {
   std::error_code failed;
   const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/2", getppid()), failed).string();
   return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty") ? target : "";
+}
+
+// -q sets it, here or in the program that has started this one.
+bool shows_no_progress() {
+  const char* level = std::getenv("SPANKEY_LOG");
+  return level != nullptr && std::string_view(level) == "warning";
 }
 
 // Returns -1 where standard error is no terminal, or one that cannot redraw a line. Like descriptor 2, it is never
@@ -101,14 +108,16 @@ constexpr std::size_t long_bar = 32, short_bar = 10;
 
 }  // namespace
 
-MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step)
-    : path_(path), started_at_(utc_now()) {
+MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_step, std::optional<EventFile> events)
+    : path_(path), started_at_(utc_now()), events_(std::move(events)) {
+  std::string before;
   if (std::filesystem::exists(path)) {
     const auto kept = lines_up_to(read_text(path), global_step);
     const auto first = nlohmann::json::parse(kept.substr(0, kept.find('\n')), nullptr, /*allow_exceptions=*/false);
     if (first.is_object()) started_at_ = first.value("started_at", started_at_);
     empty_ = kept.empty();
     write_durably(path, kept);
+    before = kept;
     std::istringstream lines(kept);
     for (std::string line; std::getline(lines, line);)
       if (const auto json = nlohmann::json::parse(line); json.value("kind", "") == "eval")
@@ -116,6 +125,7 @@ MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_st
   }
   file_ = Descriptor(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!file_.valid()) fail_system(errno, "{} cannot be opened for writing", path.string());
+  if (events_) events_->begin(before);
   writer_ = std::thread([this] { work(); });
 }
 
@@ -136,6 +146,7 @@ void MetricsLog::write(nlohmann::json line) {
   {
     const std::lock_guard lock(mutex_);
     pending_ += line.dump() + "\n";
+    if (events_) pending_events_ += line.dump() + "\n";
   }
   changed_.notify_all();
 }
@@ -159,11 +170,13 @@ void MetricsLog::work() {
     const bool last = stop_;
     if (!pending_.empty()) {
       std::string lines = std::exchange(pending_, {});
+      const std::string events = std::exchange(pending_events_, {});
       ++tries_;
       hurry_ = false;  // a request during this try asks for another one
       busy_ = true;
       lock.unlock();
       failed = !append(lines);
+      if (events_) events_->add(events);
       lock.lock();
       pending_.insert(0, lines);  // the rest of them. Others may have come meanwhile
       busy_ = false;
@@ -223,9 +236,13 @@ StepClock::Figures StepClock::take() {
 }
 
 ProgressBar::ProgressBar()
-    : terminal_(find_terminal()), redraws_(terminal_ >= 0), last_(std::chrono::steady_clock::now()) {}
+    : terminal_(find_terminal()),
+      redraws_(terminal_ >= 0),
+      quiet_(shows_no_progress()),
+      last_(std::chrono::steady_clock::now()) {}
 
 bool ProgressBar::due(bool in_any_case) {
+  if (quiet_) return false;
   const auto now = std::chrono::steady_clock::now();
   const std::chrono::duration<double> since = now - last_;
   if (!in_any_case && since.count() < (redraws_ ? 0.1 : 30.0)) return false;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/descriptor.h"
+#include "record/event_file.h"
 
 namespace spankey {
 
@@ -22,8 +23,9 @@ namespace spankey {
 // Lines that cannot be written are reported once, kept, and tried again.
 class MetricsLog {
  public:
-  // Cuts the file back to the lines whose "global_step" is at most `global_step`, then appends.
-  MetricsLog(const std::filesystem::path& path, std::int64_t global_step);
+  // Cuts the file back to the lines whose "global_step" is at most `global_step`, then appends. `events` receives the
+  // same lines.
+  MetricsLog(const std::filesystem::path& path, std::int64_t global_step, std::optional<EventFile> events = {});
   ~MetricsLog();  // tries once more, and reports the lines that are missing
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
@@ -47,11 +49,12 @@ class MetricsLog {
   bool empty_ = true;  // no line so far
   std::set<std::int64_t> evaluated_;
   Descriptor file_;
+  std::optional<EventFile> events_;
   bool told_ = false;
 
   std::mutex mutex_;  // guards the members below
   std::condition_variable changed_;
-  std::string pending_;
+  std::string pending_, pending_events_;
   std::int64_t tries_ = 0;  // the number of tries begun
   bool busy_ = false, hurry_ = false, stop_ = false;
   std::thread writer_;
@@ -104,6 +107,7 @@ class ProgressBar {
 
   int terminal_;  // descriptor that knows the width, -1 without one
   bool redraws_;
+  bool quiet_;  // nothing is shown
   bool line_open_ = false;
   std::chrono::steady_clock::time_point last_;
   std::string work_;  // as given to show_share()

@@ -124,7 +124,8 @@ bool clip_gradients(const at::Tensor& gradients, double limit) {
 }
 
 at::Tensor clip_in_place(const at::Tensor& gradients, double limit) {
-  if (limit <= 0.0) return gradients.sum(at::kDouble);
+  // The largest of all sizes, which is not finite where one of them is not. A sum in float64 would copy all of them.
+  if (limit <= 0.0) return at::linalg_vector_norm(gradients, INFINITY).to(at::kDouble);
   const at::Tensor norm = gradients.to(at::kDouble).square().sum().sqrt();
   const at::Tensor too_long = norm.gt(limit).logical_and(norm.isfinite());
   gradients.mul_(at::where(too_long, at::full_like(norm, limit) / (norm + 1e-6), at::ones_like(norm)));

@@ -123,8 +123,11 @@ void ResidentStep::launch(const Cursor& cursor, double lr) {
   lr_ = lr;
   const auto samples = std::min(batch_, epoch_samples_ - cursor.step * batch_);
   const double weight = deny_weight(step_parts_, cursor.epoch);
-  const auto work = [this, samples, weight] { take(samples, weight); };
-  samples == batch_ ? work_.run({samples, weight}, work) : work_.run_uncaptured(work);
+  if (weight != deny_weight_) work_.run_uncaptured([&] { step_parts_.deny_weight.fill_(weight); });
+  deny_weight_ = weight;
+  const bool denies = weight > 0.0;
+  const auto work = [this, samples, denies] { take(samples, denies); };
+  samples == batch_ ? work_.run({samples, denies}, work) : work_.run_uncaptured(work);
   next_ = {cursor.epoch, cursor.step + 1};
   unread_.push_back(samples);
 }
@@ -144,12 +147,12 @@ void ResidentStep::move_to(const Cursor& cursor) {
 }
 
 // Takes one step as train_step() does. Nothing in here may wait for a number from the device.
-void ResidentStep::take(std::int64_t samples, double weight) {
+void ResidentStep::take(std::int64_t samples, bool denies) {
   auto& p = step_parts_;
   const auto place = rows_.narrow(0, 0, samples) + position_.narrow(0, 1, 1) * batch_;
   const auto batch = order_.index_select(0, place);
   const auto correct = source_.correct(batch, position_);
-  const auto wrong = denies_wrong_key(p, weight) ? source_.wrong(batch, position_) : Injection::none();
+  const auto wrong = denies_wrong_key(p, denies) ? source_.wrong(batch, position_) : Injection::none();
   for_each_shard(p, samples, [&](Range shard) {
     if (shard.end == shard.begin) return;
     const auto mine = batch.narrow(0, shard.begin, shard.end - shard.begin);
@@ -159,12 +162,12 @@ void ResidentStep::take(std::int64_t samples, double weight) {
                     .correct = correct(shard.begin, shard.end),
                     .wrong = wrong,
                     .global_batch = static_cast<double>(samples),
-                    .deny_weight = weight,
-                    .drawn_labels = draws_labels(p, weight) ? source_.drawn_labels(mine, position_) : at::Tensor()});
+                    .denies = denies,
+                    .drawn_labels = draws_labels(p, denies) ? source_.drawn_labels(mine, position_) : at::Tensor()});
   });
 
   const auto check = clip_in_place(p.parameters.gradients(), p.config.optim.clip_norm);
-  p.statistics.update(statistics_slots(p), passes_taken(p, weight));
+  p.statistics.update(statistics_slots(p), passes_taken(p, denies));
   p.optimizer.step(p.lr);
 
   const auto losses = p.reducer.extras().narrow(0, 0, column_check);

@@ -59,8 +59,8 @@ class CapturedWork {
 
   // The values that are written into a graph. Everything else is read from device memory when the graph is replayed.
   struct Constants {
-    std::int64_t batch = 0;    // samples of the global batch
-    double deny_weight = 0.0;  // of the deny loss, 0 without one
+    std::int64_t batch = 0;  // samples of the global batch
+    bool denies = false;     // whether there is a deny loss
     friend bool operator==(const Constants&, const Constants&) = default;
   };
 
@@ -110,7 +110,7 @@ class ResidentStep final : public Stepper {
   bool due(const Cursor& after) const;
   bool agree_to_stop(const StopWish& wants_stop);
   void move_to(const Cursor& cursor);
-  void take(std::int64_t samples, double weight);
+  void take(std::int64_t samples, bool denies);
 
   StepParts& step_parts_;
   const Sampler& sampler_;
@@ -118,7 +118,7 @@ class ResidentStep final : public Stepper {
   CapturedWork work_;
   std::int64_t batch_ = 0, epoch_samples_ = 0;
   std::optional<std::pair<std::int64_t, std::int64_t>> next_;  // epoch and step that position_ holds
-  double lr_ = 0.0;                                            // the rate that step_parts_.lr holds
+  double lr_ = 0.0, deny_weight_ = 0.0;                        // what step_parts_.lr and .deny_weight hold
   std::vector<std::int64_t> unread_;                           // samples of the steps whose figures have not been read
   std::int64_t first_row_ = 0;                                 // row of the ring that the first unread step has
 

@@ -18,14 +18,14 @@ RunningStatistics::RunningStatistics(Model& model, BatchNorm policy, bool denied
     : layers_(batch_norms(model)), policy_(policy), pass_count_(denied ? std::ssize(update_order) : 1) {
   if (layers_.empty()) return;
   pass_slots_ = 1;
-  for (const auto& layer : layers_) {
-    const std::int64_t offset = pass_slots_, channels = layer->channels();
-    pass_slots_ += 2 * channels;
-    layer->record_with([this, offset, channels](const BatchStatistics& measured) {
-      SPANKEY_CHECK(slots_.defined());
-      const at::NoGradGuard no_grad;
-      at::Tensor slots = current_.narrow(1, offset, 2 * channels);
-      slots.copy_(at::cat({measured.mean, measured.variance}, 1)).mul_(weight_);
+  measured_.resize(2 * layers_.size());
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const auto& layer = layers_[i];
+    pass_slots_ += 2 * layer->channels();
+    layer->record_with([this, i](const BatchStatistics& measured) {
+      measured_[2 * i] = measured.mean;
+      measured_[2 * i + 1] = measured.variance;
+      if (++reported_ == layers_.size()) write();
     });
     if (synchronise_over)
       layer->synchronise_with([synchronise_over](at::Tensor& values) {
@@ -33,6 +33,15 @@ RunningStatistics::RunningStatistics(Model& model, BatchNorm policy, bool denied
         synchronise_over->join();
       });
   }
+}
+
+// At once for all layers, which on a device saves three kernels a layer.
+void RunningStatistics::write() {
+  SPANKEY_CHECK(slots_.defined());
+  const at::NoGradGuard no_grad;
+  current_.narrow(1, 1, pass_slots_ - 1).copy_(at::cat(measured_, 1)).mul_(weight_);
+  std::fill(measured_.begin(), measured_.end(), at::Tensor());
+  reported_ = 0;
 }
 
 RunningStatistics::~RunningStatistics() {
@@ -59,12 +68,14 @@ void RunningStatistics::begin_passes(const std::vector<TrainPass>& passes) {
   SPANKEY_CHECK_LT(row(passes.size() - 1), pass_count_);
   current_ = table(slots_).slice(0, row(0), row(passes.size() - 1) + 1, step);
   current_.select(1, 0).fill_(weight_);
+  reported_ = 0;
   for (const auto& layer : layers_) layer->set_groups(std::ssize(passes));
 }
 
 std::vector<at::Tensor> RunningStatistics::statistics(const at::Tensor& sums, TrainPass pass) const {
   const at::Tensor row = table(sums)[static_cast<std::int64_t>(pass)];
-  const at::Tensor measured = row.narrow(0, 1, pass_slots_ - 1) / row[0];
+  const at::Tensor measured =
+      (row.narrow(0, 1, pass_slots_ - 1) / row[0]).to(layers_.front()->running_mean.scalar_type());
   std::vector<std::int64_t> sizes;
   for (const auto& layer : layers_) sizes.insert(sizes.end(), 2, layer->channels());
   return measured.split_with_sizes(sizes);

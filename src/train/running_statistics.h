@@ -45,6 +45,8 @@ class RunningStatistics {
   void replace(const at::Tensor& sums);
 
  private:
+  // Writes what all layers have measured in the passes begun.
+  void write();
   // Returns slots as (passes, pass_slots_). The row of a pass is the weight of what was measured, then mean and
   // variance of each layer, (2 C).
   at::Tensor table(const at::Tensor& slots) const { return slots.view({pass_count_, pass_slots_}); }
@@ -58,7 +60,9 @@ class RunningStatistics {
   std::int64_t pass_count_, pass_slots_ = 0;
   at::Tensor slots_;
   double weight_ = 0.0;
-  at::Tensor current_;  // the rows of table(slots_) of the passes begun
+  at::Tensor current_;                // the rows of table(slots_) of the passes begun
+  std::vector<at::Tensor> measured_;  // (groups, C), mean and variance of layer 0, of layer 1, ...
+  std::size_t reported_ = 0;          // layers that have measured these passes
 };
 
 }  // namespace spankey

@@ -1,6 +1,7 @@
 // The arguments of train().
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 
@@ -19,7 +20,8 @@ struct TrainRequest {
   bool allow_change = false;                             // go on with a configuration that differs from the run's
   std::shared_ptr<const InitialWeights> init = nullptr;  // the same on every rank; none: drawn from run.seed
   std::shared_ptr<const Basis> retired = nullptr;        // the same on every rank; its keys are denied as well
-  bool print_result = true;                              // the table at the end
+  std::int64_t pause_epochs = 0;  // pause with a checkpoint and an evaluation after so many epochs, 0: never
+  bool print_result = true;       // the table at the end
 };
 
 }  // namespace spankey

@@ -38,7 +38,7 @@ Injection key_of(TrainPass pass, const ShardInputs& in) {
 // Takes all passes in the order correct, [no key], wrong. They are stacked, each with its own statistics, or taken one
 // after the other. The two ways are the same up to rounding.
 Passes forward_passes(StepParts& p, const ShardInputs& in) {
-  const auto taken = passes_taken(p, in.deny_weight);
+  const auto taken = passes_taken(p, in.denies);
   const auto n = in.x.size(0);
   Passes passes;
   if (!p.stack_passes || taken.size() == 1) {
@@ -75,7 +75,7 @@ void measure_shard(StepParts& p, std::int64_t n, double global_batch) {
   p.statistics.begin_shard(statistics_slots(p), static_cast<double>(n) / global_batch);
 }
 
-bool denies(const StepParts& p, Pass pass) {
+bool is_denied(const StepParts& p, Pass pass) {
   const auto& on = p.config.deny.on;
   return std::find(on.begin(), on.end(), pass) != on.end();
 }
@@ -121,22 +121,22 @@ at::Tensor drawn_labels(const StepParts& p, const Batch& batch, const Cursor& cu
 
 }  // namespace
 
-bool draws_labels(const StepParts& p, double deny_weight) {
-  return deny_weight > 0.0 && p.deny.draws_labels;
+bool draws_labels(const StepParts& p, bool denies) {
+  return denies && p.deny.draws_labels;
 }
 
-bool denies_wrong_key(const StepParts& p, double deny_weight) {
-  return deny_weight > 0.0 && denies(p, Pass::wrong);
+bool denies_wrong_key(const StepParts& p, bool denies) {
+  return denies && is_denied(p, Pass::wrong);
 }
 
 double deny_weight(const StepParts& p, std::int64_t epoch) {
   return p.deny.per_sample != nullptr ? deny_weight(p.config.deny, epoch) : 0.0;
 }
 
-std::vector<TrainPass> passes_taken(const StepParts& p, double deny_weight) {
+std::vector<TrainPass> passes_taken(const StepParts& p, bool denies) {
   std::vector<TrainPass> passes{TrainPass::correct};
-  if (deny_weight > 0.0 && denies(p, Pass::none)) passes.push_back(TrainPass::none);
-  if (denies_wrong_key(p, deny_weight)) passes.push_back(TrainPass::wrong);
+  if (denies && is_denied(p, Pass::none)) passes.push_back(TrainPass::none);
+  if (denies_wrong_key(p, denies)) passes.push_back(TrainPass::wrong);
   return passes;
 }
 
@@ -177,7 +177,7 @@ void train_shard(StepParts& p, const ShardInputs& in) {
   at::Tensor loss = ce, deny;
 
   // deny loss
-  if (in.deny_weight > 0.0) {
+  if (in.denies) {
     const auto& wrong = passes[TrainPass::wrong];
     const auto& none = passes[TrainPass::none];
     const DenyInputs denied{.correct = passes[TrainPass::correct],
@@ -189,7 +189,7 @@ void train_shard(StepParts& p, const ShardInputs& in) {
     at::Tensor each = p.deny.per_sample(denied);
     if (denied.config.feature_weight > 0.0) each = each + denied.config.feature_weight * feature_loss(denied);
     deny = each.sum() / in.global_batch;
-    loss = ce + in.deny_weight * deny;
+    loss = ce + p.deny_weight * deny;
   }
 
   // backward. Gradients leave in buckets as they fill, or at its end (dist.overlap)
@@ -200,9 +200,11 @@ void train_shard(StepParts& p, const ShardInputs& in) {
 StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, double lr, bool stop) {
   const auto samples = static_cast<std::int64_t>(batch.samples.size());
   const double weight = deny_weight(p, cursor.epoch);
+  const bool denies = weight > 0.0;
+  p.deny_weight.fill_(weight);
   const auto correct = p.keys.correct(cursor.epoch, cursor.step, batch.samples);
-  auto wrong = denies_wrong_key(p, weight) ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none();
-  if (denies_wrong_key(p, weight) && p.config.deny.adversarial_steps > 0) wrong = adversarial_key(p, batch, wrong);
+  auto wrong = denies_wrong_key(p, denies) ? p.keys.wrong(cursor.epoch, cursor.step, batch.samples) : Injection::none();
+  if (denies_wrong_key(p, denies) && p.config.deny.adversarial_steps > 0) wrong = adversarial_key(p, batch, wrong);
   for_each_shard(p, samples, [&](Range shard) {
     if (stop) p.reducer.extras()[slot_stop] = 1.0;
     const auto begin = shard.begin - batch.range.begin, count = shard.end - shard.begin;
@@ -212,8 +214,8 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
                     .correct = correct(shard.begin, shard.end),
                     .wrong = wrong,
                     .global_batch = static_cast<double>(samples),
-                    .deny_weight = weight,
-                    .drawn_labels = draws_labels(p, weight) ? drawn_labels(p, batch, cursor, shard) : at::Tensor()});
+                    .denies = denies,
+                    .drawn_labels = draws_labels(p, denies) ? drawn_labels(p, batch, cursor, shard) : at::Tensor()});
   });
 
   const auto slots = p.reducer.extras().to(at::kCPU).contiguous();
@@ -226,7 +228,7 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
   const bool finite = clip_gradients(p.parameters.gradients(), p.config.optim.clip_norm);
   figures.finite = finite && std::isfinite(figures.loss);
   if (figures.finite) {
-    p.statistics.update(statistics_slots(p), passes_taken(p, weight));
+    p.statistics.update(statistics_slots(p), passes_taken(p, denies));
     p.lr.fill_(lr);
     p.optimizer.step(p.lr);
   }

@@ -33,6 +33,7 @@ struct StepParts {
   std::int64_t first_shard, my_shards;  // this rank's block of them
   bool stack_passes;                    // true where all passes of a shard are one batch
   at::Tensor lr;                        // from rate_tensor(), on the device of the weights
+  at::Tensor deny_weight;               // () float32 there, the weight of the deny loss in this step
 };
 
 // Numbers that are summed with the gradients. They are loss, ce, deny and the wish to stop, then those of
@@ -55,7 +56,7 @@ struct ShardInputs {
   Injection correct;             // one key a row
   Injection wrong;               // one for all rows, ignored where denies_wrong_key() is false
   double global_batch;           // samples of all shards
-  double deny_weight;            // 0 without a deny loss
+  bool denies;                   // false without a deny loss, whose weight is StepParts::deny_weight
   at::Tensor drawn_labels = {};  // (n) int64, from draw_deny_labels(), undefined where draws_labels() is false
 };
 
@@ -63,13 +64,13 @@ struct ShardInputs {
 double deny_weight(const StepParts& parts, std::int64_t epoch);
 
 // True where the deny loss of a step needs drawn labels.
-bool draws_labels(const StepParts& parts, double deny_weight);
+bool draws_labels(const StepParts& parts, bool denies);
 
 // True where a step denies a pass with a wrong key.
-bool denies_wrong_key(const StepParts& parts, double deny_weight);
+bool denies_wrong_key(const StepParts& parts, bool denies);
 
-// Returns the passes that a step takes, in their order.
-std::vector<TrainPass> passes_taken(const StepParts& parts, double deny_weight);
+// Returns the passes that a step takes, in their order. `denies` says whether it has a deny loss.
+std::vector<TrainPass> passes_taken(const StepParts& parts, bool denies);
 
 // Makes the forward and backward passes of one shard, between begin and end of a shard of the reducer. Its losses and
 // what BatchNorm measures go into the reducer's slots.

@@ -47,7 +47,10 @@ class Trainer {
   [[noreturn]] void fail_not_finite(const StepFigures& figures, std::int64_t step);
   void report_step(const StepFigures& figures);
   void finish_epoch();
+  bool evaluation_due() const;
   bool owes_evaluation();
+  bool pauses_here() const;
+  ExitCode pause();
   void evaluate_epoch();
   AccessReport evaluate(const EvaluationRequest& request);
   EvaluationRequest progress_request() const;
@@ -69,6 +72,7 @@ class Trainer {
   const RunDirectory& directory_;
   const Lease* lease_;  // rank 0
   const bool print_result_;
+  const std::int64_t pause_epochs_;
   Communicator& communicator_;
   Cursor cursor_;
   double earlier_seconds_ = 0.0;   // of training in attempts before this one
@@ -96,6 +100,7 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
       directory_(directory),
       lease_(lease),
       print_result_(request.print_result),
+      pause_epochs_(request.pause_epochs),
       communicator_(communicator),
       stop_watch_(config_.train.max_seconds),
       coordinator_(experiment, communicator),
@@ -114,7 +119,9 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
     stop_watch_.watch(*lease_, [this] { return checkpoints_->last_seconds(); });
     write_durably(directory_.config(), to_toml(config_));
     std::filesystem::remove(directory_.result());
-    metrics_.emplace(directory_.metrics(), cursor_.global_step);
+    std::optional<EventFile> events;
+    if (config_.run.tensorboard) events.emplace(directory_.events(), config_);
+    metrics_.emplace(directory_.metrics(), cursor_.global_step, std::move(events));
     checkpoints_.emplace(directory_.checkpoints(), config_.checkpoint.keep, config_.checkpoint.async, [this] {
       metrics_->flush();  // otherwise a run that goes on from here would lack the lines before it
       lease_->require();
@@ -157,6 +164,7 @@ ExitCode Trainer::run() {
       evaluate_epoch();
     }
     while (cursor_.epoch < config_.train.epochs) {
+      if (pauses_here()) return pause();
       take_step();
       const auto audit = config_.dist.audit_every_steps;
       if (audit > 0 && cursor_.global_step % audit == 0) {
@@ -226,6 +234,7 @@ void Trainer::report_step(const StepFigures& figures) {
   metrics_->write({{"kind", "step"},
                    {"global_step", cursor_.global_step},
                    {"step", cursor_.step},
+                   {"steps_per_epoch", parts().steps_per_epoch()},
                    {"epoch", cursor_.epoch},
                    {"loss", figures.loss},
                    {"ce", figures.ce},
@@ -256,17 +265,36 @@ void Trainer::finish_epoch() {
   }
   cursor_ = {cursor_.epoch + 1, 0, cursor_.global_step};
   save_checkpoint();
+  if (evaluation_due() && !stop_agreed_) evaluate_epoch();
+}
+
+// True at the end of an epoch that is evaluated. The last one has the evaluation of the result.
+bool Trainer::evaluation_due() const {
+  if (cursor_.step != 0 || cursor_.epoch == 0 || cursor_.epoch >= config_.train.epochs) return false;
   const auto every = config_.eval.every_epochs;
-  if (every > 0 && cursor_.epoch % every == 0 && cursor_.epoch < config_.train.epochs && !stop_agreed_)
-    evaluate_epoch();
+  return pauses_here() || (every > 0 && cursor_.epoch % every == 0);
+}
+
+bool Trainer::pauses_here() const {
+  return pause_epochs_ > 0 && cursor_.step == 0 && cursor_.epoch >= pause_epochs_;
+}
+
+// Collective. The last checkpoint is that of this epoch's end, and its evaluation is among the metrics.
+ExitCode Trainer::pause() {
+  on_all_ranks(communicator_, [&] {
+    if (!is_root()) return;
+    checkpoints_->finish();
+    metrics_->flush();
+    progress_.finish_line();
+    log::info("paused as asked after epoch {}: the checkpoint is committed, start again without the pause to go on",
+              cursor_.epoch);
+  });
+  return ExitCode::done;
 }
 
 // Collective. True where an attempt before this one ended between the checkpoint of an epoch and its evaluation.
 bool Trainer::owes_evaluation() {
-  const auto every = config_.eval.every_epochs;
-  if (every <= 0 || cursor_.step != 0 || cursor_.epoch == 0 || cursor_.epoch % every != 0 ||
-      cursor_.epoch >= config_.train.epochs)
-    return false;
+  if (!evaluation_due()) return false;
   auto owes = at::full({1}, is_root() && !metrics_->has_evaluation(cursor_.global_step) ? 1 : 0, at::kLong);
   communicator_.broadcast(owes, 0);
   return owes.item<std::int64_t>() != 0;

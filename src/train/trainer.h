@@ -7,8 +7,9 @@
 
 namespace spankey {
 
-// Collective. `host` communicates tensors of the CPU. Returns done, or requeue after a requested stop (signal, STOP
-// file, train.max_seconds). Prints progress and the final table on rank 0. Throws Error for everything else.
+// Collective. `host` communicates tensors of the CPU. Returns done, also where the run has paused after
+// request.pause_epochs epochs, or requeue after a requested stop (signal, STOP file, train.max_seconds). Prints
+// progress and the final table on rank 0. Throws Error for everything else.
 ExitCode train(const TrainRequest& request, Communicator& host);
 
 }  // namespace spankey

@@ -61,7 +61,8 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                   // Where samples depend on each other (BatchNorm), a CPU has as much to do with one batch as with
                   // several.
                   .stack_passes = !experiment.model->couples_samples() || !device_.is_cpu(),
-                  .lr = rate_tensor(experiment.config.optim.lr, device_)},
+                  .lr = rate_tensor(experiment.config.optim.lr, device_),
+                  .deny_weight = at::zeros({}, at::TensorOptions(device_).dtype(at::kFloat))},
       sampler_(sampler_of(experiment)),
       steps_per_epoch_(sampler_.steps_per_epoch()),
       loader_(experiment.dataset, sampler_,

@@ -182,6 +182,36 @@ TEST(Plan, OptionsReplaceNumbersOfThePreset) {
   EXPECT_EQ(budgets({.ids = {"K8a"}, .images = {7}}), (Texts{"64 images, 10000 queries"}));
 }
 
+// Whoever plans a sweep has no run yet.
+TEST(Plan, TheWorkIsKnownWithoutARun) {
+  const auto run = fresh_run();
+  for (const AttackOptions& options : {AttackOptions{.ids = {"R0", "K5", "W1", "S0", "K1"}},
+                                       AttackOptions{.preset = Preset::exhaustive, .ids = {"W1ls", "D1"}, .seeds = 2},
+                                       AttackOptions{.ids = {"K5"}, .images = {7}}}) {
+    double planned = 0.0;
+    for (const auto& unit : plan_attacks(options, run).units) planned += unit.work;
+    EXPECT_GT(planned, 0.0);
+    EXPECT_DOUBLE_EQ(expected_images(options, run.data.offered(), run.data.judged_size()), planned);
+  }
+}
+
+TEST(Plan, RowsThatALockHasNothingForAreLeftOut) {
+  const auto reasons = [](const std::string& config) {
+    std::string all;
+    const auto run = test::untrained_run(config);
+    for (const auto& one : plan_attacks({.preset = Preset::exhaustive}, run).not_run)
+      all += one.id + ": " + one.why + "\n";
+    return all;
+  };
+  const auto soft = reasons(test::small_mlp);
+  for (const char* why : {"K10: its keys are no signs", "K11: features keep their places",
+                          "K5: augmented: the run was trained without augmentation", "W1: augmented: the run was"})
+    EXPECT_NE(soft.find(why), std::string::npos) << why;
+  const auto routed =
+      reasons("[data]\naugment='affine'\n[key]\nlayers=[0,1]\npermute=[2]\nbasis='cone'\nmultiplier='sign'\n");
+  for (const char* id : {"K10", "K11", "augmented"}) EXPECT_EQ(routed.find(id), std::string::npos) << routed;
+}
+
 TEST(Plan, EachPresetHasWhatTheOneBeforeHas) {
   for (const Attack& attack : attacks()) {
     std::vector<Budget> before;

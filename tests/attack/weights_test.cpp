@@ -259,6 +259,9 @@ TEST(Combined, IsWhatItsPartsAre) {
     const auto both = outcome_of(run, "C1", searched(10, 15, "biases and key"));
     EXPECT_EQ(both.at("cost").at("trained_parameters"), 16 + 32 + 11 + 784 + 1568);
     EXPECT_LT(both.at("own_loss"), outcome_of(run, "W2", searched(10, 15)).at("own_loss"));
+    const auto relearnt = outcome_of(run, "C1", searched(10, 15, "factors and last layer"));
+    EXPECT_EQ(relearnt.at("cost").at("trained_parameters"), 784 + 1568 + 11 * 1568 + 11);
+    EXPECT_LT(relearnt.at("own_loss"), outcome_of(run, "C1", searched(10, 0, "factors and last layer")).at("own_loss"));
   });
 }
 

@@ -39,6 +39,20 @@ TEST(Text, TheLastLineIsTheLastThatIsNotBlank) {
   EXPECT_EQ(last_line_of(" \n\n"), "");
 }
 
+TEST(Text, IsCutByCharacters) {
+  EXPECT_EQ(count_characters("\u00e4b\u2581"), 3U);
+  EXPECT_EQ(first_characters("\u00e4b\u2581", 2), "\u00e4b");
+  EXPECT_EQ(first_characters("ab", 5), "ab");
+  EXPECT_EQ(without_middle("abcdefghij", 7), "ab...ij");
+  EXPECT_EQ(without_middle("abcdefg", 7), "abcdefg");
+}
+
+TEST(Text, LinesBreakAtBlanks) {
+  EXPECT_EQ(wrapped("one two three", 7), (std::vector<std::string>{"one two", "three"}));
+  EXPECT_EQ(wrapped("abcdefgh ij", 3), (std::vector<std::string>{"abc", "def", "gh", "ij"}));
+  EXPECT_EQ(wrapped("", 3), std::vector<std::string>());
+}
+
 TEST(Text, OnlyATerminalThatSaysSoRedraws) {
   int terminal = -1, other_end = -1, pipe_ends[2] = {-1, -1};
   ASSERT_EQ(openpty(&other_end, &terminal, nullptr, nullptr, nullptr), 0);

@@ -122,7 +122,15 @@ TEST_F(AttackRun, AThiefEvaluatesWithoutTheSecret) {
 
 // eval, inspect and a finished train say what the attacks have found, as long as they are of these weights.
 TEST_F(AttackRun, TheWorstAttackIsTheWorstCaseEverywhere) {
+  const std::string wanted = "attacks.worst_case.access <= 1 and attacks.most_labels >= 5";
+  expect_refused({"eval", "run", "--require", wanted},
+                 "attacks.worst_case.access: no attack on these weights has been measured; accepted after: spankey "
+                 "attack run");
   ASSERT_EQ(attack(1, "run").exit_code, 0);
+  expect_success(on_ranks(2, {"eval", "run", "--require", wanted}));
+  const auto missed = run({program(), "eval", "run", "--require", "attacks.worst_case.access < 0"}, folder.path());
+  EXPECT_EQ(missed.exit_code, 3) << missed.err;
+  expect_refused({"eval", "run", "--require", "attacks.free_key_100 < 1"}, "attack.json has no such figure");
   const auto says = [&](const std::vector<std::string>& arguments) {
     const auto outcome = run(on_ranks(1, arguments), folder.path());
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;

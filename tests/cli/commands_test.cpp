@@ -145,9 +145,9 @@ TEST_F(Commands, ALineOfMetricsForEveryTenthStepAndTheLastOfAnEpoch) {
     for (const auto& field : line.items())
       if (field.key() != "started_at") fields.push_back(field.key());
     EXPECT_EQ(line.contains("started_at"), at_steps.size() == 1);  // the first line of all tells when the run began
-    EXPECT_THAT(fields,
-                testing::UnorderedElementsAre("kind", "global_step", "step", "epoch", "loss", "ce", "deny", "lr",
-                                              "samples_per_second", "step_ms_p50", "step_ms_p99", "time"));
+    EXPECT_THAT(fields, testing::UnorderedElementsAre("kind", "global_step", "step", "steps_per_epoch", "epoch", "loss",
+                                                      "ce", "deny", "lr", "samples_per_second", "step_ms_p50",
+                                                      "step_ms_p99", "time"));
     const auto rate = line.at("samples_per_second").get<double>();
     const auto p50 = line.at("step_ms_p50").get<double>(), p99 = line.at("step_ms_p99").get<double>();
     EXPECT_GT(rate, 0);
@@ -308,8 +308,7 @@ TEST_F(Imports, Mnist) {
 
 TEST_F(Imports, Cifar10) {
   std::string batch;
-  for (int image = 0; image < 10; ++image)
-    batch += std::string(1, static_cast<char>(image % 10)) + std::string(3072, 'x');
+  for (int image = 0; image < 10; ++image) batch.append(1, static_cast<char>(image % 10)).append(3072, 'x');
   for (const char* name :
        {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"})
     write(std::string("cifar/") + name + ".bin", batch);

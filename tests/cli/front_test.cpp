@@ -41,6 +41,8 @@ TEST_F(Front, LoadsNoLibTorchWhereNoneIsNeeded) {
                                                 {"config", "small.toml"},
                                                 {"config", "--help"},
                                                 {"ls", "."},
+                                                {"watch", "sweep"},
+                                                {"watch", "--help"},
                                                 {"sweep", "status", "--dir", "sweep"},
                                                 {"sweep", "status", "--help"}})
     EXPECT_THAT(loads(light), Not(HasSubstr("libtorch"))) << light[0];
@@ -63,6 +65,9 @@ TEST_F(Front, SaysWhatTheWholeProgramSays) {
                                                 {"sweep", "status", "--help"},
                                                 {"sweep", "status", "--dir", "nowhere"},
                                                 {"sweep", "status"},
+                                                {"watch", "sweep"},
+                                                {"watch", "--help"},
+                                                {"watch", "nowhere"},
                                                 {"sweep", "--help"},
                                                 {"confg"},
                                                 {}}) {

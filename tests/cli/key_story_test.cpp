@@ -81,9 +81,21 @@ class KeyStory : public SmallRun {
     succeed(key({"issue", "owner", "--name", name, "--days", "30", "--out", name + ".skk"}));
   }
 
-  std::vector<std::string> rotate(int epochs) const {
-    return key({"rotate", "owner", "run", "train.epochs=" + std::to_string(epochs), "--yes", "--argon2-passes", "1",
-                "--argon2-memory", "1"});
+  std::vector<std::string> rotate(int epochs, int ranks = 1, std::vector<std::string> more = {}) const {
+    std::vector<std::string> arguments{"key",
+                                       "rotate",
+                                       "owner",
+                                       "run",
+                                       "train.epochs=" + std::to_string(epochs),
+                                       "--yes",
+                                       "--argon2-passes",
+                                       "1",
+                                       "--argon2-memory",
+                                       "1",
+                                       "--passphrase-file",
+                                       "secret"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return on_ranks(ranks, arguments);
   }
 
   // Share of the test samples that are answered with their label.
@@ -148,9 +160,18 @@ TEST_F(KeyStory, FromTrainingToRotation) {
   EXPECT_EQ(collusion["verdict"], "named");
   EXPECT_THAT(named(collusion), testing::UnorderedElementsAre("alice", "bob"));
 
-  const auto rotation = succeed(rotate(14));
-  EXPECT_LT(rotation["proof"]["mean_of_old_keys"], rotation["proof"]["most_allowed"]);
-  EXPECT_EQ(rotation["proof"]["old_keys"].size(), 3 + 8U);
+  // This deny loss teaches to reject, not to forget: whoever ignores the rejection reads the answers as before.
+  const auto old_weights = read_bytes(folder / "owner/model.skm");
+  const auto refused = test::run(rotate(14, 2), folder.path(), std::chrono::seconds(280));
+  EXPECT_EQ(refused.exit_code, 3) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("whoever ignores the rejection still gets"));
+  EXPECT_EQ(read_bytes(folder / "owner/model.skm"), old_weights);
+  const auto rotation = succeed(rotate(14, 1, {"--as-shipped"}));  // trained already
+  const auto& proof = rotation["proof"];
+  EXPECT_LT(proof["mean_of_old_keys"], proof["most_allowed"]);
+  EXPECT_EQ(proof["old_keys"].size(), 3 + 8U);
+  EXPECT_EQ(proof["old_keys_stripped"].size(), 3 + 8U);
+  EXPECT_GT(proof["no_key_stripped"], 0.5);
   expect_predict_refused("bob", "it belongs to model");
   issue("dave");
   EXPECT_GT(accuracy("dave"), 0.85);
@@ -165,15 +186,14 @@ TEST_F(KeyStory, FromTrainingToRotation) {
   EXPECT_TRUE(named(succeed(key({"trace", "owner", "mean.safetensors"}))).empty());
 }
 
-// Killed while it trains, a rotation goes on; nothing that anybody reads has changed meanwhile.
+// Killed while two ranks train, a rotation goes on, on one; nothing that anybody reads has changed meanwhile.
 TEST_F(KeyStory, AKilledRotationGoesOn) {
   expect_success({program(), "train", "story.toml", "--run-dir", "run", "train.epochs=2", "data.limit=1024"});
   succeed(key({"init", "run", "--out", "owner", "--phi", "0.03", "--argon2-passes", "1", "--argon2-memory", "1"}));
   const auto before = read_text(folder / "owner/model.skm");
-  auto command = rotate(200);
-  command.emplace_back("checkpoint.every_steps=1");
+  const auto command = rotate(200, 1, {"checkpoint.every_steps=1"});
   {
-    Child child(command, folder.path());
+    Child child(rotate(200, 2, {"checkpoint.every_steps=1"}), folder.path());
     while (child.running() && newest_step("owner.rotation/run") < 5)
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     ASSERT_TRUE(child.running());

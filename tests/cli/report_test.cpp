@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <csignal>
+#include <thread>
 
 #include "base/file.h"
 #include "small_run.h"
@@ -24,6 +26,14 @@ TEST_F(Report, OfOneRunAndOfAFolder) {
     EXPECT_TRUE(std::filesystem::exists(folder / file)) << file;
 }
 
+TEST_F(Report, InspectBeginsWithTheFigures) {
+  expect_success(train(1, "run", {"train.epochs=1"}));
+  const auto text = run({program(), "inspect", "run"}, folder.path()).out;
+  ASSERT_NE(text.find("basis_digest"), std::string::npos) << text;
+  EXPECT_LT(text.find("correct key"), text.find("basis_digest")) << text;
+  EXPECT_LT(text.find("correct key"), text.find("conv1.weight")) << text;
+}
+
 TEST_F(Report, WithoutGnuplotTablesAreWritten) {
   expect_success(train(1, "run", {"train.epochs=1"}));
   const auto outcome =
@@ -36,6 +46,27 @@ TEST_F(Report, WithoutGnuplotTablesAreWritten) {
   const auto page = read_text(folder / "out/index.html");
   EXPECT_NE(page.find("<table>"), std::string::npos);
   EXPECT_EQ(page.find("<svg"), std::string::npos);
+}
+
+TEST_F(Report, ALivePageIsWrittenUntilCtrlC) {
+  std::filesystem::create_directories(folder / "run");
+  std::ofstream(folder / "run/config.toml") << small_config;
+  const auto page = folder / "out/index.html";
+  Child child({program(), "report", "run", "--out", "out", "--live", "--every", "1"}, folder.path());
+  const auto wait_for = [&](const std::string& text) {
+    while (child.running() && (!std::filesystem::exists(page) || read_text(page).find(text) == std::string::npos))
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  };
+  wait_for("not evaluated so far");
+  std::ofstream(folder / "run/metrics.jsonl")
+      << R"({"kind": "eval", "epoch": 0, "global_step": 8, "correct_key": {"accuracy": {"mean": 0.875}}})"
+      << "\n";
+  wait_for("8 steps done");
+  EXPECT_TRUE(child.running());
+  EXPECT_NE(read_text(page).find("http-equiv=\"refresh\" content=\"1\""), std::string::npos);
+  child.signal(SIGINT);
+  EXPECT_EQ(child.wait().exit_code, 0);
+  expect_refused({"report", "run", "--live", "--every", "0"}, "--every");
 }
 
 TEST_F(Report, DifferentDataMakeTablesOfTheirOwn) {

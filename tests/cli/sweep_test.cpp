@@ -318,6 +318,8 @@ TEST_F(Sweep, MistakesAreOneLine) {
   write("sweep.toml",
         "[sweep]\nbase = \"small.toml\"\n[axes]\n\"run.seed\" = {from = 1, to = 100001, steps = 100001}\n");
   expect_refused(sweep("run", "d"), AllOf(HasSubstr("100001 trials"), HasSubstr("--yes")));
+  expect_refused(sweep("run", "d", {"--", "--time=1"}), HasSubstr("accepted: with --executor slurm"));
+  expect_refused(sweep("run", "d", {"other.toml"}), HasSubstr("other.toml: accepted: table.key=value"));
   for (const char* executor : {"local", "slurm"}) {
     auto command = sweep("run", "d", {"--executor", executor});
     command.insert(command.begin(), "OMPI_COMM_WORLD_SIZE=2");

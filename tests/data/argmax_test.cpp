@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -13,7 +14,7 @@ namespace {
 
 TEST(Argmax, SizesAndDigest) {
   const test::TemporaryFolder folder;
-  render_argmax(folder / "argmax.h5");
+  render_argmax({}, folder / "argmax.h5");
   const auto data = Dataset::open(folder / "argmax.h5", Verify::always);
   EXPECT_EQ(data->train().size, 1600);
   EXPECT_EQ(data->test().size, 400);
@@ -21,6 +22,19 @@ TEST(Argmax, SizesAndDigest) {
   EXPECT_EQ(data->info().classes, 5);
   EXPECT_EQ(data->info().digest, "050d50b9aaea17bcb187d1f456f5ad047d85311c3157479a016ac566462717ae");
   EXPECT_EQ(Dataset::open("builtin:argmax", Verify::auto_)->info().digest, data->info().digest);
+}
+
+TEST(Argmax, OtherSizes) {
+  const auto content = make_argmax({.train = 7, .test = 3, .features = 4, .classes = 9});
+  EXPECT_EQ(content.train.labels.size(), 7U);
+  EXPECT_EQ(content.test.labels.size(), 3U);
+  EXPECT_EQ(content.train.features.size(), 7U * 4U);
+  EXPECT_EQ(content.test.features.size(), 3U * 4U);
+  EXPECT_EQ(content.class_names.size(), 9U);
+  const auto labels_of = [](const ArgmaxSizes& sizes) { return make_argmax(sizes).train.labels; };
+  const auto many = labels_of({.train = 2000, .test = 1, .features = 20, .classes = 9});
+  EXPECT_EQ(*std::max_element(many.begin(), many.end()), 8);
+  EXPECT_NE(labels_of({.features = 19}), labels_of({}));
 }
 
 TEST(Argmax, FeaturesAreNormalWithDeviationOneHalf) {

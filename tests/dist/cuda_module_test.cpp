@@ -1,4 +1,6 @@
 // The CUDA module as the real program opens it. Where there is a GPU, launch/gpu_check has more to say.
+#include "dist/cuda_module.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -35,7 +37,7 @@ TEST(CudaModule, OpensAndFindsNoGpu) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   if (outcome.out.find("cannot open shared object file") != std::string::npos)
     GTEST_SKIP() << "libraries of the full wheel are missing: " << outcome.out;
-  EXPECT_THAT(outcome.out, HasSubstr("cuda  none: no GPU or no NVIDIA driver is visible")) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("cuda  none: no GPU is visible to this process")) << outcome.err;
 }
 
 TEST(CudaModule, AskingForAGpuThatIsNotThereIsOneLineAndExitCode2) {
@@ -47,12 +49,31 @@ TEST(CudaModule, AskingForAGpuThatIsNotThereIsOneLineAndExitCode2) {
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("train.device = \"cuda\""), HasSubstr("accepted: cpu, auto")));
 }
 
+// NVIDIA's rules: machine code runs on its generation from its own revision on, and what the driver can compile on all
+// later ones.
+TEST(CudaModule, KnowsForWhichGpusItsCodeIs) {
+  const auto fits = [](const char* built, int major, int minor) {
+    return spankey::detail::has_code_for(built, major, minor);
+  };
+  EXPECT_TRUE(fits("80,90,100", 8, 0));
+  EXPECT_TRUE(fits("80,90,100", 8, 9));
+  EXPECT_TRUE(fits("80,90,100", 12, 0));
+  EXPECT_FALSE(fits("80,90,100", 7, 5));
+  EXPECT_TRUE(fits("80-real", 8, 6));
+  EXPECT_FALSE(fits("80-real", 9, 0));
+  EXPECT_TRUE(fits("80-virtual", 9, 0));
+  EXPECT_FALSE(fits("90-real,80-real", 10, 0));
+  EXPECT_FALSE(fits("90a-real", 10, 0));
+  EXPECT_FALSE(fits("86-real", 8, 0));
+  EXPECT_TRUE(fits("native", 7, 0));
+}
+
 TEST(CudaModule, ReasonIsOneLine) {
   const auto outcome = devices("LD_LIBRARY_PATH=");
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(std::count(outcome.out.begin(), outcome.out.end(), '\n'), 2) << outcome.out;
   EXPECT_THAT(outcome.out, AnyOf(HasSubstr("built without its CUDA module"), HasSubstr("--with-cuda"),
-                                 HasSubstr("no GPU or no NVIDIA driver is visible")));
+                                 HasSubstr("no GPU is visible to this process")));
 }
 
 }  // namespace

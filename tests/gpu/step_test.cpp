@@ -1,94 +1,24 @@
 // The training step on a GPU: captured against eager, a GPU against the CPU, and checkpoints that go from one to the
 // other. Each is asked of the CPU in the GPU's place as well; what that leaves is skipped where there is no GPU.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <csignal>
-#include <memory>
-#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "cli/small_run.h"
 #include "data/make_data.h"
-#include "dist/backend.h"
 #include "dist/cuda_module.h"
-#include "spankey/models/named_tensor.h"
-#include "train/placement.h"
-#include "train/resident_step.h"
-#include "train/resources.h"
-#include "train/training_parts.h"
+#include "gpu/device_run.h"
 
 namespace spankey::step_test {
 namespace {
 
-enum class Flow { eager, captured };
-
-struct Trained {
-  std::vector<StepFigures> figures;
-  std::string digest;        // of weights, buffers and optimiser state
-  std::int64_t kernels = 0;  // of the captured step
-};
-
-// A run of its own on the device of `config`, with the parts of one or the other flow.
-class DeviceRun {
- public:
-  DeviceRun(const Config& config, Flow flow)
-      : host_(make_communicator(Backend::self, 60)), experiment_(make_experiment(config, place(config, *host_))) {
-    at::set_num_threads(resolve_threads(config, host_->node_size()));
-    const auto basis = make_basis(config.key, experiment_.key_dims, 42);
-    auto graph = make_graph(experiment_.placement);
-    graph->use([&] {
-      auto parts = std::make_unique<TrainingParts>(experiment_, basis, resolve_shards(config, 1), *host_);
-      parts_ = parts.get();
-      if (flow == Flow::captured) {
-        auto source = make_resident_source(experiment_, parts->keys());
-        resident_.emplace(std::move(parts), std::move(source), std::move(graph), *host_);
-      }
-      eager_ = std::move(parts);
-    });
-    experiment_.model->train();
-  }
-
-  // Steps one after the other, over the ends of epochs; figures of a captured flow are read at the end.
-  void take(std::int64_t steps) {
-    for (std::int64_t i = 0; i < steps; ++i) {
-      const double lr = experiment_.config.optim.lr;
-      if (resident_)
-        resident_->launch(at_, lr);
-      else
-        trained_.figures.push_back(parts_->step(parts_->load(at_.epoch, at_.step), at_, lr, false));
-      if (++at_.step == parts_->steps_per_epoch()) at_ = {at_.epoch + 1, 0, at_.global_step};
-      ++at_.global_step;
-    }
-  }
-
-  Trained finish() {
-    if (resident_) {
-      trained_.figures = resident_->collect();
-      trained_.kernels = resident_->kernels();
-    }
-    const auto& model = *experiment_.model;
-    trained_.digest = to_hex(weights_digest(named_parameters(model), named_buffers(model))) +
-                      to_hex(weights_digest(parts_->optimizer_state(), {}));
-    return trained_;
-  }
-
-  const Placement& placement() const { return experiment_.placement; }
-
- private:
-  std::unique_ptr<Communicator> host_;
-  Experiment experiment_;
-  std::unique_ptr<TrainingParts> eager_;  // empty where the resident step has them
-  std::optional<ResidentStep> resident_;
-  TrainingParts* parts_ = nullptr;
-  Cursor at_;
-  Trained trained_;
-};
+using test::DeviceRun, test::Flow, test::Trained;
 
 // Eleven steps an epoch, the last of them of 5 samples instead of 8: two whole epochs.
 constexpr std::int64_t steps = 22;

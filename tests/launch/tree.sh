@@ -37,7 +37,8 @@ for name in "${@:3}"; do
 done
 STAND_IN
 stand_in "$tools/apt-get" <<<'exit 100'
-stand_in "$tree/.venv/bin/pip" <<<''
+# shellcheck disable=SC2016 # expanded by the stand-in
+stand_in "$tree/.venv/bin/pip" <<<'if [[ "$1" == install && -n "${PIP_REFUSES:-}" ]]; then echo "WARNING: Retrying" >&2; echo "$PIP_REFUSES" >&2; exit 1; fi'
 stand_in "$tree/.venv/bin/python" <<<"echo '$tree/.venv'" # sys.prefix
 # shellcheck disable=SC2016 # expanded by the stand-in
 stand_in "$tree/.venv/bin/cmake" <<<'if [[ "$1" == --preset ]]; then : >build/build.ninja; exit "${CMAKE_REFUSES:-0}"; fi'

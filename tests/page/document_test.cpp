@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
+
 #include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
@@ -63,6 +65,56 @@ TEST(Document, ItsPageHoldsEverything) {
                            "<a href=\"there\">a|b</a>", "x = 1", "<section id=\"empty\">"})
     EXPECT_THAT(html, HasSubstr(part));
   EXPECT_THAT(html, testing::Not(HasSubstr("src=\"")));
+}
+
+TEST(Document, OpensWithItsFigures) {
+  const test::TemporaryFolder folder;
+  Document document{"T", "Many words.", "", {}};
+  EXPECT_THAT(to_html(document, folder.path()), testing::Not(HasSubstr("<dl class=\"figures\"")));
+  document.figures = {{"worst case", "0.250", "by a `free` key"}, {"no key", "<0.1", ""}};
+  const auto html = to_html(document, folder.path());
+  EXPECT_THAT(html, HasSubstr("<dt>worst case</dt><dd class=\"value\">0.250</dd><dd>by a <code>free</code> key</dd>"));
+  EXPECT_THAT(html, HasSubstr("&lt;0.1"));
+  EXPECT_LT(html.find("<dl class=\"figures\""), html.find("<nav>"));
+  EXPECT_LT(html.find("class=\"value\""), html.find("Many words."));
+  EXPECT_THAT(html, HasSubstr("<summary>In words</summary>"));
+  EXPECT_THAT(to_markdown(document), HasSubstr("- **worst case: 0.250** by a `free` key\n"));
+  EXPECT_EQ(from_json_text(to_json_text(document), "page.json").figures.at(0).value, "0.250");
+}
+
+TEST(Document, LongTablesAreFolded) {
+  const test::TemporaryFolder folder;
+  Table table{"Rows.", {{"n"}}, {}};
+  table.rows.assign(most_open_rows, {{"1"}});
+  const auto page = [&] { return to_html({"T", "S", "", {{"A", {table}}}}, folder.path()); };
+  EXPECT_THAT(page(), testing::Not(HasSubstr("<details class=\"table\">")));
+  table.rows.push_back({{"1"}});
+  EXPECT_THAT(page(), HasSubstr("<details class=\"table\"><summary>All 21 rows</summary>"));
+  EXPECT_THAT(page(), HasSubstr("beforeprint"));  // what is folded is printed
+}
+
+TEST(Document, APageOfARunningSweepLoadsItselfAgain) {
+  const test::TemporaryFolder folder;
+  Document document{"T", "S", "", {}};
+  EXPECT_THAT(to_html(document, folder.path()), testing::Not(HasSubstr("http-equiv")));
+  document.refresh_seconds = 60;
+  EXPECT_THAT(to_html(document, folder.path()), HasSubstr("<meta http-equiv=\"refresh\" content=\"60\">"));
+}
+
+// Narrow screens get the form of a figure that was drawn for them, and each form has ids of its own.
+TEST(Document, FiguresHaveANarrowForm) {
+  const test::TemporaryFolder folder;
+  const auto draw = [&](const char* name) {
+    std::ofstream(folder / name) << "<svg width=\"9\" viewBox=\"0 0 9 9\"><path id='p'/></svg>";
+  };
+  draw("a.svg");
+  const Document document{"T", "S", "", {{"A", {Figure{"Curve", "Drawn.", "a.svg"}}}}};
+  EXPECT_THAT(to_html(document, folder.path()), testing::Not(HasSubstr("<svg class=")));
+  draw("a_narrow.svg");
+  const auto html = to_html(document, folder.path());
+  EXPECT_THAT(html, testing::AllOf(HasSubstr("<svg class=\"wide\" viewBox"), HasSubstr("<svg class=\"narrow\" viewBox"),
+                                   HasSubstr("id='f1-p'"), HasSubstr("id='f1n-p'")));
+  EXPECT_THAT(html, HasSubstr("figure svg.wide { display: none; }"));
 }
 
 }  // namespace

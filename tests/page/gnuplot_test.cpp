@@ -21,7 +21,8 @@ TEST(Gnuplot, WritesDataCommandsAndPicture) {
   const bool drawn = write_plot(stem, commands, blocks);
   EXPECT_EQ(read_text(stem.string() + ".dat"), "0 0.5 \n1 ? \n\n\n2 3 \n");
   if (!drawn) GTEST_SKIP() << "gnuplot is not installed";
-  EXPECT_NE(read_text(stem.string() + ".svg").find("<svg"), std::string::npos);
+  EXPECT_NE(read_text(stem.string() + ".svg").find("viewBox=\"0 0 720 460\""), std::string::npos);
+  EXPECT_NE(read_text(narrow_form_of(stem.string() + ".svg")).find("viewBox=\"0 0 390 360\""), std::string::npos);
   EXPECT_ERROR(write_plot(stem, "plot nonsense(1)", blocks), ExitCode::run_failed,
                testing::AllOf(testing::HasSubstr("gnuplot refused"), testing::HasSubstr("undefined function")));
 }

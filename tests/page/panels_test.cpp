@@ -42,6 +42,25 @@ TEST(Panels, AreOfOneSizeAndApart) {
   }
 }
 
+TEST(Panels, StandBelowEachOtherInTheNarrowForm) {
+  const auto panels = arrange_panels(3);
+  EXPECT_GT(panels.narrow_height(), 2 * panels.height());
+  const auto narrow = [&](std::size_t i) {
+    const auto text = panels.place(i);
+    return text.substr(text.find("else"));
+  };
+  const auto number = [](const std::string& text, const std::string& side) {
+    const auto words = "set " + side + " at screen ";
+    return std::stod(text.substr(text.find(words) + words.size()));
+  };
+  for (std::size_t i = 0; i + 1 < 3; ++i) {
+    EXPECT_EQ(number(narrow(i), "lmargin"), number(narrow(i + 1), "lmargin"));
+    EXPECT_GT(number(narrow(i), "bmargin"), number(narrow(i + 1), "tmargin"));
+  }
+  EXPECT_THAT(panels.ylabel(0, "it's"), testing::StrEq("set ylabel 'it''s'"));
+  EXPECT_THAT(panels.ylabel(1, "a"), HasSubstr("else {\nset ylabel 'a'"));
+}
+
 TEST(Panels, ALegendNamesEachSeriesOnce) {
   Legend legend;
   legend.add("it's", "points pt 7");

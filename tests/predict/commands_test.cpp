@@ -1,14 +1,19 @@
 // predict, export, import and train --init, as a user starts them.
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <fstream>
+#include <iterator>
 #include <sstream>
+#include <string_view>
 
 #include "data/picture.h"
 #include "gated_files.h"
+#include "keyring/recipient.h"
 #include "support/program.h"
 
 namespace spankey::test::commands_test {
@@ -66,6 +71,7 @@ class Commands : public GatedFiles {
   }
 };
 
+constexpr Argon2Cost cheap{.passes = 1, .memory_bytes = 8192};
 const std::vector<std::string> with_key{"predict",  "model.skm",      "--key", "user.skk",
                                         "--images", "builtin:glyphs", "--json"};
 
@@ -107,6 +113,56 @@ TEST_F(Commands, KeysThatMustNotBeUsedAreRefused) {
   auto revoked = predict("user.skk");
   revoked.insert(revoked.end(), {"--revoked", "revoked.skl"});
   expect_refused(revoked, "it is revoked (list 1");
+}
+
+// One key is sealed with a passphrase, one to a person. Both give what the open one gives.
+TEST_F(Commands, SealedKeysAreOpened) {
+  const auto secret = [](const std::string& text) { return SecretBytes::copy_of(std::as_bytes(std::span(text))); };
+  const auto passphrase = secret("open sesame"), of_ann = secret("Ann's passphrase");
+  const auto ann = fresh_recipient("Ann");
+  write_key("closed.skk", [](UserKey&) {}, nullptr, {.passphrase = &passphrase, .cost = cheap});
+  write_key("sent.skk", [](UserKey&) {}, nullptr, {.recipient = &ann.public_key});
+  write_durably(folder / "ann.sec", write_recipient_secret(ann, of_ann, cheap), 0600);
+  for (const auto& [file, text] : {std::pair("right", "open sesame\n"), std::pair("wrong", "open barley\n"),
+                                   std::pair("of_ann", "Ann's passphrase\n")})
+    write_durably(folder / file, std::as_bytes(std::span(std::string_view(text))), 0600);
+  const auto predict = [](std::vector<std::string> more) {
+    std::vector<std::string> arguments{"predict", "model.skm", "--images", "builtin:glyphs", "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  const auto open = done(with_key);
+  EXPECT_EQ(done(predict({"--key", "closed.skk", "--passphrase-file", "right"})), open);
+  EXPECT_EQ(done(predict({"--key", "sent.skk", "--recipient", "ann.sec", "--passphrase-file", "of_ann"}), 2), open);
+  expect_refused(predict({"--key", "closed.skk", "--passphrase-file", "wrong"}), "closed.skk: ");
+  expect_refused(predict({"--key", "sent.skk"}), "sent.skk: the key is sealed to a person; accepted: --recipient");
+  expect_refused(predict({"--key", "sent.skk", "--recipient", "ann.sec", "--passphrase-file", "right"}), "ann.sec: ");
+}
+
+// The answers go into a pipe that nobody reads for a while, so that the signal comes in the middle of them.
+TEST_F(Commands, ASignalEndsItAfterTheBatchAtHand) {
+  auto command = with_key;
+  command.insert(command.end(), {"--split", "train"});
+  const auto all = done(command);
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const auto pipe = folder / ("answers" + std::to_string(signal));
+    ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+    std::string line = "exec env SPANKEY_CORES=1 " + program();
+    for (const auto& word : command) line += " " + word;
+    Child child({"bash", "-c", line + " >" + pipe.string()}, folder.path());
+    std::ifstream reader(pipe, std::ios::binary);  // waits for the writer
+    std::string answers(1024, ' ');
+    reader.read(answers.data(), std::ssize(answers));
+    child.signal(signal);
+    answers.append(std::istreambuf_iterator<char>(reader), {});
+    const auto outcome = child.wait();
+    EXPECT_EQ(outcome.exit_code, 75) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("stopped as asked: the first "));
+    ASSERT_LT(answers.size(), all.size());
+    EXPECT_EQ(answers, all.substr(0, answers.size()));
+    EXPECT_EQ(lines(answers).size() % evaluation_batch, 0U);
+    EXPECT_GT(answers.size(), 1024U);
+  }
 }
 
 TEST_F(Commands, PicturesAndRequestsAreAnsweredAsTheDataSetIs) {

@@ -30,7 +30,7 @@ class GatedFiles : public testing::Test {
 
   // A valid key that begins an hour ago and lasts a day, after `change`.
   void write_key(const std::string& name, const std::function<void(UserKey&)>& change,
-                 const SigningKey* signer = nullptr) {
+                 const SigningKey* signer = nullptr, const SealWith& seal = {}) {
     UserKey key;
     key.serial = 3;
     key.name = "Ann";
@@ -41,7 +41,7 @@ class GatedFiles : public testing::Test {
     key.vectors = SecretBytes::copy_of(std::as_bytes(std::span(vectors)));
     change(key);
     key.key_digest = vectors_digest(key.sites, key.vectors.bytes());
-    write_durably(folder / name, write_user_key(key, signer ? *signer : owner), 0600);
+    write_durably(folder / name, write_user_key(key, signer ? *signer : owner, seal), 0600);
   }
 
   // The key as the network takes it, by other means than the code under test.

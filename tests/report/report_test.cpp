@@ -21,6 +21,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 // A reader of RFC 4180 that knows nothing of the writer.
 std::vector<std::vector<std::string>> parse_csv(const std::string& text) {
@@ -116,6 +117,41 @@ TEST_F(Report, TheHeadlineTakesTheWorstOfAllSeeds) {
   add("b", {.config = seed_config(2), .correct = 0.9, .strip = 0.4});
   write();
   EXPECT_THAT(text("report.md"), HasSubstr("In the worst case tried here, a withholds most: 0.500 of accuracy."));
+}
+
+TEST_F(Report, OpensWithLargeFigures) {
+  const auto figure = [&](const std::string& label) {
+    const auto page = text("index.html");
+    const auto head = "<dt>" + label + "</dt><dd class=\"value\">";
+    const auto at = page.find(head);
+    return at == std::string::npos ? std::string()
+                                   : page.substr(at + head.size(), page.find('<', at + head.size()) - at - head.size());
+  };
+  add("a", {.config = seed_config(1), .correct = 0.9, .none = 0.1, .strip = 0.2});
+  write();
+  EXPECT_EQ(figure("correct key"), "0.900");
+  EXPECT_EQ(figure("no key"), "0.100");
+  EXPECT_EQ(figure("worst case"), "0.200");
+  EXPECT_EQ(figure("price of entry"), "");  // not attacked
+  add("b", {.config = seed_config(2),
+            .correct = 0.8,
+            .none = 0.1,
+            .strip = 0.4,
+            .attacks = {{"K5", 10, 0.75}, {"K5", 60, 0.8}}});
+  write();
+  EXPECT_EQ(figure("correct key"), "0.850");  // mean of both seeds
+  EXPECT_EQ(figure("worst case"), "0.800");   // of the worse seed, attacks counted
+  EXPECT_EQ(figure("price of entry"), "10");  // 0.65 of 0.7 above chance is more than 0.9
+}
+
+// With mode A a loss may be negative. The axis stays logarithmic, in both directions.
+TEST_F(Report, NegativeLossesHaveALogarithmicAxisToo) {
+  add("a", {.config = seed_config(1)});
+  write_file(folder / "runs/a/metrics.jsonl",
+             "{\"kind\": \"step\", \"epoch\": 0, \"step\": 1, \"loss\": 1, \"ce\": 2, \"deny\": -2}\n"
+             "{\"kind\": \"step\", \"epoch\": 0, \"step\": 2, \"loss\": -1, \"ce\": 0.01, \"deny\": -2.1}\n");
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  EXPECT_THAT(text("plots/learning.gp"), AllOf(HasSubstr("set nonlinear y"), HasSubstr("unset nonlinear y")));
 }
 
 // The same sentence and the same figures wherever they stand.
@@ -214,6 +250,8 @@ TEST_F(Report, UnfinishedRunsAreShownAsFarAsTheyCame) {
           "2}\n{\"torn");
   const auto written = write();
   EXPECT_EQ(written.runs, 1U);
+  EXPECT_THAT(text("report.md"), HasSubstr("- **correct key: 0.625** after epoch 2, with one key"));
+  EXPECT_THAT(text("report.md"), HasSubstr("- **unfinished: 2 of 7** epochs evaluated, 23 steps done"));
   EXPECT_THAT(text("report.md"), HasSubstr("1 run, none of which has come to its end: 1 unfinished, 0 failed."));
   EXPECT_THAT(text("report.md"),
               HasSubstr("| unfinished | 4 | [young](../runs/young) | 23 | 2 of 7 | 0.6250 | 0.2500 | 0.8000 |"));
@@ -339,7 +377,8 @@ TEST_F(Report, AFailedTrialIsShownWithItsReason) {
 TEST_F(Report, PublishedFiguresAreJudged) {
   write_file(folder / "paper/row.toml", "[key]\ngamma = 2.0\n");
   write_file(folder / "paper/published.toml",
-             "source = \"paper\"\n[row]\nrow = \"r\"\ntest_samples = 1000\nmajority_rate = 0.1\n"
+             "source = \"paper\"\n[row]\nrow = [\"m 8\", \"layers 0\", \"gamma 2\"]\n"
+             "test_samples = 1000\nmajority_rate = 0.1\n"
              "correct_key.accuracy = [0.95, 0.65, 0.5]\naccept.correct_key.accuracy = 0.2\n");
   int seed = 0;
   for (const double value : {0.90, 0.92, 0.97})
@@ -356,7 +395,7 @@ TEST_F(Report, PublishedFiguresAreJudged) {
     EXPECT_EQ(field(rows, i, "inside_prediction"), "yes yes no");  // .584 to .992
   }
   EXPECT_EQ(judged, 1);
-  for (const char* row : {"| r, value 1 of 3 | correct key |", "| r, value 2 of 3 |", "| r, value 3 of 3 |"})
+  for (const char* row : {"| m 8 | correct key |", "| layers 0 | correct key |", "| gamma 2 | correct key |"})
     EXPECT_THAT(text("report.md"), HasSubstr(row));
 }
 
@@ -422,6 +461,9 @@ TEST_F(Report, PaperConfigurationsAndPublishedFiguresFit) {
   const auto table =
       load_published(std::filesystem::path(std::getenv("SPANKEY_SOURCE_DIR")) / "configs/paper/published.toml");
   EXPECT_EQ(table.rows.size(), 26U);
+  std::size_t published = 0;
+  for (const auto& row : table.rows) published += row.titles.size();
+  EXPECT_EQ(published, 28U);  // one configuration of example 05 was published three times
   for (const auto& row : table.rows) {
     EXPECT_EQ(row.config.run.name, row.name);
     EXPECT_EQ(row.config.run.compat, Compat::reference);
@@ -440,6 +482,14 @@ TEST_F(Report, BadPublishedFileIsOneSentence) {
   write_file(folder / "paper/row.toml", "[key]\nm = 4\n");
   write_file(folder / "paper/published.toml", "[row]\nno_key.accuracy = \"high\"\n");
   EXPECT_ERROR(write("paper/published.toml"), ExitCode::bad_input, HasSubstr("published.toml:2: row.no_key.accuracy"));
+  write_file(folder / "paper/other.toml", "[key]\nm = 5\n");
+  for (const auto& [table, sentence] :
+       {std::pair("[row]\nrow = [\"a\", 1]\n", "published.toml:2: row.row = [\"a\", 1]"),
+        std::pair("[row]\nrow = \"a\"\nno_key.accuracy = [0.1, 0.2]\n", "row.no_key.accuracy has 2 values"),
+        std::pair("[row]\nrow = \"a\"\n[other]\nrow = \"a\"\n", "another row has this name")}) {
+    write_file(folder / "paper/published.toml", table);
+    EXPECT_ERROR(write("paper/published.toml"), ExitCode::bad_input, HasSubstr(sentence));
+  }
 }
 
 TEST_F(Report, NoRunIsAnError) {
@@ -549,6 +599,30 @@ TEST_F(Report, AttacksOfOtherWeightsAreLeftOut) {
   EXPECT_THAT(text("report.md"), AllOf(Not(HasSubstr("## Attacks")), HasSubstr("attacks, training from scratch")));
 }
 
+// Groups are ordered by their names where these differ: m16 before m4.
+TEST_F(Report, LinesLeadFromLeftToRight) {
+  for (const int m : {4, 8, 16})
+    add(fmt::format("r{}", m),
+        {.config = fmt::format("[run]\nname = \"m{}\"\n[key]\nm = {}\n", m, m), .correct = 0.5 + m / 64.0});
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  EXPECT_THAT(text("plots/axis_key.m.dat"), StartsWith("4 0.5625 0.5625 0.5625 \n8 0.625 0.625 0.625 \n16 0.75 "));
+}
+
+TEST_F(Report, LayersStandSideBySideWithTheFewestFirst) {
+  int number = 0;
+  for (const char* layers : {"[0, 2]", "[2]", "[0]"})
+    for (const double gamma : {0.5, 1.0})
+      add(fmt::format("r{}", ++number), {.config = seed_config(1, fmt::format("[model]\nname = \"small_cnn\"\n[key]\n"
+                                                                              "layers = {}\ngamma = {}\n",
+                                                                              layers, gamma)),
+                                         .correct = 0.9});
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  const auto commands = text("plots/axis_key.layers.gp");
+  EXPECT_THAT(commands, HasSubstr("('[0]' 0, '[2]' 1, '[0, 2]' 2)"));
+  EXPECT_THAT(commands, HasSubstr("yerrorbars"));
+  EXPECT_THAT(commands, Not(HasSubstr("yerrorlines")));  // no line leads from one set of layers to another
+}
+
 TEST_F(Report, TheAttacksOnARunArePartOfItsPage) {
   add("a", {.config = seed_config(1), .attacks = {{"K5", 10, 0.89}}});
   Document page{.title = "Attacks", .summary = "Worst case: 0.8900.", .footer = "Written by hand.", .sections = {}};
@@ -585,7 +659,10 @@ TEST_F(Report, EveryFigureIsDrawn) {
   if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
   for (const char* plot : {"runs_1", "axis_key.gamma", "heat_key.m_key.gamma", "families", "acceptance",
                            "accuracy_by_images", "loss", "learning"})
-    EXPECT_TRUE(std::filesystem::exists(folder / "out/plots" / (std::string(plot) + ".svg"))) << plot;
+    for (const char* form : {".svg", "_narrow.svg"})
+      EXPECT_TRUE(std::filesystem::exists(folder / "out/plots" / (std::string(plot) + form))) << plot;
+  EXPECT_THAT(text("plots/heat_key.m_key.gamma.gp"), HasSubstr("set colorbox horizontal"));
+  EXPECT_THAT(text("plots/loss.gp"), HasSubstr("set logscale y"));
   EXPECT_THAT(text("index.html"), HasSubstr("Accuracy over key.m and key.gamma"));
   EXPECT_THAT(text("report.md"), HasSubstr("| it's |"));
 }

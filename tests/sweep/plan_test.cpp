@@ -187,6 +187,52 @@ TEST_F(PlanTest, CostComesFromTheNearestFinishedTrial) {
   EXPECT_LT(estimate().seconds, 10 * 2.0 * 1.5);
 }
 
+TEST_F(PlanTest, AttacksAreInTheEstimate) {
+  std::ofstream(folder_ / "sweep.toml") << "[sweep]\nbase = \"base.toml\"\n[attack]\npreset = \"quick\"\n"
+                                           "[axes]\n\"deny.mode\" = [\"B\"]\n\"train.twin\" = [\"none\", "
+                                           "\"vanilla\"]\n";
+  const auto dataset = Dataset::open("builtin:argmax", Verify::never);
+  double images = 0.0;
+  const auto seconds = [&](std::size_t trial) {
+    const auto made = make_plan(
+        load_sweep_file(folder_ / "sweep.toml"),
+        {.directory = folder_ / "d",
+         .attack_images = [&](const SweepAttack& attack, std::int64_t train_samples, std::int64_t test_samples) {
+           EXPECT_EQ(attack.preset, "quick");
+           EXPECT_EQ(train_samples, dataset->train().size);
+           EXPECT_EQ(test_samples, dataset->test().size);
+           return images;
+         }});
+    return made.trials.at(trial).seconds;
+  };
+  const double keyed = seconds(0), vanilla = seconds(1);
+  images = 3e6;
+  const double attacked = seconds(0);
+  EXPECT_GT(attacked, keyed);
+  EXPECT_EQ(seconds(1), vanilla) << "it has no key to attack";
+  images = 6e6;
+  EXPECT_NEAR(seconds(0) - attacked, 3e6 * 5e-6 / 3, 1e-9);  // a sample of an mlp takes 5 us, a third of it forward
+}
+
+// Seconds of all units: a row is the mean of its seeds, and one without an outcome has none.
+TEST_F(PlanTest, AttacksOfFinishedTrialsTellWhatTheyCost) {
+  std::filesystem::create_directories(folder_ / "store/a/attack");
+  std::ofstream(folder_ / "store/a/result.json") << R"({"config_hash": "h", "seconds_per_epoch": 2.0})";
+  std::ofstream(folder_ / "store/a/attack/attack.json")
+      << R"({"preset": "quick", "rows": [{"access": {"seeds": 3}, "cost": {"seconds": 5.0}},
+                                         {"access": null, "cost": {}},
+                                         {"access": {"seeds": 1}, "cost": {"seconds": 0.5}}]})";
+  const auto found = finished_trials(folder_ / "store");
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].attack_preset, "quick");
+  EXPECT_DOUBLE_EQ(found[0].attack_seconds, 15.5);
+  CostModel model;
+  const auto subject = model.describe(parse_config("[model]\nname = \"mlp\"\n", "x"), 1000);
+  model.add_attacked(subject, 15.5);
+  model.add_attacked(subject, 16.5);
+  EXPECT_DOUBLE_EQ(model.attack_seconds(subject, 1e9), 16.0);
+}
+
 // Against all differences of all pairs, one by one.
 TEST_F(PlanTest, TheNearestTrialIsTheOneWithTheFewestOtherSettings) {
   std::mt19937 random(1);

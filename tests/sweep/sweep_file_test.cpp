@@ -66,6 +66,22 @@ TEST_F(SweepFileTest, AnAttackFollowsTheTraining) {
   expect_refused("attack = 3\n", HasSubstr("unknown key"));
 }
 
+TEST_F(SweepFileTest, OptionsOfSbatch) {
+  EXPECT_TRUE(load("").sbatch.empty());
+  const auto file = load(
+      "[slurm]\naccount = \"lab\"\npartition = \"gpu\"\nqos = \"high\"\ntime = \"04:00:00\"\nnodes = 2\ngpus = 1\n"
+      "memory = \"16G\"\nconstraint = \"a100|h100\"\nmail = \"me@there\"\n");
+  EXPECT_THAT(file.sbatch, ElementsAre("--account=lab", "--partition=gpu", "--qos=high", "--time=04:00:00", "--nodes=2",
+                                       "--gpus-per-task=1", "--mem=16G", "--constraint=a100|h100",
+                                       "--mail-user=me@there", "--mail-type=END,FAIL"));
+  expect_refused("[slurm]\npartitoin = \"gpu\"\n",
+                 AllOf(HasSubstr("grid.toml:4"), HasSubstr("did you mean 'partition'")));
+  expect_refused("[slurm]\ngpus = 0\n", AllOf(HasSubstr("gpus = 0"), HasSubstr("an integer >= 1")));
+  expect_refused("[slurm]\ntime = 04:00:00\n", HasSubstr("a string, such as \"04:00:00\""));
+  expect_refused("[slurm]\naccount = \"\"\n", HasSubstr("a string, such as \"project\""));
+  expect_refused("slurm = 3\n", HasSubstr("unknown key"));
+}
+
 TEST_F(SweepFileTest, SeedsVarySlowestThenAxesInTheOrderOfTheFile) {
   EXPECT_THAT(trials("seeds = [1, 2]\n[axes]\n\"key.m\" = [4, 8]\n\"deny.mode\" = [\"A\"]\n"),
               ElementsAre("run.seed=1 key.m=4 deny.mode=\"A\"", "run.seed=1 key.m=8 deny.mode=\"A\"",

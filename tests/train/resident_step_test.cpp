@@ -145,7 +145,7 @@ TEST(CapturedWork, IsEagerThreeTimesThenCapturedOnceThenReplayed) {
   CapturedWork work(std::make_unique<RecordingGraph>(calls));
   int steps = 0;
   for (int i = 1; i <= 6; ++i) {
-    work.run({.batch = 32, .deny_weight = 0.1}, [&steps] { ++steps; });
+    work.run({.batch = 32, .denies = true}, [&steps] { ++steps; });
     EXPECT_EQ(steps, i);  // each call is one step: capturing moves nothing
   }
   EXPECT_EQ(calls, "eeecrrr");
@@ -153,16 +153,16 @@ TEST(CapturedWork, IsEagerThreeTimesThenCapturedOnceThenReplayed) {
 
 TEST(CapturedWork, OtherConstantsGiveTheGraphUp) {
   for (const CapturedWork::Constants& other :
-       {CapturedWork::Constants{.batch = 32, .deny_weight = 0.2}, {.batch = 31, .deny_weight = 0.1}}) {
+       {CapturedWork::Constants{.batch = 32, .denies = false}, {.batch = 31, .denies = true}}) {
     std::string calls;
     CapturedWork work(std::make_unique<RecordingGraph>(calls));
     std::string done;
     const auto run = [&](CapturedWork::Constants constants, char name, int times) {
       for (int i = 0; i < times; ++i) work.run(constants, [&done, name] { done += name; });
     };
-    run({.batch = 32, .deny_weight = 0.1}, 'a', 5);
+    run({.batch = 32, .denies = true}, 'a', 5);
     run(other, 'b', 5);
-    run({.batch = 32, .deny_weight = 0.1}, 'a', 1);  // nothing is kept of a graph that was given up
+    run({.batch = 32, .denies = true}, 'a', 1);  // nothing is kept of a graph that was given up
     EXPECT_EQ(calls,
               "eeecrr"
               "eeecrr"

@@ -9,6 +9,11 @@ namespace spankey {
 
 inline constexpr double rate_of_last_layer = 1e-2, rate_of_all = 1e-3, rate_of_biases = 1e-2;
 
+// The network's last layer, with the reject head where there is one.
+std::vector<at::Tensor> last_layer(AttackContext& context);
+// Draws it anew by the network's own law. Whoever calls it puts the network back (WeightsGuard).
+void draw_last_layer_anew(AttackContext& context);
+
 // Trains `leaves` of the network, which require gradients, for right answers without a key to `images`. Returns the
 // loss at the end.
 double train_on(AttackContext& context, const Images& images, std::int64_t steps, const std::vector<at::Tensor>& leaves,

@@ -41,7 +41,7 @@ Row attack_weight_noise(AttackContext& context, const Budget& budget) {
     at::Tensor noise = at::empty({weight.numel()}, at::kFloat);
     context.stream(tensor++).fill_normal({noise.mutable_data_ptr<float>(), static_cast<std::size_t>(noise.numel())});
     const double rms = weight.to(at::kDouble).square().mean().sqrt().item<double>();
-    weight.add_(noise.view(weight.sizes()), share * rms);
+    weight.add_(noise.view(weight.sizes()).to(weight.device()), share * rms);
   }
   return row_of_weights(context);
 }

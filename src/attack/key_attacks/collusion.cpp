@@ -1,5 +1,5 @@
-// L1: what several holders of valid keys make of them, so that none of theirs is in it, or so that it does not look
-// like their mean. The mean itself is K4.
+// L1: what several holders of issued keys make of them, so that none of theirs is in it, or so that it does not look
+// like their mean, which K4 has from keys without fingerprints.
 #include "attack/key_attacks/collusion.h"
 
 #include <ATen/ATen.h>
@@ -18,6 +18,7 @@ namespace spankey {
 namespace {
 
 at::Tensor combined_key(AttackContext& context, const std::string& variant, const at::Tensor& keys, std::size_t layer) {
+  if (variant == "mean") return keys.mean(0, /*keepdim=*/true);
   if (variant == "median") return median_key(keys);
   if (variant == "min-max") return min_max_key(keys);
   if (variant == "mosaic") return mosaic_key(keys, context.uniforms(static_cast<std::int64_t>(layer), keys.size(1)));
@@ -59,7 +60,7 @@ at::Tensor leading_mean_key(const at::Tensor& keys, std::int64_t directions) {
 }
 
 Row attack_collusion(AttackContext& context, const Budget& budget) {
-  const auto leaked = context.leaked(budget.leaked);
+  const auto leaked = context.issued(budget.leaked);
   std::vector<at::Tensor> found;
   for (std::size_t layer = 0; layer < leaked[0].size(); ++layer) {
     std::vector<at::Tensor> rows;

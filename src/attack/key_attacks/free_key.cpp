@@ -2,6 +2,7 @@
 // key is free, not a combination of the basis.
 #include <ATen/ATen.h>
 
+#include "attack/budgets.h"
 #include "attack/context.h"
 #include "attack/key_attacks/key_shapes.h"
 #include "attack/key_attacks/search_key.h"
@@ -12,8 +13,10 @@ namespace spankey {
 
 Row attack_free_key(AttackContext& context, const Budget& budget) {
   SPANKEY_CHECK(budget.variant.empty() || budget.variant == "zero" || budget.variant == "clamp" ||
-                budget.variant == "slot");
-  const auto images = context.labelled(budget.images);
+                budget.variant == "slot" || budget.variant == budgets::augmented_variant);
+  const auto images = budget.variant == budgets::augmented_variant
+                          ? context.augmented(budget.images, budgets::augmented_copies)
+                          : context.labelled(budget.images);
   auto start = context.normal_keys(0);
   if (budget.variant == "zero")
     for (at::Tensor& key : start) key.zero_();

@@ -32,7 +32,7 @@ struct KeyArguments {
   std::string run, file;           // rotate: RUN; trace: FILE
   double false_accusation = 1e-3;  // trace
   std::int64_t rows = 10;          // trace
-  bool laboratory = false, seals = false, public_part = false, check_only = false, discard = false;
+  bool laboratory = false, seals = false, public_part = false, check_only = false, discard = false, as_shipped = false;
   bool json = false, yes = false, dry_run = false;
 
   Argon2Cost cost() const { return {argon2_passes, argon2_mebibytes << 20}; }

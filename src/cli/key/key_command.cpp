@@ -122,6 +122,8 @@ void add_change(CLI::App& command, KeyArguments& arguments, bool revoke) {
 void add_rotate(CLI::App& command, KeyArguments& arguments) {
   command.add_option("RUN", arguments.run, "run that the model was made of: its configuration is trained again");
   command.add_option("OVERRIDES", arguments.overrides, "key=value, for example train.epochs=5");
+  command.add_flag("--as-shipped", arguments.as_shipped,
+                   "publish a model that rejects the old keys, although its class logits still answer with them");
   command.add_flag("--discard", arguments.discard, "remove a rotation that has begun, and end");
   command.add_flag("--yes", arguments.yes, "do it; the same command goes on with a rotation that was killed");
   command.add_flag("--dry-run", arguments.dry_run, "say what it would do");

@@ -75,7 +75,7 @@ class Trial {
   }
 
   void operator()(const UserKey& key) {
-    const double accuracy = challenge_accuracy(*model_.model, model_.description, challenge_, key);
+    const double accuracy = challenge_accuracy(*model_.model, model_.description, challenge_, &key).shipped;
     if (accuracy < owner_.correct_accuracy - most_accuracy_lost)
       fail_run(
           "the key for {} answers only {:.3f} of {} test samples right, valid keys {:.3f}: it is not issued; a smaller "

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
 #include <optional>
 
+#include "base/launch.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/command.h"
@@ -54,16 +54,24 @@ Config rotation_config(const KeyArguments& arguments, const Owner& owner) {
 
 // How far the old keys still open the new network, and how far new ones do, on the challenge samples.
 struct Proof {
-  double commonest = 0;          // accuracy of always answering the commonest class
-  std::vector<double> old_keys;  // issued ones, then ones that were never issued
-  double mean_of_old_keys = 0;   // of the key that is their mean
-  std::vector<double> new_keys;
-  double wanted = 0;  // of the new keys' mean accuracy
+  double commonest = 0;                     // accuracy of always answering the commonest class
+  ChallengeAccuracy no_key;                 // what anybody gets
+  std::vector<ChallengeAccuracy> old_keys;  // issued ones, then ones that were never issued
+  ChallengeAccuracy mean_of_old_keys;       // of the key that is their mean
+  std::vector<ChallengeAccuracy> new_keys;
+  double wanted = 0;  // of the new keys' mean accuracy as shipped
 
   double most_allowed() const { return commonest + most_above_commonest; }
-  double worst_old() const { return std::max(mean_of_old_keys, *std::max_element(old_keys.begin(), old_keys.end())); }
+  double worst_old(double ChallengeAccuracy::*reading) const {
+    double worst = mean_of_old_keys.*reading;
+    for (const auto& key : old_keys) worst = std::max(worst, key.*reading);
+    return worst;
+  }
+  bool denies_stripped() const { return worst_old(&ChallengeAccuracy::stripped) < most_allowed(); }
   double new_mean() const {
-    return std::accumulate(new_keys.begin(), new_keys.end(), 0.0) / static_cast<double>(new_keys.size());
+    double sum = 0;
+    for (const auto& key : new_keys) sum += key.shipped;
+    return sum / static_cast<double>(new_keys.size());
   }
 };
 
@@ -86,17 +94,22 @@ class KeyTrial {
   KeyTrial(const Experiment& experiment, const Challenge& challenge)
       : model_(*experiment.model), description_(describe_experiment(experiment)), challenge_(challenge) {}
 
-  double accuracy(const Owner& owner, SecretBytes vectors) const {
+  ChallengeAccuracy with_key(const Owner& owner, SecretBytes vectors) const {
     const UserKey key{.serial = 1,
                       .name = {},
                       .model_id = owner.model_id,
                       .key_digest = {},
                       .sites = owner.sites,
                       .vectors = std::move(vectors)};
+    return accuracy(&key);
+  }
+  ChallengeAccuracy without_key() const { return accuracy(nullptr); }
+
+ private:
+  ChallengeAccuracy accuracy(const UserKey* key) const {
     return challenge_accuracy(model_, description_, challenge_, key);
   }
 
- private:
   Model& model_;
   NetworkDescription description_;
   const Challenge& challenge_;
@@ -112,6 +125,7 @@ Proof prove(const OwnerFolder& old, const Owner& next, const Experiment& experim
   const KeyTrial trial(experiment, challenge);
   Proof proof;
   proof.commonest = commonest_share(challenge.labels);
+  proof.no_key = trial.without_key();
   proof.wanted = old.owner().correct_accuracy - most_accuracy_lost;
   const auto old_issuer = issuer_of(old.owner()), new_issuer = issuer_of(next);
   SecretBytes mean;
@@ -119,26 +133,32 @@ Proof prove(const OwnerFolder& old, const Owner& next, const Experiment& experim
     auto vectors = vectors_of(old, old_issuer, serial);
     if (mean.empty()) mean = SecretBytes(vectors.size());
     for (std::size_t i = 0; i < mean.floats().size(); ++i) mean.floats()[i] += vectors.floats()[i];
-    proof.old_keys.push_back(trial.accuracy(old.owner(), std::move(vectors)));
+    proof.old_keys.push_back(trial.with_key(old.owner(), std::move(vectors)));
   }
   // It is brought to the strength of a key before it is tried.
-  proof.mean_of_old_keys = trial.accuracy(old.owner(), std::move(mean));
+  proof.mean_of_old_keys = trial.with_key(old.owner(), std::move(mean));
   for (std::uint64_t serial = 1; serial <= fresh_keys; ++serial)
-    proof.new_keys.push_back(trial.accuracy(next, key_vectors(next, new_issuer, draw_alphas(next, serial), serial)));
+    proof.new_keys.push_back(trial.with_key(next, key_vectors(next, new_issuer, draw_alphas(next, serial), serial)));
   return proof;
 }
 
-void require_proved(const Proof& proof, const Rotation& rotation) {
+void require_proved(const Proof& proof, const Rotation& rotation, bool as_shipped) {
   const auto ways = fmt::format(
       "nothing has been published; accepted: more epochs (train.epochs=N) after --discard, "
       "which removes {}",
       rotation.root().string());
-  if (proof.worst_old() >= proof.most_allowed())
-    fail_run("an old key still answers {:.3f} right, and {:.3f} is the most that it may; {}", proof.worst_old(),
+  const double shipped = proof.worst_old(&ChallengeAccuracy::shipped);
+  if (shipped >= proof.most_allowed())
+    fail_run("an old key still answers {:.3f} right, and {:.3f} is the most that it may; {}", shipped,
              proof.most_allowed(), ways);
   if (proof.new_mean() < proof.wanted)
     fail_run("new keys answer {:.3f} right, and {:.3f} is the least that they must; {}", proof.new_mean(), proof.wanted,
              ways);
+  if (!proof.denies_stripped() && !as_shipped)
+    fail_run(
+        "an old key is rejected, but whoever ignores the rejection still gets {:.3f} right with it ({:.3f} without any "
+        "key), and {:.3f} is the most that he may; {}, or --as-shipped for users who take the answers as they come",
+        proof.worst_old(&ChallengeAccuracy::stripped), proof.no_key.stripped, proof.most_allowed(), ways);
 }
 
 // The owner of the new model. It signs as the old one does.
@@ -150,9 +170,28 @@ Owner next_owner(const Owner& old, const LoadedRun& loaded, double correct_accur
 }
 
 nlohmann::json proof_json(const Proof& proof) {
-  return {{"commonest_class", proof.commonest}, {"most_allowed", proof.most_allowed()},
-          {"old_keys", proof.old_keys},         {"mean_of_old_keys", proof.mean_of_old_keys},
-          {"new_keys", proof.new_keys},         {"wanted_of_new_keys", proof.wanted}};
+  const auto all = [](const std::vector<ChallengeAccuracy>& keys, double ChallengeAccuracy::*reading) {
+    auto list = nlohmann::json::array();
+    for (const auto& key : keys) list.push_back(key.*reading);
+    return list;
+  };
+  return {{"commonest_class", proof.commonest},
+          {"most_allowed", proof.most_allowed()},
+          {"old_keys", all(proof.old_keys, &ChallengeAccuracy::shipped)},
+          {"old_keys_stripped", all(proof.old_keys, &ChallengeAccuracy::stripped)},
+          {"mean_of_old_keys", proof.mean_of_old_keys.shipped},
+          {"mean_of_old_keys_stripped", proof.mean_of_old_keys.stripped},
+          {"no_key_stripped", proof.no_key.stripped},
+          {"new_keys", all(proof.new_keys, &ChallengeAccuracy::shipped)},
+          {"wanted_of_new_keys", proof.wanted}};
+}
+
+std::string proof_text(const Proof& proof, std::int64_t samples) {
+  return fmt::format(
+      "{} old keys and their mean answer at most {:.3f} right on {} samples, {:.3f} with the rejection ignored; no key "
+      "{:.3f} with the rejection ignored, always the commonest class {:.3f}, new keys {:.3f}\n",
+      proof.old_keys.size(), proof.worst_old(&ChallengeAccuracy::shipped), samples,
+      proof.worst_old(&ChallengeAccuracy::stripped), proof.no_key.stripped, proof.commonest, proof.new_mean());
 }
 
 void finish(const Rotation& rotation, const KeyArguments& arguments, nlohmann::json json, const std::string& proof) {
@@ -180,19 +219,16 @@ void publish(const KeyArguments& arguments, const Rotation& rotation, const Load
     const auto made = make_challenge(loaded);
     auto owner = next_owner(old.owner(), loaded, made.correct_accuracy, now);
     const auto proof = prove(old, owner, loaded.experiment, made.challenge);
-    require_proved(proof, rotation);
+    require_proved(proof, rotation, arguments.as_shipped);
     json["proof"] = proof_json(proof);
-    text = fmt::format(
-        "{} old keys and their mean answer at most {:.3f} right on {} samples ({:.3f} is the commonest "
-        "class), new keys {:.3f}\n",
-        proof.old_keys.size(), proof.worst_old(), made.challenge.labels.numel(), proof.commonest, proof.new_mean());
+    text = proof_text(proof, made.challenge.labels.numel());
     rotation.clear_next();
     const OwnerFiles write_files = [&](const OwnerPaths& paths, const Owner& of) {
       write_public_files(paths, loaded, of, made.challenge);
     };
     const auto model_id = owner.model_id;
     OwnerFolder::create({rotation.next()}, std::move(owner), passphrase, arguments.cost(), now, write_files);
-    old.note("rotate", {{"to", model_id}}, now);
+    old.note("rotate", {{"to", model_id}, {"proved", proof.denies_stripped() ? "on class logits" : "as shipped"}}, now);
     rotation.publish();
   }
   finish(rotation, arguments, std::move(json), text);
@@ -253,18 +289,32 @@ void print_plan(const KeyArguments& arguments, const Rotation& rotation, const O
       header.laboratory);
 }
 
+// Does what was left to do after the switch. `together`: all ranks of the launch are here, and rank 0 does it.
+ExitCode finish_switched(const KeyArguments& arguments, const Rotation& rotation, bool together) {
+  DistConfig dist;
+  if (!together) dist.backend = Backend::self;
+  return with_communicator(dist, [&](Communicator& communicator) {
+    on_all_ranks(communicator, [&] {
+      if (communicator.rank() != 0) return;
+      log::info("{}: the rotation was killed after its switch; what was left to do is done now",
+                rotation.owner().string());
+      finish(rotation, arguments, nlohmann::json::object(), {});
+    });
+    return ExitCode::done;
+  });
+}
+
 }  // namespace
 
+// A launch of several ranks comes here as a whole. Nothing of a rotation is changed before a communicator stands, since
+// a rank that comes late has to read the same stage as the others.
 ExitCode key_rotate(const KeyArguments& arguments) {
+  const bool trains = !arguments.discard && !arguments.dry_run;
+  if (!trains && read_launch().rank != 0) return ExitCode::done;
   const Rotation rotation(arguments.target);
   const auto header = read_owner_header_of({rotation.owner()});
   const auto stage = rotation.stage(header.model_id);
-  if (stage == Rotation::Stage::switched) {
-    log::info("{}: the rotation was killed after its switch; what was left to do is done now",
-              rotation.owner().string());
-    finish(rotation, arguments, nlohmann::json::object(), {});
-    return ExitCode::done;
-  }
+  if (stage == Rotation::Stage::switched) return finish_switched(arguments, rotation, trains);
   if (arguments.discard) {
     rotation.discard();
     print_key_result(arguments, {{"discarded", rotation.root().string()}},

@@ -1,6 +1,7 @@
 #include "cli/key/passphrase.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -54,14 +55,26 @@ class SilentTerminal {
   std::array<struct sigaction, signals.size()> before_{};
 };
 
+// Returns once there is something to read. A signal that comes just before read() does not interrupt it, so that it is
+// looked for several times a second.
+void wait_for_input(int descriptor) {
+  constexpr int patience_ms = 100;
+  while (interrupted_by == 0) {
+    pollfd waiting{.fd = descriptor, .events = POLLIN, .revents = 0};
+    const int ready = ::poll(&waiting, 1, patience_ms);
+    if (ready > 0 || (ready < 0 && errno != EINTR)) return;  // read() will tell
+  }
+  fail_input("no passphrase: interrupted");
+}
+
 // Everything up to a line break or the end.
 SecretBytes read_line(int descriptor, const std::string& where) {
   SecretBytes line(most_passphrase_bytes + 1);
   std::size_t size = 0;
   while (size < line.size()) {
+    wait_for_input(descriptor);
     const ssize_t count = ::read(descriptor, line.bytes().data() + size, 1);
-    if (count < 0 && errno == EINTR && interrupted_by == 0) continue;
-    if (count < 0 && errno == EINTR) fail_input("no passphrase: interrupted");
+    if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail_system(errno, "cannot read the passphrase from {}", where);
     if (count == 0 || line.bytes()[size] == std::byte{'\n'}) break;
     ++size;

@@ -146,8 +146,11 @@ ExitCode predict_with(const PredictArguments& arguments, Config config, Communic
   if (first) {
     progress.finish_line();
     standard_streams::complain(summary(counts, samples->has_labels()));
+    if (counts.stopped)
+      standard_streams::complain(fmt::format("stopped as asked: the first {} of {} are answered", counts.samples,
+                                             counted(samples->size(), "sample")));
   }
-  return ExitCode::done;
+  return counts.stopped ? ExitCode::requeue : ExitCode::done;
 }
 
 void add_options(CLI::App& command, PredictArguments& arguments) {
@@ -180,9 +183,11 @@ void add_predict(CLI::App& app, Action& action) {
   auto* command = add_command(app, "predict");
   const auto arguments = std::make_shared<PredictArguments>();
   add_options(*command, *arguments);
-  end_help(*command, "predict owner/model.skm --key alice.skk --images pictures --top 3",
-           "Answers go to standard output in the order of the samples, everything else to standard error. The classes "
-           "are ranked without the reject output. A key that is refused ends the command with exit code 2.");
+  end_help(
+      *command, "predict owner/model.skm --key alice.skk --images pictures --top 3",
+      "Answers go to standard output in the order of the samples, everything else to standard error. The classes "
+      "are ranked without the reject output. A key that is refused ends the command with exit code 2. A signal ends "
+      "it after the batch at hand with exit code 75.");
   command->callback([arguments, &action] {
     action = [arguments] {
       if (arguments->images.empty() && !arguments->from_stdin)

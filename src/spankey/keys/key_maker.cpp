@@ -61,10 +61,9 @@ KeyMaker::KeyMaker(const Config& config, const Basis& basis, at::Device device, 
                 .retired = retired}) {
   if (retired_ || why_keys_on_host(config)) return;
   for (const at::Tensor& layer : basis.layers) device_bases_.emplace_back(layer.to(device));
-  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
-    const Gram& gram = rules_.slot_gram(slot);
-    device_grams_.push_back({gram.products.to(device), gram.sums.to(device), gram.width});
-  }
+  std::vector<Gram> grams;
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) grams.push_back(rules_.slot_gram(slot));
+  device_grams_ = slot_grams(grams, device);
   device_target_ = at::full({rules_.key_slots()}, rules_.target(), at::kDouble).to(device);
 }
 
@@ -234,32 +233,26 @@ RowKeys KeyMaker::correct(const at::Tensor& samples, const at::Tensor& position)
   };
 }
 
-std::vector<at::Tensor> KeyMaker::deviations(const at::Tensor& alphas) const {
-  std::vector<at::Tensor> result(device_grams_.size());
-  if (rules_.target() <= 0) return result;
-  for (std::size_t slot = 0; slot < result.size(); ++slot)
-    result[slot] = alpha_std(slot_alphas(alphas, slot), device_grams_[slot], config_.rescale == Rescale::key);
-  return result;
+// (key slots, n or 1), undefined where keys are not rescaled.
+at::Tensor KeyMaker::deviations(const at::Tensor& alphas) const {
+  if (rules_.target() <= 0) return {};
+  return alpha_std(alphas, device_grams_, config_.rescale == Rescale::key);
 }
 
-Injection KeyMaker::device_keyed(const at::Tensor& alphas, const std::vector<at::Tensor>& deviations,
-                                 std::int64_t begin, std::int64_t end) const {
+Injection KeyMaker::device_keyed(const at::Tensor& alphas, const at::Tensor& deviations, std::int64_t begin,
+                                 std::int64_t end) const {
   std::vector<at::Tensor> scaled;
-  for (std::size_t slot = 0; slot < deviations.size(); ++slot) {
-    const at::Tensor alpha = slot_alphas(alphas, slot);
-    scaled.push_back(deviations[slot].defined() ? scale_alphas(alpha, deviations[slot], rules_.target(), begin, end)
-                                                : alpha.narrow(0, begin, end - begin));
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
+    const at::Tensor alpha = slot_alphas(alphas, static_cast<std::size_t>(slot));
+    scaled.push_back(deviations.defined() ? scale_alphas(alpha, deviations[slot], rules_.target(), begin, end)
+                                          : alpha.narrow(0, begin, end - begin));
   }
   return Injection::of_alphas(config_.layers, scaled, device_bases_, kind_, valid_order_);
 }
 
 at::Tensor KeyMaker::wrong_target(const at::Tensor& samples, const at::Tensor& position) const {
   if (!rules_.wrong_follows_valid()) return device_target_;
-  const at::Tensor drawn = device_alphas(samples, position);
-  std::vector<at::Tensor> stds;
-  for (std::size_t slot = 0; slot < device_grams_.size(); ++slot)
-    stds.push_back(alpha_std(slot_alphas(drawn, slot), device_grams_[slot], /*each=*/false));
-  return at::cat(stds);
+  return alpha_std(device_alphas(samples, position), device_grams_, /*each=*/false).view({-1});
 }
 
 Injection KeyMaker::wrong(const at::Tensor& samples, const at::Tensor& position) const {

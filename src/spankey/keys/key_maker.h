@@ -93,8 +93,8 @@ class KeyMaker {
   // slot, undefined where nothing is rescaled.
   at::Tensor device_alphas(const at::Tensor& samples, const at::Tensor& position) const;
   at::Tensor slot_alphas(const at::Tensor& alphas, std::size_t slot) const;
-  std::vector<at::Tensor> deviations(const at::Tensor& alphas) const;
-  Injection device_keyed(const at::Tensor& alphas, const std::vector<at::Tensor>& deviations, std::int64_t begin,
+  at::Tensor deviations(const at::Tensor& alphas) const;
+  Injection device_keyed(const at::Tensor& alphas, const at::Tensor& deviations, std::int64_t begin,
                          std::int64_t end) const;
   at::Tensor wrong_target(const at::Tensor& samples, const at::Tensor& position) const;
 
@@ -124,8 +124,8 @@ class KeyMaker {
 
   // On the device, and empty where only the host draws.
   std::vector<LayerBasis> device_bases_;
-  std::vector<Gram> device_grams_;  // one for each key slot
-  at::Tensor device_target_;        // (key slots) float64
+  SlotGrams device_grams_;
+  at::Tensor device_target_;  // (key slots) float64
 };
 
 }  // namespace spankey

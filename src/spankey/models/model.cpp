@@ -38,21 +38,28 @@ void draw(const at::Tensor& parameter, const InitialLaw& law, const Stream& stre
   parameter.copy_(draws);
 }
 
-Output with_type(const Output& output, at::ScalarType type) {
-  const auto convert = [&](const at::Tensor& t) { return t.defined() ? t.to(type) : t; };
+// With the type and on the device of `x`.
+Output like(const at::Tensor& x, const Output& output) {
+  const auto convert = [&](const at::Tensor& t) { return t.defined() ? t.to(x.device(), x.scalar_type()) : t; };
   return {convert(output.logits), convert(output.features), convert(output.reject)};
 }
 
 }  // namespace
 
+void Model::move_to(at::Device device) {
+  to(device);
+  device_ = device;
+}
+
 Output Model::forward(const at::Tensor& x, const Injection& injection) {
+  if (x.device() != device_) return like(x, forward(x.to(device_), injection));
   if (precision_ == Precision::float32) return compute(x, injection);
   Output output;
   {
     const Bf16Scope scope(x.device().type());
     output = compute(x, injection);
   }
-  return with_type(output, x.scalar_type());
+  return like(x, output);
 }
 
 InitialLaw Model::initial_law(const std::string& name, const Parameters& parameters) const {

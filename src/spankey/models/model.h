@@ -41,8 +41,8 @@ class Model : public torch::nn::Module {
  public:
   using Parameters = torch::OrderedDict<std::string, at::Tensor>;
 
-  // `x` is a batch (n, ...). Injection::none() is the pass without a key. The output has the type of `x`, whatever the
-  // precision inside.
+  // `x` is a batch (n, ...). Injection::none() is the pass without a key. The output has the type and the device of
+  // `x`, whatever the precision inside and wherever the weights are.
   Output forward(const at::Tensor& x, const Injection& injection);
 
   virtual std::vector<InjectionPoint> injection_points() const = 0;
@@ -57,10 +57,14 @@ class Model : public torch::nn::Module {
   // of normalisations stay float32 (precision.h).
   void set_precision(Precision precision) { precision_ = precision; }
 
+  // Moves the weights. Batches from another device travel there, and their outputs and gradients back.
+  void move_to(at::Device device);
+
  private:
   virtual Output compute(const at::Tensor& x, const Injection& injection) = 0;
 
   Precision precision_ = Precision::float32;
+  at::Device device_ = at::kCPU;  // of the weights
 };
 
 // Draws each parameter from its initial_law with a counter-based stream, whose layer is the parameter's index in

@@ -16,32 +16,33 @@ struct Moments {
   double count = 0.0, mean = 0.0, squares = 0.0;
 };
 
-// Moments of both sets of values together (Chan, Golub & LeVeque 1979).
-SPANKEY_HOST_DEVICE inline Moments merge(const Moments& a, const Moments& b) {
-  if (b.count == 0.0) return a;
-  if (a.count == 0.0) return b;
-  const double count = a.count + b.count, difference = b.mean - a.mean, part = b.count / count;
-  return {count, a.mean + difference * part, a.squares + b.squares + difference * difference * a.count * part};
-}
+// The sum of the differences of some values from an origin, and the sum of the squares of these differences.
+struct Differences {
+  double sum = 0.0, squares = 0.0;
+
+  // Their moments, where there are `count` values.
+  SPANKEY_HOST_DEVICE Moments moments(float origin, double count) const {
+    const double part = sum / count, rest = squares - part * sum;
+    return {count, static_cast<double>(origin) + part, rest > 0.0 ? rest : 0.0};
+  }
+};
 
 // Sums over the values of a channel that one thread reads. They are sums of the differences from its first value, which
-// is near the mean.
+// is near the mean. Threads' sums are added once they are differences from the same origin.
 struct ShiftedSums {
   float shift = 0.0F, sum = 0.0F, squares = 0.0F;
 
-  SPANKEY_HOST_DEVICE void add(float value, bool first) {
-    if (first) shift = value;
+  SPANKEY_HOST_DEVICE void add(float value) {
     const float difference = value - shift;
     sum += difference;
     squares += difference * difference;
   }
 
-  SPANKEY_HOST_DEVICE Moments moments(std::int64_t count) const {
-    if (count == 0) return {};
-    const auto n = static_cast<double>(count);
-    const double mean = static_cast<double>(sum) / n;
-    const double rest = static_cast<double>(squares) - mean * static_cast<double>(sum);
-    return {n, static_cast<double>(shift) + mean, rest > 0.0 ? rest : 0.0};
+  // The same sums for differences from `origin`, in float64.
+  SPANKEY_HOST_DEVICE Differences from(float origin, std::int64_t count) const {
+    const auto n = static_cast<double>(count), first = static_cast<double>(sum);
+    const double by = static_cast<double>(shift) - static_cast<double>(origin);
+    return {first + n * by, static_cast<double>(squares) + by * (2.0 * first + n * by)};
   }
 };
 
@@ -57,7 +58,7 @@ SPANKEY_HOST_DEVICE inline float unbiased_variance(const Moments& m) {
 // Values for the channels of one thread, with scale = weight / deviation.
 template <int width>
 struct Channels {
-  float mean[width], inverse[width], scale[width], bias[width];
+  float mean[width], scale[width], bias[width];
 };
 
 template <int width>
@@ -66,7 +67,6 @@ SPANKEY_HOST_DEVICE Channels<width> channels_of(const float* mean, const float* 
   Channels<width> c;
   for (int i = 0; i < width; ++i) {
     c.mean[i] = mean[i];
-    c.inverse[i] = inverse[i];
     c.scale[i] = weight[i] * inverse[i];
     c.bias[i] = bias[i];
   }
@@ -80,10 +80,9 @@ SPANKEY_HOST_DEVICE inline float before_relu(float x, float mean, float scale, f
 }
 
 // d loss / d x from the means, over the group, of g and of g times the normal form of x (Ioffe & Szegedy 2015, section
-// 3).
-SPANKEY_HOST_DEVICE inline float input_gradient(float g, float x, float mean, float inverse, float scale, float mean_g,
-                                                float mean_g_normal) {
-  return (g - mean_g - (x - mean) * inverse * mean_g_normal) * scale;
+// 3). `slope` is the second of these over the deviation.
+SPANKEY_HOST_DEVICE inline float input_gradient(float g, float x, float mean, float scale, float mean_g, float slope) {
+  return (g - mean_g - (x - mean) * slope) * scale;
 }
 
 // Where a key enters. `factors` of inject_body for the thread's channels are added or multiplied. Null means no key.
@@ -94,78 +93,63 @@ struct Entry {
   SPANKEY_HOST_DEVICE bool multiplies() const { return factors && !adds; }
 };
 
-// `residual` may be null.
+// Computes y of one row of the thread's channels, with the key that follows.
 template <class T, int width>
-SPANKEY_HOST_DEVICE Pack<T, width> load_or_zeros(const T* residual) {
-  Pack<T, width> values{};
-  if (residual) values = load<T, width>(residual);
-  return values;
-}
-
-// Computes y of one row, from the thread's first channel on, with the key that follows.
-template <class T, int width>
-SPANKEY_HOST_DEVICE void forward_row(const T* x, const T* residual, const Channels<width>& c, bool relu,
-                                     const Entry& key, T* y) {
-  auto values = load<T, width>(x);
-  const auto added = load_or_zeros<T, width>(residual);
+SPANKEY_HOST_DEVICE Pack<T, width> forward_row(const Pack<T, width>& x, const Pack<T, width>& residual,
+                                               const Channels<width>& c, bool relu, const Entry& key) {
+  Pack<T, width> y;
   for (int i = 0; i < width; ++i) {
-    float value = before_relu(static_cast<float>(values.values[i]), c.mean[i], c.scale[i], c.bias[i],
-                              static_cast<float>(added.values[i]));
+    float value = before_relu(static_cast<float>(x.values[i]), c.mean[i], c.scale[i], c.bias[i],
+                              static_cast<float>(residual.values[i]));
     if (relu && value <= 0.0F) value = 0.0F;  // NaN stays NaN
     if (key.factors) value = key.adds ? value + key.factors[i] : value * key.factors[i];
-    values.values[i] = static_cast<T>(value);
+    y.values[i] = static_cast<T>(value);
   }
-  store(y, values);
+  return y;
 }
 
-// Adds one row's gradient before the ReLU, and its product with the normal form of x, to the thread's sums. If
-// `prepared` is not null, that gradient is stored there, rounded, and the sums take the rounded value.
+// Returns one row's gradient before the ReLU, rounded, and adds it, and its product with the difference of x from the
+// mean, to the thread's sums.
 template <class T, int width>
-SPANKEY_HOST_DEVICE void sum_row(const T* g, const T* x, const T* residual, const Channels<width>& c, bool relu,
-                                 const Entry& key, float (&sums)[width], float (&products)[width], T* prepared) {
-  auto gradients = load<T, width>(g);
-  const auto values = load<T, width>(x), added = load_or_zeros<T, width>(residual);
+SPANKEY_HOST_DEVICE Pack<T, width> sum_row(const Pack<T, width>& g, const Pack<T, width>& x,
+                                           const Pack<T, width>& residual, const Channels<width>& c, bool relu,
+                                           const Entry& key, float (&sums)[width], float (&products)[width]) {
+  Pack<T, width> prepared;
   for (int i = 0; i < width; ++i) {
-    const auto value = static_cast<float>(values.values[i]);
-    auto gradient = static_cast<float>(gradients.values[i]);
+    const auto value = static_cast<float>(x.values[i]);
+    auto gradient = static_cast<float>(g.values[i]);
     if (key.multiplies()) gradient *= key.factors[i];
-    if (relu && before_relu(value, c.mean[i], c.scale[i], c.bias[i], static_cast<float>(added.values[i])) <= 0.0F)
+    if (relu && before_relu(value, c.mean[i], c.scale[i], c.bias[i], static_cast<float>(residual.values[i])) <= 0.0F)
       gradient = 0.0F;
-    gradients.values[i] = static_cast<T>(gradient);
-    gradient = static_cast<float>(gradients.values[i]);
+    prepared.values[i] = static_cast<T>(gradient);
+    gradient = static_cast<float>(prepared.values[i]);
     sums[i] += gradient;
-    products[i] += gradient * ((value - c.mean[i]) * c.inverse[i]);
+    products[i] += gradient * (value - c.mean[i]);
   }
-  if (prepared) store(prepared, gradients);
+  return prepared;
 }
 
 // Computes d loss / d x of one row. `relu` says that g is not prepared, and that there was neither residual nor key.
-// `of_x` may be `g`.
 template <class T, int width>
-SPANKEY_HOST_DEVICE void input_row(const T* g, const T* x, const Channels<width>& c, bool relu,
-                                   const float (&mean_g)[width], const float (&mean_g_normal)[width], T* of_x) {
-  const auto gradients = load<T, width>(g);
-  auto values = load<T, width>(x);
+SPANKEY_HOST_DEVICE Pack<T, width> input_row(const Pack<T, width>& g, const Pack<T, width>& x, const Channels<width>& c,
+                                             bool relu, const float (&mean_g)[width], const float (&slope)[width]) {
+  Pack<T, width> of_x;
   for (int i = 0; i < width; ++i) {
-    const auto value = static_cast<float>(values.values[i]);
-    auto gradient = static_cast<float>(gradients.values[i]);
+    const auto value = static_cast<float>(x.values[i]);
+    auto gradient = static_cast<float>(g.values[i]);
     if (relu && before_relu(value, c.mean[i], c.scale[i], c.bias[i], 0.0F) <= 0.0F) gradient = 0.0F;
-    values.values[i] = static_cast<T>(
-        input_gradient(gradient, value, c.mean[i], c.inverse[i], c.scale[i], mean_g[i], mean_g_normal[i]));
+    of_x.values[i] = static_cast<T>(input_gradient(gradient, value, c.mean[i], c.scale[i], mean_g[i], slope[i]));
   }
-  store(of_x, values);
+  return of_x;
 }
 
-// Samples that one thread handles at the same place of the picture when a key enters, so that it reads each number of a
-// basis once for all of them.
-constexpr int samples_at_once = 4;
-
-// The order in which the samples and places of a group with keys are visited. It takes a few neighbouring places of all
-// samples, then the next places. Neighbouring threads then read neighbouring memory and share the basis. Steps beyond
-// the last place do nothing.
+// The order in which the samples and places of a group with keys are visited. A step takes `samples_at_once` samples at
+// one place of the picture, so that each number of a basis is read once for all of them. It takes a few neighbouring
+// places of all samples, then the next places. Neighbouring threads then read neighbouring memory and share the basis.
+// Steps beyond the last place do nothing.
 struct KeyedWalk {
   std::int64_t samples = 0, places = 0;  // counts of the group
-  std::int64_t places_at_once = 8;
+  std::int64_t places_at_once = 8, samples_at_once = 4;
 
   SPANKEY_HOST_DEVICE std::int64_t sets() const { return (samples + samples_at_once - 1) / samples_at_once; }
   SPANKEY_HOST_DEVICE std::int64_t steps() const {

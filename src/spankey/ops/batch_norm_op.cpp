@@ -116,6 +116,7 @@ class BatchNormAct : public torch::autograd::Function<BatchNormAct> {
     ctx->saved_data["gamma"] = keys.gamma;
     ctx->saved_data["mode"] = static_cast<std::int64_t>(keys.mode);
     ctx->mark_non_differentiable({mean, variance, inverse});
+    ctx->set_materialize_grads(false);  // no zeros for the gradients of those three
     return {y, mean, variance, inverse};
   }
 

@@ -45,21 +45,25 @@ struct Source {
   std::uint32_t purpose;
 };
 
-// The coefficients (m) of one sample.
-SPANKEY_HOST_DEVICE inline void draw_alpha(AlphaLaw law, const Source& source, const std::int64_t* position,
-                                           std::int64_t sample, std::int64_t slot, float* out, std::int64_t m) {
+// Draws `begin` .. begin + 3 of a sample's coefficients (m), as far as there are m, before finish_alpha(). `begin` is a
+// multiple of 4.
+SPANKEY_HOST_DEVICE inline void draw_four(AlphaLaw law, const Source& source, const std::int64_t* position,
+                                          std::int64_t sample, std::int64_t slot, std::int64_t begin, float* out,
+                                          std::int64_t m) {
   const philox::Key key = philox::stream_key(source.seed, source.purpose, static_cast<std::uint32_t>(position[0]),
                                              static_cast<std::uint32_t>(slot));
+  const philox::Words words =
+      philox::block(key, static_cast<std::uint32_t>(begin / 4), static_cast<std::uint32_t>(position[1]),
+                    static_cast<std::uint64_t>(sample));
   const bool normal = law == AlphaLaw::gauss || law == AlphaLaw::sphere;
-  for (std::int64_t begin = 0; begin < m; begin += 4) {
-    const philox::Words words =
-        philox::block(key, static_cast<std::uint32_t>(begin / 4), static_cast<std::uint32_t>(position[1]),
-                      static_cast<std::uint64_t>(sample));
-    float four[4];
-    if (normal) philox::normals(words, four);
-    for (int i = 0; i < 4 && begin + i < m; ++i) out[begin + i] = normal ? four[i] : philox::uniform(words.v[i]);
-  }
-  finish_alpha(law, out, m);
+  float four[4];
+  if (normal) philox::normals(words, four);
+  for (int i = 0; i < 4 && begin + i < m; ++i) out[begin + i] = normal ? four[i] : philox::uniform(words.v[i]);
+}
+
+// Whether the raw draws are the coefficients.
+SPANKEY_HOST_DEVICE constexpr bool is_raw(AlphaLaw law) {
+  return law == AlphaLaw::u01 || law == AlphaLaw::gauss;
 }
 
 // Normals 4 block .. 4 block + 3 of the stream of sample 0, as far as there are `d`.

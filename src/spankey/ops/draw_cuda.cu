@@ -1,4 +1,5 @@
-// Drawing and rescaling of keys for CUDA: the bodies of draw_body.h, one thread for each sequential sum.
+// Drawing and rescaling of keys for CUDA, by the bodies of draw_body.h. One thread adds each sum whose order the CPU
+// fixes.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/cuda/CUDAException.h>
@@ -15,9 +16,15 @@ namespace spankey {
 namespace {
 
 constexpr int threads = 128;
+constexpr int few_threads = 32;  // of a block, where there is less work than a GPU has multiprocessors
 
-unsigned blocks_for(std::int64_t items) {
-  return static_cast<unsigned>((items + threads - 1) / threads);
+unsigned blocks_for(std::int64_t items, int of_block = threads) {
+  return static_cast<unsigned>((items + of_block - 1) / of_block);
+}
+
+// Blocks for `items` of each slot.
+dim3 blocks_for_slots(std::int64_t items, std::int64_t slots) {
+  return dim3(blocks_for(items), static_cast<unsigned>(slots));
 }
 
 __device__ std::int64_t item() {
@@ -28,10 +35,17 @@ draw_body::Source source_of(std::int64_t seed, std::int64_t purpose) {
   return {std::bit_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(purpose)};
 }
 
+// A thread for four coefficients.
 __global__ void alphas_of(AlphaLaw law, draw_body::Source source, const std::int64_t* position,
                           const std::int64_t* samples, std::int64_t n, std::int64_t m, std::int64_t slots, float* out) {
-  const std::int64_t i = item();
-  if (i < slots * n) draw_body::draw_alpha(law, source, position, samples[i % n], i / n, out + i * m, m);
+  const std::int64_t fours = (m + 3) / 4, i = item() / fours;
+  if (i < slots * n)
+    draw_body::draw_four(law, source, position, samples[i % n], i / n, item() % fours * 4, out + i * m, m);
+}
+
+__global__ void finish_alphas(AlphaLaw law, std::int64_t rows, std::int64_t m, float* alphas) {
+  const std::int64_t row = item();
+  if (row < rows) draw_body::finish_alpha(law, alphas + row * m, m);
 }
 
 __global__ void normals_of(draw_body::Source source, const std::int64_t* position, std::int64_t slot, std::int64_t d,
@@ -46,36 +60,61 @@ __global__ void integers_of(draw_body::Source source, const std::int64_t* positi
   if (i < n) out[i] = draw_body::draw_below(source, position, samples[i], bound);
 }
 
-__global__ void gram_terms(const float* alphas, const double* products, std::int64_t n, std::int64_t m, double* terms) {
-  const std::int64_t i = item() % m, row = item() / m;
+// The coefficients and Gram matrices of key slots, of which a block has one (blockIdx.y).
+struct Slots {
+  const float* alphas;            // (slots, n, m), or (n, m) for all
+  std::int64_t stride;            // between slots of alphas
+  const double *products, *sums;  // (slots, m, m) and (slots, m)
+  const std::int64_t* widths;     // (slots)
+  std::int64_t n, m;
+};
+
+// terms (slots, n, m)
+__global__ void gram_terms(Slots s, double* terms) {
+  const std::int64_t slot = blockIdx.y, i = item() % s.m, row = item() / s.m;
+  if (row >= s.n) return;
   // The column stands for the row of the symmetric matrix, so that neighbouring threads read neighbouring numbers.
-  if (row < n) terms[item()] = draw_body::gram_term(products + i, m, alphas + row * m, i, m);
+  terms[slot * s.n * s.m + item()] =
+      draw_body::gram_term(s.products + slot * s.m * s.m + i, s.m, s.alphas + slot * s.stride + row * s.m, i, s.m);
 }
 
-// totals (n, 2): sum and sum of squares of each key; std (n) or null.
-__global__ void key_sums(const float* alphas, const double* sums, const double* terms, std::int64_t n, std::int64_t m,
-                         std::int64_t width, double* totals, double* std) {
-  const std::int64_t row = item();
-  if (row >= n) return;
-  double sum = 0, squares = 0;
-  for (std::int64_t i = 0; i < m; ++i) {
-    squares += terms[row * m + i];
-    sum += static_cast<double>(alphas[row * m + i]) * sums[i];
-  }
-  totals[2 * row] = sum;
-  totals[2 * row + 1] = squares;
-  if (std) std[row] = draw_body::unbiased_std(sum, squares, static_cast<double>(width));
-}
-
-// One thread.
-__global__ void std_of_all(const double* totals, std::int64_t n, std::int64_t width, double* std) {
+// totals (slots, n, 2): sum and sum of squares of each key; std (slots, n) or null.
+__global__ void key_sums(Slots s, const double* terms, double* totals, double* std) {
+  const std::int64_t slot = blockIdx.y, row = item(), at = slot * s.n + row;
+  if (row >= s.n) return;
+  const float* alpha = s.alphas + slot * s.stride + row * s.m;
   double sum = 0, squares = 0;
 #pragma unroll 8
-  for (std::int64_t row = 0; row < n; ++row) {
-    sum += totals[2 * row];
-    squares += totals[2 * row + 1];
+  for (std::int64_t i = 0; i < s.m; ++i) {
+    squares += terms[at * s.m + i];
+    sum += static_cast<double>(alpha[i]) * s.sums[slot * s.m + i];
   }
-  *std = draw_body::unbiased_std(sum, squares, static_cast<double>(n * width));
+  totals[2 * at] = sum;
+  totals[2 * at + 1] = squares;
+  if (std) std[at] = draw_body::unbiased_std(sum, squares, static_cast<double>(s.widths[slot]));
+}
+
+// A block for each slot. All its threads load, the first adds the sums and the second the squares, row by row.
+__global__ void __launch_bounds__(threads) std_of_all(const double* totals, Slots s, double* std) {
+  __shared__ double loaded[2][threads];
+  const int thread = static_cast<int>(threadIdx.x);
+  const std::int64_t slot = blockIdx.x;
+  double sum = 0;
+  for (std::int64_t first = 0; first < s.n; first += threads) {
+    __syncthreads();  // the rows before have been added
+    for (int which = 0; which < 2 && first + thread < s.n; ++which)
+      loaded[which][thread] = totals[2 * (slot * s.n + first + thread) + which];
+    __syncthreads();
+    if (thread >= 2) continue;
+    const auto count = static_cast<int>(s.n - first < threads ? s.n - first : threads);
+#pragma unroll 8
+    for (int i = 0; i < count; ++i) sum += loaded[thread][i];
+  }
+  __syncthreads();
+  if (thread < 2) loaded[thread][0] = sum;
+  __syncthreads();
+  if (thread == 0)
+    std[slot] = draw_body::unbiased_std(loaded[0][0], loaded[1][0], static_cast<double>(s.n * s.widths[slot]));
 }
 
 __global__ void scale(const float* alphas, const double* std, std::int64_t step, double target, std::int64_t count,
@@ -121,9 +160,15 @@ at::Tensor draw_alphas_cuda(const at::Tensor& samples, const at::Tensor& positio
   const std::int64_t n = samples.numel();
   at::Tensor alphas = at::empty({slots, n, m}, samples.options().dtype(at::kFloat));
   if (alphas.numel() == 0) return alphas;
-  alphas_of<<<blocks_for(slots * n), threads, 0, c10::cuda::getCurrentCUDAStream()>>>(
-      static_cast<AlphaLaw>(law), source_of(seed, purpose), position.const_data_ptr<std::int64_t>(),
-      samples.const_data_ptr<std::int64_t>(), n, m, slots, alphas.mutable_data_ptr<float>());
+  const auto stream = c10::cuda::getCurrentCUDAStream();
+  const auto of_law = static_cast<AlphaLaw>(law);
+  alphas_of<<<blocks_for(slots * n * ((m + 3) / 4), few_threads), few_threads, 0, stream>>>(
+      of_law, source_of(seed, purpose), position.const_data_ptr<std::int64_t>(), samples.const_data_ptr<std::int64_t>(),
+      n, m, slots, alphas.mutable_data_ptr<float>());
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  if (draw_body::is_raw(of_law)) return alphas;
+  finish_alphas<<<blocks_for(slots * n, few_threads), few_threads, 0, stream>>>(of_law, slots * n, m,
+                                                                                alphas.mutable_data_ptr<float>());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
   return alphas;
 }
@@ -151,25 +196,32 @@ at::Tensor draw_below_cuda(const at::Tensor& samples, const at::Tensor& position
 }
 
 at::Tensor alpha_std_cuda(const at::Tensor& alphas, const at::Tensor& products, const at::Tensor& sums,
-                          std::int64_t width, bool each) {
+                          const at::Tensor& widths, bool each) {
   const c10::cuda::OptionalCUDAGuard guard(alphas.device());
   const auto stream = c10::cuda::getCurrentCUDAStream();
-  TORCH_CHECK(alphas.dim() == 2 && alphas.is_contiguous() && products.is_contiguous());
-  const std::int64_t n = alphas.size(0), m = alphas.size(1);
+  TORCH_CHECK(alphas.dim() == 3 && alphas.is_contiguous() && products.is_contiguous() && sums.is_contiguous());
+  const std::int64_t slots = products.size(0), n = alphas.size(1), m = alphas.size(2);
+  const Slots s{alphas.const_data_ptr<float>(),
+                alphas.size(0) == 1 ? 0 : n * m,
+                products.const_data_ptr<double>(),
+                sums.const_data_ptr<double>(),
+                widths.const_data_ptr<std::int64_t>(),
+                n,
+                m};
   const auto options = alphas.options().dtype(at::kDouble);
-  at::Tensor std = at::empty({each ? n : 1}, options), terms = at::empty({n, m}, options),
-             totals = at::empty({n, 2}, options);
+  at::Tensor std = at::empty({slots, each ? n : 1}, options), terms = at::empty({slots, n, m}, options),
+             totals = at::empty({slots, n, 2}, options);
   if (n > 0) {
-    gram_terms<<<blocks_for(n * m), threads, 0, stream>>>(
-        alphas.const_data_ptr<float>(), products.const_data_ptr<double>(), n, m, terms.mutable_data_ptr<double>());
+    gram_terms<<<blocks_for_slots(n * m, slots), threads, 0, stream>>>(s, terms.mutable_data_ptr<double>());
     C10_CUDA_KERNEL_LAUNCH_CHECK();
-    key_sums<<<blocks_for(n), threads, 0, stream>>>(
-        alphas.const_data_ptr<float>(), sums.const_data_ptr<double>(), terms.const_data_ptr<double>(), n, m, width,
-        totals.mutable_data_ptr<double>(), each ? std.mutable_data_ptr<double>() : nullptr);
+    key_sums<<<blocks_for_slots(n, slots), threads, 0, stream>>>(s, terms.const_data_ptr<double>(),
+                                                                 totals.mutable_data_ptr<double>(),
+                                                                 each ? std.mutable_data_ptr<double>() : nullptr);
     C10_CUDA_KERNEL_LAUNCH_CHECK();
   }
   if (!each) {
-    std_of_all<<<1, 1, 0, stream>>>(totals.const_data_ptr<double>(), n, width, std.mutable_data_ptr<double>());
+    std_of_all<<<static_cast<unsigned>(slots), threads, 0, stream>>>(totals.const_data_ptr<double>(), s,
+                                                                     std.mutable_data_ptr<double>());
     C10_CUDA_KERNEL_LAUNCH_CHECK();
   }
   return std;

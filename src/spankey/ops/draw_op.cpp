@@ -18,10 +18,13 @@ at::Tensor draw_alphas_cpu(const at::Tensor& samples, const at::Tensor& position
   at::Tensor alphas = at::empty({slots, n, m}, at::kFloat);
   const draw_body::Source source{std::bit_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(purpose)};
   for (std::int64_t slot = 0; slot < slots; ++slot)
-    for (std::int64_t row = 0; row < n; ++row)
-      draw_body::draw_alpha(static_cast<AlphaLaw>(law), source, position.const_data_ptr<std::int64_t>(),
-                            samples.const_data_ptr<std::int64_t>()[row], slot,
-                            alphas.mutable_data_ptr<float>() + (slot * n + row) * m, m);
+    for (std::int64_t row = 0; row < n; ++row) {
+      float* out = alphas.mutable_data_ptr<float>() + (slot * n + row) * m;
+      for (std::int64_t begin = 0; begin < m; begin += 4)
+        draw_body::draw_four(static_cast<AlphaLaw>(law), source, position.const_data_ptr<std::int64_t>(),
+                             samples.const_data_ptr<std::int64_t>()[row], slot, begin, out, m);
+      draw_body::finish_alpha(static_cast<AlphaLaw>(law), out, m);
+    }
   return alphas;
 }
 
@@ -47,9 +50,18 @@ at::Tensor draw_below_cpu(const at::Tensor& samples, const at::Tensor& position,
 }
 
 at::Tensor alpha_std_cpu(const at::Tensor& alphas, const at::Tensor& products, const at::Tensor& sums,
-                         std::int64_t width, bool each) {
-  const Gram gram{products, sums, width};
-  return each ? key_std_rows(gram, alphas) : at::full({1}, key_std(gram, alphas), at::kDouble);
+                         const at::Tensor& widths, bool each) {
+  const std::int64_t slots = products.size(0);
+  at::Tensor std = at::empty({slots, each ? alphas.size(1) : 1}, at::kDouble);
+  for (std::int64_t slot = 0; slot < slots; ++slot) {
+    const Gram gram{products[slot], sums[slot], widths.const_data_ptr<std::int64_t>()[slot]};
+    const at::Tensor of_slot = alphas[alphas.size(0) == 1 ? 0 : slot];
+    if (each)
+      std[slot].copy_(key_std_rows(gram, of_slot));
+    else
+      std[slot].fill_(key_std(gram, of_slot));
+  }
+  return std;
 }
 
 at::Tensor scale_alphas_cpu(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,
@@ -73,7 +85,7 @@ TORCH_LIBRARY_FRAGMENT(spankey, library) {
       "draw_alphas(Tensor samples, Tensor position, int law, int m, int slots, int seed, int purpose) -> Tensor");
   library.def("draw_normals(Tensor position, int d, int slot, int seed, int purpose) -> Tensor");
   library.def("draw_below(Tensor samples, Tensor position, int bound, int seed, int purpose) -> Tensor");
-  library.def("alpha_std(Tensor alphas, Tensor products, Tensor sums, int width, bool each) -> Tensor");
+  library.def("alpha_std(Tensor alphas, Tensor products, Tensor sums, Tensor widths, bool each) -> Tensor");
   library.def("scale_alphas(Tensor alphas, Tensor std, float target, int begin, int end) -> Tensor");
   library.def("rescale_key(Tensor key, Tensor target, int index, int repeats) -> Tensor");
 }
@@ -110,9 +122,10 @@ at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std
   return handle.call(samples, position, bound, std::bit_cast<std::int64_t>(seed), static_cast<std::int64_t>(purpose));
 }
 
-at::Tensor alpha_std(const at::Tensor& alphas, const Gram& gram, bool each) {
+at::Tensor alpha_std(const at::Tensor& alphas, const SlotGrams& grams, bool each) {
+  SPANKEY_CHECK(alphas.dim() == 3 && (alphas.size(0) == 1 || alphas.size(0) == grams.products.size(0)));
   static const auto handle = operator_named<decltype(alpha_std_cpu)>("spankey::alpha_std");
-  return handle.call(alphas, gram.products, gram.sums, gram.width, each);
+  return handle.call(alphas, grams.products, grams.sums, grams.widths, each);
 }
 
 at::Tensor scale_alphas(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,

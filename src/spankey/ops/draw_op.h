@@ -26,9 +26,10 @@ at::Tensor draw_normals(const at::Tensor& position, std::int64_t d, std::int64_t
 at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::uint64_t seed,
                       Purpose purpose);
 
-// Standard deviation of the keys of `alphas` (n, m) float32. Returns float64, (n) with `each` for each key on its own,
-// or (1) for all together. `gram` is on the device of `alphas`.
-at::Tensor alpha_std(const at::Tensor& alphas, const Gram& gram, bool each);
+// Standard deviations of the keys of `alphas`, (slots, n, m) float32 or (1, n, m) for the same in all slots. Returns
+// float64, (slots, n) with `each` for each key on its own, or (slots, 1) for all keys of a slot together. `grams` is on
+// the device of `alphas`.
+at::Tensor alpha_std(const at::Tensor& alphas, const SlotGrams& grams, bool each);
 
 // Rows begin .. end-1 of `alphas` (n, m), each brought from its `std` ((n) or (1)) to `target`.
 at::Tensor scale_alphas(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,

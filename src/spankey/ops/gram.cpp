@@ -67,6 +67,17 @@ Gram make_gram(const at::Tensor& basis) {
   return gram;
 }
 
+SlotGrams slot_grams(const std::vector<Gram>& grams, at::Device device) {
+  std::vector<at::Tensor> products, sums;
+  std::vector<std::int64_t> widths;
+  for (const Gram& gram : grams) {
+    products.push_back(gram.products);
+    sums.push_back(gram.sums);
+    widths.push_back(gram.width);
+  }
+  return {at::stack(products).to(device), at::stack(sums).to(device), at::tensor(widths, at::kLong).to(device)};
+}
+
 double key_std(const Gram& gram, const at::Tensor& alphas, std::int64_t repeats) {
   const at::Tensor rows = checked_alphas(gram, alphas);
   const std::int64_t n = rows.size(0), m = rows.size(1);

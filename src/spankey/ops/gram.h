@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace spankey {
 
@@ -16,6 +17,15 @@ struct Gram {
 };
 
 Gram make_gram(const at::Tensor& basis);  // (m, d) float32 or float64
+
+// The Gram matrices of all key slots, on one device.
+struct SlotGrams {
+  at::Tensor products;  // (slots, m, m) float64
+  at::Tensor sums;      // (slots, m) float64
+  at::Tensor widths;    // (slots) int64
+};
+
+SlotGrams slot_grams(const std::vector<Gram>& grams, at::Device device);
 
 // Unbiased standard deviation over all n * d elements of the keys of `alphas` (n, m), with each row counted `repeats`
 // times. (For a single key expanded over a batch of n rows, repeats = n.)

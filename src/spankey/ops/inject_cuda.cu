@@ -1,6 +1,7 @@
-// spankey::inject for CUDA: float32 or bfloat16 activations, float32 keys. A thread has a few neighbouring columns of a
-// few rows, and a block the same columns of several such sets of rows, so that each number of the basis is fetched once
-// for many rows; coefficients are read through shared memory.
+// spankey::inject for CUDA with float32 or bfloat16 activations and float32 keys. In float32 a thread has a few
+// neighbouring columns of a few rows, and a block the same columns of several such sets of rows, so that each number of
+// the basis is fetched once for many rows. Coefficients are read through shared memory. In bfloat16 a warp has the
+// tiles of key_tile.cuh below each other, unless what it reads is not aligned.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/cuda/CUDAException.h>
@@ -15,6 +16,7 @@
 #include "spankey/ops/inject_body.h"
 #include "spankey/ops/inject_op.h"
 #include "spankey/ops/inject_parts.h"
+#include "spankey/ops/key_tile.cuh"
 
 namespace spankey {
 namespace {
@@ -72,6 +74,26 @@ __global__ void __launch_bounds__(most_columns* lines) inject_rows(Part<T> p) {
   }
 }
 
+constexpr int warps = 8;                      // of a block of tiles, side by side
+constexpr std::int64_t wanted_blocks = 1024;  // more than one GPU holds at a time, with several tiles for each warp
+
+template <InjectMode mode>
+__global__ void __launch_bounds__(32 * warps, 3) inject_tiles(Part<c10::BFloat16> p) {
+  using namespace key_tile;
+  const inject_body::KeySource& s = p.keys;
+  const std::int64_t column = (static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / 32) * columns;
+  const std::int64_t own = column + own_column();
+  if (column >= s.d) return;  // the whole warp
+  for (std::int64_t first = blockIdx.y * rows; first < s.rows; first += static_cast<std::int64_t>(gridDim.y) * rows) {
+    const OwnKeys keys = keys_of(s, first, column);
+#pragma unroll
+    for (int r = 0; r < own_rows; ++r) {
+      const std::int64_t row = first + own_row() + r * (rows / own_rows), at = row * s.d + own;
+      if (row < s.rows && own < s.d) inject_body::apply_row<mode>(p.h + at, p.out + at, keys.values[r], s.gamma);
+    }
+  }
+}
+
 template <class T>
 bool aligned(const void* pointer) {
   return reinterpret_cast<std::uintptr_t>(pointer) % alignof(T) == 0;
@@ -88,11 +110,25 @@ void launch(const Part<T>& p, cudaStream_t stream) {
   C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
+template <InjectMode mode>
+void launch_tiles(const Part<c10::BFloat16>& p, cudaStream_t stream) {
+  const std::int64_t columns = (p.keys.d + warps * key_tile::columns - 1) / (warps * key_tile::columns);
+  const std::int64_t tiles = (p.keys.rows + key_tile::rows - 1) / key_tile::rows;
+  const dim3 grid(static_cast<unsigned>(columns),
+                  static_cast<unsigned>(std::min(tiles, (wanted_blocks + columns - 1) / columns)));
+  inject_tiles<mode><<<grid, 32 * warps, 0, stream>>>(p);
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+}
+
 template <InjectMode mode, class T>
 void launch(const Part<T>& p, cudaStream_t stream) {
   constexpr int width = 16 / sizeof(T);
   const bool whole = aligned<Pack<T, width>>(p.h) && aligned<Pack<T, width>>(p.out) && reads_whole_packs(p.keys, width);
-  whole ? launch<mode, T, width>(p, stream) : launch<mode, T, 1>(p, stream);
+  if (!whole) return launch<mode, T, 1>(p, stream);
+  if constexpr (sizeof(T) == 2)
+    launch_tiles<mode>(p, stream);
+  else
+    launch<mode, T, width>(p, stream);
 }
 
 template <class T>

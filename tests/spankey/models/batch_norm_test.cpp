@@ -152,16 +152,18 @@ TEST(BatchNormAct, OneGroupHasTheBitsOfTheComposition) {
   }
 }
 
-// The device kernels' arithmetic on the host: one channel, values shared out over threads as a block does it.
-batch_norm::Moments moments_of(const std::vector<float>& values, std::size_t lines) {
-  batch_norm::Moments all;
-  for (std::size_t line = 0; line < lines; ++line) {
-    batch_norm::ShiftedSums sums;
+// The device kernels' arithmetic on the host: one channel, values shared out over threads as a block does it, whose
+// sums are added as differences from `origin`.
+batch_norm::Moments moments_of(const std::vector<float>& values, std::size_t lines, float origin) {
+  batch_norm::Differences all;
+  for (std::size_t line = 0; line < std::min(lines, values.size()); ++line) {
+    batch_norm::ShiftedSums sums{.shift = values[line]};
     std::int64_t count = 0;
-    for (std::size_t i = line; i < values.size(); i += lines, ++count) sums.add(values[i], count == 0);
-    all = batch_norm::merge(all, sums.moments(count));
+    for (std::size_t i = line; i < values.size(); i += lines, ++count) sums.add(values[i]);
+    const auto own = sums.from(origin, count);
+    all = {all.sum + own.sum, all.squares + own.squares};
   }
-  return all;
+  return all.moments(origin, static_cast<double>(values.size()));
 }
 
 TEST(BatchNormBody, StatisticsKeepTheirDigitsFarFromZero) {
@@ -170,11 +172,14 @@ TEST(BatchNormBody, StatisticsKeepTheirDigitsFarFromZero) {
   const std::vector<float> values(x.const_data_ptr<float>(), x.const_data_ptr<float>() + x.numel());
   const at::Tensor wide = x.to(at::kDouble);
   for (const std::size_t lines : {1U, 7U, 2000U}) {
-    const auto m = moments_of(values, lines);
-    EXPECT_EQ(m.count, 1003);
-    EXPECT_NEAR(m.mean, wide.mean().item<double>(), 1e-6);
-    EXPECT_NEAR(batch_norm::unbiased_variance(m), wide.var().item<double>(), 1e-5);
-    EXPECT_NEAR(batch_norm::inverse_deviation(m, 1e-5), 1 / std::sqrt(wide.var(0, false).item<double>() + 1e-5), 1e-6);
+    for (const float origin : {values[0], 0.0F}) {
+      const auto m = moments_of(values, lines, origin);
+      EXPECT_EQ(m.count, 1003);
+      EXPECT_NEAR(m.mean, wide.mean().item<double>(), 1e-6);
+      EXPECT_NEAR(batch_norm::unbiased_variance(m), wide.var().item<double>(), 1e-5);
+      EXPECT_NEAR(batch_norm::inverse_deviation(m, 1e-5), 1 / std::sqrt(wide.var(0, false).item<double>() + 1e-5),
+                  1e-6);
+    }
   }
   // The negative control: the difference of mean square and squared mean in float32 has no digit left.
   const float difference = (x.square().mean() - x.mean().square()).item<float>();
@@ -188,145 +193,6 @@ struct Case {
   bool relu = true;
   InjectArguments keys;
 };
-
-// What the device's kernels do, on the host: a thread for each pack of channels of each group, one after the other.
-template <class T, int width>
-class HostKernels {
- public:
-  explicit HostKernels(const Case& in)
-      : in_(in), samples_(in.x.size(0) / in.groups), channels_(in.x.size(1)), places_(in.x.size(2) * in.x.size(3)) {
-    mean_ = at::empty({in.groups, channels_});
-    inverse_ = at::empty({in.groups, channels_});
-    for (std::int64_t group = 0; group < in.groups; ++group)
-      for (std::int64_t c = 0; c < channels_; ++c) {
-        const at::Tensor values =
-            in.x.narrow(0, group * samples_, samples_).select(1, c).to(at::kFloat).contiguous().view({-1});
-        const auto* first = values.const_data_ptr<float>();
-        const auto m = moments_of({first, first + values.numel()}, 5);
-        mean_[group][c] = static_cast<float>(m.mean);
-        inverse_[group][c] = batch_norm::inverse_deviation(m, batch_norm_epsilon);
-      }
-  }
-
-  at::Tensor forward() {
-    at::Tensor y = at::empty_like(in_.x);
-    for_threads(!in_.keys.rows.empty(), [&](const auto& channels, std::int64_t at, const batch_norm::Entry& key) {
-      batch_norm::forward_row<T, width>(data(in_.x) + at, residual(at), channels, in_.relu, key, data(y) + at);
-    });
-    return y;
-  }
-
-  // The gradients of x, weight, bias and, where there is one, the residual.
-  std::vector<at::Tensor> backward() {
-    const bool multiplied = !in_.keys.rows.empty() && in_.keys.mode != InjectMode::add;
-    const bool stored = multiplied || (in_.relu && in_.residual.defined());
-    at::Tensor of_x = at::empty_like(in_.x);
-    at::Tensor prepared = in_.residual.defined() ? at::empty_like(in_.x) : of_x;
-    at::Tensor sums = at::zeros({in_.groups, channels_}), products = at::zeros({in_.groups, channels_});
-    for_threads(multiplied, [&](const auto& channels, std::int64_t at, const batch_norm::Entry& key) {
-      float some[width] = {}, more[width] = {};
-      batch_norm::sum_row<T, width>(data(in_.g) + at, data(in_.x) + at, residual(at), channels, in_.relu, key, some,
-                                    more, stored ? data(prepared) + at : nullptr);
-      for (int i = 0; i < width; ++i) {
-        sums.mutable_data_ptr<float>()[statistic_ + i] += some[i];
-        products.mutable_data_ptr<float>()[statistic_ + i] += more[i];
-      }
-    });
-    const auto rows = static_cast<double>(samples_ * places_);
-    const at::Tensor plain = sums / rows, projected = products / rows, &g = stored ? prepared : in_.g;
-    for_threads(false, [&](const auto& channels, std::int64_t at, const batch_norm::Entry&) {
-      float mean_g[width], mean_g_normal[width];
-      std::copy_n(plain.const_data_ptr<float>() + statistic_, width, mean_g);
-      std::copy_n(projected.const_data_ptr<float>() + statistic_, width, mean_g_normal);
-      batch_norm::input_row<T, width>(data(g) + at, data(in_.x) + at, channels, in_.relu && !stored, mean_g,
-                                      mean_g_normal, data(of_x) + at);
-    });
-    std::vector<at::Tensor> result{of_x, products.sum(0), sums.sum(0)};
-    if (in_.residual.defined()) result.push_back(g);
-    return result;
-  }
-
- private:
-  static T* data(const at::Tensor& t) { return t.mutable_data_ptr<T>(); }
-  T* residual(std::int64_t at) const { return in_.residual.defined() ? data(in_.residual) + at : nullptr; }
-
-  // Calls work(channels, first element of the row, entry) with statistic_ set, for each thread's rows.
-  template <class Work>
-  void for_threads(bool keyed, Work&& work) {
-    for (std::int64_t group = 0; group < in_.groups; ++group)
-      for (std::int64_t channel = 0; channel < channels_; channel += width) {
-        statistic_ = group * channels_ + channel;
-        const auto channels = batch_norm::channels_of<width>(
-            mean_.const_data_ptr<float>() + statistic_, inverse_.const_data_ptr<float>() + statistic_,
-            in_.weight.const_data_ptr<float>() + channel, in_.bias.const_data_ptr<float>() + channel);
-        const std::int64_t base = group * samples_ * places_ * channels_ + channel;
-        if (keyed) {
-          for_keyed_rows(group, channel, [&](std::int64_t row, const batch_norm::Entry& key) {
-            work(channels, base + row * channels_, key);
-          });
-        } else {
-          for (std::int64_t row = 0; row < samples_ * places_; ++row)
-            work(channels, base + row * channels_, batch_norm::Entry{});
-        }
-      }
-  }
-
-  template <class Work>
-  void for_keyed_rows(std::int64_t group, std::int64_t channel, Work&& work) {
-    std::size_t part = 0;
-    std::int64_t before = group * samples_;  // samples of the part in front of the group
-    while (before >= in_.keys.rows[part]) before -= in_.keys.rows[part++];
-    const auto source = key_source(in_.keys.coefficients[part], in_.keys.bases[part], in_.keys.rows[part],
-                                   places_ * channels_, in_.keys.gamma, in_.keys.mode, in_.x.device());
-    const batch_norm::KeyedWalk walk{.samples = samples_, .places = places_};
-    for (std::int64_t step = 0; step < walk.steps(); ++step) {
-      const std::int64_t first = walk.first_sample(step), place = walk.place(step);
-      if (place >= places_) continue;
-      const auto factors = inject_body::factors_of<batch_norm::samples_at_once, width>(source, before + first,
-                                                                                       place * channels_ + channel);
-      for (int i = 0; i < batch_norm::samples_at_once && first + i < samples_; ++i)
-        work((first + i) * places_ + place, batch_norm::Entry{factors.values[i], in_.keys.mode == InjectMode::add});
-    }
-  }
-
-  const Case& in_;
-  std::int64_t samples_, channels_, places_, statistic_ = 0;
-  at::Tensor mean_, inverse_;
-};
-
-template <class T, int width>
-std::vector<at::Tensor> by_bodies(const Case& in) {
-  HostKernels<T, width> kernels(in);
-  auto result = kernels.backward();
-  result.insert(result.begin(), kernels.forward());
-  return result;
-}
-
-// y and the gradients by the operators on the CPU, in float64.
-std::vector<at::Tensor> by_operators(const Case& in) {
-  const auto leaf = [](const at::Tensor& t) { return t.detach().to(at::kDouble).requires_grad_(); };
-  std::vector<at::Tensor> leaves{leaf(in.x), leaf(in.weight), leaf(in.bias)};
-  if (in.residual.defined()) leaves.push_back(leaf(in.residual));
-  InjectArguments keys = in.keys;
-  for (auto* list : {&keys.coefficients, &keys.bases})
-    for (at::Tensor& t : *list) t = t.to(at::kDouble);
-  const at::Tensor residual = in.residual.defined() ? leaves[3] : at::Tensor();
-  at::Tensor y = batch_norm_act(leaves[0], leaves[1], leaves[2], residual, in.groups, in.relu).y;
-  if (!keys.rows.empty()) y = inject(y, keys);
-  auto result = torch::autograd::grad({y}, leaves, {in.g.to(at::kDouble)});
-  result.insert(result.begin(), y.detach());
-  return result;
-}
-
-// `relative` of the expected value and of the largest one.
-bool all_near(const std::vector<at::Tensor>& actual, const std::vector<at::Tensor>& expected, double relative) {
-  if (actual.size() != expected.size()) return false;
-  for (std::size_t i = 0; i < actual.size(); ++i) {
-    const double most = expected[i].abs().max().item<double>();
-    if (!at::allclose(actual[i].to(at::kDouble), expected[i], relative, relative * most)) return false;
-  }
-  return true;
-}
 
 // Groups of three samples, which is no whole set for a key's walk; of pictures of 15 places.
 Case make_case(at::ScalarType type, std::int64_t groups, bool residual, bool relu) {
@@ -356,52 +222,14 @@ InjectArguments every_key(InjectMode mode, double gamma) {
           .mode = mode};
 }
 
-// Both widths of a thread in float32, and bfloat16, whose results are rounded once or, on the way back, twice.
-void expect_operators(Case in) {
-  constexpr double single = 2e-5, half = 0x1p-7;
-  const auto expected = by_operators(in);
-  EXPECT_TRUE(all_near(by_bodies<float, 4>(in), expected, single));
-  EXPECT_TRUE(all_near(by_bodies<float, 1>(in), expected, single));
-  Case rounded = in;
-  for (at::Tensor* t : {&rounded.x, &rounded.residual, &rounded.g})
-    if (t->defined()) *t = t->to(at::kBFloat16);
-  const auto expected_half = by_operators(rounded);
-  EXPECT_TRUE(all_near(by_bodies<c10::BFloat16, 8>(rounded), expected_half, half));
-  // The negative controls.
-  in.weight[2] += 0.1;
-  EXPECT_FALSE(all_near(by_bodies<float, 4>(in), expected, single));
-  rounded.weight[2] += 0.1;
-  EXPECT_FALSE(all_near(by_bodies<c10::BFloat16, 8>(rounded), expected_half, half));
-}
-
-TEST(BatchNormBody, ForwardAndBackwardAreTheCompositions) {
-  for (const bool residual : {true, false})
-    for (const bool relu : {true, false}) expect_operators(make_case(at::kFloat, 2, residual, relu));
-}
-
-TEST(BatchNormBody, AKeyEntersAsByTheOperatorThatFollows) {
-  for (const auto mode : {InjectMode::add, InjectMode::clamp, InjectMode::exp, InjectMode::sym, InjectMode::product}) {
-    for (const bool residual : {true, false}) {
-      for (const bool relu : {true, false}) {
-        Case in = make_case(at::kFloat, 10, residual, relu);
-        in.keys = every_key(mode, residual ? 0.5 : 1.5);
-        SCOPED_TRACE(testing::Message() << static_cast<int>(mode) << residual << relu);
-        expect_operators(in);
-        const auto expected = by_operators(in);
-        in.keys.coefficients[0] = in.keys.coefficients[0] + 0.01;
-        EXPECT_FALSE(all_near(by_bodies<float, 4>(in), expected, 2e-5));
-      }
-    }
-  }
-}
-
 TEST(BatchNormBody, AKeyedWalkMeetsEveryRowOnce) {
-  for (const auto& [samples, places, at_once] :
-       {std::tuple{1, 1, 8}, {4, 8, 8}, {5, 9, 1}, {11, 49, 8}, {11, 49, 2}, {8, 3, 4}}) {
-    const batch_norm::KeyedWalk walk{.samples = samples, .places = places, .places_at_once = at_once};
+  for (const auto& [samples, places, at_once, together] :
+       {std::tuple{1, 1, 8, 4}, {4, 8, 8, 4}, {5, 9, 1, 16}, {11, 49, 8, 4}, {11, 49, 2, 1}, {17, 3, 8, 16}}) {
+    const batch_norm::KeyedWalk walk{
+        .samples = samples, .places = places, .places_at_once = at_once, .samples_at_once = together};
     std::vector<int> met(static_cast<std::size_t>(samples * places));
     for (std::int64_t step = 0; step < walk.steps(); ++step)
-      for (std::int64_t i = 0; i < batch_norm::samples_at_once; ++i) {
+      for (std::int64_t i = 0; i < together; ++i) {
         const std::int64_t sample = walk.first_sample(step) + i, place = walk.place(step);
         if (sample < samples && place < places) ++met[static_cast<std::size_t>(sample * places + place)];
       }

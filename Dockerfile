@@ -1,0 +1,8 @@
+# Untried, since no container engine was at hand; its steps are those of launch/setup on Debian 12, which CI runs.
+#   docker build -t spankey . && docker run --rm spankey --version
+FROM debian:12
+COPY . /opt/spankey
+RUN apt-get update && cd /opt/spankey && launch/setup --no-tests --cpu \
+ && .venv/bin/cmake --install build --prefix /usr/local && rm -rf build /var/lib/apt/lists/* /root/.cache
+ENTRYPOINT ["/usr/local/bin/spankey"]
+CMD ["--help"]

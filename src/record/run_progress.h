@@ -1,0 +1,61 @@
+// How far a run has come, read from its metrics.jsonl while it grows.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace spankey {
+
+// Means of at most `most` stretches of a series that has no known end. A series that becomes too long is halved.
+class ThinnedSeries {
+ public:
+  ThinnedSeries() = default;
+  explicit ThinnedSeries(std::size_t most) : most_(most) {}
+  void add(double value);
+  const std::vector<double>& means() const { return means_; }
+
+ private:
+  std::size_t most_ = 128, stride_ = 1, count_ = 0;  // values of the stretch that is not full
+  double sum_ = 0.0;
+  std::vector<double> means_;
+};
+
+struct RunProgress {
+  std::int64_t epoch = -1;           // of the newest line, -1 without one
+  std::int64_t step = -1;            // "global_step"
+  std::int64_t steps_per_epoch = 0;  // 0 where no line tells it
+  std::optional<double> loss, samples_per_second;
+  std::optional<double> correct, no_key, strip;  // accuracies of the newest evaluation
+  ThinnedSeries losses;
+  bool finished = false;  // a line has the result
+};
+
+// Reads what was appended since the last look. A file that became shorter or another one (an attempt has cut it back)
+// is read anew. Lines that cannot be understood are passed over, and one without its end is left for the next look.
+class MetricsReader {
+ public:
+  explicit MetricsReader(std::filesystem::path file) : file_(std::move(file)) {}
+
+  const RunProgress& look();
+  // Seconds since the file was written last, 0 where there is none.
+  double age_seconds() const;
+
+ private:
+  std::filesystem::path file_;
+  std::uint64_t inode_ = 0;
+  std::int64_t read_ = 0;  // bytes, up to the end of a line
+  RunProgress progress_;
+};
+
+// Takes the accuracies of a result or an evaluation.
+void read_accuracies(const nlohmann::json& access, RunProgress& progress);
+
+// Steps of training that are left of `epochs`, none where the length of an epoch is not known.
+std::optional<std::int64_t> steps_left(const RunProgress& progress, std::int64_t epochs);
+
+}  // namespace spankey
