@@ -47,17 +47,16 @@ ScreenSize Screen::size() const {
   return {std::max<std::size_t>(width, 2) - 1, std::max<std::size_t>(height, 2) - 1};
 }
 
-bool Screen::draw(const std::string& text) {
+bool Screen::draw(const std::string& text, ScreenSize size) {
   std::string out;
   if (!redraws_) {
     out = text;
   } else {
-    const auto now = size();
     // A terminal that has become narrower has broken the lines anew, so their number is unknown.
-    if (drawn_lines_ > 0) out = now == drawn_size_ ? fmt::format("\033[{}A\r", drawn_lines_) : "\033[H\033[2J";
+    if (drawn_lines_ > 0) out = size == drawn_size_ ? fmt::format("\033[{}A\r", drawn_lines_) : "\033[H\033[2J";
     for (const char c : text) out += c == '\n' ? std::string("\033[K\n") : std::string(1, c);
     out += "\033[J";
-    drawn_size_ = now;
+    drawn_size_ = size;
     drawn_lines_ = static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
   }
   std::fputs(out.c_str(), stdout);

@@ -24,8 +24,9 @@ class Screen {
   // Of the terminal, or else of COLUMNS. Without either any width will do.
   ScreenSize size() const;
 
-  // Writes a text of lines that fit into size(), over the one before it. Returns false where nobody reads any more.
-  bool draw(const std::string& text);
+  // Writes a text that was made for a terminal of `size`, over the one before it. Returns false where nobody reads any
+  // more.
+  bool draw(const std::string& text, ScreenSize size);
 
  private:
   bool redraws_;

@@ -32,10 +32,9 @@ std::filesystem::path place_of(const std::string& given) {
 }
 
 std::string shown(const WatchView& view, const WatchOrder& order, const WatchArguments& arguments, const Screen& screen,
-                  bool repeats) {
+                  ScreenSize size, bool repeats) {
   if (arguments.json)
     return to_json(view, order).dump(-1, ' ', /*ensure_ascii=*/false, nlohmann::json::error_handler_t::replace) + "\n";
-  const auto size = screen.size();
   const WatchStyle style{.width = size.width,
                          .height = repeats ? size.height : 0,
                          .unicode = speaks_utf8(),
@@ -44,10 +43,10 @@ std::string shown(const WatchView& view, const WatchOrder& order, const WatchArg
   return repeats && !screen.redraws() ? utc_now() + "\n" + text + "\n" : text;
 }
 
-// Returns true after `seconds`, or at once where the terminal has another size. False on a request to stop.
-bool wait_for(double seconds, const Screen& screen) {
+// Returns true after `seconds`, or at once where the terminal has another size than the table was made for. False on a
+// request to stop.
+bool wait_for(double seconds, const Screen& screen, ScreenSize size) {
   constexpr int slice_milliseconds = 100;
-  const auto size = screen.size();
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   while (std::chrono::steady_clock::now() < end) {
     if (shutdown::requested()) return false;
@@ -66,8 +65,9 @@ ExitCode watch(const WatchArguments& arguments) {
   try {
     for (;;) {
       const auto view = runs.look();
-      if (!screen.draw(shown(view, order, arguments, screen, repeats))) return ExitCode::done;
-      if (!repeats || view.over() || !wait_for(arguments.every, screen)) return ExitCode::done;
+      const auto size = screen.size();
+      if (!screen.draw(shown(view, order, arguments, screen, size, repeats), size)) return ExitCode::done;
+      if (!repeats || view.over() || !wait_for(arguments.every, screen, size)) return ExitCode::done;
     }
   } catch (const Error& error) {  // something has been printed, so this command is not begun again by the core
     fmt::print(stderr, "spankey: {}\n", error.what());
