@@ -27,18 +27,19 @@ std::vector<Budget> with_counts(const std::vector<Budget>& budgets, const std::v
                                 std::int64_t Budget::*member, bool (*applies)(const Budget&)) {
   if (counts.empty()) return budgets;
   std::vector<Budget> forms, all;
-  for (Budget budget : budgets) {
+  for (const Budget& budget : budgets) {
     if (!applies(budget)) {
       all.push_back(budget);
       continue;
     }
-    budget.*member = 0;
-    if (std::find(forms.begin(), forms.end(), budget) == forms.end()) forms.push_back(budget);
+    Budget form = budget;
+    form.*member = 0;
+    if (std::find(forms.begin(), forms.end(), form) == forms.end()) forms.push_back(form);
   }
-  for (Budget form : forms)
+  for (const Budget& form : forms)
     for (const auto count : counts) {
-      form.*member = count;
       all.push_back(form);
+      all.back().*member = count;
     }
   return all;
 }

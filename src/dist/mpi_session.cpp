@@ -1,5 +1,6 @@
 #include "dist/mpi_session.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <exception>
@@ -16,6 +17,7 @@ void check_mpi(int code, const char* expression, int rank, const char* file, int
   std::array<char, MPI_MAX_ERROR_STRING> text{};
   int length = 0;
   MPI_Error_string(code, text.data(), &length);
+  std::replace(text.begin(), text.end(), '\n', ' ');  // MPICH tells a stack of calls, a line for each
   fail_run("rank {}: {} failed at {}:{}: {}", rank, expression, file, line,
            std::string(text.data(), static_cast<std::size_t>(length)));
 }

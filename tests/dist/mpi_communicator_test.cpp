@@ -17,6 +17,7 @@ namespace spankey::mpi_communicator_test {
 namespace {
 
 using testing::AllOf;
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -177,8 +178,10 @@ TEST_P(Mpi, ErrorsOfMpiNameExpressionRankAndPlace) {
       ADD_FAILURE() << "an impossible root passed";
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ExitCode::run_failed);
-      EXPECT_THAT(error.what(), AllOf(HasSubstr("MPI_Bcast(&value"), HasSubstr(fmt::format("rank {}", rank)),
-                                      HasSubstr("mpi_communicator_test.cpp"), HasSubstr("MPI_ERR_ROOT")));
+      EXPECT_THAT(error.what(),
+                  AllOf(HasSubstr("MPI_Bcast(&value"), HasSubstr(fmt::format("rank {}", rank)),
+                        HasSubstr("mpi_communicator_test.cpp"),
+                        AnyOf(HasSubstr("MPI_ERR_ROOT"), HasSubstr("Invalid root")), testing::Not(HasSubstr("\n"))));
     }
   }
 }
