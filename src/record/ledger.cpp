@@ -22,10 +22,10 @@
 namespace spankey {
 namespace {
 
-constexpr std::array state_words{"waiting", "running", "done", "failed"};  // `stopped` is in no entry
+constexpr std::array state_words{"waiting", "running", "done", "failed", "stopped"};
 
 std::string entry_text(const TrialEntry& entry) {
-  return nlohmann::json{{"state", state_words.at(static_cast<std::size_t>(entry.state))},
+  return nlohmann::json{{"state", to_string(entry.state)},
                         {"attempts", entry.attempts},
                         {"idle_attempts", entry.idle_attempts},
                         {"step", entry.step},
@@ -53,8 +53,9 @@ std::optional<TrialEntry> parse_entry(const std::string& text) {
     const auto object = nlohmann::json::parse(text);
     TrialEntry entry;
     const auto word = object.at("state").get<std::string>();
-    const auto state = std::find(state_words.begin(), state_words.end(), word);
-    if (state == state_words.end()) return std::nullopt;
+    const auto last = state_words.end() - 1;  // `stopped` is in no entry
+    const auto state = std::find(state_words.begin(), last, word);
+    if (state == last) return std::nullopt;
     entry.state = static_cast<TrialState>(state - state_words.begin());
     entry.attempts = whole_number(object, "attempts");
     entry.idle_attempts = whole_number(object, "idle_attempts");
@@ -147,6 +148,10 @@ std::unique_ptr<Lease> try_lease(const std::filesystem::path& folder, LeaseObser
 }
 
 }  // namespace
+
+std::string to_string(TrialState state) {
+  return state_words.at(static_cast<std::size_t>(state));
+}
 
 bool TrialClaim::write(const TrialEntry& entry) {
   if (lease_ && !lease_->still_ours()) return false;

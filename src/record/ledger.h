@@ -27,6 +27,7 @@ namespace spankey {
 // `stopped`: halving has decided that it does not go on (record/halving.h). The ledger's own files call such a trial
 // waiting, since another sweep of the store may train it.
 enum class TrialState { waiting, running, done, failed, stopped };
+std::string to_string(TrialState state);
 
 struct TrialEntry {
   TrialState state = TrialState::waiting;

@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <array>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -108,7 +107,6 @@ std::string ask_for_trials(const SweepFile& file, const PlanOptions& options, co
 }
 
 std::string tell_of_trials(const SweepPlan& plan, const Ledger& ledger, const Objective& objective) {
-  constexpr std::array states{"waiting", "running", "done", "failed", "stopped"};
   auto trials = nlohmann::json::array();
   const auto entries = ledger.read_all(plan);
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -121,7 +119,7 @@ std::string tell_of_trials(const SweepPlan& plan, const Ledger& ledger, const Ob
     }
     trials.push_back({{"id", trial.id},
                       {"settings", settings_json(trial.settings)},
-                      {"state", states.at(static_cast<std::size_t>(entries[i].state))},
+                      {"state", to_string(entries[i].state)},
                       {"value", value ? nlohmann::json(*value) : nlohmann::json()},
                       {"reason", entries[i].reason},
                       {"run_directory", run.root.string()}});
