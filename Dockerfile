@@ -1,4 +1,5 @@
-# Untried, since no container engine was at hand; its steps are those of launch/setup on Debian 12, which CI runs.
+# Not built, since no container engine was at hand: on 2026-11-30 Docker's own parser read it. Its steps are those of launch/setup on Debian 12,
+# which CI runs.
 #   docker build -t spankey . && docker run --rm spankey --version
 FROM debian:12
 COPY . /opt/spankey

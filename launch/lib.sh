@@ -35,14 +35,12 @@ compile_jobs() {
   printf '%s\n' "${CMAKE_BUILD_PARALLEL_LEVEL:-$((cores < memory ? cores : memory))}"
 }
 
-# mpi_flavour: "open_mpi" or "hydra" (MPICH, Intel MPI), whose mpirun differ in options and in what they make of USR2.
-mpi_flavour() {
-  if mpirun --version 2>&1 | grep -qE 'HYDRA|Hydra|Intel\(R\) MPI|MPICH'; then
-    printf 'hydra\n'
-  else
-    printf 'open_mpi\n'
-  fi
+# flavour_of TEXT: "hydra" for what an MPICH or Intel MPI says of itself, else "open_mpi". Their mpirun differ in options and in
+# what they make of USR2.
+flavour_of() {
+  if [[ "$1" =~ HYDRA|Hydra|"Intel(R) MPI"|MPICH ]]; then printf 'hydra\n'; else printf 'open_mpi\n'; fi
 }
+mpi_flavour() { flavour_of "$(mpirun --version 2>&1 || true)"; }
 
 # More ranks than cores, none of them pinned, and ranks of root: variables of Open MPI 4, of Open MPI 5 and of Intel MPI,
 # which disturb no other MPI. See CONTRIBUTING.md, traps.

@@ -36,9 +36,23 @@ for name in "${@:3}"; do
   [[ " ${MISSING:-} " == *" $name "* ]] || echo "installed $name"
 done
 STAND_IN
+# Called as: apt-cache show --no-all-versions NAME...; all are known but those in UNKNOWN.
+stand_in "$tools/apt-cache" <<'STAND_IN'
+for name in "${@:3}"; do
+  [[ " ${UNKNOWN:-} " == *" $name "* ]] || echo "Package: $name"
+done
+STAND_IN
 stand_in "$tools/apt-get" <<<'exit 100'
 # shellcheck disable=SC2016 # expanded by the stand-in
 stand_in "$tree/.venv/bin/pip" <<<'if [[ "$1" == install && -n "${PIP_REFUSES:-}" ]]; then echo "WARNING: Retrying" >&2; echo "$PIP_REFUSES" >&2; exit 1; fi'
 stand_in "$tree/.venv/bin/python" <<<"echo '$tree/.venv'" # sys.prefix
 # shellcheck disable=SC2016 # expanded by the stand-in
-stand_in "$tree/.venv/bin/cmake" <<<'if [[ "$1" == --preset ]]; then : >build/build.ninja; exit "${CMAKE_REFUSES:-0}"; fi'
+stand_in "$tree/.venv/bin/cmake" <<'STAND_IN'
+if [[ "$1" == --preset ]]; then
+  printf 'CMAKE_HOME_DIRECTORY:INTERNAL=%s\nCMAKE_CXX_COMPILER:FILEPATH=%s\n' "$PWD" "${CXX:-/usr/bin/c++}" >build/CMakeCache.txt
+  [[ "${CMAKE_REFUSES:-0}" -eq 0 ]] || exit 1
+  : >build/build.ninja
+elif [[ "$1" == --build ]]; then
+  exit "${BUILD_ENDS:-0}"
+fi
+STAND_IN

@@ -1,6 +1,9 @@
-# Untried, since no Spack was at hand: only the syntax of this file is checked.
+# Untried, since no Spack was at hand. On 2026-11-30 its packages, versions and variants were looked up in Spack's own repository
+# of July 2026 (API 2.2); nothing was concretized or built.
 #   spack repo add spack/spack_repo/spankey
 #   spack dev-build spankey@main
+from pathlib import Path
+
 from spack_repo.builtin.build_systems.cmake import CMakePackage
 
 from spack.package import *
@@ -24,7 +27,7 @@ class Spankey(CMakePackage):
     depends_on("mpi@3.1:")
     depends_on("hdf5@1.10.7: ~mpi")
     depends_on("fmt@9:10")
-    depends_on("spdlog@1.10:1.14 +fmt_external")
+    depends_on("spdlog@1.10:1.14")
     depends_on("nlohmann-json@3.11:")
     depends_on("cli11@2.1:")
     depends_on("tomlplusplus@3.3:")
@@ -48,9 +51,9 @@ class Spankey(CMakePackage):
     conflicts("%clang@:13")
 
     def cmake_args(self):
-        torch = join_path(self.spec["py-torch"].package.module.python_platlib, "torch")
+        torch = Path(self.spec["py-torch"].package.cmake_prefix_paths[0]).parent.parent
         return [
-            self.define("LibTorch_ROOT", torch),
+            self.define("LibTorch_ROOT", str(torch)),
             self.define_from_variant("SPANKEY_TESTS", "tests"),
             self.define_from_variant("SPANKEY_BENCH", "tests"),
             self.define_from_variant("SPANKEY_CUDA", "cuda"),
