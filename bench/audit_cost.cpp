@@ -11,13 +11,11 @@
 #include <nlohmann/json.hpp>
 #include <torch/nn/module.h>
 
-#include <algorithm>
-#include <chrono>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "base/statistics.h"
 #include "bench/bench_main.h"
 #include "dist/backend.h"
 #include "spankey/models/named_tensor.h"
@@ -27,19 +25,6 @@
 
 namespace spankey {
 namespace {
-
-double milliseconds(const std::function<void()>& work) {
-  using Clock = std::chrono::steady_clock;
-  const auto begin = Clock::now();
-  work();
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 double megabytes(const std::vector<at::Tensor>& tensors) {
   std::size_t bytes = 0;
@@ -62,10 +47,10 @@ void run(const std::string& file, const std::vector<std::string>& overrides) {
     checksum.push_back(milliseconds([&] { coordinator.audit_by_checksum(basis, {}); }));
     sum.push_back(milliseconds([&] { detail::word_sum(weights).item<std::int64_t>(); }));
   }
-  const nlohmann::json line{{"model", config.model.name},       {"ranks", communicator->size()},
-                            {"weights_mb", megabytes(weights)}, {"basis_mb", megabytes(basis.layers)},
-                            {"digest_ms", median(digest)},      {"checksum_ms", median(checksum)},
-                            {"word_sum_ms", median(sum)}};
+  const nlohmann::json line{{"model", config.model.name},         {"ranks", communicator->size()},
+                            {"weights_mb", megabytes(weights)},   {"basis_mb", megabytes(basis.layers)},
+                            {"digest_ms", quantile(digest, 0.5)}, {"checksum_ms", quantile(checksum, 0.5)},
+                            {"word_sum_ms", quantile(sum, 0.5)}};
   if (communicator->rank() == 0) fmt::print("{}\n", line.dump());
 }
 

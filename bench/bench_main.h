@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <chrono>
 #include <climits>
 #include <cstdio>
 #include <exception>
@@ -18,6 +19,14 @@ namespace spankey {
 inline void keep_freed_memory() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, INT_MAX);
+}
+
+// Returns the milliseconds that `work` takes.
+inline double milliseconds(const std::function<void()>& work) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 }
 
 // Runs `work` and returns an exit code. An error is printed as one line, and its code is that with which the program

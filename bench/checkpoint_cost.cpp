@@ -9,34 +9,18 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
-#include <chrono>
-#include <functional>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/sealed_file.h"
+#include "base/statistics.h"
 #include "bench/bench_main.h"
 #include "train/checkpoint_writer.h"
 
 namespace spankey {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double milliseconds(const std::function<void()>& work) {
-  const auto begin = Clock::now();
-  work();
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 void run(const std::filesystem::path& file, const std::filesystem::path& folder) {
   constexpr int rounds = 200;
@@ -60,14 +44,14 @@ void run(const std::filesystem::path& file, const std::filesystem::path& folder)
     writer.finish();
     commit.push_back(1e3 * writer.last_seconds());
   }
-  const double load_ms = median(load), checksum_ms = median(checksum);
+  const double load_ms = quantile(load, 0.5), checksum_ms = quantile(checksum, 0.5);
   const nlohmann::json line{{"bytes", size},
                             {"load_ms", load_ms},
                             {"checksum_ms", checksum_ms},
                             {"checksum_share", checksum_ms / load_ms},
-                            {"snapshot_ms", median(copying)},
-                            {"handed_over_ms", median(handed_over)},
-                            {"commit_ms", median(commit)}};
+                            {"snapshot_ms", quantile(copying, 0.5)},
+                            {"handed_over_ms", quantile(handed_over, 0.5)},
+                            {"commit_ms", quantile(commit, 0.5)}};
   fmt::print("{}\n", line.dump());
 }
 

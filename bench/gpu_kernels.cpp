@@ -233,14 +233,14 @@ void add_draws(const Bench& bench, std::int64_t n, std::vector<Row>& rows) {
   rows.push_back({"alphas drawn and scaled", "float32", bytes_of({samples}) + static_cast<double>(n * m * 4),
                   [=] {
                     const at::Tensor drawn = draw_alphas(samples, position, AlphaLaw::u01, m, 1, 7, Purpose::alpha);
-                    scale_alphas(drawn[0], alpha_std(drawn, gram, /*each=*/false)[0], 0.5, 0, n);
+                    scale_alphas(drawn, alpha_std(drawn, gram, /*each=*/false), 0.5, 0, n);
                   },
                   [=] {
                     const at::Tensor drawn = at::rand({n, m}, options);
                     drawn*(0.5 / (drawn.matmul(basis).std() + 1e-8));
                   }});
   rows.push_back({"wrong key drawn and scaled", "float32", static_cast<double>(d * 4),
-                  [=] { rescale_key(draw_normals(position, d, 0, 7, Purpose::wrong_key), target, 0, n); },
+                  [=] { draw_wrong_keys(position, {d}, target, n, 7, Purpose::wrong_key); },
                   [=] {
                     const at::Tensor drawn = at::randn({1, d}, options);
                     drawn*(0.5 / (drawn.std() + 1e-8));

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/statistics.h"
 #include "bench/bench_main.h"
 #include "dist/mpi_communicator.h"
 #include "dist/mpi_session.h"
@@ -90,12 +91,6 @@ class Unwatched final : public Communicator {
   MPI_Comm comm_;  // lives until the end of the process
 };
 
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
-
 // Returns milliseconds of each step of one round.
 std::vector<double> round_over(Communicator& communicator, const Experiment& experiment, const Basis& basis) {
   using Clock = std::chrono::steady_clock;
@@ -141,7 +136,7 @@ void run(const std::string& file, const std::vector<std::string>& overrides) {
       const bool watch = comparison == &costs;
       auto one = once(first && watch), other = once(!first && watch);
       if (!first) std::swap(one, other);
-      comparison->ratios.push_back(median(one) / median(other));
+      comparison->ratios.push_back(quantile(one, 0.5) / quantile(other, 0.5));
       comparison->watched.insert(comparison->watched.end(), one.begin(), one.end());
       comparison->unwatched.insert(comparison->unwatched.end(), other.begin(), other.end());
     }
@@ -149,10 +144,10 @@ void run(const std::string& file, const std::vector<std::string>& overrides) {
                             {"ranks", size},
                             {"threads", at::get_num_threads()},
                             {"batch", config.train.global_batch},
-                            {"step_ms_watched", median(costs.watched)},
-                            {"step_ms_unwatched", median(costs.unwatched)},
-                            {"cost", median(costs.ratios) - 1},
-                            {"cost_of_nothing", median(nothing.ratios) - 1}};
+                            {"step_ms_watched", quantile(costs.watched, 0.5)},
+                            {"step_ms_unwatched", quantile(costs.unwatched, 0.5)},
+                            {"cost", quantile(costs.ratios, 0.5) - 1},
+                            {"cost_of_nothing", quantile(nothing.ratios, 0.5) - 1}};
   if (session->world_rank() == 0) fmt::print("{}\n", line.dump());
 }
 

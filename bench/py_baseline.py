@@ -384,6 +384,7 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--compile", action="store_true", help="torch.compile, mode max-autotune")
     parser.add_argument("--precision", choices=["float32", "bf16"], default="float32", help="bf16: autocast")
+    parser.add_argument("--tf32", action="store_true", help="factors of 10 bits in float32, which spankey never takes")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=60, help="timed steps (after 20 that are not)")
     parser.add_argument("--loader-steps", type=int, default=60,
@@ -394,10 +395,9 @@ def main():
     torch.set_default_device(args.device)
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    if args.style == "reference":
-        torch.backends.cudnn.allow_tf32 = False  # as it trains
-    else:
-        torch.backends.cudnn.benchmark = True
+    # PyTorch's own default is on for convolutions and off for products. spankey has it off for both.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.tf32
+    torch.backends.cudnn.benchmark = args.style == "tuned"
     step, loader = build(args)
     step.model.train()
     fixed = next(iter(loader))
@@ -409,7 +409,7 @@ def main():
     loader_us = loader_time(loader, args)
     print(json.dumps({
         "who": f"python {args.style}", "model": args.model, "batch": args.batch, "device": args.device,
-        "precision": args.precision, "compile": args.compile, "threads": args.threads, "ranks": 1,
+        "precision": args.precision, "tf32": args.tf32, "compile": args.compile, "threads": args.threads, "ranks": 1,
         "step_ms_median": statistics.median(times), "step_ms_min": min(times), "loader_step_ms": with_loader,
         "loader_us_per_sample": loader_us,
         "epoch_seconds": 1e-3 * with_loader * (SAMPLES[args.model] // args.batch),

@@ -15,6 +15,7 @@
 //   host_waits_per_step  how often the host waits for the GPU in a step, but for reading figures every so many steps
 //   loader_step_ms, epoch_seconds
 //                        with the batches of an epoch made as the trainer makes them
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -170,6 +171,7 @@ void run(const std::string& file, const std::vector<std::string>& overrides, std
       {"device", placement.name},
       {"flow", timed.flow()},
       {"precision", to_string(config.train.precision)},
+      {"tf32", at::globalContext().allowTF32CuDNN() || at::globalContext().allowTF32CuBLAS()},
       {"batch", config.train.global_batch},
       {"threads", at::get_num_threads()},
       {"ranks", communicator.size()},

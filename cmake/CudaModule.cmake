@@ -80,7 +80,7 @@ if(SPANKEY_HAS_CUDA)
 
   add_library(spankey_cuda MODULE)
   set_target_properties(spankey_cuda PROPERTIES
-    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} CUDA_RUNTIME_LIBRARY Shared UNITY_BUILD OFF)
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY} CUDA_RUNTIME_LIBRARY Shared UNITY_BUILD_MODE GROUP)
   target_include_directories(spankey_cuda PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/generated)
   target_include_directories(spankey_cuda SYSTEM BEFORE PRIVATE
     ${CMAKE_BINARY_DIR}/include-first ${LibTorch_ROOT}/include ${LibTorch_ROOT}/include/torch/csrc/api/include)
@@ -135,6 +135,9 @@ function(spankey_cuda_sources)
   foreach(source IN LISTS arg_UNPARSED_ARGUMENTS)
     set(file ${CMAKE_CURRENT_SOURCE_DIR}/${source})
     target_sources(spankey_cuda PRIVATE ${file})
+    if(NOT file MATCHES "[.]cu$")  # LibTorch's headers cost seconds each time that they are read
+      set_source_files_properties(${file} TARGET_DIRECTORY spankey_cuda PROPERTIES UNITY_GROUP host)
+    endif()
     if(arg_EXACT)
       set_source_files_properties(${file} TARGET_DIRECTORY spankey_cuda PROPERTIES COMPILE_OPTIONS -fmad=false)
     endif()

@@ -8,26 +8,23 @@
 find_package(GTest REQUIRED)
 include(SpankeyHeaderTest)
 
-add_library(spankey_test_support STATIC ${CMAKE_SOURCE_DIR}/tests/support/main.cpp ${CMAKE_SOURCE_DIR}/tests/support/program.cpp)
+add_library(spankey_test_support STATIC)
+foreach(source main program terminal)
+  target_sources(spankey_test_support PRIVATE ${CMAKE_SOURCE_DIR}/tests/support/${source}.cpp)
+endforeach()
 target_link_libraries(spankey_test_support PUBLIC GTest::gtest GTest::gmock mpi_c fmt::fmt PRIVATE spankey_options)
 target_include_directories(spankey_test_support PUBLIC ${CMAKE_SOURCE_DIR}/tests)
-set_target_properties(spankey_test_support PROPERTIES UNITY_BUILD OFF)  # most programs need no program.cpp
+set_target_properties(spankey_test_support PROPERTIES UNITY_BUILD OFF)  # most programs need main.cpp alone
 
-# Tests are compiled more often than they run: -O1 takes half the time of -O3, and costs the run nothing that counts.
+# Tests are compiled more often than they run.
 add_library(spankey_test_options INTERFACE)
-target_link_libraries(spankey_test_options INTERFACE spankey_options spankey_test_support)
-target_compile_options(spankey_test_options INTERFACE "$<$<CONFIG:Release>:-O1>")
+target_link_libraries(spankey_test_options INTERFACE spankey_cold_options spankey_test_support)
 
-# The heavy headers of tests, read once for the programs with LibTorch and once for those without.
-file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/precompiled_tests.cpp CONTENT "")
-foreach(kind plain torch)
-  set(target spankey_precompiled_tests_${kind})
-  add_library(${target} OBJECT ${CMAKE_BINARY_DIR}/precompiled_tests.cpp)
-  target_link_libraries(${target} PUBLIC spankey_test_options nlohmann_json::nlohmann_json)
-  target_precompile_headers(${target} PRIVATE <gmock/gmock.h> <gtest/gtest.h> <nlohmann/json.hpp> ${spankey_standard_headers})
-endforeach()
-target_link_libraries(spankey_precompiled_tests_torch PUBLIC libtorch)
-target_precompile_headers(spankey_precompiled_tests_torch PRIVATE ${spankey_torch_headers})
+set(spankey_test_headers <gmock/gmock.h> <gtest/gtest.h> <nlohmann/json.hpp>)
+spankey_precompiled(spankey_precompiled_tests LINK spankey_test_options nlohmann_json::nlohmann_json
+  HEADERS ${spankey_test_headers})
+spankey_precompiled(spankey_precompiled_tests_torch LINK spankey_test_options nlohmann_json::nlohmann_json libtorch
+  HEADERS ${spankey_test_headers} ${spankey_torch_headers})
 
 function(spankey_test_program layer)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "LINK")
@@ -39,7 +36,7 @@ function(spankey_test_program layer)
     target_link_libraries(${target} PRIVATE libtorch)
     spankey_use_precompiled(${target} spankey_precompiled_tests_torch)
   else()
-    spankey_use_precompiled(${target} spankey_precompiled_tests_plain)
+    spankey_use_precompiled(${target} spankey_precompiled_tests)
   endif()
 endfunction()
 

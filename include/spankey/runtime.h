@@ -47,7 +47,8 @@ struct KeyInfo {
 
 struct KeyOptions {
   std::string revoked = {};     // path of revoked.skl; empty: none is looked at
-  std::string passphrase = {};  // of a key that is sealed with one
+  std::string recipient = {};   // path of NAME.sec, for a key that is sealed to a person
+  std::string passphrase = {};  // of that file, or of a key that is sealed with one
 };
 
 // The answers to n samples. The logits are those of the classes alone, whether or not the answer is "reject".

@@ -1,4 +1,4 @@
-// An attack: what somebody of stated knowledge tries against a run, with stated means. Each is one file of
+// An attack is what somebody with stated knowledge and stated means tries against a run. Every attack is one file of
 // attack/key_attacks or attack/attacks and one line of attack/attacks.inc. docs/attacks.md says what every attack does
 // and what its outcome means.
 #pragma once
@@ -39,11 +39,12 @@ constexpr unsigned operator|(unsigned a, Know b) {
 constexpr bool has(unsigned known, Know what) {
   return (known & static_cast<unsigned>(what)) != 0;
 }
-// {"weights", "labels"}, and the same as "weights, labels", or "nothing".
+// Return what is known in words, as a list such as {"weights", "labels"} and as a text such as "weights, labels" or
+// "nothing".
 std::vector<std::string> knowledge_words(unsigned known);
 std::string knowledge_text(unsigned known);
 
-// What is tried, with which budgets. Each preset has what the one before it has, or more of it.
+// A preset says what is tried with which budgets. Each one has what the one before it has, or more of it.
 enum class Preset { quick, standard, exhaustive };
 constexpr auto enum_words(Preset) {
   return std::to_array<std::string_view>({"quick", "standard", "exhaustive"});
@@ -62,7 +63,7 @@ struct Budget {
 
   bool operator==(const Budget&) const = default;
 };
-// "zero, 10 images, 300 steps", or "-" where there is nothing to tell.
+// Returns a text such as "zero, 10 images, 300 steps", or "-" where there is nothing to tell.
 std::string budget_text(const Budget& budget);
 nlohmann::json to_json(const Budget& budget);
 
@@ -75,7 +76,7 @@ struct Cost {
   std::int64_t trained = 0;  // numbers that were optimised
 };
 
-// The outcome of one unit: an attack, a budget, an attack seed.
+// The outcome of one unit, which is an attack with a budget and an attack seed.
 struct Row {
   AccessCounts access;    // over the test split
   double own_loss = 0.0;  // what the attacker sees of his success: choices go by it alone
@@ -96,12 +97,13 @@ std::span<const Attack> attacks();
 // Case does not matter. Error(bad_input) names the nearest id.
 const Attack& find_attack(std::string_view id);
 
-// Where the attacker holds the network its rejection is no hindrance: he reads the class logits alone.
+// True where the attacker holds the network. Its rejection is then no hindrance, because he reads the class logits
+// alone.
 inline bool reads_class_logits(const Attack& attack) {
   return has(attack.knows, Know::weights);
 }
-// A row that needs a valid key, the secret that makes them or a service that has one says nothing about who has none of
-// them.
+// True where an attack needs a valid key, the secret that makes them, or a service that has one. Its row says nothing
+// about somebody who has none of them.
 inline bool needs_valid_key(const Attack& attack) {
   return has(attack.knows, Know::owner) || has(attack.knows, Know::basis) || has(attack.knows, Know::leaked_keys) ||
          has(attack.knows, Know::service);

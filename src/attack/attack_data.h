@@ -11,8 +11,9 @@
 
 namespace spankey {
 
-// train: images of the training split, measured on the whole test split, as every figure of a run is. heldout: images
-// that the network has never seen, from one random half of the test split, measured on the other half.
+// Under `train` the attacker has images of the training split, and the outcome is measured on the whole test split, as
+// every figure of a run is. Under `heldout` he has images that the network has never seen, from one random half of the
+// test split, and the outcome is measured on the other half.
 enum class ImageSource { train, heldout };
 std::string_view to_string(ImageSource source);
 
@@ -27,7 +28,7 @@ class AttackData {
   std::int64_t offered() const;
   std::int64_t offered_sample(std::int64_t i) const;
   std::vector<std::int64_t> offered_labels() const;
-  // The samples of the test split that count, in ascending order. Empty: all.
+  // The samples of the test split that count, in ascending order. An empty list means all.
   std::span<const std::int64_t> judged() const { return judged_; }
   std::int64_t judged_size() const;
   // The accuracy of always answering the class that is commonest, or rarest, among them.

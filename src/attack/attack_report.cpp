@@ -4,8 +4,10 @@
 #include <cmath>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "attack/attack_plots.h"
+#include "attack/budgets.h"
 #include "base/file.h"
 #include "base/statistics.h"
 #include "page/plot.h"
@@ -70,21 +72,25 @@ const char* access_count(const Attack& attack) {
   return reads_class_logits(attack) ? "strip" : "correct";
 }
 
-// By images, then by seed: what the images are worth without the network.
-using Scratch = std::map<std::int64_t, std::map<std::int64_t, double>>;
+bool augments(const Budget& budget) {
+  return budget.variant == budgets::augmented_variant;
+}
+
+// By images and whether they are augmented, then by seed: what the images are worth without the network.
+using Scratch = std::map<std::pair<std::int64_t, bool>, std::map<std::int64_t, double>>;
 
 Scratch scratch_of(const std::vector<Group>& groups) {
   Scratch scratch;
   for (const auto& group : groups)
     if (group.attack->id == "S0")
       for (std::size_t i = 0; i < group.outcomes.size(); ++i)
-        scratch[group.budget.images][group.seeds[i]] = share(*group.outcomes[i], "correct");
+        scratch[{group.budget.images, augments(group.budget)}][group.seeds[i]] = share(*group.outcomes[i], "correct");
   return scratch;
 }
 
-// Pairs an attack and training from scratch on the same images, seed by seed.
+// Pairs an attack and training from scratch on the same images, seed by seed, both augmented or neither.
 json gain_over_scratch(const Group& group, const Scratch& scratch) {
-  const auto found = scratch.find(group.budget.images);
+  const auto found = scratch.find({group.budget.images, augments(group.budget)});
   if (found == scratch.end() || group.budget.keys > 0 || group.attack->id == "S0") return nullptr;
   std::vector<double> gains;
   for (std::size_t i = 0; i < group.outcomes.size(); ++i)
@@ -259,7 +265,7 @@ json reference_row(const std::vector<Group>& groups, std::string_view id, const 
 json scratch_reference(const std::vector<json>& rows) {
   json found = json::array();
   for (const auto& row : rows)
-    if (row.at("id") == "S0" && !row.at("access").is_null())
+    if (row.at("id") == "S0" && row.at("budget").value("variant", "").empty() && !row.at("access").is_null())
       found.push_back({{"images", row.at("budget").at("images")},
                        {"seeds", row.at("access").at("seeds")},
                        {"accuracy", row.at("access")}});

@@ -1,4 +1,4 @@
-// What a suite of attacks found: attack.json, the pages that show it, and what the screen shows.
+// Writes what a suite of attacks found, as attack.json, as pages and for the screen.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -20,18 +20,21 @@ struct AttackReference {
   nlohmann::json vanilla, noise, fixed_key;  // twins; "sd" and "runs" are over seeds
 };
 
-// The references of a result.json of the same weights. Twins are not in it.
+// Returns the references of a result.json of the same weights. Twins are not in it.
 AttackReference reference_of_result(const nlohmann::json& result);
 
-// `outcomes` are those of the units of `plan`, in its order (suite.h). Where `reference` has no correct key, row R0
-// takes its place, and without either nothing is told that needs it. docs/attacks.md has the fields.
+// Returns attack.json. `outcomes` are those of the units of `plan`, in its order (suite.h). Where `reference` has no
+// correct key, row R0 takes its place, and without either nothing is told that needs it. docs/attacks.md has the
+// fields.
 nlohmann::json attack_report(const AttackedRun& run, const AttackPlan& plan,
                              const std::vector<nlohmann::json>& outcomes, const AttackReference& reference);
 
-// The same for a reader: worst case and what is withheld first, then every row, then what was not tried.
+// Returns the report for a reader. It has worst case and what is withheld first, then every row, then what was not
+// tried.
 Document attack_document(const nlohmann::json& report);
 
-// The same for a terminal: worst case, what is withheld, the rows in few columns, what was not tried.
+// Returns the report for a terminal. It has worst case, what is withheld, the rows in few columns, and what was not
+// tried.
 std::string attack_screen(const nlohmann::json& report);
 
 // Writes attack.json, the plots (data, commands and SVG), and the document with them into `folder`: as attack.md, as

@@ -236,6 +236,7 @@ std::vector<Budget> distilled(Preset preset) {
 
 std::vector<Budget> scratch(Preset preset) {
   auto all = of_images(by_preset(preset, {10, 60}, {1, 100, 600}, {1000}), search_steps);
+  append(all, of_images(by_preset(preset, {}, {}, {10, 60, 600}), search_steps, augmented_variant));
   append(all, of_shares(preset, search_steps));
   return all;
 }

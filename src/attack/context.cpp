@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "attack/budgets.h"
 #include "attack/selection.h"
 #include "base/error.h"
 #include "data/assembler.h"
@@ -158,6 +159,11 @@ Images AttackContext::labelled(std::int64_t count) {
   return images(count);
 }
 
+Images AttackContext::labelled(const Budget& budget) {
+  return budget.variant == budgets::augmented_variant ? augmented(budget.images, budgets::augmented_copies)
+                                                      : labelled(budget.images);
+}
+
 Images AttackContext::unlabelled(std::int64_t count) {
   require(Know::unlabelled);
   cost_.unlabelled = std::max(cost_.unlabelled, count);
@@ -251,7 +257,7 @@ KeyRules AttackContext::key_rules() {
 Images AttackContext::test_images(std::int64_t count) {
   require(Know::basis);
   const auto& test = run_.experiment.dataset->test();
-  SplitReader reader(run_.experiment, test);
+  SplitReader reader(run_.experiment, test, {}, at::kCPU);
   const auto& batch = reader.rows(0, std::min(count, test.size));
   return {batch.x, batch.labels};
 }
@@ -284,8 +290,13 @@ double AttackContext::search(const std::vector<at::Tensor>& leaves, const Images
              {.steps = steps, .order = stream_id(0), .after_each_step = after, .rates = rates});
 }
 
+// On the CPU, as all that an attack computes beside the network.
+SplitReader AttackContext::judged() const {
+  return {run_.experiment, run_.experiment.dataset->test(), run_.data.judged(), at::kCPU};
+}
+
 AccessCounts AttackContext::judge(const Answers& answers, RejectKind reject) {
-  SplitReader test(run_.experiment, run_.experiment.dataset->test(), run_.data.judged());
+  auto test = judged();
   return measure(answers, test, reject, leave_if_asked_);
 }
 
@@ -312,7 +323,7 @@ void AttackContext::note_correct_key() {
 }
 
 double AttackContext::agreement(const Named& one, const Named& other) {
-  SplitReader test(run_.experiment, run_.experiment.dataset->test(), run_.data.judged());
+  auto test = judged();
   const at::NoGradGuard no_grad;
   std::int64_t same = 0;
   for (std::int64_t begin = 0; begin < test.size(); begin += evaluation_batch) {

@@ -1,5 +1,5 @@
-// What an attacker is handed: nothing but what Attack::knows says he knows, which makes that column of every table
-// true. Whatever he asks for beyond it is a programmer's mistake and ends the program.
+// Hands an attacker what Attack::knows says he knows, and nothing else. That makes the column of knowledge in every
+// table true. An attack that asks for more is a programmer's mistake and ends the program.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -52,6 +52,8 @@ class AttackContext {
   // Know::labels and Know::unlabelled. Images that AttackData offers, unaugmented, as balanced_selection() has them.
   Images labelled(std::int64_t count);
   Images unlabelled(std::int64_t count);
+  // Know::labels. As many as the budget has, and where its variant is augmented_variant so many copies of each.
+  Images labelled(const Budget& budget);
   // Know::labels, so many times each, with the augmentation of the training drawn anew every time.
   Images augmented(std::int64_t count, std::int64_t copies = 1);
   // Know::queries. What the network answers as shipped: (n) int64, the class, or -1 for a rejection.
@@ -62,8 +64,8 @@ class AttackContext {
   Output service_scores(const at::Tensor& x);
   // Know::leaked_keys. So many valid keys of other numbers than the evaluation's: (1, d) for each keyed layer.
   std::vector<std::vector<at::Tensor>> leaked(std::int64_t count);
-  // Likewise keys with the fingerprints of their holders, as an owner issues them. Where a keyed layer is too narrow
-  // for fingerprints they are leaked() ones.
+  // So many keys with the fingerprints of their holders, as an owner issues them. Where a keyed layer is too narrow for
+  // fingerprints they are leaked() ones.
   std::vector<std::vector<at::Tensor>> issued(std::int64_t count);
   // Know::basis. The secret with the rules by which it makes keys, and the first images of the test split: the
   // reference implementation chose keys by them.
@@ -76,7 +78,7 @@ class AttackContext {
   // fit() with this unit's streams. What it costs is counted.
   double search(const std::vector<at::Tensor>& leaves, const Images& images, const BatchLoss& loss, double lr,
                 std::int64_t steps, const std::function<void()>& after_each_step = {});
-  // The same with a rate for each leaf.
+  // Does the same with a rate for each leaf.
   double search(const std::vector<at::Tensor>& leaves, const Images& images, const BatchLoss& loss,
                 const std::vector<double>& rates, std::int64_t steps,
                 const std::function<void()>& after_each_step = {});
@@ -95,10 +97,10 @@ class AttackContext {
   double agreement(const Named& one, const Named& other);
   double fidelity(const Named& student);  // agreement with the service
 
-  // Of the last keys that were judged {"energy_in_span", "cosine_to_mean_key"}, each with a number for each keyed
-  // layer, and with "trace" (IssuedKeys::trace) where they were made of issued() ones. After note_correct_key()
-  // {"correct_key"}, the mean accuracy as shipped of two of the evaluation's keys. Null where there was neither, or
-  // where there is no secret. For whoever prints the row: no attack sees it.
+  // Returns {"energy_in_span", "cosine_to_mean_key"} of the last keys that were judged, each with a number for each
+  // keyed layer. "trace" (IssuedKeys::trace) is added where they were made of issued() ones. After note_correct_key()
+  // it is {"correct_key"}, the mean accuracy as shipped of two of the evaluation's keys. Null where there was neither,
+  // or where there is no secret. It is for the printed row alone. No attack sees it.
   const nlohmann::json& owners_view() const { return owners_view_; }
 
   Stream stream(std::int64_t step) const { return Stream(stream_id(step)); }
@@ -114,6 +116,7 @@ class AttackContext {
   std::shared_ptr<Model> drawn_anew(RejectKind reject) const;
   Images images(std::int64_t count, Augment augment = Augment::none, std::int64_t copies = 1) const;
   KeyMaker& key_maker();
+  SplitReader judged() const;  // the images on which the outcome is measured
   const Injection& service_key();
   Output answer(const at::Tensor& x, const Injection& key);  // counted as a query
   at::Tensor named(const Output& output) const;              // (n) int64, the class, or -1 for a rejection

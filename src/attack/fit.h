@@ -13,7 +13,8 @@
 
 namespace spankey {
 
-// Every step sees all images where there are at most so many. Otherwise it sees so many, in an order drawn each epoch.
+// Every step sees all images where there are no more than these. Otherwise it sees a minibatch of this size, in an
+// order drawn each epoch.
 inline constexpr std::int64_t largest_full_batch = 256;
 
 struct Images {
@@ -30,7 +31,7 @@ struct FitOptions {
   std::vector<double> rates = {};         // of each leaf, in place of `lr`
 };
 
-// A search whose loss or gradient is no number. It ends the unit and nothing else.
+// Thrown where the loss or the gradient of a search is no number. It ends the unit and nothing else.
 class SearchFailed : public std::exception {
  public:
   explicit SearchFailed(std::string why) : why_(std::move(why)) {}
@@ -40,9 +41,9 @@ class SearchFailed : public std::exception {
   std::string why_;
 };
 
-// Minimises the mean loss over `images` in `leaves`, in place, by Adam (beta .9 and .999, epsilon 1e-8). `leaves`:
-// contiguous, floating point, requiring gradients, whose .grad is left alone. `loss`: of one batch, a scalar. Returns
-// the loss of the first batch after the last step. Throws SearchFailed.
+// Minimises the mean loss over `images` in `leaves`, in place, by Adam (beta .9 and .999, epsilon 1e-8). The leaves are
+// contiguous, floating point, and require gradients. Their .grad is left alone. `loss` returns a scalar for one batch.
+// Returns the loss of the first batch after the last step. Throws SearchFailed.
 using BatchLoss = std::function<at::Tensor(const Images& batch)>;
 double fit(const std::vector<at::Tensor>& leaves, const Images& images, const BatchLoss& loss,
            const FitOptions& options);

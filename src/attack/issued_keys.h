@@ -20,7 +20,7 @@ inline constexpr double most_accused_by_chance = 1e-3;  // probability of naming
 
 class IssuedKeys {
  public:
-  // Whether the keyed layers have room for fingerprints beside what the basis spans. Zeros in its place span nothing.
+  // True where the keyed layers have room for fingerprints beside what the basis spans. A basis of zeros spans nothing.
   static bool possible(const KeyConfig& key, const std::vector<std::int64_t>& widths, const Basis& basis);
 
   // The first `colluders` users collude. `draws` makes the owner's master secret.

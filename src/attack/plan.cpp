@@ -73,15 +73,14 @@ std::vector<const Attack*> named(const std::vector<std::string>& ids) {
   return chosen;
 }
 
-const char* source_words(const AttackData& data) {
-  return data.source() == ImageSource::heldout ? "the attacker's half of the test split" : "the training split";
+const char* source_words(ImageSource source) {
+  return source == ImageSource::heldout ? "the attacker's half of the test split" : "the training split";
 }
 
-void require_images(const AttackOptions& options, const AttackData& data) {
+void require_images(const AttackOptions& options, ImageSource source, std::int64_t offered) {
   for (const auto count : options.images)
-    if (count > data.offered())
-      fail_input("--images {}: {} has {}; accepted: 1 to {}", count, source_words(data), data.offered(),
-                 data.offered());
+    if (count > offered)
+      fail_input("--images {}: {} has {}; accepted: 1 to {}", count, source_words(source), offered, offered);
 }
 
 // Thousandths as images: at least one. Budgets that come out alike count once.
@@ -98,7 +97,8 @@ std::vector<Budget> in_images(const std::vector<Budget>& budgets, std::int64_t o
 // Why this run has nothing for the budget to be spent on, or nothing where it has.
 std::string obstacle(const Attack& attack, const Budget& budget, const AttackedRun& run) {
   if (budget.images > run.data.offered())
-    return fmt::format("{}: {} has {} images", budget_text(budget), source_words(run.data), run.data.offered());
+    return fmt::format("{}: {} has {} images", budget_text(budget), source_words(run.data.source()),
+                       run.data.offered());
   const bool of_batch_norm = attack.run == attack_batch_norm || budget.variant == "affine";
   if (of_batch_norm && batch_norms(*run.experiment.model).empty())
     return fmt::format("{}the network has no BatchNorm", budget.variant.empty() ? "" : budget.variant + ": ");
@@ -144,10 +144,16 @@ void add_units(AttackPlan& plan, const Attack& attack, const AttackOptions& opti
 
 }  // namespace
 
-AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run) {
-  require_images(options, run.data);
+void require_attack_options(const AttackOptions& options) {
+  named(options.ids);
   require_different("--images", options.images);
   require_different("--leaked", options.leaked);
+  if (options.seeds > most_attack_seeds) fail_input("--seeds {}: accepted: 1 to {}", options.seeds, most_attack_seeds);
+}
+
+AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run) {
+  require_attack_options(options);
+  require_images(options, run.data.source(), run.data.offered());
   const auto chosen = named(options.ids);
   AttackPlan plan;
   plan.preset = enum_words(options.preset).at(static_cast<std::size_t>(options.preset));
@@ -163,6 +169,7 @@ AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run) {
 }
 
 double expected_images(const AttackOptions& options, std::int64_t offered, std::int64_t judged) {
+  require_images(options, ImageSource::train, offered);
   const auto chosen = named(options.ids);
   double images = 0.0;
   for (const Attack& attack : attacks()) {

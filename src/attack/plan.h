@@ -1,4 +1,4 @@
-// What is to be run: units of work, and what is left out and why.
+// Plans a suite of attacks. The plan says which units of work are run, and what is left out and why.
 #pragma once
 
 #include <cstdint>
@@ -36,15 +36,22 @@ struct AttackPlan {
   std::vector<NotRun> not_run;
 };
 
-// Error(bad_input) for an unknown attack, one named twice, a number named twice, and more images than the attacker
-// may have.
+inline constexpr std::int64_t most_attack_seeds = 1000;
+
+// Error(bad_input) for what no run could have: an unknown attack, one named twice, a number named twice, more attack
+// seeds than there may be.
+void require_attack_options(const AttackOptions& options);
+
+// Error(bad_input) likewise, and for more images than the attacker may have.
 AttackPlan plan_attacks(const AttackOptions& options, const AttackedRun& run);
 
-// The work of all units together (budgets::expected_work), for whoever has no run yet: of `offered` images of the
-// attacker and `judged` test images.
+// Returns the work of all units together (budgets::expected_work) where there is no run yet, for `offered` images of
+// the attacker and `judged` test images. Throws Error(bad_input) for more images than the training split of `offered`
+// has.
 double expected_images(const AttackOptions& options, std::int64_t offered, std::int64_t judged);
 
-// The rank of each unit: the heaviest first, each to the rank with the least work so far.
+// Returns the rank of each unit. The heaviest unit is assigned first, and each goes to the rank with the least work so
+// far.
 std::vector<int> assign(const std::vector<Unit>& units, int ranks);
 
 }  // namespace spankey

@@ -1,5 +1,5 @@
-// Students: networks of the same architecture, without keys, that learn from somebody's answers. Who answers is what
-// tells the attacks apart.
+// Students are networks of the same architecture, without keys, that learn from the answers of a teacher. The attacks
+// differ in who the teacher is.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,15 +12,15 @@
 
 namespace spankey {
 
-// A student sees so many images, whatever their number: images times epochs, in minibatches of largest_full_batch.
+// The steps that a student takes, whatever the number of images. Each sees a minibatch of largest_full_batch images.
 inline constexpr std::int64_t student_steps = 200'000 / largest_full_batch;
 
-// The mean over the batch of what `logits`, (n, classes), miss. `targets` are classes, (n) int64, for the cross
+// Returns the mean loss of `logits`, (n, classes), over the batch. `targets` are classes, (n) int64, for the cross
 // entropy, or probabilities, (n, classes), for the Kullback-Leibler divergence of the student from them at temperature
 // 1, which is 0 where the student agrees. A scalar.
 at::Tensor student_loss(const at::Tensor& logits, const at::Tensor& targets);
 
-// What a teacher tells: softmax over the class logits, (n, classes), the reject class left out.
+// Returns what a teacher tells, which is the softmax over the class logits, (n, classes), without the reject class.
 at::Tensor class_probabilities(const Output& output, std::int64_t classes);
 
 // `answer` of batches of evaluation_batch rows of `x`, put together, without gradients.

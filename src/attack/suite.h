@@ -15,13 +15,13 @@
 
 namespace spankey {
 
-// Runs one unit on this rank: {"access": {"samples", "correct", "strip", "rejected"}, "own_loss", "cost", "detail",
-// "failure"}. `failure` is null, or says why the search ended without an outcome, whose counts are then zero. "detail"
-// has what the owner sees in the key that was found as "owner", where there is a secret to compare with.
+// Runs one unit on this rank. Returns {"access": {"samples", "correct", "strip", "rejected"}, "own_loss", "cost",
+// "detail", "failure"}. `failure` is null, or says why the search ended without an outcome, whose counts are then zero.
+// "detail" has what the owner sees in the key that was found as "owner", where there is a secret to compare with.
 nlohmann::json run_unit(const AttackedRun& run, const Unit& unit, const std::function<void()>& leave_if_asked);
 
 // Collective. Makes the folder of an attack and returns rank 0's lease of it, which keeps a second attack out as long
-// as it lives; other ranks get none. Error(bad_input) names an attack that has it.
+// as it lives. Other ranks get none. Error(bad_input) names an attack that has it.
 std::unique_ptr<Lease> take_attack_folder(const std::filesystem::path& folder, Communicator& communicator);
 
 struct SuiteOptions {

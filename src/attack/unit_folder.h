@@ -1,5 +1,5 @@
-// Finished units as files, so that an attack that was killed goes on with the rest: units/<16 digits>.json, named by
-// what decides the outcome.
+// Keeps finished units as files, so that an attack that was killed goes on with the rest. A file is units/<16
+// digits>.json, and what decides the outcome of the unit decides its name.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -14,15 +14,16 @@ namespace spankey {
 
 class UnitFolder {
  public:
-  // `root`: the folder of the attack. `run`: whose weights, configuration and data decide the outcome.
+  // `root` is the folder of the attack. The weights, the configuration and the data of `run` decide the outcome.
   UnitFolder(std::filesystem::path root, const AttackedRun& run);
 
   // Makes units/ below the root and removes the marker of an earlier stop. Error where it cannot be written to.
   void prepare() const;
   std::filesystem::path path(const Unit& unit) const;
-  // Nothing where the unit has not been done, or its file is damaged or of another unit, of which a warning tells.
+  // Returns nullopt where the unit has not been done, and, with a warning, where its file is damaged or of another
+  // unit.
   std::optional<nlohmann::json> read(const Unit& unit) const;
-  // Durably. `outcome`: see run_unit().
+  // Writes the file durably. `outcome` comes from run_unit().
   void write(const Unit& unit, nlohmann::json outcome) const;
 
   // A file that asks every rank to leave. One rank that has been asked by a signal makes it for the others.

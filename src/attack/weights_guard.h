@@ -1,4 +1,4 @@
-// A network that an attack may change: its weights and buffers are put back when the object goes.
+// Lets an attack change a network. Weights and buffers are put back when the object is destroyed.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,7 +12,7 @@ namespace spankey {
 
 class WeightsGuard {
  public:
-  // Copies all of `model`. Its `leaves` require gradients until the object goes.
+  // Copies all of `model`. Its `leaves` require gradients until the object is destroyed.
   WeightsGuard(Model& model, std::vector<at::Tensor> leaves);
   ~WeightsGuard();
   WeightsGuard(const WeightsGuard&) = delete;

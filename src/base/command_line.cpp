@@ -6,14 +6,20 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/origin.h"
 #include "base/text.h"
 
 namespace spankey::command_line {
 namespace {
 
-std::vector<std::string>& stored() {
-  static std::vector<std::string> words;
-  return words;
+struct CommandLine {
+  std::string program;
+  std::vector<std::string> words;
+};
+
+CommandLine& stored() {
+  static CommandLine line;
+  return line;
 }
 
 // How a message names word `i`, by its flag or by its position.
@@ -31,7 +37,8 @@ bool is_empty(std::string_view word) {
 }  // namespace
 
 void remember(int argc, const char* const* argv) {
-  auto& words = stored();
+  auto& [program, words] = stored();
+  if (argc > 0) program = argv[0];
   words.assign(argv + (argc > 0 ? 1 : 0), argv + argc);
   for (std::size_t i = 0; i < words.size(); ++i) {
     require_utf8(words[i], name_of(words, i));
@@ -41,7 +48,15 @@ void remember(int argc, const char* const* argv) {
 }
 
 const std::vector<std::string>& words() {
-  return stored();
+  return stored().words;
+}
+
+std::string text() {
+  const auto& [program, words] = stored();
+  if (program.empty()) return "";
+  std::vector<std::string> all{program};
+  all.insert(all.end(), words.begin(), words.end());
+  return shell_quoted(all);
 }
 
 }  // namespace spankey::command_line

@@ -10,7 +10,10 @@ namespace spankey::command_line {
 // would end up in files that nobody can read again) or that is empty (a shell variable that is not set).
 void remember(int argc, const char* const* argv);
 
-// The words after the program's name.
+// Returns the words after the program's name.
 const std::vector<std::string>& words();
+
+// Returns the program's name and the words, with quotes from which a shell reads them back. Empty before remember().
+std::string text();
 
 }  // namespace spankey::command_line

@@ -1,4 +1,4 @@
-// An open file descriptor and its owner.
+// Owns a file descriptor.
 #pragma once
 
 #include <unistd.h>
@@ -24,7 +24,8 @@ class Descriptor {
 
   int get() const { return number_; }
   bool valid() const { return number_ >= 0; }
-  // False, with errno, where the system reports that what was written has been lost. The destructor cannot tell.
+  // Closes the descriptor. Returns false, with errno, where the system reports that what was written is lost. The
+  // destructor cannot report that.
   bool close() { return ::close(std::exchange(number_, -1)) == 0; }
   void reset() {
     if (valid()) close();

@@ -1,4 +1,4 @@
-// Files that survive a crash.
+// Reads files, and writes them so that they survive a crash.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -18,14 +18,15 @@ namespace spankey {
 // Writes `path` so that a crash leaves either the old or the new content, never a mixture. It writes `path`.tmp, calls
 // fsync, renames, and calls fsync on the folder. A symbolic link stays, and the file that it points to is written.
 // Anything else that is not a regular file (a FIFO, a device, a folder) is refused with Error(bad_input). On failure
-// the temporary file is removed, the old file stays, and an Error names the path and the reason (base/system_error.h
-// says which code). A file system without fsync is mentioned once in the log. `mode` is that of open(2).
+// the temporary file is removed, the old file stays, and an Error names the path and the reason (exit_code_of() of
+// base/error.h says which code). A file system without fsync is mentioned once in the log. `mode` is that of open(2).
 // `before_commit` is called when the content is on disk and the rename comes next. If it throws, the old file stays.
 void write_durably(const std::filesystem::path& path, std::span<const std::byte> bytes, unsigned mode = 0644,
                    const std::function<void()>& before_commit = {});
 void write_durably(const std::filesystem::path& path, std::string_view text, unsigned mode = 0644);
 
-// The same for a secret: mode 0600 whatever the umask, and a symbolic link in its place is refused and never followed.
+// Does the same for a secret. The mode is 0600 whatever the umask. A symbolic link in its place is refused and never
+// followed.
 void write_secret_durably(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 // Reads a whole file. The Error names path and reason. Anything but a regular file is refused, so that nobody waits for
@@ -40,15 +41,16 @@ void make_writable_folder(const std::filesystem::path& folder);
 // power. A file system without fsync is mentioned once in the log.
 void make_renames_durable(const std::filesystem::path& folder);
 
-// Free bytes on the file system that holds `path` (or its nearest existing parent). Returns nullopt where the file
-// system does not report them (some say 0 of 0, some say nothing).
+// Returns the free bytes on the file system that holds `path` (or its nearest existing parent). nullopt where it does
+// not report them (some say 0 of 0, some say nothing).
 std::optional<std::uint64_t> free_bytes(const std::filesystem::path& path);
 
-// The object in a JSON file. Error(bad_input) "PATH: expected JSON, an object" where the file holds anything else.
+// Returns the object that a JSON file holds. Throws Error(bad_input) "PATH: expected JSON, an object" where the file
+// holds anything else.
 nlohmann::json read_json(const std::filesystem::path& path);
 
-// The same for a file that may be damaged or cut short: none where it holds anything else. Errors as from read_text()
-// where it cannot be read.
+// Does the same for a file that may be damaged or cut short. Returns nullopt where it holds anything else. Throws as
+// read_text() does where it cannot be read.
 std::optional<nlohmann::json> read_json_if_whole(const std::filesystem::path& path);
 
 }  // namespace spankey

@@ -27,27 +27,27 @@ struct Launch {
 Launch read_launch(const EnvironmentVariable& variable);
 Launch read_launch();  // reads the environment of this process
 
-// SLURM_NTASKS, if a job has several tasks and this process was started without srun, mpirun or the like.
+// Returns SLURM_NTASKS where a job has several tasks and this process was started without srun, mpirun or the like.
 std::optional<int> unused_tasks(const EnvironmentVariable& variable);
 
-// Whose mpirun it is. Hydra is that of MPICH and of Intel MPI.
+// The maker of an mpirun. Hydra is the mpirun of MPICH and of Intel MPI.
 enum class Mpirun { open_mpi, hydra };
 
-// Reads what `mpirun --version` prints. Open MPI is taken for granted where the text names neither.
+// Tells the maker from what `mpirun --version` prints. A text that names neither counts as Open MPI's.
 Mpirun mpirun_of(std::string_view version);
-// Asks the mpirun of the PATH, once.
+// Returns the maker of the mpirun in PATH, which is asked once.
 Mpirun mpirun_here();
 
-// The first words of the command that starts `ranks` ranks on this machine, which share its cores. The environment must
-// be that of allow_more_ranks_than_cores().
+// Returns the first words of the command that starts `ranks` ranks on this machine, which share its cores. The
+// environment must be that of allow_more_ranks_than_cores().
 std::vector<std::string> mpirun_words(Mpirun mpirun, int ranks);
 // Sets the variables by which Open MPI 4 and 5 allow more ranks than cores and ranks of root, and by which Intel MPI
 // pins none. A variable that is set already stays, and none disturbs another MPI.
 void allow_more_ranks_than_cores();
 
-// The process that a request to stop (USR2) has to reach. Open MPI's mpirun passes it on to the ranks. Hydra's ends at
-// once, and with it the ranks: there it is one of the ranks below it, which tells the others. It is `mpirun` itself
-// where no rank is found.
+// Returns the process to which a request to stop (USR2) must be sent. Open MPI's mpirun passes the signal on to the
+// ranks. Hydra would end at once, and the ranks with it, so the request goes to one of the ranks below it, which tells
+// the others. Returns `mpirun` itself where no rank is found.
 pid_t takes_stop_request(Mpirun kind, pid_t mpirun);
 
 }  // namespace spankey

@@ -7,7 +7,6 @@
 #include <cctype>
 #include <chrono>
 #include <climits>
-#include <fstream>
 #include <string_view>
 #include <vector>
 
@@ -45,13 +44,6 @@ std::string shell_quoted(std::span<const std::string> words) {
   std::vector<std::string> all;
   for (const auto& word : words) all.push_back(quoted(word));
   return fmt::format("{}", fmt::join(all, " "));
-}
-
-std::string command_line() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> words;
-  for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
-  return shell_quoted(words);
 }
 
 }  // namespace spankey

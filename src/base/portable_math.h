@@ -139,3 +139,30 @@ SPANKEY_HOST_DEVICE inline void normal_pair(std::uint32_t word1, std::uint32_t w
 }
 
 }  // namespace spankey::portable
+
+namespace spankey {
+
+// The 16-bit numbers of kernels, with the bits of LibTorch's BFloat16, whose header costs a CUDA compiler seconds. This
+// is the upper half of a float32.
+struct BFloat16 {
+  std::uint16_t bits;
+
+  BFloat16() = default;
+
+  // Rounds to the nearest, ties to even. NaN stays NaN.
+  SPANKEY_HOST_DEVICE explicit BFloat16(float value) {
+#ifdef __CUDA_ARCH__
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+#else
+    const auto whole = std::bit_cast<std::uint32_t>(value);
+    bits = value != value ? std::uint16_t{0x7FC0}
+                          : static_cast<std::uint16_t>((whole + 0x7FFFU + (whole >> 16 & 1)) >> 16);
+#endif
+  }
+
+  SPANKEY_HOST_DEVICE explicit operator float() const {
+    return portable::detail::from_bits(static_cast<std::int32_t>(std::uint32_t{bits} << 16));
+  }
+};
+
+}  // namespace spankey

@@ -1,3 +1,4 @@
+// Keeps secrets out of core dumps, and wipes them from memory.
 #pragma once
 
 #include <cstddef>

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -71,6 +73,11 @@ void take_over() {
 int flush_output() {
   static_cast<void>(std::fflush(stdout));
   return first_failure;
+}
+
+bool are_quiet() {
+  const char* level = std::getenv("SPANKEY_LOG");
+  return level != nullptr && std::string_view(level) == "warning";
 }
 
 void complain(const std::string& line) {

@@ -110,9 +110,13 @@ std::string escaped(std::string_view text) {
   while (!text.empty()) {
     const auto length = character_length(text);
     const auto first = static_cast<std::uint8_t>(text[0]);
+    const bool second_control = length == 2 && first == 0xC2 && static_cast<std::uint8_t>(text[1]) < 0xA0;
     if (length == 0 || first < 0x20 || first == 0x7F) {
       out += fmt::format("\\x{:02X}", first);
       text.remove_prefix(1);
+    } else if (second_control) {  // U+0080 to U+009F, of which terminals obey some
+      out += fmt::format("\\xC2\\x{:02X}", static_cast<std::uint8_t>(text[1]));
+      text.remove_prefix(2);
     } else {
       out.append(text.substr(0, length));
       text.remove_prefix(length);

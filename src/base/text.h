@@ -9,23 +9,23 @@
 
 namespace spankey {
 
-// A count with its noun, such as "1 run", "2 runs" or "0 runs".
+// Returns a count with its noun, such as "1 run", "2 runs" or "0 runs".
 std::string counted(std::int64_t number, std::string_view thing);
 
-// Text such as "1 h 12 min", "4 min 05 s" or "12 s".
+// Returns text such as "1 h 12 min", "4 min 05 s" or "12 s".
 std::string duration_text(double seconds);
 
-// The same for a narrow place, such as "1:12:05", "4:05" or "0:12". A negative duration counts as none.
+// Returns the same for a narrow place, such as "1:12:05", "4:05" or "0:12". A negative duration counts as none.
 std::string clock_text(double seconds);
 
 // "1,234,567"
 std::string group_thousands(long number);
 
-// The last line of a text that is not blank, without blanks at its end. Empty where there is none.
+// Returns the last line of a text that is not blank, without blanks at its end. Empty where there is none.
 std::string last_line_of(const std::string& text);
 
-// Whether a line that is written to this descriptor can be written over. It is a terminal, and TERM is set and
-// not "dumb".
+// True where a line that is written to this descriptor can be written over, which needs a terminal, and TERM that is
+// set and not "dumb".
 bool redraws_lines(int descriptor);
 
 // File names, arguments and files may hold any bytes. What the program writes (TOML, JSON, HDF5, HTML) is UTF-8, and
@@ -34,15 +34,15 @@ bool redraws_lines(int descriptor);
 // True for UTF-8 as RFC 3629 defines it, without overlong forms, surrogates, or anything above U+10FFFF.
 bool is_utf8(std::string_view text);
 
-// `text` on one line for a message. Bytes that are not UTF-8 and control characters appear as \xE9.
+// Returns `text` on one line for a message. Bytes that are not UTF-8 and control characters appear as \xE9.
 std::string escaped(std::string_view text);
 
 // Throws Error(bad_input) "WHAT '...': not UTF-8; accepted: text in UTF-8" unless `text` is UTF-8.
 void require_utf8(std::string_view text, std::string_view what);
 
-// Escapes text so that Markdown shows it literally. Line breaks become blanks.
+// Returns the text escaped so that Markdown shows it literally. Line breaks become blanks.
 std::string markdown_escaped(const std::string& text);
-// Escapes in the same way, but keeps `words in backquotes` as code.
+// Does the same, but keeps `words in backquotes` as code.
 std::string markdown_prose(const std::string& text);
 
 // Text measured in characters of UTF-8, for places of limited width. Each character counts as one column.

@@ -12,8 +12,8 @@ namespace spankey {
 
 // Jobs run one after another on a thread of its own, in the order in which they were given.
 //
-// What a job throws is kept for the owner. From there on jobs are dropped, those that are waiting and those that come
-// later, until the owner has asked: a job may rely on the one before it.
+// What a job throws is kept for the owner. Jobs that wait then and jobs that come later are dropped until the owner has
+// asked for it, because a job may rely on the one before it.
 class Worker {
  public:
   Worker() : thread_([this] { work(); }) {}
@@ -23,9 +23,9 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   void give(std::function<void()> job);
-  // Returns once no job is left, with what the first failed one has thrown (null: none), which is forgotten then.
+  // Waits until no job is left. Returns what the first failed job has thrown, or null, and forgets it.
   std::exception_ptr settle();
-  // The same; throws what settle() returns.
+  // Does the same and throws what settle() returns.
   void finish();
 
  private:
@@ -36,7 +36,7 @@ class Worker {
   std::deque<std::function<void()>> jobs_;
   bool busy_ = false, stop_ = false;
   std::exception_ptr failure_;
-  std::thread thread_;  // last: it uses everything above
+  std::thread thread_;  // the last member, because it uses everything above
 };
 
 }  // namespace spankey

@@ -134,6 +134,18 @@ AttackOptions options_of_trial(const SweepAttack& attack) {
   return options;
 }
 
+ExitCode check_and_attack(AttackArguments& arguments) {
+  arguments.options.preset = preset_named(arguments.preset);
+  if (arguments.list) return list_attacks(arguments.options.preset);
+  if (arguments.run.empty()) fail_input("attack: RUN is missing; accepted: the directory of a run");
+  if (!arguments.weights.empty() && arguments.out.empty())
+    fail_input("--weights {}: --out is missing; accepted: a folder of their own", arguments.weights);
+  for (const auto& id : arguments.options.ids) find_attack(id);  // before anything is loaded
+  const auto config = run_config(RunDirectory{arguments.run}, arguments.overrides);
+  return with_communicator(config.dist,
+                           [&](Communicator& communicator) { return run_attack(arguments, communicator); });
+}
+
 }  // namespace
 
 void require_attack(const SweepAttack& attack, const std::string& place) {
@@ -141,7 +153,7 @@ void require_attack(const SweepAttack& attack, const std::string& place) {
   if (std::find(presets.begin(), presets.end(), attack.preset) == presets.end())
     fail_unknown_name(fmt::format("{}: preset =", place), attack.preset, presets);
   try {
-    for (const auto& id : attack.ids) find_attack(id);
+    require_attack_options(options_of_trial(attack));
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("{}: {}", place, error.what()));
   }
@@ -190,7 +202,7 @@ void add_attack(CLI::App& app, Action& action) {
       ->transform(integer_between(1, 10'000))
       ->default_str("");
   command->add_option("--seeds", options.seeds, "attack seeds; default: 3, and 1 for many images of the quick preset")
-      ->transform(integer_between(1, 1000))
+      ->transform(integer_between(1, most_attack_seeds))
       ->default_str("");
   command
       ->add_option("--data", arguments->data,
@@ -213,19 +225,7 @@ void add_attack(CLI::App& app, Action& action) {
   command->add_flag("--json", arguments->json, "print JSON");
   end_help(*command, "attack runs/demo --attacks O1,K5,W2 --images 10,60",
            "Every row is explained in docs/attacks.md.");
-  command->callback([arguments, &action] {
-    action = [arguments] {
-      arguments->options.preset = preset_named(arguments->preset);
-      if (arguments->list) return list_attacks(arguments->options.preset);
-      if (arguments->run.empty()) fail_input("attack: RUN is missing; accepted: the directory of a run");
-      if (!arguments->weights.empty() && arguments->out.empty())
-        fail_input("--weights {}: --out is missing; accepted: a folder of their own", arguments->weights);
-      for (const auto& id : arguments->options.ids) find_attack(id);  // before anything is loaded
-      const auto config = run_config(RunDirectory{arguments->run}, arguments->overrides);
-      return with_communicator(config.dist,
-                               [&](Communicator& communicator) { return run_attack(*arguments, communicator); });
-    };
-  });
+  command->callback([arguments, &action] { action = [arguments] { return check_and_attack(*arguments); }; });
 }
 
 }  // namespace spankey::cli

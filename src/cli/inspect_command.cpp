@@ -14,6 +14,7 @@
 #include "record/attack_record.h"
 #include "record/result.h"
 #include "record/run_directory.h"
+#include "record/run_progress.h"
 #include "train/checkpoint.h"
 
 namespace spankey::cli {
@@ -99,10 +100,19 @@ nlohmann::json describe_file(const std::filesystem::path& path) {
   return description;
 }
 
+// A run without a checkpoint: one that has not come to the first, or whose checkpoints were removed.
+nlohmann::json without_checkpoint(const RunDirectory& directory) {
+  if (!std::filesystem::exists(directory.config()))
+    fail_input("{}: neither a configuration nor a valid checkpoint in it; accepted: a file or run directory of spankey",
+               directory.root.string());
+  return {{"checkpoint", "none that is valid"},
+          {"config", read_text(directory.config())},
+          {"tensors", nlohmann::json::array()}};
+}
+
 nlohmann::json describe_run(const RunDirectory& directory) {
   const auto newest = newest_valid_checkpoint(directory.checkpoints());
-  if (!newest) fail_input("{}: a folder without a valid checkpoint, not a run directory", directory.root.string());
-  auto description = describe_file(newest->path);
+  auto description = newest ? describe_file(newest->path) : without_checkpoint(directory);
   description["run"] = directory.root.string();
   const auto config = std::filesystem::exists(directory.config()) ? load_config(directory.config()) : Config{};
   if (std::filesystem::exists(directory.result())) {
@@ -111,22 +121,27 @@ nlohmann::json describe_run(const RunDirectory& directory) {
   } else if (auto evaluation = last_evaluation(directory.metrics(), config); !evaluation.is_null()) {
     description["last_evaluation"] = std::move(evaluation);
   }
+  if (const auto error = last_error(directory); !error.empty() && !description.contains("result"))
+    description["failed"] = error;
   return description;
 }
 
 // The figures of a run, as far as it has come. Empty for a file.
 std::string figures_text(const nlohmann::json& description) {
   if (description.contains("result")) return access_table(description["result"]) + "\n";
+  if (!description.contains("run")) return {};
+  const auto error = description.find("failed");
+  const auto state = error == description.end() ? "unfinished" : "failed: " + error->get<std::string>();
   if (const auto open = description.find("last_evaluation"); open != description.end())
-    return fmt::format("unfinished; after epoch {}, step {}:\n{}\n", open->at("epoch").get<std::int64_t>() + 1,
+    return fmt::format("{}; after epoch {}, step {}:\n{}\n", state, open->at("epoch").get<std::int64_t>() + 1,
                        open->at("global_step").get<std::int64_t>(), access_table(*open));
-  return description.contains("run") ? "unfinished, not evaluated so far\n\n" : "";
+  return state + ", not evaluated so far\n\n";
 }
 
 void print_text(const nlohmann::json& description) {
   fmt::print("{}", figures_text(description));
   for (const auto& [key, value] : description.items())
-    if (key != "tensors" && key != "config" && key != "result" && key != "last_evaluation")
+    if (key != "tensors" && key != "config" && key != "result" && key != "last_evaluation" && key != "failed")
       fmt::print("{:<16} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
   if (description.contains("config")) fmt::print("\n{}", description["config"].get<std::string>());
   fmt::print("\n");

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "base/file.h"
 #include "dist/on_all_ranks.h"
 #include "keyring/model_file.h"
 #include "train/loaded_run.h"
@@ -18,7 +17,7 @@ std::shared_ptr<const InitialWeights> read_weights(const std::string& file, Comm
   if (file.empty()) return nullptr;
   std::vector<std::byte> bytes;
   on_all_ranks(communicator, [&] {
-    if (communicator.rank() == 0) bytes = read_bytes(file);
+    if (communicator.rank() == 0) bytes = read_model_bytes(file);
   });
   bytes = communicator.broadcast_bytes(bytes, 0);
   return on_all_ranks(communicator, [&] {

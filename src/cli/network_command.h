@@ -1,4 +1,4 @@
-// What the commands that use a network which was opened from a run or a file have in common.
+// Shared by the commands that use a network from a run or a file.
 #pragma once
 
 #include <filesystem>
@@ -12,10 +12,12 @@
 
 namespace spankey::cli {
 
-// The configuration of a run with `overrides`. For a file it is the default one: its table [dist] says how ranks talk.
+// Returns the configuration of a run with `overrides`. For a file it returns the defaults, whose table [dist] says how
+// ranks communicate.
 Config config_of_network(const std::filesystem::path& run_or_file, const std::vector<std::string>& overrides);
 
-// Collective. The weights in a safetensors file or a model.skm, read by rank 0 for all. None where `file` is empty.
+// Collective. Returns the weights in a safetensors file or a model.skm, which rank 0 reads for all. Null where `file`
+// is empty.
 std::shared_ptr<const InitialWeights> read_weights(const std::string& file, Communicator& communicator);
 
 }  // namespace spankey::cli

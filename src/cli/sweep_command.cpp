@@ -12,12 +12,14 @@
 
 #include "base/file.h"
 #include "base/shutdown.h"
+#include "base/standard_streams.h"
 #include "cli/attack_trial.h"
 #include "cli/command.h"
 #include "cli/number_option.h"
 #include "cli/sweep_status.h"
 #include "dist/backend.h"
 #include "dist/on_all_ranks.h"
+#include "record/attack_record.h"
 #include "sweep/ask_tell.h"
 #include "sweep/attempt.h"
 #include "sweep/choices.h"
@@ -26,7 +28,7 @@
 #include "sweep/mpi_executor.h"
 #include "sweep/slurm_executor.h"
 #include "sweep/sweep.h"
-#include "train/sample_evaluation.h"
+#include "train/access_report.h"
 
 namespace spankey::cli {
 namespace {
@@ -65,9 +67,12 @@ SweepPlan prepare(const SweepArguments& arguments, RetryFailed retry) {
   const auto directory = directory_of(arguments);
   auto plan = arguments.file.empty() ? load_plan(directory) : planned(arguments);
   if (!arguments.file.empty()) save_plan(plan, directory);
-  std::filesystem::remove(cancel_marker(directory));
+  std::error_code error;
+  std::filesystem::remove(cancel_marker(directory), error);
+  if (error) fail_system(error, "cannot remove {}", cancel_marker(directory).string());
   Ledger ledger(plan.store);
   const auto reopened = reopen_failed(plan, ledger, arguments.retry_failed ? RetryFailed::all : retry);
+  if (standard_streams::are_quiet()) return plan;
   if (reopened > 0) fmt::print("{} failed {} tried again\n", reopened, reopened == 1 ? "trial is" : "trials are");
   fmt::print("{}", merged_text(plan));
   const auto counts = count_trials(plan, ledger);
@@ -197,13 +202,22 @@ ExitCode ask(const SweepArguments& arguments) {
   return ExitCode::done;
 }
 
+void require_metric_of_some_trial(const SweepPlan& plan, const Objective& objective) {
+  const auto attacks = example_attack_summary();
+  const auto sample = [&](const PlannedTrial& trial) { return sample_evaluation(trial_config(plan, trial)); };
+  const auto has_it = [&](const PlannedTrial& trial) {
+    return value_of(objective, sample(trial), attacks).has_value();
+  };
+  if (std::none_of(plan.trials.begin(), plan.trials.end(), has_it))
+    require_known(objective, sample(plan.trials.front()), attacks, "--metric");
+}
+
 ExitCode tell(const SweepArguments& arguments) {
   const auto plan = load_plan(directory_of(arguments));
   auto metric = arguments.metric;
   if (metric.empty()) metric = plan.halving ? plan.halving->metric : "correct_key.accuracy";
   const auto objective = parse_objective(metric, "--metric");
-  const auto sample = sample_evaluation(trial_config(plan, plan.trials.front()));
-  require_known(objective, sample, sample_attack_summary(), "--metric");
+  require_metric_of_some_trial(plan, objective);
   const auto told = tell_of_trials(plan, Ledger(plan.store), objective);
   if (arguments.json_file == "-")
     fmt::print("{}", told);

@@ -209,6 +209,7 @@ struct OptimConfig {
   double schedule_factor = 0.1;
   double constant_fraction = 0.7;
   double clip_norm = 0.0;
+  std::int64_t warmup_steps = 0;
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -240,8 +241,45 @@ struct OptimConfig {
            .later = true});
     visit(self.clip_norm,
           {.name = "clip_norm", .help = "largest norm of the gradient; 0: none", .bounds = at_least(0)});
+    visit(self.warmup_steps,
+          {.name = "warmup_steps",
+           .help = "the rate grows linearly over this many first steps, up to what the schedule says",
+           .bounds = at_least(0),
+           .later = true});
   }
   bool operator==(const OptimConfig&) const = default;
+};
+
+// What ends a run before its last epoch (record/early_stop.h).
+struct EarlyStopConfig {
+  std::string metric;
+  Goal goal = Goal::max;
+  std::int64_t patience = 5;
+  double min_improvement = 0.0;
+  std::int64_t min_epochs = 0;
+
+  template <class Self, class Visitor>
+  static void fields(Self& self, Visitor&& visit) {
+    visit(self.metric,
+          {.name = "metric",
+           .help = "figure of the evaluations after epochs, or several with \" + \" or \" - \" between them, such as "
+                   "\"correct_key.accuracy - no_key.strip_accuracy\"; empty: nothing stops the run early",
+           .later = true});
+    visit(self.goal, {.name = "goal", .help = "whether more or less of it is better", .later = true});
+    visit(self.patience, {.name = "patience",
+                          .help = "epochs without an improvement after which the run stops",
+                          .bounds = from_to(1, 1'000'000),
+                          .later = true});
+    visit(self.min_improvement, {.name = "min_improvement",
+                                 .help = "an improvement is more than this much better than the best so far",
+                                 .bounds = at_least(0),
+                                 .later = true});
+    visit(self.min_epochs, {.name = "min_epochs",
+                            .help = "epochs that are trained in any case",
+                            .bounds = from_to(0, 1'000'000),
+                            .later = true});
+  }
+  bool operator==(const EarlyStopConfig&) const = default;
 };
 
 struct TrainConfig {
@@ -254,6 +292,9 @@ struct TrainConfig {
   double max_seconds = 0.0;
   Twin twin = Twin::none;
   std::string init_digest;
+  double label_smoothing = 0.0;
+  double ema_decay = 0.0;
+  EarlyStopConfig early_stop;  // a table of its own, in a file as well
 
   template <class Self, class Visitor>
   static void fields(Self& self, Visitor&& visit) {
@@ -286,6 +327,18 @@ struct TrainConfig {
            .help = "SHA-256 of the weights that training starts from, which train --init FILE sets; empty: they are "
                    "drawn from run.seed",
            .later = true});
+    visit(self.label_smoothing,
+          {.name = "label_smoothing",
+           .help = "share of each label in the task loss that is spread evenly over all classes of the data",
+           .bounds = from_below(0, 1),
+           .later = true});
+    visit(
+        self.ema_decay,
+        {.name = "ema_decay",
+         .help = "evaluate and publish an exponential moving average of the weights, which keeps this share of itself "
+                 "in each step; 0: the weights themselves",
+         .bounds = from_below(0, 1),
+         .later = true});
   }
   bool operator==(const TrainConfig&) const = default;
 };
@@ -414,6 +467,7 @@ struct Config {
     visit(self.deny, "deny", "What the network is taught to do without a valid key.");
     visit(self.optim, "optim", "The optimiser.");
     visit(self.train, "train", "The length and the shape of the training.");
+    visit(self.train.early_stop, "train.early_stop", "The end of a run that comes no further.");
     visit(self.dist, "dist", "Ranks, shards and their communication.");
     visit(self.checkpoint, "checkpoint", "Checkpoints.");
     visit(self.eval, "eval", "The measurement of access.");
@@ -436,8 +490,8 @@ Config parse_config(std::string_view toml, const std::string& name, const std::v
 std::string to_toml(const Config& config);
 
 // Hex SHA-256 of everything that decides the result, with the digest of the data in place of data.file. It leaves out
-// checkpoint.*, dist.* except shards, reduction and threads, train.device, train.capture, train.max_seconds and
-// run.name, and the keys that later versions added (FieldInfo::later) where they have their defaults.
+// the keys that a field list marks with `hashed = false`, and the keys that later versions added (FieldInfo::later)
+// where they have their defaults.
 std::string config_hash(const Config& config, std::string_view data_digest);
 
 // Entries such as "key.gamma: 0.5 -> 1.0", one for each key that differs. `hashed_only` leaves out what config_hash

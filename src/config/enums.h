@@ -72,6 +72,12 @@ constexpr auto enum_words(Schedule) {
   return std::to_array<std::string_view>({"constant", "step", "multistep", "cosine", "linear"});
 }
 
+// Whether a larger or a smaller figure is the better one.
+enum class Goal { max, min };
+constexpr auto enum_words(Goal) {
+  return std::to_array<std::string_view>({"max", "min"});
+}
+
 enum class Device { auto_, cpu, cuda };
 constexpr auto enum_words(Device) {
   return std::to_array<std::string_view>({"auto", "cpu", "cuda"});

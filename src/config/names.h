@@ -25,8 +25,8 @@ constexpr Extents extents(Size... sizes) {
 }
 
 // What changes places at an injection point under key.permute. Where a convolution follows, whole channels of (C, H, W)
-// do, because it needs the neighbours of a pixel. Where a linear layer follows, every element does. Of (tokens, width)
-// the numbers of a token do, in the same way for each token. At `nothing` there is too little to hide.
+// do, because it needs the neighbours of a pixel. Where a linear layer follows, every element does. In an activation
+// (tokens, width) the numbers of a token do, in the same way for each token. At `nothing` there is too little to hide.
 enum class Moves { nothing, elements, channels, numbers };
 
 struct PointMoves {
@@ -52,9 +52,10 @@ inline constexpr auto network_facts = std::to_array<NetworkFacts>({
 #undef SPANKEY_NETWORK
 });
 
-// What key.permute moves at injection point `point` of the network `name`, which is one of the registry's.
+// Returns what key.permute moves at injection point `point` of the network `name`, which is one of the registry's.
 Moves moves_at(std::string_view name, std::int64_t point);
 
+// True where the network takes samples of this shape.
 bool takes(const NetworkFacts& network, std::span<const std::int64_t> sample_shape);
 std::string shape_text(const NetworkFacts& network);  // shape of its samples, such as "1, 28, 28" or "D"
 
@@ -93,7 +94,7 @@ inline constexpr auto builtin_data = std::to_array<std::string_view>({
 
 }  // namespace registry_names
 
-// Whether keys of this family of wrong keys have something of a valid key in them, so that only a holder of one can
+// True where keys of this family of wrong keys have something of a valid key in them, so that only a holder of one can
 // make them. False for a name that is no family's, which results of other versions may hold.
 bool is_derived_family(std::string_view name);
 
@@ -103,8 +104,9 @@ bool same_name(std::string_view a, std::string_view b);  // ignores case
 [[noreturn]] void fail_unknown_name(std::string_view asked, std::string_view name,
                                     std::span<const std::string_view> names);
 
-// The entry of a table of named things that is called `name`, in any case. `asked` says where the name was written and
-// begins the message, as in "--families" or "c.toml:3: deny.mode =". Throws Error(bad_input) as fail_unknown_name does.
+// Returns the entry of a table of named things that is called `name`, in any case. `asked` says where the name was
+// written and begins the message, as in "--families" or "c.toml:3: deny.mode =". Throws Error(bad_input) as
+// fail_unknown_name does.
 template <class Table>
 const auto& find_named(const Table& table, std::string_view name, std::string_view asked) {
   for (const auto& entry : table)

@@ -171,6 +171,7 @@ struct Names {
   std::vector<std::string> tables;
   std::vector<std::string> keys;   // "table.key"
   std::vector<std::string> plain;  // "key", in step with keys
+  std::vector<std::string> owner;  // "table", likewise
 };
 
 const Names& known_names() {
@@ -180,6 +181,7 @@ const Names& known_names() {
       if (result.tables.empty() || result.tables.back() != entry.table) result.tables.push_back(entry.table);
       result.keys.push_back(entry.key);
       result.plain.emplace_back(entry.name());
+      result.owner.push_back(entry.table);
     }
     return result;
   }();
@@ -195,7 +197,7 @@ std::vector<std::string> keys_of(const std::string& table) {
   std::vector<std::string> result;
   const Names& names = known_names();
   for (std::size_t i = 0; i < names.keys.size(); ++i) {
-    if (names.keys[i].starts_with(table + ".")) result.push_back(names.plain[i]);
+    if (names.owner[i] == table) result.push_back(names.plain[i]);
   }
   return result;
 }
@@ -227,6 +229,10 @@ std::string nearest_key(const std::string& table, const std::string& key) {
 }
 
 [[noreturn]] void fail_unknown_key(const Written& written) {
+  if (is_table_name(written.path()))
+    fail_input("{}: {} = {}: accepted: a table, [{}]", written.place, written.path(), shown(node_text(*written.node)),
+               written.path());
+  if (written.node->is_table()) fail_unknown_table(written.place, written.path(), *written.node);
   fail_input("{}: {} = {}: unknown key; accepted in [{}]: {}{}", written.place, shown(written.path()),
              shown(node_text(*written.node)), written.table, fmt::join(keys_of(written.table), ", "),
              did_you_mean(nearest_key(written.table, written.key)));
@@ -237,9 +243,23 @@ std::string nearest_key(const std::string& table, const std::string& key) {
 // The key in front of all tables that names the file whose values hold where this file sets no other.
 constexpr std::string_view base_key = "base";
 
+using FoundValues = std::vector<std::tuple<toml::source_position, Written>>;
+
+void add_values(const std::string& table, const toml::table& values, const std::string& name, FoundValues& found) {
+  for (const auto& [key_name, node] : values) {
+    const std::string key(key_name.str()), below = table + "." + key;
+    if (node.is_table() && is_table_name(below)) {
+      add_values(below, *node.as_table(), name, found);
+      continue;
+    }
+    const toml::source_position begin = key_name.source().begin;
+    found.emplace_back(begin, Written{table, key, &node, fmt::format("{}:{}", name, begin.line), {}});
+  }
+}
+
 // The values of a file in the order of its lines.
 std::vector<Written> written_values(const toml::table& root, const std::string& name) {
-  std::vector<std::tuple<toml::source_position, Written>> found;
+  FoundValues found;
   for (const auto& [table_key, table_node] : root) {
     const std::string table(table_key.str());
     if (table == base_key && table_node.is_string()) {
@@ -251,11 +271,7 @@ std::vector<Written> written_values(const toml::table& root, const std::string& 
     if (!table_node.is_table()) {
       fail_input("{}: {} = {}: accepted: a table, [{}]", table_place, table, shown(node_text(table_node)), table);
     }
-    for (const auto& [key, node] : *table_node.as_table()) {
-      const toml::source_position begin = key.source().begin;
-      found.emplace_back(begin,
-                         Written{table, std::string(key.str()), &node, fmt::format("{}:{}", name, begin.line), {}});
-    }
+    add_values(table, *table_node.as_table(), name, found);
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return std::get<0>(a) < std::get<0>(b); });
   std::vector<Written> values;
@@ -280,7 +296,9 @@ Written override_written(const std::string& text, std::deque<toml::table>& stora
   const std::string word = trimmed(std::string_view(text).substr(equals + 1));
   storage.push_back(typed_value(word));
   const toml::node* node = storage.back().get("value");
-  const std::size_t dot = path.find('.');
+  // The table of "train.early_stop.metric" is "train.early_stop".
+  std::size_t dot = path.rfind('.');
+  if (dot == std::string::npos || !is_table_name(path.substr(0, dot))) dot = path.find('.');
   if (dot == std::string::npos) fail_unknown_table("command line", path, *node);
   Written written{path.substr(0, dot), path.substr(dot + 1), node, "command line", word};
   if (!is_table_name(written.table)) {

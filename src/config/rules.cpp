@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <initializer_list>
+#include <utility>
 
 #include "base/error.h"
 #include "config/config.h"
@@ -159,6 +160,23 @@ void check_deny(const Config& config) {
              "deny.on has no pass with a wrong key; accepted: deny.adversarial_steps = 0, or \"wrong\" in deny.on");
 }
 
+void check_early_stop(const Config& config) {
+  const auto& rule = config.train.early_stop;
+  if (!rule.metric.empty()) {
+    if (config.eval.every_epochs == 0)
+      fail_key(config, written_first(config, {"eval.every_epochs", "train.early_stop.metric"}),
+               "no epoch but the last is evaluated; accepted with train.early_stop.metric: eval.every_epochs >= 1");
+    return;
+  }
+  const EarlyStopConfig none;
+  const std::pair<std::string_view, bool> set[] = {{"train.early_stop.goal", rule.goal != none.goal},
+                                                   {"train.early_stop.patience", rule.patience != none.patience},
+                                                   {"train.early_stop.min_improvement", rule.min_improvement != 0},
+                                                   {"train.early_stop.min_epochs", rule.min_epochs != 0}};
+  for (const auto& [key, differs] : set)
+    if (differs) fail_key(config, key, "nothing stops the run; accepted: together with train.early_stop.metric");
+}
+
 void check_data_name(const Config& config) {
   if (!config.data.file.starts_with("builtin:")) return;
   const auto is_it = [&](std::string_view name) { return name == config.data.file; };
@@ -203,6 +221,7 @@ void check_rules(const Config& config) {
   check_deny(config);
   check_shards(config);
   check_schedule(config);
+  check_early_stop(config);
   check_data_name(config);
   check_layers(config, /*sample=*/0);
   check_cone(config);

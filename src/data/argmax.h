@@ -18,9 +18,10 @@ struct ArgmaxSizes {
 // The law is that of the reference implementation, drawn from our own streams. The same sizes always give the same
 // samples.
 DatasetContent make_argmax(const ArgmaxSizes& sizes);
-// That of the published sizes.
+// Makes the samples of the published sizes.
 DatasetContent make_argmax();
 
+// Writes them to a file, durably.
 void render_argmax(const ArgmaxSizes& sizes, const std::filesystem::path& out);
 
 }  // namespace spankey

@@ -158,10 +158,7 @@ at::Tensor assemble(const at::Tensor& images, const at::Tensor& table, const at:
                     const at::Tensor& position, const AssemblyPlan& plan, at::ScalarType type) {
   SPANKEY_CHECK(type == at::kFloat || type == at::kBFloat16);
   static const auto handle =
-      c10::Dispatcher::singleton()
-          .findSchemaOrThrow("spankey::assemble", "")
-          .typed<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, std::int64_t,
-                            std::int64_t, std::int64_t, double, bool, at::ScalarType)>();
+      c10::Dispatcher::singleton().findSchemaOrThrow("spankey::assemble", "").typed<decltype(assemble_cpu)>();
   return handle.call(images, table, samples, position, std::bit_cast<std::int64_t>(plan.seed), plan.purpose,
                      static_cast<std::int64_t>(plan.augment), static_cast<double>(plan.rotation), plan.channels_last,
                      type);

@@ -14,7 +14,7 @@ namespace spankey {
 
 namespace {
 
-constexpr std::size_t side = 28, pixels = side * side, digits = 10;
+constexpr std::size_t side = 28, glyph_pixels = side * side, digits = 10;
 
 struct Point {
   float x, y;
@@ -160,7 +160,7 @@ void flatten(const Stroke& stroke, std::vector<Segment>& segments) {
   }
 }
 
-// Rotation, slant, size and shift, which map the unit square to pixels.
+// Rotation, slant, size and shift, which map the unit square to glyph_pixels.
 struct Frame {
   float xx, xy, yx, yy, x0, y0;
 
@@ -183,7 +183,7 @@ struct Frame {
   }
 };
 
-// The pixels whose centres lie between two coordinates, widened outwards.
+// The glyph_pixels whose centres lie between two coordinates, widened outwards.
 struct PixelRange {
   std::size_t begin, end;
 
@@ -196,7 +196,7 @@ struct PixelRange {
 
 // Squared distance of every pixel centre to the nearest segment where that is within `reach`. Elsewhere it may be
 // larger than the true distance.
-void measure_distances(const std::vector<Segment>& segments, float reach, std::array<float, pixels>& square) {
+void measure_distances(const std::vector<Segment>& segments, float reach, std::array<float, glyph_pixels>& square) {
   square.fill(1e9f);
   for (const Segment& s : segments) {
     const float dx = s.to.x - s.from.x, dy = s.to.y - s.from.y;
@@ -229,12 +229,12 @@ void draw_image(std::size_t digit, Draws& draws, std::uint8_t* out) {
     flatten(stroke, segments);
   }
   const float radius = draws.between(thinnest, thickest), ink = draws.between(faintest, 255.0f);
-  std::array<float, pixels> square;
+  std::array<float, glyph_pixels> square;
   measure_distances(segments, radius + 0.5f, square);
 
-  // One word of noise for four pixels.
+  // One word of noise for four glyph_pixels.
   const float noise = draws.between(0.0f, 40.0f) / 255.0f;
-  for (std::size_t i = 0; i < pixels; i += 4) {
+  for (std::size_t i = 0; i < glyph_pixels; i += 4) {
     const std::uint32_t word = draws.word();
     for (std::size_t k = 0; k < 4; ++k) {
       const float coverage = std::clamp(radius + 0.5f - std::sqrt(square[i + k]), 0.0f, 1.0f);
@@ -247,11 +247,11 @@ void draw_image(std::size_t digit, Draws& draws, std::uint8_t* out) {
 
 SplitContent make_split(std::uint32_t split, std::int64_t count) {
   SplitContent content;
-  content.images.resize(static_cast<std::size_t>(count) * pixels);
+  content.images.resize(static_cast<std::size_t>(count) * glyph_pixels);
   for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
     Draws draws(split, i);
     const std::size_t digit = i % digits;
-    draw_image(digit, draws, content.images.data() + i * pixels);
+    draw_image(digit, draws, content.images.data() + i * glyph_pixels);
     content.labels.push_back(static_cast<std::int64_t>(digit));
   }
   return content;

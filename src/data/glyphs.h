@@ -13,8 +13,10 @@
 
 namespace spankey {
 
+// Makes so many samples of each split.
 DatasetContent make_glyphs(std::int64_t train, std::int64_t test);
 
+// Writes them to a file, durably.
 void render_glyphs(std::int64_t train, std::int64_t test, const std::filesystem::path& out);
 
 }  // namespace spankey

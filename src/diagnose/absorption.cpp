@@ -78,7 +78,7 @@ std::optional<FirstOperator> first_operator(const std::string& model, std::int64
 WeightIndex weight_index(const at::Tensor& weight, std::int64_t padding, const std::vector<std::int64_t>& shape,
                          const at::Tensor& frame) {
   const at::NoGradGuard no_grad;
-  const at::Tensor w = weight.to(at::kDouble);
+  const at::Tensor w = weight.to(frame.device(), at::kDouble);
   const at::Tensor rows = orthonormal_rows(frame.to(at::kDouble));
   const auto m = static_cast<double>(rows.size(0)), d = static_cast<double>(rows.size(1));
   const double inside = image_energy(w, padding, shape, rows).sum().item<double>();

@@ -42,8 +42,8 @@ struct KeyLaw {
 // `gram` is B B^T, (m, m) float64. The identity gives the textbook values (for u01 3/4, sqrt(.1/m), sqrt(3)/2, ...).
 KeyLaw key_law(AlphaLaw law, const at::Tensor& gram);
 
-// The same figures of given keys. `coordinates` is (n, m) float64 in an orthonormal frame of the span, and `direction`
-// (m) is that of the mean.
+// The figures of KeyLaw, measured on given keys. `coordinates` is (n, m) float64 in an orthonormal frame of the span,
+// and `direction` (m) is that of the mean.
 struct KeySample {
   double pair_cosine, pair_cosine_sd, mean_cosine, mean_cosine_sd, mean_energy_share, effective_rank;
   double norm_sd;  // of |k|, relative to its mean

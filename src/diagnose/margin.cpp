@@ -141,7 +141,7 @@ at::Tensor MarginProbe::site_products(const at::Tensor& x, const at::Tensor& lab
   at::Tensor sum = at::zeros({x.size(0)}, at::kDouble);
   for (std::size_t i = 0; i < points.size(); ++i) {
     const at::Tensor change = to.apply(points[i], before[i]) - from.apply(points[i], before[i]);
-    sum += (found[i] * change).flatten(1).sum(1, false, at::kDouble);
+    sum += (found[i] * change).flatten(1).sum(1, false, at::kDouble).to(sum.device());
   }
   return sum;
 }

@@ -9,13 +9,14 @@
 
 namespace spankey {
 
-// Backend::self starts no MPI; Backend::auto_ see resolve_backend(). With Backend::nccl it is the communicator of the
-// hosts, on top of which the GPUs have theirs. `timeout_seconds`: after a rank has been stopped or cut off for .8 of
-// it, the others say so and end with exit code 3 (src/dist/watchdog.h).
+// Returns the communicator of all ranks of the run. Backend::self starts no MPI, and resolve_backend() decides what
+// Backend::auto_ means. Backend::nccl gives the communicator of the hosts, on top of which the GPUs have theirs. When a
+// rank has been stopped or cut off for 0.8 of `timeout_seconds`, the others say so and end with exit code 3
+// (src/dist/watchdog.h).
 std::unique_ptr<Communicator> make_communicator(Backend backend, double timeout_seconds);
 
-// auto_ becomes mpi where the environment shows that a launcher started this process (mpirun, PMIx, PMI, srun with
-// more than one task), else self.
+// Returns mpi for auto_ where the environment shows that a launcher started this process (mpirun, PMIx, PMI, srun with
+// more than one task), else self. Returns any other back end as it is.
 Backend resolve_backend(Backend backend, const EnvironmentVariable& variable);
 
 }  // namespace spankey

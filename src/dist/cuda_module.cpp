@@ -38,8 +38,9 @@ std::string loader_error() {
 
 fs::path module_file() {
   const auto folder = program_path().parent_path();
-  for (const auto& file : std::array{folder / "libspankey_cuda.so", folder / "../lib/libspankey_cuda.so",
-                                     folder / "../lib64/libspankey_cuda.so"})
+  // Beside the program in a build, where CMake installs libraries otherwise, and in ../lib in a bundle.
+  for (const auto& file : std::array{folder / "libspankey_cuda.so", folder / SPANKEY_LIBRARIES "/libspankey_cuda.so",
+                                     folder / "../lib/libspankey_cuda.so"})
     if (fs::exists(file)) return file;
   return {};
 }

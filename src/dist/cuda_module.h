@@ -61,9 +61,10 @@ class CudaModule {
   CudaModule() = default;
 };
 
-// Opens the module beside the program or in ../lib, after libtorch_cuda.so. This happens once, and the module stays
-// open for the life of the process. Returns nullptr where it cannot be opened, where there is no GPU, or where a
-// visible GPU is none of those that it was compiled for. `why_not` then gets one sentence without a full stop.
+// Opens the module beside the program or where libraries are installed, after libtorch_cuda.so. This happens once, and
+// the module stays open for the life of the process. Returns nullptr where it cannot be opened, where there is no GPU,
+// or where a visible GPU is none of those that it was compiled for. `why_not` then gets one sentence without a full
+// stop.
 CudaModule* open_cuda_module(std::string& why_not);
 
 // Which of the `devices` > 0 visible GPUs a rank takes. The first rank on a node takes the first, and so on. Ranks

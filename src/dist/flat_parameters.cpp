@@ -3,6 +3,7 @@
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cstddef>
 #include <set>
 
 #include "base/error.h"
@@ -18,19 +19,23 @@ std::int64_t aligned(std::int64_t elements) {
 
 void check_parameter(const std::string& name, const at::Tensor& parameter, const at::Tensor& first) {
   SPANKEY_CHECK(parameter.defined());
-  if (parameter.scalar_type() != at::kFloat)
-    fail_run("parameter {} is {}, flat parameters are float32", name, at::toString(parameter.scalar_type()));
+  if (parameter.scalar_type() != first.scalar_type() || !parameter.is_floating_point())
+    fail_run("parameter {} is {}, the first is {}", name, at::toString(parameter.scalar_type()),
+             at::toString(first.scalar_type()));
   if (!parameter.is_leaf() || !parameter.requires_grad())
     fail_run("parameter {} is not a leaf that requires a gradient", name);
   if (parameter.device() != first.device())
     fail_run("parameter {} is on {}, the first on {}", name, parameter.device().str(), first.device().str());
 }
 
-at::Tensor view(const at::Tensor& flat, const FlatParameters::Entry& entry) {
-  return flat.narrow(0, entry.offset, entry.size).view(entry.parameter.sizes());
-}
-
 }  // namespace
+
+at::Tensor FlatParameters::view(const at::Tensor& flat, const Entry& entry) {
+  const auto part = flat.narrow(0, entry.offset, entry.size);
+  const auto sizes = entry.parameter.sizes();
+  if (part.is_cpu() || sizes.size() != 4) return part.view(sizes);
+  return part.view({sizes[0], sizes[2], sizes[3], sizes[1]}).permute({0, 3, 1, 2});
+}
 
 FlatParameters::FlatParameters(const std::vector<std::pair<std::string, at::Tensor>>& named) {
   const at::NoGradGuard no_grad;
@@ -64,10 +69,13 @@ const FlatParameters::Entry& FlatParameters::find(std::string_view name) const {
 void FlatParameters::check_attached(std::size_t entry) const {
   const auto& [name, parameter, offset, size] = entries_[entry];
   const auto& gradient = parameter.grad();
-  if (!gradient.defined() || gradient.const_data_ptr() != gradients_.const_data_ptr<float>() + offset)
+  const auto place = [at = offset](const at::Tensor& flat) {
+    return static_cast<const std::byte*>(flat.const_data_ptr()) + at * flat.element_size();
+  };
+  if (!gradient.defined() || gradient.const_data_ptr() != place(gradients_))
     fail_run("the gradient of {} is no longer a view of the flat gradients: {} (was it set to none?)", name,
              gradient.defined() ? "it lies elsewhere" : "it is undefined");
-  if (parameter.const_data_ptr() != weights_.const_data_ptr<float>() + offset)
+  if (parameter.const_data_ptr() != place(weights_))
     fail_run("{} is no longer a view of the flat weights: its data were replaced", name);
 }
 

@@ -34,7 +34,7 @@ constexpr std::chrono::milliseconds patience_to_connect{3000};
 constexpr std::chrono::milliseconds patience_for_welcome{10000};  // long, since rank 0 may be busy
 constexpr std::size_t most_named = 4;
 
-enum class Kind : std::uint32_t { hello, welcome, state, complaint, farewell, verdict };
+enum class Kind : std::uint32_t { hello, welcome, state, complaint, farewell, run_end };
 
 // All ranks run the same program on the same kind of machine, so a struct may travel as it is.
 struct Message {
@@ -65,9 +65,9 @@ Message make_message(Kind kind, const RankState& state) {
   return message;
 }
 
-Message make_message(const Verdict& verdict) {
-  auto message = make_message(Kind::verdict, verdict.sentence);
-  message.exit_code = verdict.exit_code;
+Message make_message(const RunEnd& run_end) {
+  auto message = make_message(Kind::run_end, run_end.sentence);
+  message.exit_code = run_end.exit_code;
   return message;
 }
 
@@ -136,13 +136,13 @@ class Link {
   std::string outgoing_;
 };
 
-Verdict gone(int rank, const std::string& place) {
+RunEnd gone(int rank, const std::string& place) {
   return {static_cast<int>(ExitCode::run_failed),
           fmt::format("rank {} is gone: its process has ended without a farewell; it was last heard of at {}", rank,
                       place)};
 }
 
-Verdict silent(int rank, const std::string& place, double seconds, double timeout_seconds) {
+RunEnd silent(int rank, const std::string& place, double seconds, double timeout_seconds) {
   return {static_cast<int>(ExitCode::run_failed),
           fmt::format("rank {} has given no sign of life for {:.1f} s (dist.timeout_seconds = {:g}): dead, stopped or "
                       "cut off; it was last heard of at {}",
@@ -165,7 +165,7 @@ struct Peer {
     if (message.kind != Kind::state && message.kind != Kind::complaint) return;
     state = {message.collectives, message.waiting != 0, message.in_step != 0, text_of(message)};
   }
-  std::optional<Verdict> judge(Heartbeat::Clock::time_point now, double timeout_seconds) const {
+  std::optional<RunEnd> judge(Heartbeat::Clock::time_point now, double timeout_seconds) const {
     if (left) return {};
     if (link.ended()) return gone(rank, state.place);
     const double seconds = std::chrono::duration<double>(now - heard).count();
@@ -256,21 +256,21 @@ class Host final : public HeartbeatHost {
 
   void send(const RankState& mine) override { tell_all(make_message(Kind::state, mine)); }
 
-  std::optional<Verdict> receive(const RankState& mine) override {
+  std::optional<RunEnd> receive(const RankState& mine) override {
     const auto now = Clock::now();  // before reading, so that a pause here does not count as a peer's silence
-    std::optional<Verdict> verdict;
+    std::optional<RunEnd> run_end;
     constexpr int most_rounds = 16;  // then others have their turn
     auto speaking = await(std::chrono::milliseconds(0));
     for (int round = 0; round < most_rounds && !speaking.empty(); ++round) {
       for (auto* peer : speaking)
-        if (auto word = hear(*peer); word && !verdict) verdict = std::move(word);
+        if (auto word = hear(*peer); word && !run_end) run_end = std::move(word);
       speaking = await(std::chrono::milliseconds(0));
     }
-    if (!verdict) verdict = find_silent(now);
-    if (!verdict && complaint_) verdict = name_the_late(mine);
-    if (verdict) announce(*verdict);
+    if (!run_end) run_end = find_silent(now);
+    if (!run_end && complaint_) run_end = name_the_late(mine);
+    if (run_end) announce(*run_end);
     if (unsent_) flush();
-    return verdict;
+    return run_end;
   }
 
   bool root_in_step() const override { return true; }
@@ -280,8 +280,8 @@ class Host final : public HeartbeatHost {
   }
 
   void complain(const RankState&) override { complaint_ = true; }
-  void announce(const Verdict& verdict) override {
-    if (!std::exchange(announced_, true)) tell_all(make_message(verdict));
+  void announce(const RunEnd& run_end) override {
+    if (!std::exchange(announced_, true)) tell_all(make_message(run_end));
   }
   void leave() override { tell_all(make_message(Kind::farewell)); }
 
@@ -324,22 +324,22 @@ class Host final : public HeartbeatHost {
     peers_.splice(peers_.end(), guests_, place);
   }
 
-  std::optional<Verdict> hear(Peer& peer) {
-    std::optional<Verdict> verdict;
+  std::optional<RunEnd> hear(Peer& peer) {
+    std::optional<RunEnd> run_end;
     for (const auto& message : peer.link.receive()) {
       peer.hear(message);
-      if (message.kind == Kind::verdict && !verdict) verdict = Verdict{message.exit_code, text_of(message)};
+      if (message.kind == Kind::run_end && !run_end) run_end = RunEnd{message.exit_code, text_of(message)};
       if (message.kind == Kind::complaint) complaint_ = true;
     }
-    if (!verdict && peer.link.ended() && !peer.left) verdict = gone(peer.rank, peer.state.place);
-    return verdict;
+    if (!run_end && peer.link.ended() && !peer.left) run_end = gone(peer.rank, peer.state.place);
+    return run_end;
   }
 
-  std::optional<Verdict> find_silent(Clock::time_point now) {
+  std::optional<RunEnd> find_silent(Clock::time_point now) {
     if (std::chrono::duration<double>(now - looked_).count() * looks_per_timeout < timeout_seconds_) return {};
     looked_ = now;
     for (const auto& peer : peers_)
-      if (auto verdict = peer.judge(now, timeout_seconds_)) return verdict;
+      if (auto run_end = peer.judge(now, timeout_seconds_)) return run_end;
     return {};
   }
 
@@ -360,7 +360,7 @@ class Host final : public HeartbeatHost {
   }
 
   // The ranks that have entered the fewest collectives, and among these the ones that are working rather than waiting.
-  Verdict name_the_late(const RankState& mine) const {
+  RunEnd name_the_late(const RankState& mine) const {
     std::vector<std::pair<int, RankState>> ranks{{0, mine}};
     for (const auto& peer : peers_)
       if (!peer.left) ranks.emplace_back(peer.rank, peer.state);
@@ -400,20 +400,20 @@ class Client final : public Heartbeat {
 
   int descriptor() const override { return host_.link.descriptor(); }
   void send(const RankState& mine) override { host_.link.send(make_message(Kind::state, mine)); }
-  std::optional<Verdict> receive(const RankState&) override {
+  std::optional<RunEnd> receive(const RankState&) override {
     const auto now = Clock::now();
     host_.link.flush();
     for (auto messages = host_.link.receive(); !messages.empty(); messages = host_.link.receive())
       for (const auto& message : messages) {
         host_.hear(message);
-        if (message.kind == Kind::verdict) return Verdict{message.exit_code, text_of(message)};
+        if (message.kind == Kind::run_end) return RunEnd{message.exit_code, text_of(message)};
       }
     return host_.judge(now, timeout_seconds_);
   }
   bool root_in_step() const override { return host_.state.in_step; }
   void extend_deadlines(Clock::duration gap) override { host_.heard += gap; }
   void complain(const RankState& mine) override { host_.link.send(make_message(Kind::complaint, mine)); }
-  void announce(const Verdict& verdict) override { host_.link.send(make_message(verdict)); }
+  void announce(const RunEnd& run_end) override { host_.link.send(make_message(run_end)); }
   void leave() override { host_.link.send(make_message(Kind::farewell)); }
 
  private:

@@ -23,7 +23,7 @@ struct RankState {
 };
 
 // Why the run ends, and with which exit code.
-struct Verdict {
+struct RunEnd {
   int exit_code;
   std::string sentence;
 };
@@ -52,9 +52,9 @@ class Heartbeat {
   // Sends this rank's state. A rank that has not read the previous state gets no further one. All other messages wait
   // until it reads.
   virtual void send(const RankState& mine) = 0;
-  // Reads what has arrived. Returns a verdict where a rank has given one, has closed its connection without leave(), or
-  // has been silent for most of the timeout.
-  virtual std::optional<Verdict> receive(const RankState& mine) = 0;
+  // Reads what has arrived. Returns why the run ends where a rank has announced that, has closed its connection without
+  // leave(), or has been silent for most of the timeout.
+  virtual std::optional<RunEnd> receive(const RankState& mine) = 0;
   // False while rank 0 does something that has no deadline (saves a checkpoint) and the others may wait for it.
   virtual bool root_in_step() const = 0;
   // Extends all deadlines by `gap`, because this process was suspended for that long and nobody was silent.
@@ -62,9 +62,9 @@ class Heartbeat {
 
   // Reports that this rank has waited too long for the others. The judge's answer comes out of receive() on every rank.
   virtual void complain(const RankState& mine) = 0;
-  // Ends the run from this rank. Every other rank gets the verdict from receive(). The first of several verdicts is
+  // Ends the run from this rank. Every other rank gets `run_end` from receive(). Of several announcements the first is
   // reported.
-  virtual void announce(const Verdict& verdict) = 0;
+  virtual void announce(const RunEnd& run_end) = 0;
   // Announces an orderly end of this rank, so that no other rank takes it for lost.
   virtual void leave() = 0;
 

@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -98,14 +99,24 @@ ncclUniqueId exchange_id(Communicator& host) {
   return id;
 }
 
+// A communicator that blocks would hang where a rank is lost.
+ncclConfig_t non_blocking() {
+  ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+  config.blocking = 0;
+  return config;
+}
+
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(std::unique_ptr<Communicator> host, int device, double timeout_seconds)
+  // `part` is what ncclCommSplit() has made of another communicator, for the ranks of `host` in their order. Without it
+  // the ranks find each other anew.
+  NcclCommunicator(std::unique_ptr<Communicator> host, int device, double timeout_seconds, ncclComm_t part = nullptr)
       : Communicator(host->topology()),
         host_(std::move(host)),
         device_(static_cast<c10::DeviceIndex>(device)),
         timeout_seconds_(timeout_seconds),
         stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device_)),
+        comm_(part),
         pending_(timeout_seconds) {
     connect();
     thread_ = std::thread([this] { watch(); });
@@ -133,23 +144,36 @@ class NcclCommunicator final : public Communicator {
     last_.reset();  // an event of a capture means nothing outside of it
   }
 
+  // The parts are made over the connections that there are. The order of their ranks is that of the host's parts.
   std::unique_ptr<Communicator> split(int color, int key) override {
     auto part = host_->split(color, key);
+    const c10::cuda::CUDAGuard guard(device_);
+    auto config = non_blocking();
+    {
+      const std::lock_guard lock(nccl_mutex_);
+      SPANKEY_NCCL(rank(),
+                   ncclCommSplit(comm_, part ? color : NCCL_SPLIT_NOCOLOR, part ? part->rank() : 0, &part_, &config));
+    }
+    wait_for_answer("split");
     if (!part) return nullptr;
-    return std::make_unique<NcclCommunicator>(std::move(part), device_, timeout_seconds_);
+    return std::make_unique<NcclCommunicator>(std::move(part), device_, timeout_seconds_,
+                                              std::exchange(part_, nullptr));
   }
   void abort(int exit_code) override { host_->abort(exit_code); }
   void set_place(const std::string& place) override { host_->set_place(place); }
   void begin_step(const std::string& place) override { host_->begin_step(place); }
 
  private:
-  void connect() {
+  void find_ranks() {
     if (at::globalContext().deterministicAlgorithms()) pin_algorithm();
     const auto id = exchange_id(*host_);
     const c10::cuda::CUDAGuard guard(device_);
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
+    auto config = non_blocking();
     SPANKEY_NCCL(rank(), ncclCommInitRankConfig(&comm_, size(), id, rank(), &config));
+  }
+
+  void connect() {
+    if (!comm_) find_ranks();
     const double limit_seconds = PendingOperations::patience * timeout_seconds_;  // hundreds of ranks take long
     if (wait_for_answer(limit_seconds) != ncclInProgress) return;
     ncclCommAbort(comm_);
@@ -310,7 +334,8 @@ class NcclCommunicator final : public Communicator {
   const c10::DeviceIndex device_;
   const double timeout_seconds_;
   c10::cuda::CUDAStream stream_;
-  ncclComm_t comm_ = nullptr;
+  ncclComm_t comm_;
+  ncclComm_t part_ = nullptr;                // filled in by NCCL when comm_ has been split
   std::optional<at::cuda::CUDAEvent> last_;  // of the operations that join() has not yet waited for
 
   std::mutex nccl_mutex_;  // held around every call of NCCL while both threads live; taken after mutex_

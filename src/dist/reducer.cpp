@@ -15,7 +15,7 @@ namespace {
 
 std::vector<std::int64_t> sizes_bytes(const FlatParameters& flat) {
   std::vector<std::int64_t> sizes;
-  for (const auto& entry : flat.entries()) sizes.push_back(entry.size * static_cast<std::int64_t>(sizeof(float)));
+  for (const auto& entry : flat.entries()) sizes.push_back(entry.size * entry.parameter.element_size());
   return sizes;
 }
 
@@ -134,6 +134,18 @@ void Reducer::release_ready_buckets() {
   }
 }
 
+void Reducer::send_extras() {
+  const std::lock_guard lock(mutex_);
+  SPANKEY_CHECK(phase_ == Phase::in_shard);
+  SPANKEY_CHECK_EQ(released_, std::size_t{0});
+  if (!last_shard_ || early_buckets_ == 0 || extras_sent_) return;
+  extras_sent_ = true;
+  if (thread_)
+    thread_->give([this, earlier = shard_ > 0] { reduce_extras(earlier); });
+  else
+    reduce_extras(/*earlier_shards=*/shard_ > 0);
+}
+
 void Reducer::end_shard() {
   const std::lock_guard lock(mutex_);
   SPANKEY_CHECK(phase_ == Phase::in_shard);
@@ -161,7 +173,7 @@ void Reducer::finish() {
   SPANKEY_CHECK(phase_ == Phase::complete);
   if (thread_) thread_->finish();
   for (; released_ < buckets_.size(); ++released_) reduce_bucket(released_);
-  reduce_extras();
+  if (!std::exchange(extras_sent_, false)) reduce_extras(/*earlier_shards=*/shard_ > 1);
   communicator_->join();
   if (elastic_) {
     gradient_tree_->restart();
@@ -176,9 +188,9 @@ void Reducer::reduce_bucket(std::size_t bucket) {
   reduce(slice, gradient_tree_, begin, scratch_);
 }
 
-void Reducer::reduce_extras() {
+void Reducer::reduce_extras(bool earlier_shards) {
   if (extras_.numel() == 0) return;
-  if (!elastic_ && shard_ > 1) {
+  if (!elastic_ && earlier_shards) {
     extras_.add_(extras_sum_);
     extras_sum_.zero_();
   }

@@ -59,6 +59,9 @@ class Reducer {
   // tensor.
   void begin_shard(bool last);
   at::Tensor extras() const { return extras_; }  // (extra) float64, zero at the begin of a shard
+  // Says that the extras of this shard are final. In the last shard they leave now, beside backward, where buckets do.
+  // Every rank calls it in its last shard, before any gradient of it, or none does.
+  void send_extras();
   void end_shard();
   void finish();
 
@@ -76,7 +79,7 @@ class Reducer {
   void on_gradient(std::size_t entry);
   void release_ready_buckets();
   void reduce_bucket(std::size_t bucket);
-  void reduce_extras();
+  void reduce_extras(bool earlier_shards);
   void reduce(at::Tensor& slice, const std::optional<TreeSum>& tree, std::int64_t begin, const at::Tensor& scratch);
 
   FlatParameters& flat_;
@@ -95,6 +98,7 @@ class Reducer {
 
   Phase phase_ = Phase::idle;
   bool last_shard_ = false;
+  bool extras_sent_ = false;
   bool gradients_wanted_ = true;
   std::int64_t shard_ = 0;
   std::vector<char> arrived_;          // entry -> has its gradient in this shard
@@ -102,7 +106,7 @@ class Reducer {
 
   std::mutex mutex_;                // guards the hooks' state above and what follows
   std::size_t released_ = 0;        // buckets that have left
-  std::unique_ptr<Worker> thread_;  // null where none is needed; last: it uses everything above
+  std::unique_ptr<Worker> thread_;  // null where none is needed; the last member, because it uses everything above
 };
 
 }  // namespace spankey

@@ -20,7 +20,7 @@ class Interrupted : public AgreedError {
 
 class StopRounds {
  public:
-  // Returns the signal by which this rank wants to stop, or 0. It is called now and then.
+  // Returns the signal by which this rank wants to stop, or 0. It may be called at any time.
   using Wish = std::function<int()>;
 
   // Keeps a reference to `communicator`.
@@ -29,7 +29,8 @@ class StopRounds {
   // Collective. Every rank calls it equally often, after each piece of work, also where it has no piece left. The ranks
   // ask one another several times a second, or after each piece where that takes longer. Throws Interrupted.
   void next();
-  // Collective. Asks in any case. Call it before the ranks put together what they have found.
+  // Collective. Asks the other ranks, however recently they asked. Call it before the ranks combine what they have
+  // found.
   void settle();
 
   int wish() const { return wish_(); }

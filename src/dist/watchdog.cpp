@@ -103,18 +103,18 @@ void Watchdog::end_step(Clock::time_point now) {
 }
 
 void Watchdog::announce_end(int exit_code) {
-  Verdict verdict{exit_code, {}};
+  RunEnd run_end{exit_code, {}};
   {
     const std::lock_guard lock(mutex_);
     if (last_word_) return;
     announced_ = true;
-    verdict.sentence =
+    run_end.sentence =
         fmt::format("rank {} has ended the run with exit code {}, at {}", world_rank_, exit_code, state().place);
-    last_word_ = verdict;
+    last_word_ = run_end;
     last_word_at_ = Clock::now() + patience_with_abort;
   }
   const std::lock_guard talking(conversation_);
-  if (heartbeat_) heartbeat_->announce(verdict);
+  if (heartbeat_) heartbeat_->announce(run_end);
 }
 
 void Watchdog::leave() {
@@ -169,12 +169,12 @@ bool Watchdog::look_around() {
     looked_around_ = now;
     mine = state();
   }
-  const auto verdict = launcher_gone ? std::nullopt : converse(mine);
+  const auto run_end = launcher_gone ? std::nullopt : converse(mine);
   const std::lock_guard lock(mutex_);
   if (launcher_gone)
     end_process({static_cast<int>(ExitCode::run_failed),
                  fmt::format("the launcher, {}, is gone; this rank was at {}", launcher_.name(), mine.place)});
-  if (verdict && !announced_) end_process(*verdict);
+  if (run_end && !announced_) end_process(*run_end);
   check_deadlines(looked_around_);
   return true;
 }
@@ -185,8 +185,8 @@ void Watchdog::extend_deadlines(Clock::duration gap) {
   if (heartbeat_) heartbeat_->extend_deadlines(gap);
 }
 
-// Exchanges states and verdicts with the other ranks.
-std::optional<Verdict> Watchdog::converse(const RankState& mine) {
+// Exchanges states with the other ranks.
+std::optional<RunEnd> Watchdog::converse(const RankState& mine) {
   if (!heartbeat_) return {};
   if (const auto now = Clock::now(); now - heartbeat_sent_ > nap_) {
     heartbeat_sent_ = now;
@@ -218,11 +218,11 @@ void Watchdog::check_deadlines(Clock::time_point now) {
                          seconds, slowest_step_seconds_, timeout_seconds_));
 }
 
-// Rank 0 knows which rank is late. Without its verdict this rank ends with its own.
+// Rank 0 knows which rank is late. Without its word this rank ends with its own.
 void Watchdog::complain(const std::string& sentence) {
   const auto mine = state();
-  last_word_ = Verdict{static_cast<int>(ExitCode::run_failed),
-                       fmt::format("{}, at {}; another rank is stuck or late", sentence, mine.place)};
+  last_word_ = RunEnd{static_cast<int>(ExitCode::run_failed),
+                      fmt::format("{}, at {}; another rank is stuck or late", sentence, mine.place)};
   last_word_at_ = Clock::now();
   if (!heartbeat_) end_process(*last_word_);
   heartbeat_->complain(mine);
@@ -240,13 +240,13 @@ RankState Watchdog::state() const {
           fmt::format("{}, in {} of {} bytes for {:.1f} s", place_, oldest.operation, oldest.bytes, seconds)};
 }
 
-void Watchdog::end_process(const Verdict& verdict) const {
-  exit_after(patience_with_log, verdict.exit_code);
-  log::error("rank {}, at {}, ends: {}", world_rank_, state().place, verdict.sentence);
+void Watchdog::end_process(const RunEnd& run_end) const {
+  exit_after(patience_with_log, run_end.exit_code);
+  log::error("rank {}, at {}, ends: {}", world_rank_, state().place, run_end.sentence);
   log::flush();
   std::this_thread::sleep_for(pause_before_exit(world_rank_));
   launcher_.must_end();
-  _exit(verdict.exit_code);
+  _exit(run_end.exit_code);
 }
 
 }  // namespace spankey

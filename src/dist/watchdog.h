@@ -72,14 +72,14 @@ class Watchdog {
   void watch();
   void sleep() const;  // until something happens, at most a nap
   bool look_around();  // returns false when this thread has nothing more to do
-  std::optional<Verdict> converse(const RankState& mine);
+  std::optional<RunEnd> converse(const RankState& mine);
   void check_deadlines(Clock::time_point now);
   void complain(const std::string& sentence);
   void extend_deadlines(Clock::duration gap);
   void end_step(Clock::time_point now);
   double step_limit_seconds() const;
   RankState state() const;
-  [[noreturn]] void end_process(const Verdict& verdict) const;
+  [[noreturn]] void end_process(const RunEnd& run_end) const;
 
   const int world_rank_;
   const double timeout_seconds_;
@@ -103,7 +103,7 @@ class Watchdog {
   std::int64_t steps_ = 0;
   double slowest_step_seconds_ = 0;
   bool announced_ = false;
-  std::optional<Verdict> last_word_;  // this process ends with it at `last_word_at_` in any case
+  std::optional<RunEnd> last_word_;  // this process ends with it at `last_word_at_` in any case
   Clock::time_point last_word_at_{};
   std::thread thread_;
 };

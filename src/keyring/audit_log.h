@@ -1,5 +1,5 @@
-// audit.log: who did what with an owner's folder, one JSON object a line, each with the BLAKE2b hash of the line
-// before. `key verify-log` adds a line that signs all before it. It holds no secrets.
+// The file audit.log, which tells who did what with an owner's folder. Each line is a JSON object with the BLAKE2b hash
+// of the line before it. `key verify-log` adds a line that signs all before it. The file holds no secrets.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -29,17 +29,17 @@ class AuditLog {
   // Error(bad_input) "NAME:LINE: ..." where a line is no such object, or does not follow from the one before.
   static AuditLog read(std::string text, const std::string& name);
 
-  // `details`: an object without secrets. "n", "at", "event" and "previous" are added.
+  // Adds a line. `details` is an object without secrets, to which "n", "at", "event" and "previous" are added.
   void add(std::string_view event, nlohmann::json details, std::int64_t now);
   void sign(const SigningKey& owner, std::int64_t now);
   // Error(bad_input) "NAME:LINE: ..." where a signature is not this owner's, or not of the lines before it.
   AuditCheck check(const PublicKey& owner, const std::string& name) const;
 
-  // How far it has come, in lines.
+  // Returns how far the file has come, counted in lines.
   ChainHead head() const;
-  // Whether it was in that state once, or is.
+  // True where the file is, or once was, in that state.
   bool has_passed(const ChainHead& head) const;
-  // How many records of the registry have their line.
+  // The number of records of the registry that have their line.
   std::uint64_t records() const { return records_; }
   const std::string& text() const { return text_; }
 

@@ -1,4 +1,4 @@
-// challenge.h5: test samples on which an owner tries a new key before it is handed out.
+// The file challenge.h5, which holds test samples on which an owner tries a new key before it is handed out.
 #pragma once
 
 #include <ATen/core/Tensor.h>

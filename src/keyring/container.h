@@ -49,7 +49,7 @@ struct Container {
   std::optional<PublicKey> signer;  // of a signed type; its signature has been verified
 };
 
-// The type that `bytes` claim to be, none where they are not of this form. Nothing else of them is checked.
+// Returns the type that `bytes` claim to be, nullopt where they are not of this form. Nothing else of them is checked.
 std::optional<FileType> container_type(std::span<const std::byte> bytes);
 
 // Error(bad_input) "NAME: ..." in one line unless `bytes` are a whole container of that type and of this version,
@@ -57,7 +57,7 @@ std::optional<FileType> container_type(std::span<const std::byte> bytes);
 // of `bytes` before anything is allocated. Whether `signer` is the one expected is for the caller to check.
 Container parse_container(std::span<const std::byte> bytes, FileType expected, const std::string& name);
 
-// Everything before the length of the payload. `header` must be an object.
+// Returns everything before the length of the payload. `header` must be an object.
 std::vector<std::byte> container_prefix(FileType type, const nlohmann::json& header);
 
 // The bytes of a file. `signer` is needed by the types that are signed, and must be null for the others.

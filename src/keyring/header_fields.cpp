@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -10,10 +9,6 @@
 
 namespace spankey {
 namespace {
-
-bool has_control_characters(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; });
-}
 
 // The value of a hexadecimal digit in lower case, -1 for anything else.
 int digit_value(char c) {
@@ -69,7 +64,7 @@ bool HeaderFields::flag(const char* field) {
 std::string HeaderFields::text(const char* field, std::size_t most_bytes) {
   const auto& value = any(field);
   if (!value.is_string() || value.get_ref<const std::string&>().size() > most_bytes ||
-      has_control_characters(value.get_ref<const std::string&>()))
+      escaped(value.get_ref<const std::string&>()) != value.get_ref<const std::string&>())
     refuse(field, fmt::format("a text of up to {} bytes on one line", most_bytes));
   return value.get<std::string>();
 }

@@ -1,6 +1,7 @@
 #include "keyring/issue.h"
 
 #include <ATen/ATen.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -16,15 +17,27 @@
 namespace spankey {
 namespace {
 
-void check_request(const IssueRequest& request) {
+// What would fail after the registry has recorded the key is refused before.
+void require_place_for(const std::filesystem::path& file) {
+  if (std::filesystem::exists(std::filesystem::symlink_status(file)))
+    fail_input("{} exists already; accepted: the name of a new file", file.string());
+  const auto folder = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+  if (!std::filesystem::is_directory(folder) || ::access(folder.c_str(), W_OK | X_OK) != 0)
+    fail_input("{}: {} is no folder that can be written to; accepted: a file in one that is", file.string(),
+               folder.string());
+}
+
+void check_request(const IssueRequest& request, std::int64_t now) {
   require_utf8(request.name, "name of a key's holder");
   if (request.name.empty() || request.name.size() > most_name_bytes || escaped(request.name) != request.name)
     fail_input("'{}' is no name of a key's holder; accepted: 1 to {} bytes of text on one line", escaped(request.name),
                most_name_bytes);
   if (request.not_before < 0 || request.not_after <= request.not_before || request.not_after > latest_time)
-    fail_input("a key for {} from {} to {} would never be valid", request.name, request.not_before, request.not_after);
-  if (std::filesystem::exists(std::filesystem::symlink_status(request.out)))
-    fail_input("{} exists already; accepted: the name of a new file", request.out.string());
+    fail_input("the key for {}: its dates are out of order or outside of the years 1970 to 9999", request.name);
+  if (request.not_after <= now)
+    fail_input("the key for {} would be valid until {}, which is past; accepted: a later day", request.name,
+               time_text(request.not_after));
+  require_place_for(request.out);
 }
 
 UserKey make_user_key(const Owner& owner, const KeyIssuer& issuer, const SecretBytes& alphas, const IssuedKey& issued) {
@@ -77,15 +90,32 @@ void require_distinct_fingerprints(const Owner& owner, const KeyIssuer& issuer, 
   }
 }
 
+struct DrawnKey {
+  SecretBytes alphas;
+  Digest key_digest{};
+};
+
+// The first key for the serial that `check` does not refuse.
+DrawnKey draw_key(const Owner& owner, const KeyIssuer& issuer, const IssuedKey& entry, const KeyCheck& check) {
+  std::string why_not;
+  for (std::uint32_t attempt = 0; attempt < most_draws; ++attempt) {
+    auto alphas = draw_alphas(owner, entry.serial, attempt);
+    const auto key = make_user_key(owner, issuer, alphas, entry);
+    why_not = check ? check(key) : "";
+    if (why_not.empty()) return {std::move(alphas), key.key_digest};
+  }
+  fail_run("{}, and so do {} others that were drawn for it: nothing has been issued", why_not, most_draws - 1);
+}
+
 }  // namespace
 
 // The vectors are made twice, before and after the registry is written, so that a thousand of them need not be kept in
 // locked memory.
 std::vector<IssuedKey> issue_keys(OwnerFolder& folder, const std::vector<IssueRequest>& requests, std::int64_t now,
-                                  const std::function<void(const UserKey&)>& check) {
+                                  const KeyCheck& check) {
   std::set<std::filesystem::path> files;
   for (const auto& request : requests) {
-    check_request(request);
+    check_request(request, now);
     if (!files.insert(request.out.lexically_normal()).second)
       fail_input("{} would be written twice", request.out.string());
   }
@@ -104,11 +134,9 @@ std::vector<IssuedKey> issue_keys(OwnerFolder& folder, const std::vector<IssueRe
                     .revoked = false,
                     .revoked_at = 0,
                     .reason = {}};
-    const auto alphas = draw_alphas(owner, entry.serial);
-    const auto key = make_user_key(owner, issuer, alphas, entry);
-    if (check) check(key);
-    entry.key_digest = key.key_digest;
-    registry.issue(entry, alphas);
+    const auto drawn = draw_key(owner, issuer, entry, check);
+    entry.key_digest = drawn.key_digest;
+    registry.issue(entry, drawn.alphas);
     issued.push_back(std::move(entry));
   }
   const auto signing_key = owner.signing_key();

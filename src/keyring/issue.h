@@ -19,10 +19,17 @@ struct IssueRequest {
   SealWith seal;
 };
 
-// Makes one key for each request and commits them together. `check` sees each key before anything is written, and may
-// throw. Returns the issued keys in the order of the requests. Error(bad_input) for a name that is none, times out of
-// order, or a file that exists. Error(run_failed) where a fingerprint is too near another key's.
+// Returns why a key is not good enough to be handed out, or nothing.
+using KeyCheck = std::function<std::string(const UserKey&)>;
+
+inline constexpr std::uint32_t most_draws = 16;  // of a key that `check` refuses
+
+// Makes one key for each request and commits them together. `check` sees each key before anything is written. One that
+// it refuses is drawn again with other coefficients, since the serial would give the same key for ever. Returns the
+// issued keys in the order of the requests. Error(bad_input) for a name that is none, times that are out of order or
+// past, or a file that exists or cannot be written. Error(run_failed) where a fingerprint is too near another key's, or
+// `check` refuses every draw.
 std::vector<IssuedKey> issue_keys(OwnerFolder& folder, const std::vector<IssueRequest>& requests, std::int64_t now,
-                                  const std::function<void(const UserKey&)>& check = {});
+                                  const KeyCheck& check = {});
 
 }  // namespace spankey

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "keyring/container.h"
 #include "keyring/safetensors.h"
+#include "keyring/secret_file.h"
 
 namespace spankey {
 namespace {
@@ -42,6 +43,11 @@ OpenedModel open_model(std::span<const std::byte> bytes, const std::string& name
   if (to_hex(weights_digest(*opened.model)) != opened.model_id)
     header.refuse("model_id", "the SHA-256 of the weights in the file");
   return opened;
+}
+
+std::vector<std::byte> read_model_bytes(const std::filesystem::path& path) {
+  constexpr std::size_t most_bytes = std::size_t{1} << 30;  // the largest network needs a twentieth
+  return read_public_file(path, most_bytes);
 }
 
 bool looks_like_model(std::span<const std::byte> bytes) {

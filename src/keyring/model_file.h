@@ -1,8 +1,10 @@
-// model.skm: a gated network as its owner gives it away. Header: description, model_id, the owner's public key and
-// whether the basis follows a seed. Payload: a safetensors image of parameters and buffers. Signed by the owner.
+// The file model.skm, a gated network as its owner gives it away. Its header has the description, model_id, the owner's
+// public key and whether the basis follows a seed. Its payload is a safetensors image of parameters and buffers. The
+// owner signs it.
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,6 +32,9 @@ struct OpenedModel {
 // line unless the file is whole, its signature valid, and its weights are those that model_id names. Whether the owner
 // is the one expected is for the caller to check.
 OpenedModel open_model(std::span<const std::byte> bytes, const std::string& name);
+
+// The bytes of a model.skm or a safetensors file. Error(bad_input) for one of more than 1 GiB, before memory is taken.
+std::vector<std::byte> read_model_bytes(const std::filesystem::path& path);
 
 // Returns whether `bytes` begin as a model.skm does.
 bool looks_like_model(std::span<const std::byte> bytes);

@@ -1,5 +1,5 @@
-// owner.sks: the secret of a model's owner. The header can be read by anybody who has the file, the rest with the
-// passphrase alone.
+// The file owner.sks, which holds the secret of a model's owner. Anybody who has the file can read its header. The rest
+// needs the passphrase.
 #pragma once
 
 #include <array>
@@ -59,7 +59,7 @@ struct OwnerLock {
 
 std::vector<std::byte> write_owner(const Owner& owner, const OwnerLock& lock);
 
-// The header alone: the secret fields are empty. Nothing proves the header without the passphrase.
+// Reads the header alone and leaves the secret fields empty. Nothing proves the header without the passphrase.
 Owner read_owner_header(std::span<const std::byte> bytes, const std::string& name);
 
 // Error(bad_input) "NAME: ..." where the file is damaged or the passphrase another one.

@@ -16,7 +16,7 @@
 namespace spankey {
 namespace {
 
-constexpr std::size_t most_secret_bytes = (std::size_t{1} << 30) + 2 * most_header_bytes;
+constexpr std::size_t most_secret_bytes = most_registry_bytes + 2 * most_header_bytes;
 constexpr std::size_t most_audit_bytes = std::size_t{1} << 30;
 constexpr std::size_t most_list_bytes = std::size_t{64} << 20;
 

@@ -1,5 +1,6 @@
-// registry.skr: what an owner has issued and revoked, as records that are only ever added. It is sealed with a key that
-// follows from the owner's master secret. Each record carries the BLAKE2b hash of the hash before and its own bytes.
+// The file registry.skr, which holds what an owner has issued and revoked, as records that are only ever added. It is
+// sealed with a key that follows from the owner's master secret. Each record carries the BLAKE2b hash of the hash
+// before and its own bytes.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +45,7 @@ class Registry {
   Registry copy() const;
 
   ChainHead head() const;
-  // Whether it was in that state once, or is.
+  // True where the registry is, or once was, in that state.
   bool has_passed(const ChainHead& head) const;
   std::uint64_t next_serial() const { return keys_.size() + 1; }
   const std::vector<RegistryRecord>& records() const { return records_; }

@@ -1,5 +1,5 @@
-// revoked.skl: the keys that honest programs refuse, signed by the owner. Whoever holds the weights and a key may
-// ignore it.
+// The file revoked.skl, which names the keys that honest programs refuse. The owner signs it. Whoever holds the weights
+// and a key can ignore it.
 #pragma once
 
 #include <cstdint>

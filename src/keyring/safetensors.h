@@ -26,7 +26,7 @@ std::vector<std::byte> encode_safetensors(const Safetensors& content);
 
 // Reads an image and copies its tensors. Offsets, shapes and overlaps are checked against the length of the image
 // before memory is taken for a tensor. Error(bad_input) names `name` and the first fault in one line. The types are
-// those of dtype_name(); a tensor of another one is refused.
+// those of dtype_name(). A tensor of another type is refused.
 Safetensors decode_safetensors(std::span<const std::byte> bytes, const std::string& name);
 
 }  // namespace spankey

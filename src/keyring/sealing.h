@@ -26,7 +26,7 @@ inline constexpr Argon2Cost moderate_cost{};  // libsodium's MODERATE: 2 to 3 s
 inline constexpr std::int64_t most_argon2_passes = 16;
 inline constexpr std::int64_t most_argon2_memory_bytes = std::int64_t{1} << 30;
 
-// How a key follows from a passphrase, as a header tells it.
+// How a key follows from a passphrase, as the header of a file tells it.
 struct PassphraseLaw {
   Argon2Cost cost;
   std::array<std::uint8_t, 16> salt{};
@@ -35,7 +35,7 @@ struct PassphraseLaw {
   nlohmann::json to_json() const;
   // Reads the field "argon2" and refuses costs beyond the limits above before any memory is taken.
   static PassphraseLaw read(HeaderFields& header, const std::string& name);
-  // 32 bytes. Error(run_failed) where the memory is not there.
+  // Returns a key of 32 bytes. Throws Error(run_failed) where there is not so much memory.
   SecretBytes key(const SecretBytes& passphrase) const;
 };
 
@@ -43,10 +43,10 @@ using Nonce = std::array<std::uint8_t, 24>;
 Nonce fresh_nonce();
 inline constexpr std::size_t seal_bytes = 16;  // that a seal is longer than what it holds
 
-// `key`: 32 bytes.
+// Returns the sealed secret. `key` has 32 bytes.
 std::vector<std::byte> seal(std::span<const std::byte> secret, std::span<const std::byte> additional,
                             const Nonce& nonce, const SecretBytes& key);
-// None where the key is another one, or anything has been changed.
+// Returns nullopt where the key is another one, or anything has been changed.
 std::optional<SecretBytes> unseal(std::span<const std::byte> sealed, std::span<const std::byte> additional,
                                   const Nonce& nonce, const SecretBytes& key);
 

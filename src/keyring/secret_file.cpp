@@ -20,10 +20,12 @@ struct OpenedFile {
   std::size_t size = 0;
 };
 
-OpenedFile open_without_links(const std::filesystem::path& path, std::size_t most_bytes) {
+enum class Links { refused, followed };
+
+OpenedFile open_file(const std::filesystem::path& path, std::size_t most_bytes, Links links) {
   // O_NONBLOCK keeps open() from waiting for the writer of a FIFO, which is refused below.
-  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
-  if (!fd.valid() && errno == ELOOP)
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | (links == Links::refused ? O_NOFOLLOW : 0)));
+  if (!fd.valid() && errno == ELOOP && links == Links::refused)
     fail_input("cannot read {}: it is a symbolic link, which is not followed to a secret", path.string());
   if (!fd.valid()) fail_system(errno, "cannot read {}", path.string());
   struct stat status {};
@@ -44,20 +46,27 @@ void read_into(const Descriptor& fd, std::span<std::byte> rest, const std::files
   }
 }
 
+std::vector<std::byte> read_open_file(const OpenedFile& file, const std::filesystem::path& path) {
+  std::vector<std::byte> content(file.size);
+  read_into(file.fd, content, path);
+  return content;
+}
+
 }  // namespace
 
 SecretBytes read_secret_file(const std::filesystem::path& path, std::size_t most_bytes) {
-  const auto file = open_without_links(path, most_bytes);
+  const auto file = open_file(path, most_bytes, Links::refused);
   SecretBytes content(file.size);
   read_into(file.fd, content.bytes(), path);
   return content;
 }
 
 std::vector<std::byte> read_sealed_file(const std::filesystem::path& path, std::size_t most_bytes) {
-  const auto file = open_without_links(path, most_bytes);
-  std::vector<std::byte> content(file.size);
-  read_into(file.fd, content, path);
-  return content;
+  return read_open_file(open_file(path, most_bytes, Links::refused), path);
+}
+
+std::vector<std::byte> read_public_file(const std::filesystem::path& path, std::size_t most_bytes) {
+  return read_open_file(open_file(path, most_bytes, Links::followed), path);
 }
 
 void make_secret_folder(const std::filesystem::path& path) {

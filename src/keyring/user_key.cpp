@@ -186,7 +186,8 @@ void require_usable(const UserKey& key, const PublicKey& signer, const KeyUse& u
   if (use.revoked->owner != use.owner || use.revoked->model_id != use.model_id)
     fail_input("{}: the list of revoked keys is another owner's or model's", name);
   if (use.revoked->names(key.serial, key.key_digest))
-    refuse(fmt::format("it is revoked (list {} of {})", use.revoked->sequence, time_text(use.revoked->issued_at)));
+    refuse(fmt::format("it is revoked (list {} of {}; {})", use.revoked->sequence, time_text(use.revoked->issued_at),
+                       worth_of_a_revocation));
 }
 
 }  // namespace spankey

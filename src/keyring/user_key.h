@@ -1,7 +1,7 @@
-// user.skk: one person's key to one model, signed by the owner.
+// The file user.skk, one person's key to one model. The owner signs it.
 //
-// Whoever holds the vectors of a key can use it with the weights, whatever its dates and the list of revocations say:
-// those are observed by honest programs alone.
+// Whoever holds the vectors of a key can use it with the weights, whatever its dates and the list of revocations say.
+// Only honest programs observe those.
 #pragma once
 
 #include <cstddef>
@@ -58,7 +58,7 @@ struct UserKeyFile {
 
 // Error(bad_input) "NAME: ..." for anything but a whole and validly signed key file, whoever has signed it.
 UserKeyFile read_user_key(std::span<const std::byte> bytes, const std::string& name);
-// The same from a file, which is read as read_secret_file() does.
+// Does the same with a file, which is read as read_secret_file() does.
 UserKeyFile read_user_key_file(const std::filesystem::path& path);
 
 // What a sealed file is opened with. The one that its seal needs must be there.

@@ -46,13 +46,13 @@ std::vector<SecretBytes> secret_basis(const Basis& basis) {
   return result;
 }
 
-SecretBytes draw_alphas(const Owner& owner, std::uint64_t serial) {
+SecretBytes draw_alphas(const Owner& owner, std::uint64_t serial, std::uint32_t attempt) {
   const auto m = static_cast<std::size_t>(owner.key.m), slots = static_cast<std::size_t>(alpha_slots_of(owner));
   const AlphaDraw draw(owner.key.alpha, owner.key.m, owner.codebook_seed);
   const auto seed = derived_seed(owner, serial, alpha_context);
   SecretBytes alphas(slots * m * sizeof(float));
   for (std::size_t slot = 0; slot < slots; ++slot)
-    draw({.seed = seed, .purpose = Purpose::alpha, .layer = static_cast<std::uint32_t>(slot)},
+    draw({.seed = seed, .purpose = Purpose::alpha, .step = attempt, .layer = static_cast<std::uint32_t>(slot)},
          alphas.floats().subspan(slot * m, m));
   return alphas;
 }

@@ -17,8 +17,8 @@ Basis basis_of(const Owner& owner);
 std::vector<SecretBytes> secret_basis(const Basis& basis);
 
 // Coefficients of the key with this serial: float32 (alpha slots, m) by the owner's law. They are a function of master
-// secret and serial.
-SecretBytes draw_alphas(const Owner& owner, std::uint64_t serial);
+// secret, serial and `attempt`, which counts the keys that were drawn for the serial and not issued.
+SecretBytes draw_alphas(const Owner& owner, std::uint64_t serial, std::uint32_t attempt = 0);
 
 // What makes this owner's keys. Make it once for many keys.
 KeyIssuer issuer_of(const Owner& owner);

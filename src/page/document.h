@@ -9,7 +9,7 @@
 
 namespace spankey {
 
-// Text is plain everywhere, but `words in backquotes` of a paragraph, a caption or the summary are code.
+// Text is plain everywhere. Only in a paragraph, a caption and the summary are `words in backquotes` code.
 struct Paragraph {
   std::string text;
 };
@@ -65,15 +65,15 @@ inline constexpr std::size_t most_open_rows = 20;
 
 // Returns one page for any browser. It is light or dark as the reader's system is, and can be printed. Tables scroll on
 // narrow screens, which shadows at their edges show, and sort where scripts are allowed. SVG files of `folder` are
-// inlined, with their form for narrow screens where there is one. The page refers to nothing
-// outside itself but run directories.
+// inlined, with their form for narrow screens where there is one. The page refers to nothing outside itself except run
+// directories.
 std::string to_html(const Document& document, const std::filesystem::path& folder);
 
 // Returns GitHub's dialect of Markdown. Figures are links to the SVG files.
 std::string to_markdown(const Document& document);
 
-// The document as JSON, and back. A text that to_json_text() did not write is an Error(bad_input), which calls it
-// `origin`.
+// Convert a document to JSON and back. from_json_text() throws Error(bad_input), which calls the text `origin`, for a
+// text that to_json_text() did not write.
 std::string to_json_text(const Document& document);
 Document from_json_text(const std::string& text, const std::string& origin);
 

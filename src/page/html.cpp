@@ -66,6 +66,7 @@ pre { overflow-x: auto; background: var(--band); padding: .9rem; border-radius: 
 details { margin: 1rem 0; } summary { cursor: pointer; font-weight: 600; }
 footer { margin-top: 3rem; padding-top: .75rem; border-top: 1px solid var(--line); color: var(--soft); font-size: .88rem; }
 @media screen and (max-width: 40rem) { body { padding: 1rem 1.25rem 3rem; }
+  h1 { font-size: 1.4rem; }
   figure svg.narrow { display: block; } figure svg.wide { display: none; }
   td:first-child, th:first-child { min-width: 6.5rem; max-width: 9rem; } .figures dd.value { font-size: 1.8rem; } }
 @media print { :root { color-scheme: light; --ink: #1d2329; --soft: #5b6670; --paper: #fff; --line: #d9dee3;

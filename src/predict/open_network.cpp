@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "dist/on_all_ranks.h"
 #include "keyring/model_file.h"
 #include "train/loaded_run.h"
@@ -14,7 +13,7 @@ namespace {
 OpenedNetwork open_file(const std::filesystem::path& path, Communicator& communicator) {
   std::vector<std::byte> bytes;
   on_all_ranks(communicator, [&] {
-    if (communicator.rank() == 0) bytes = read_bytes(path);
+    if (communicator.rank() == 0) bytes = read_model_bytes(path);
   });
   bytes = communicator.broadcast_bytes(bytes, 0);
   return on_all_ranks(communicator, [&] {

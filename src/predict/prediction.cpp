@@ -8,6 +8,7 @@
 #include <numeric>
 #include <utility>
 
+#include "base/text.h"
 #include "page/document.h"
 
 namespace spankey {
@@ -78,7 +79,8 @@ std::string PredictionWriter::answer(const Prediction& prediction) const {
 }
 
 std::string PredictionWriter::text_line(const Prediction& prediction) const {
-  auto text = fmt::format("{}  {}", prediction.name, answer(prediction));
+  // The name of a file may hold line breaks and what a terminal obeys.
+  auto text = fmt::format("{}  {}", escaped(prediction.name), answer(prediction));
   if (prediction.rejected && prediction.reject_probability)
     text += ' ' + probability_text(*prediction.reject_probability);
   text += "  |";

@@ -1,7 +1,7 @@
 // Answers requests that come one after the other through a descriptor. This is where others put a server.
 //
-// A request is its length in bytes (u32, little-endian) and that many bytes: a PNG or JPEG file, or a raw tensor, which
-// is uint8 (C, H, W) where the length is that of as many bytes, or float32 where it is that of as many floats
+// A request is its length in bytes (u32, little-endian) and that many bytes. They are a PNG or JPEG file, or a raw
+// tensor. A tensor is uint8 (C, H, W) where it has one byte for each number of a sample, and float32 where it has four
 // (features, or images that have been normalised). Each is answered with one line of JSON, at once.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What is asked about: one picture, a folder of pictures, or a data set.
+// The samples that a network is asked about. They are one picture, a folder of pictures, or a data set.
 #pragma once
 
 #include <ATen/core/Tensor.h>

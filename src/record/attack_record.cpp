@@ -146,7 +146,7 @@ nlohmann::json read_attacks(const RunDirectory& run, const std::string& weights_
   if (!std::filesystem::exists(path, error)) return nullptr;
   try {
     auto attacks = read_json(path);
-    if (attacks.at("weights_sha256") != weights_sha256) {
+    if (attacks.value("weights_sha256", "") != weights_sha256) {
       log::warning("{}: left out, because it tells of other weights; `spankey attack {}` measures these", path.string(),
                    run.root.string());
       return nullptr;

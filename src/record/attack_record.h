@@ -12,7 +12,7 @@
 
 namespace spankey {
 
-// Returns RUN/attack/attack.json (docs/attacks.md has its fields). Null where there is none. Also null, with one
+// Returns RUN/attack/attack.json (docs/attacks.md has its fields). Returns null where there is none, and, with one
 // warning, where it is damaged or tells of other weights than `weights_sha256`.
 nlohmann::json read_attacks(const RunDirectory& run, const std::string& weights_sha256);
 
@@ -31,14 +31,15 @@ std::span<const AttackFigure> attack_figures();
 // a valid key gives above chance) and "preset".
 nlohmann::json attack_summary(const nlohmann::json& attacks);
 
-// A summary that has every number that any has, for whoever has to know their names before there are attacks.
+// Returns a summary with every number that attack_summary() may have, so that names can be checked before a run is
+// attacked.
 nlohmann::json example_attack_summary();
 
 // Puts the summary as "attacks" into a result or an evaluation. Its verdict, where it has one, then counts the worst
 // case of the attacks.
 void count_attacks(nlohmann::json& access, const nlohmann::json& attacks);
 
-// The same in one step for a result.json, whose "weights_sha256" says which attacks count.
+// Does the same in one step for a result.json, whose "weights_sha256" says which attacks count.
 void count_attacks(nlohmann::json& result, const RunDirectory& run);
 
 // Access over numbers of images, of queries or of leaked keys. Each point is {number, mean, min, max} over attack
@@ -47,13 +48,13 @@ struct AttackCurve {
   std::string title;
   std::vector<std::vector<double>> points;
 };
-// One curve for each attack that has rows, in the order of a legend. `curves_by_images` ends with training from
+// Return one curve for each attack that has rows, in the order of a legend. `curves_by_images` ends with training from
 // scratch.
 std::vector<AttackCurve> curves_by_images(const nlohmann::json& attacks);
 std::vector<AttackCurve> curves_by_queries(const nlohmann::json& attacks);
 std::vector<AttackCurve> curves_by_leaked_keys(const nlohmann::json& attacks);
-// Scores z of colluders, one curve for each form of L1: {leaked keys, mean, mean - sd, mean + sd} over coalitions. None
-// where the attacks tell of no tracing.
+// Returns the scores z of colluders, one curve for each form of attack L1. A point is {leaked keys, mean, mean - sd,
+// mean + sd} over coalitions. There are no curves where the attacks tell of no tracing.
 std::vector<AttackCurve> curves_of_tracing(const nlohmann::json& attacks);
 
 }  // namespace spankey

@@ -11,7 +11,8 @@
 
 namespace spankey {
 
-// Returns one record of a TFRecord file: the length as 8 bytes little-endian, its masked CRC32C, the data, and theirs.
+// Returns one record of a TFRecord file. It is the length as 8 bytes little-endian, the masked CRC32C of the length,
+// the data, and the masked CRC32C of the data.
 std::string framed(std::string_view data);
 
 // Returns an Event with a scalar for every number of a line of metrics.jsonl except its "global_step", which is the
@@ -23,8 +24,8 @@ std::string scalars_event(const std::string& line);
 std::string settings_event(const Config& config, double start_seconds);
 
 // The event file of one attempt of a run. Its content follows from the lines of metrics.jsonl, so an attempt that goes
-// on from a checkpoint writes the lines before it anew and removes the files of earlier attempts. Nothing here throws:
-// the first fault is one warning, and no more is written after it.
+// on from a checkpoint writes the lines before it anew and removes the files of earlier attempts. Nothing here throws.
+// The first fault is one warning, after which nothing is written.
 class EventFile {
  public:
   // Writes to `folder`, which is created by begin().

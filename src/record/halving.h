@@ -4,7 +4,8 @@
 // N trials the best max(1, N / factor) go on after the first rung, max(1, N / factor^2) after the second one, and so on
 // (Jamieson & Talwalkar 2016). A trial goes on as soon as no other can push it out, and is stopped as soon as so many
 // are better, which depends on the measured values alone and not on who looks when. Only a worker that would have
-// nothing to do promotes earlier, as ASHA does (Li et al. 2020): a trial among the best 1 / factor of those measured.
+// nothing to do promotes earlier, as ASHA does (Li et al. 2020). It takes a trial among the best 1 / factor of those
+// measured.
 //
 // D/halving/<8 digits of the rule and of its trials>/ holds a file for each event.
 //   <id>-<epochs>.measured.json   {"value": NUMBER or null, "metric": TEXT, "epochs": NUMBER, "time": TEXT}

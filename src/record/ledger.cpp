@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "record/early_stop.h"
 #include "record/halving.h"
 
 namespace spankey {
@@ -236,6 +237,7 @@ std::optional<TrialClaim> Ledger::claim(const PlannedTrial& trial, TrialState* s
   auto entry = claim->entry();
   entry.state = TrialState::done;
   entry.exit_code = 0;
+  entry.reason = stopped_early(trial.id);
   entry.step = checkpoint_step(trial.id);
   if (claim->write(entry)) state = TrialState::done;
   return std::nullopt;
@@ -299,6 +301,11 @@ bool Ledger::has_result(const PlannedTrial& trial) const {
   }
   const auto hash = result->find("config_hash");
   return hash != result->end() && *hash == trial.hash;
+}
+
+std::string Ledger::stopped_early(const std::string& id) const {
+  const auto result = read_json_if_whole(run_directory(id).result());
+  return result ? early_stop_text(*result) : std::string();
 }
 
 void SweepCounts::add(TrialState state) {

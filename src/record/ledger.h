@@ -24,8 +24,8 @@
 
 namespace spankey {
 
-// `stopped`: halving has decided that it does not go on (record/halving.h). The ledger's own files call such a trial
-// waiting, since another sweep of the store may train it.
+// A trial is `stopped` where halving has decided that it does not go on (record/halving.h). The ledger's own files call
+// such a trial waiting, since another sweep of the store may train it.
 enum class TrialState { waiting, running, done, failed, stopped };
 std::string to_string(TrialState state);
 
@@ -35,7 +35,7 @@ struct TrialEntry {
   std::int64_t idle_attempts = 0;  // the number of last attempts that made no progress
   std::int64_t step = -1;          // step of the newest checkpoint, -1 without one
   int exit_code = 0;               // of the last attempt
-  std::string reason;              // of a failure, or of halving
+  std::string reason;              // of a failure, of halving, or of an end before the last epoch
   double seconds = 0.0;            // of all attempts
   std::int64_t units = 0;          // of its attack that are done
   std::string attack;              // options of the attack that was done, empty before that
@@ -79,12 +79,11 @@ class Ledger {
   std::vector<TrialEntry> read_all(const SweepPlan& plan) const;
   std::vector<TrialState> read_states(const SweepPlan& plan) const;
 
-  // A trial that was done without the attack that is part of it now is waiting.
-  //
-  // Claims a trial. nullopt where it is finished, has failed, or is run by a process that may be alive, and `seen` says
-  // which. A damaged entry is renamed to state.json.damaged (one line says so) and the trial starts anew. If the run
-  // directory holds the result of this trial, it becomes done without being run, unless an attack is part of it. Throws
-  // an Error where the files cannot be read or written.
+  // Claims a trial. Returns nullopt where it is finished, has failed, or is run by a process that may be alive, and
+  // `seen` says which. A trial that was done before an attack became part of it is waiting again. A damaged entry is
+  // renamed to state.json.damaged (one line says so) and the trial starts anew. If the run directory holds the result
+  // of this trial, it becomes done without being run, unless an attack is part of it. Throws an Error where the files
+  // cannot be read or written.
   std::optional<TrialClaim> claim(const PlannedTrial& trial, TrialState* seen = nullptr);
 
   // Claims a trial in any state, to try a failed one again.
@@ -95,6 +94,8 @@ class Ledger {
 
   // True where result.json of the run directory belongs to this trial.
   bool has_result(const PlannedTrial& trial) const;
+  // Returns why the trial ended before its last epoch, from its result.json. Empty where it did not.
+  std::string stopped_early(const std::string& id) const;
 
   // The file that asks the trial to stop. It is read by what the trial does now, its training or its attack.
   std::filesystem::path stop_marker(const PlannedTrial& trial) const;

@@ -94,16 +94,6 @@ void require_known(const Objective& objective, const nlohmann::json& evaluation,
   }
 }
 
-nlohmann::json sample_attack_summary() {
-  auto summary = nlohmann::json{{"worst_case", {{"access", 0.0}}},
-                                {"worst_case_as_shipped", {{"access", 0.0}}},
-                                {"withheld", 0.0},
-                                {"price", 0.0},
-                                {"most_labels", 0.0}};
-  for (const auto& figure : attack_figures()) summary[std::string(figure.name)] = 0.0;
-  return summary;
-}
-
 nlohmann::json evaluation_after(const std::filesystem::path& metrics, std::int64_t epochs) {
   nlohmann::json step;
   std::ifstream file(metrics);

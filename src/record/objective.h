@@ -1,4 +1,4 @@
-// The figure by which runs are compared while they train: one number of an evaluation, or a sum of several.
+// The figure by which runs are compared while they train. It is one number of an evaluation, or a sum of several.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -35,19 +35,16 @@ std::optional<double> value_of(const Objective& objective, const nlohmann::json&
                                const nlohmann::json& attacks);
 
 // Throws Error(bad_input), which begins with `place` and has the nearest name, for the first term that the two do not
-// have.
+// have. example_attack_summary() stands for the attack of a run that has not been attacked yet.
 void require_known(const Objective& objective, const nlohmann::json& evaluation, const nlohmann::json& attacks,
                    const std::string& place);
 
-// Stands for the attack_summary() of any attack in require_known().
-nlohmann::json sample_attack_summary();
-
-// The evaluation of a run after `epochs` epochs, or the first one after that, with "loss", "ce" and "deny" of the last
-// step before it. `metrics` is a metrics.jsonl. Null where there is none.
+// Returns the evaluation of a run after `epochs` epochs, or the first one after that, with "loss", "ce" and "deny" of
+// the last step before it. `metrics` is a metrics.jsonl. Null where there is none.
 nlohmann::json evaluation_after(const std::filesystem::path& metrics, std::int64_t epochs);
 
-// The attack_summary() of what `spankey attack` has left in a run directory, whatever weights it tells of. Null where
-// there is none that can be understood.
+// Returns the attack_summary() of what `spankey attack` has left in a run directory, whatever weights it tells of. Null
+// where there is none that can be understood.
 nlohmann::json newest_attack_summary(const RunDirectory& run);
 
 }  // namespace spankey

@@ -25,19 +25,19 @@ struct Requirement {
 // the expression.
 std::vector<Requirement> parse_requirements(const std::vector<std::string>& expressions);
 
-// `evaluation` is any JSON with the same paths as the measured one. Error(bad_input) names the first quantity that is
-// none of its numbers, and the nearest that is.
+// Throws Error(bad_input) for the first quantity that is no number of `evaluation`, with the nearest one. `evaluation`
+// is any JSON with the same paths as the measured one.
 void require_known(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation);
 
-// `summary` is attack_summary(), or null where no attacks tell of the evaluated weights, and `run` is the directory
-// that was asked for. Error(bad_input) names the first figure of attacks, "attacks." and its path in the summary, that
-// it has not.
+// Throws Error(bad_input) for the first required figure "attacks.PATH" whose path is missing in `summary`. `summary` is
+// attack_summary(), or null where no attacks tell of the evaluated weights. `run` is the directory that was asked for,
+// for the message.
 void require_attack_figures(const std::vector<Requirement>& requirements, const nlohmann::json& summary,
                             const std::string& run);
 
-// A price of entry that no number of labels has paid is more than the most that was tried: a requirement that this does
-// not decide is not met. Returns one line with the measured value of each requirement that is not met. Empty where all
-// are met.
+// Returns one line with the measured value of each requirement that is not met. Empty where all are met. A price of
+// entry that no number of labels has paid is known to be above the most that was tried. A requirement that this does
+// not decide is not met.
 std::string unmet(const std::vector<Requirement>& requirements, const nlohmann::json& evaluation);
 
 }  // namespace spankey

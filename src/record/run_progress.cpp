@@ -8,10 +8,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <fstream>
 #include <string_view>
 #include <system_error>
 
 #include "base/descriptor.h"
+#include "base/text.h"
+#include "record/early_stop.h"
 #include "record/result.h"
 
 namespace spankey {
@@ -26,7 +29,7 @@ void read_line(std::string_view text, RunProgress& progress) {
   const auto kind = line.find("kind");
   if (kind == line.end() || *kind != "step") {
     progress.finished = kind != line.end() && *kind == "result";
-    return read_accuracies(line, progress);
+    return read_result(line, progress);
   }
   progress.loss = number_at(line, "loss");
   progress.samples_per_second = number_at(line, "samples_per_second");
@@ -89,11 +92,26 @@ double MetricsReader::age_seconds() const {
   return std::max(0.0, std::chrono::duration<double>(fs::file_time_type::clock::now() - written).count());
 }
 
-void read_accuracies(const nlohmann::json& access, RunProgress& progress) {
+void read_result(const nlohmann::json& result, RunProgress& progress) {
+  progress.stopped_early = early_stop_text(result);
   for (const auto& [path, figure] :
        {std::pair("correct_key.accuracy", &progress.correct), std::pair("no_key.accuracy", &progress.no_key),
         std::pair("no_key.strip_accuracy", &progress.strip)})
-    if (const auto value = number_at(access, path)) *figure = value;
+    if (const auto value = number_at(result, path)) *figure = value;
+}
+
+std::string last_error(const RunDirectory& run) {
+  constexpr std::streamoff tail = 4096;
+  constexpr std::string_view mark = " error: ";
+  std::ifstream file(run.log() / "rank0.log", std::ios::binary | std::ios::ate);
+  if (!file) return {};
+  const auto size = static_cast<std::streamoff>(file.tellg());
+  std::string text(static_cast<std::size_t>(std::min(size, tail)), '\0');
+  file.seekg(size - static_cast<std::streamoff>(text.size()));
+  if (!file.read(text.data(), static_cast<std::streamsize>(text.size()))) return {};
+  const auto line = last_line_of(text);
+  const auto at = line.find(mark);
+  return at == std::string::npos ? std::string() : line.substr(at + mark.size());
 }
 
 std::optional<std::int64_t> steps_left(const RunProgress& progress, std::int64_t epochs) {

@@ -9,9 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "record/run_directory.h"
+
 namespace spankey {
 
-// Means of at most `most` stretches of a series that has no known end. A series that becomes too long is halved.
+// Keeps the means of at most `most` stretches of a series whose length is not known before. When there are too many
+// stretches, neighbours are joined.
 class ThinnedSeries {
  public:
   ThinnedSeries() = default;
@@ -32,7 +35,8 @@ struct RunProgress {
   std::optional<double> loss, samples_per_second;
   std::optional<double> correct, no_key, strip;  // accuracies of the newest evaluation
   ThinnedSeries losses;
-  bool finished = false;  // a line has the result
+  bool finished = false;      // a line has the result
+  std::string stopped_early;  // why a finished run ended before its last epoch
 };
 
 // Reads what was appended since the last look. A file that became shorter or another one (an attempt has cut it back)
@@ -52,10 +56,13 @@ class MetricsReader {
   RunProgress progress_;
 };
 
-// Takes the accuracies of a result or an evaluation.
-void read_accuracies(const nlohmann::json& access, RunProgress& progress);
+// Takes the accuracies of a result.json, and why the run ended before its last epoch.
+void read_result(const nlohmann::json& result, RunProgress& progress);
 
-// Steps of training that are left of `epochs`, none where the length of an epoch is not known.
+// Returns the error with which the log of rank 0 ends, which ended the last attempt. Empty where it ends otherwise.
+std::string last_error(const RunDirectory& run);
+
+// Returns the steps of training that are left of `epochs`, nullopt where the length of an epoch is not known.
 std::optional<std::int64_t> steps_left(const RunProgress& progress, std::int64_t epochs);
 
 }  // namespace spankey

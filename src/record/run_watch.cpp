@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -34,21 +33,6 @@ bool has_changed(const fs::path& file, fs::file_time_type& known) {
   return !error && time != std::exchange(known, time);
 }
 
-// The last line of the log of rank 0 where it is an error, which ended the attempt. Empty otherwise.
-std::string last_error(const RunDirectory& run) {
-  constexpr std::streamoff tail = 4096;
-  constexpr std::string_view mark = " error: ";
-  std::ifstream file(run.log() / "rank0.log", std::ios::binary | std::ios::ate);
-  if (!file) return {};
-  const auto size = static_cast<std::streamoff>(file.tellg());
-  std::string text(static_cast<std::size_t>(std::min(size, tail)), '\0');
-  file.seekg(size - static_cast<std::streamoff>(text.size()));
-  if (!file.read(text.data(), static_cast<std::streamsize>(text.size()))) return {};
-  const auto line = last_line_of(text);
-  const auto at = line.find(mark);
-  return at == std::string::npos ? std::string() : line.substr(at + mark.size());
-}
-
 bool has_checkpoint(const RunDirectory& run) {
   try {
     return !list_checkpoints(run.checkpoints()).empty();
@@ -59,8 +43,7 @@ bool has_checkpoint(const RunDirectory& run) {
 
 void read_result_of(WatchedRun& run) {
   try {
-    if (const auto result = read_json_if_whole(RunDirectory{run.folder}.result()))
-      read_accuracies(*result, run.progress);
+    if (const auto result = read_json_if_whole(RunDirectory{run.folder}.result())) read_result(*result, run.progress);
   } catch (const Error&) {  // shown without figures
   }
 }
@@ -183,6 +166,7 @@ void RunWatch::read_files(const fs::path& config, WatchedRun& run) {
   run.epochs = seen.epochs;
   run.progress = seen.metrics.look();
   if (run.state == WatchedState::done && !run.progress.finished) read_result_of(run);  // its metrics were removed
+  if (run.state == WatchedState::done) run.reason = run.progress.stopped_early;
   const auto left = steps_left(run.progress, run.epochs);
   if (run.state != WatchedState::running || !left || run.progress.samples_per_second.value_or(0.0) <= 0) return;
   const double seconds = static_cast<double>(*left * seen.global_batch) / *run.progress.samples_per_second;

@@ -35,7 +35,7 @@ struct WatchedRun {
   std::string name;  // what is varied in a trial, or the folder of a run
   std::filesystem::path folder;
   WatchedState state = WatchedState::waiting;
-  std::string reason;         // of a failure
+  std::string reason;         // of a failure, of halving, or of an end before the last epoch
   std::int64_t attempts = 0;  // of a trial
   std::int64_t epochs = 0;    // that it shall train, 0 where unknown
   RunProgress progress;

@@ -36,7 +36,7 @@ std::string attack_progress(const PlannedTrial& trial, const Ledger& ledger) {
 
 std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) {
   SweepCounts counts;
-  std::vector<std::string> running, failed, stopped;
+  std::vector<std::string> running, failed, stopped, early;
   const auto entries = ledger.read_all(plan);
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const auto& trial = plan.trials[i];
@@ -50,6 +50,8 @@ std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) 
     if (entry.state == TrialState::failed)
       failed.push_back(fmt::format("  {} ({}): exit code {}: {}\n    log: {}\n", trial.id, trial.label, entry.exit_code,
                                    entry.reason, ledger.output_log(trial.id).string()));
+    if (entry.state == TrialState::done && !entry.reason.empty())
+      early.push_back(fmt::format("  {} ({}): {}\n", trial.id, trial.label, entry.reason));
     if (entry.state == TrialState::stopped)
       stopped.push_back(fmt::format("  {} ({}): {}\n", trial.id, trial.label, entry.reason));
   }
@@ -62,8 +64,8 @@ std::string status_text(const SweepPlan& plan, const Ledger& ledger, bool json) 
     halving.refresh();
     text += halving.text() + "\n";
   }
-  for (const auto& [title, lines] :
-       {std::pair("running", &running), std::pair("failed", &failed), std::pair("stopped by halving", &stopped)}) {
+  for (const auto& [title, lines] : {std::pair("running", &running), std::pair("failed", &failed),
+                                     std::pair("stopped by halving", &stopped), std::pair("done early", &early)}) {
     if (lines->empty()) continue;
     text += fmt::format("{}:\n", title);
     for (std::size_t i = 0; i < std::min(lines->size(), most_trials_listed); ++i) text += (*lines)[i];

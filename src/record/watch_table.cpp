@@ -17,7 +17,7 @@ using Figure = std::optional<double>;
 
 constexpr std::size_t gap = 2;              // blanks between columns
 constexpr std::size_t least_name = 8;       // characters of the name of a run
-constexpr std::size_t most_reasons = 5;     // failures that are explained below the table
+constexpr std::size_t most_reasons = 5;     // runs that are explained below the table
 constexpr std::size_t lines_of_reason = 3;  // of each
 
 Figure epoch_of(const WatchedRun& run) {
@@ -131,7 +131,8 @@ std::string padded(const std::string& text, std::size_t width, bool numeric) {
 }
 
 const char* colour_of(WatchedState state) {
-  constexpr std::array colours{"\033[36m", "\033[31m", "\033[33m", "\033[33m", "\033[32m", "\033[2m"};
+  constexpr std::array colours{"\033[36m", "\033[31m", "\033[33m", "\033[33m", "\033[35m", "\033[32m", "\033[2m"};
+  static_assert(colours.size() == static_cast<std::size_t>(WatchedState::waiting) + 1);
   return colours.at(static_cast<std::size_t>(state));
 }
 
@@ -175,16 +176,20 @@ std::string head_text(const WatchView& view, const WatchStyle& style) {
   return text;
 }
 
-std::string reasons_text(const std::vector<const WatchedRun*>& runs, const WatchStyle& style) {
+// Failures come first, because somebody has to do something about them.
+std::string reasons_text(std::vector<const WatchedRun*> runs, const WatchStyle& style) {
+  std::stable_partition(runs.begin(), runs.end(),
+                        [](const WatchedRun* run) { return run->state == WatchedState::failed; });
   std::string text;
-  std::size_t failed = 0;
+  std::size_t reasons = 0;
   for (const auto* run : runs) {
-    if (run->reason.empty() || failed++ >= most_reasons) continue;
+    if (run->reason.empty() || reasons++ >= most_reasons) continue;
     std::vector<std::string> name{escaped(run->name)};
     shorten(name, std::max(least_name, style.width / 3));
     add_wrapped(text, fmt::format("{}: {}", name.front(), escaped(run->reason)), style, lines_of_reason);
   }
-  if (failed > most_reasons) add_wrapped(text, fmt::format("... and {} more reasons", failed - most_reasons), style, 1);
+  if (reasons > most_reasons)
+    add_wrapped(text, fmt::format("... and {} more reasons", reasons - most_reasons), style, 1);
   return text;
 }
 

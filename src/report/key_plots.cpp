@@ -90,6 +90,20 @@ std::string figure_or_dash(const nlohmann::json& json, const char* path, int dec
   return value ? fmt::format("{:.{}f}", *value, decimals) : "-";
 }
 
+// Points {mean, place of the family, worst key, best key}. The bar has no length where there is no figure of a single
+// key.
+PlotBlock family_points(const Group& group, const std::vector<std::string>& names) {
+  PlotBlock points;
+  const bool bar = tries_single_keys(group);
+  for (std::size_t name = 0; name < names.size(); ++name) {
+    const auto family = over_seeds(group, names[name]);
+    if (!family) continue;
+    const double mean = family->mean();
+    points.push_back({mean, static_cast<double>(name), bar ? family->min : mean, bar ? family->max : mean});
+  }
+  return points;
+}
+
 }  // namespace
 
 std::vector<FamilyFigures> family_figures(const nlohmann::json& result) {
@@ -155,16 +169,8 @@ std::vector<Figure> draw_families(const DataStudy& study, const std::string& pre
   for (const auto* group : groups) titles.push_back(study.groups.size() > 1 ? group->label : std::string());
   titles = shortened(titles, panels.title_length());
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    PlotBlock rows;
-    for (std::size_t name = 0; name < names.size(); ++name) {
-      const auto family = over_seeds(*groups[i], names[name]);
-      if (!family) continue;
-      const double mean = family->mean();
-      const bool bar = tries_single_keys(*groups[i]);
-      rows.push_back({mean, static_cast<double>(name), bar ? family->min : mean, bar ? family->max : mean});
-    }
     plot.command(panels.place(i) + "\nset title " + plot_text(titles[i]));
-    plot.curve(std::move(rows), "using 1:2:3:4 with " + family_style + " notitle");
+    plot.curve(family_points(*groups[i], names), "using 1:2:3:4 with " + family_style + " notitle");
     const double correct = groups[i]->mean("correct_key.accuracy");
     plot.curve({{correct, -0.6}, {correct, static_cast<double>(names.size()) - 0.4}},
                "using 1:2 with " + correct_style + " notitle");

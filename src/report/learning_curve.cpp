@@ -1,10 +1,11 @@
 #include "report/learning_curve.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -18,6 +19,19 @@ namespace {
 constexpr std::size_t most_points = 120;
 constexpr std::size_t most_learning_panels = 12;
 constexpr std::size_t most_marked = 25;  // evaluations that are drawn as points on a line
+
+struct LearningCurve {
+  struct Step {
+    double epoch = 0.0;  // 1.5 is the middle of the second epoch
+    double loss = 0.0, ce = 0.0, deny = 0.0;
+  };
+  struct Evaluation {
+    double epoch = 0.0;
+    nlohmann::json access;  // as result.json
+  };
+  std::vector<Step> steps;  // means of intervals, at most 120
+  std::vector<Evaluation> evaluations;
+};
 
 // Means of as many neighbours as make the curve short enough.
 std::vector<LearningCurve::Step> thinned(const std::vector<LearningCurve::Step>& steps) {
@@ -41,6 +55,33 @@ std::vector<LearningCurve::Step> thinned(const std::vector<LearningCurve::Step>&
 
 double number_in(const nlohmann::json& line, const char* name) {
   return number_at(line, name).value_or(0.0);
+}
+
+// Reads a learning curve. Lines that cannot be understood are skipped, and a missing file gives an empty curve.
+LearningCurve read_learning_curve(const std::filesystem::path& metrics) {
+  LearningCurve curve;
+  std::map<double, std::vector<LearningCurve::Step>> epochs;  // `epoch` holds the step within it
+  double steps_per_epoch = 1.0;
+  std::ifstream file(metrics);
+  for (std::string text; std::getline(file, text);) {
+    auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!line.is_object() || !line.contains("kind") || !line["kind"].is_string()) continue;
+    const double epoch = number_in(line, "epoch");
+    if (line["kind"] == "step") {
+      const double step = number_in(line, "step");
+      steps_per_epoch = std::max(steps_per_epoch, step);
+      epochs[epoch].push_back({step, number_in(line, "loss"), number_in(line, "ce"), number_in(line, "deny")});
+    } else {
+      curve.evaluations.push_back({epoch + 1.0, std::move(line)});
+    }
+  }
+  for (auto& [epoch, steps] : epochs)
+    for (auto& step : steps) {
+      step.epoch = epoch + step.epoch / steps_per_epoch;
+      curve.steps.push_back(step);
+    }
+  curve.steps = thinned(curve.steps);
+  return curve;
 }
 
 PlotBlock loss_block(const LearningCurve& curve, double LearningCurve::Step::*what) {
@@ -123,13 +164,39 @@ std::vector<std::string> panels_of(const std::vector<Learner>& learners, const P
   return commands;
 }
 
+// The numbers from `low` to `high` that are one of `digits` times a power of ten.
+std::vector<std::string> tics_at(double low, double high, const std::vector<double>& digits) {
+  std::vector<std::string> tics;
+  for (double power = std::pow(10, std::floor(std::log10(low))); power < high; power *= 10)
+    for (const double digit : digits)
+      if (digit * power >= low && digit * power <= high) tics.push_back(fmt::format("{:.6g}", digit * power));
+  return tics;
+}
+
+// A command for an axis of less than two powers of ten, on which gnuplot marks one number or none. Empty for a longer
+// axis.
+std::string marks_between(double low, double high) {
+  constexpr std::size_t fewest = 2;
+  constexpr double longest = 100;
+  if (high / low > longest) return {};
+  auto tics = tics_at(low, high, {1, 2, 5});
+  for (const double step : {1.0, 0.5, 0.1, 0.05, 0.01, 0.001, 1e-4, 1e-5}) {
+    if (tics.size() >= fewest) break;
+    std::vector<double> digits;
+    for (int i = 0; 1 + i * step < 10; ++i) digits.push_back(1 + i * step);
+    tics = tics_at(low, high, digits);
+  }
+  return fmt::format("\nset ytics ({})", fmt::join(tics, ", "));
+}
+
 // Commands for an axis of losses from `low` to `high`. It is logarithmic. Where a loss is negative (with mode A, less
 // an entropy) it is so in both directions, and linear between -0.01 and 0.01.
 std::string loss_axis(double low, double high) {
   if (low > high) return {};
   if (low > 0) {
     const double margin = 1.01 * std::pow(high / low, 0.05);
-    return fmt::format("set logscale y\nset yrange [{}:{}]", low / margin, high * margin);
+    return fmt::format("set logscale y\nset yrange [{}:{}]{}", low / margin, high * margin,
+                       marks_between(low / margin, high * margin));
   }
   const double margin = 0.05 * (high - low);
   return fmt::format(
@@ -198,32 +265,6 @@ std::optional<Figure> draw_accuracies(const DataStudy& study, const std::vector<
 
 }  // namespace
 
-LearningCurve read_learning_curve(const std::filesystem::path& metrics) {
-  LearningCurve curve;
-  std::map<double, std::vector<LearningCurve::Step>> epochs;  // `epoch` holds the step within it
-  double steps_per_epoch = 1.0;
-  std::ifstream file(metrics);
-  for (std::string text; std::getline(file, text);) {
-    auto line = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!line.is_object() || !line.contains("kind") || !line["kind"].is_string()) continue;
-    const double epoch = number_in(line, "epoch");
-    if (line["kind"] == "step") {
-      const double step = number_in(line, "step");
-      steps_per_epoch = std::max(steps_per_epoch, step);
-      epochs[epoch].push_back({step, number_in(line, "loss"), number_in(line, "ce"), number_in(line, "deny")});
-    } else {
-      curve.evaluations.push_back({epoch + 1.0, std::move(line)});
-    }
-  }
-  for (auto& [epoch, steps] : epochs)
-    for (auto& step : steps) {
-      step.epoch = epoch + step.epoch / steps_per_epoch;
-      curve.steps.push_back(step);
-    }
-  curve.steps = thinned(curve.steps);
-  return curve;
-}
-
 std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder, const std::string& prefix) {
   const auto curve = read_learning_curve(RunDirectory{run.directory}.metrics());
   if (curve.steps.empty() && curve.evaluations.empty()) return {};
@@ -254,8 +295,7 @@ std::vector<Figure> draw_learning(const RunRecord& run, PlotFolder& folder, cons
   plot.command(losses.draw(panels, 0.0, 0.42) + "\n" + accuracy_legend({curve}).draw(panels, 0.42, 1.0));
   std::vector<Figure> figures;
   if (auto figure = folder.draw(
-          prefix + "learning", plot,
-          prefix.empty() ? "Learning curves" : "Learning curves of " + run.directory.filename().string(),
+          prefix + "learning", plot, prefix.empty() ? "Learning curves" : "Learning curves of " + run.name(),
           "Left: losses of the training steps, averaged where there are many. Right: accuracy on the test split after "
           "each epoch, strip ignores the rejection; evaluations before the last one try one key."))
     figures.push_back(std::move(*figure));

@@ -1,7 +1,6 @@
-// The learning curve of a run, read from its metrics.jsonl, and plots of it.
+// Draws the learning curves of runs, which are read from their metrics.jsonl.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -9,22 +8,6 @@
 #include "report/groups.h"
 
 namespace spankey {
-
-struct LearningCurve {
-  struct Step {
-    double epoch = 0.0;  // 1.5 is the middle of the second epoch
-    double loss = 0.0, ce = 0.0, deny = 0.0;
-  };
-  struct Evaluation {
-    double epoch = 0.0;
-    nlohmann::json access;  // as result.json
-  };
-  std::vector<Step> steps;  // means of intervals, at most 120
-  std::vector<Evaluation> evaluations;
-};
-
-// Reads a learning curve. Lines that cannot be understood are skipped, and a missing file gives an empty curve.
-LearningCurve read_learning_curve(const std::filesystem::path& metrics);
 
 // Draws the training loss and, beside it, accuracy by epoch of one run, as far as it came. With a prefix the title
 // names the run.

@@ -41,6 +41,10 @@ std::string counts_text(const RunCollection& collection) {
                                      [&](const RunRecord& run) { return run.status == status; });
     if (count > 0 || status == RunStatus::failed) parts.push_back(fmt::format("{} {}", count, to_string(status)));
   }
+  const auto early = std::count_if(collection.runs.begin(), collection.runs.end(), [](const RunRecord& run) {
+    return run.status == RunStatus::done && !run.reason.empty();
+  });
+  if (early > 0) parts.front() += fmt::format(" ({} stopped early)", early);
   if (!collection.damaged.empty()) parts.push_back(fmt::format("{} damaged", collection.damaged.size()));
   return fmt::format("{}", fmt::join(parts, ", "));
 }
@@ -159,33 +163,37 @@ double noise_floor(const Group& group, const char* path) {
   return largest;
 }
 
-void add_study(Document& document, const DataStudy& study, const PublishedTable& published, const std::string& prefix,
-               const std::string& suffix, const std::filesystem::path& out, PlotFolder& folder) {
-  Section access{"Access by group" + suffix, {}};
-  access.blocks.emplace_back(Paragraph{facts_text(study)});
-  access.blocks.emplace_back(access_table_of(study));
-  add_figures(access, draw_runs(study, prefix, folder));
-  add_section(document, std::move(access));
+Section access_section(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
+  Section section{"Access by group", {}};
+  section.blocks.emplace_back(Paragraph{facts_text(study)});
+  section.blocks.emplace_back(access_table_of(study));
+  add_figures(section, draw_runs(study, prefix, folder));
+  return section;
+}
 
-  Section axes{"What the settings do" + suffix, {}};
-  add_figures(axes, draw_axes(study, prefix, folder));
-  add_figures(axes, draw_heat_maps(study, prefix, folder));
-  add_section(document, std::move(axes));
+Section settings_section(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
+  Section section{"What the settings do", {}};
+  add_figures(section, draw_axes(study, prefix, folder));
+  add_figures(section, draw_heat_maps(study, prefix, folder));
+  return section;
+}
 
-  Section beside{"Published figures" + suffix, {}};
-  if (auto table = published_table(study, published.source); !table.rows.empty())
-    beside.blocks.emplace_back(std::move(table));
+Section published_section(const DataStudy& study, const std::string& source) {
+  Section section{"Published figures", {}};
+  if (auto table = published_table(study, source); !table.rows.empty()) section.blocks.emplace_back(std::move(table));
   for (const auto& group : study.groups)
     if (group.published.row && !group.published.differences.empty())
-      beside.blocks.emplace_back(Paragraph{
+      section.blocks.emplace_back(Paragraph{
           fmt::format("{} bears the name of `{}` but is not compared with it, for it differs from the published "
                       "configuration: {}.",
                       group.label, group.published.row->name, fmt::join(group.published.differences, "; "))});
-  add_section(document, std::move(beside));
+  return section;
+}
 
-  Section keys{"Keys" + suffix, {}};
-  if (auto table = family_table(study)) keys.blocks.emplace_back(std::move(*table));
-  add_figures(keys, draw_families(study, prefix, folder));
+Section keys_section(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
+  Section section{"Keys", {}};
+  if (auto table = family_table(study)) section.blocks.emplace_back(std::move(*table));
+  add_figures(section, draw_families(study, prefix, folder));
   std::vector<const RunRecord*> runs;
   std::vector<std::string> labels;
   for (const auto& group : study.groups)
@@ -194,29 +202,62 @@ void add_study(Document& document, const DataStudy& study, const PublishedTable&
       labels.push_back(fmt::format("{}, seed {}", group.label, run->config.run.seed));
     }
   auto acceptance = acceptance_report(runs, labels, prefix, folder);
-  if (acceptance.table) keys.blocks.emplace_back(std::move(*acceptance.table));
-  if (acceptance.figure) keys.blocks.emplace_back(std::move(*acceptance.figure));
-  add_section(document, std::move(keys));
+  if (acceptance.table) section.blocks.emplace_back(std::move(*acceptance.table));
+  if (acceptance.figure) section.blocks.emplace_back(std::move(*acceptance.figure));
+  return section;
+}
 
-  Section attacks{"Attacks" + suffix, {}};
-  if (auto table = attack_table(study)) attacks.blocks.emplace_back(std::move(*table));
-  add_figures(attacks, draw_attack_curves(study, prefix, folder));
-  add_section(document, std::move(attacks));
+Section attacks_section(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
+  Section section{"Attacks", {}};
+  if (auto table = attack_table(study)) section.blocks.emplace_back(std::move(*table));
+  add_figures(section, draw_attack_curves(study, prefix, folder));
+  return section;
+}
 
-  Section learning{"Learning curves" + suffix, {}};
-  add_figures(learning, draw_learning(study, prefix, folder));
-  add_section(document, std::move(learning));
-  add_section(document, {"Best and worst runs" + suffix, {extremes_table(study, out)}});
+Section learning_section(const DataStudy& study, const std::string& prefix, PlotFolder& folder) {
+  Section section{"Learning curves", {}};
+  add_figures(section, draw_learning(study, prefix, folder));
+  return section;
+}
 
-  Section spread{"Intervals over seeds" + suffix, {interval_table(study)}};
+Section seeds_section(const DataStudy& study) {
+  Section section{"Intervals over seeds", {interval_table(study)}};
   for (const auto& group : study.groups)
     if (!group.repeats.empty())
-      spread.blocks.emplace_back(Paragraph{
+      section.blocks.emplace_back(Paragraph{
           fmt::format("{}: runs that repeat a seed ({}) are in trials.csv and not in the figures. Noise floor, the "
                       "largest difference between runs of one seed: {:.4f} with a correct key, {:.4f} without.",
                       group.label, group.repeats.size(), noise_floor(group, "correct_key.accuracy"),
                       noise_floor(group, "no_key.accuracy"))});
-  add_section(document, std::move(spread));
+  return section;
+}
+
+// `suffix` ends the titles of the sections, and `prefix` begins the names of the figures.
+void add_study(Document& document, const DataStudy& study, const PublishedTable& published, const std::string& prefix,
+               const std::string& suffix, const std::filesystem::path& out, PlotFolder& folder) {
+  const auto add = [&](Section section) {
+    section.title += suffix;
+    add_section(document, std::move(section));
+  };
+  add(access_section(study, prefix, folder));
+  add(settings_section(study, prefix, folder));
+  add(published_section(study, published.source));
+  add(keys_section(study, prefix, folder));
+  add(attacks_section(study, prefix, folder));
+  add(learning_section(study, prefix, folder));
+  add({"Best and worst runs", {extremes_table(study, out)}});
+  add(seeds_section(study));
+}
+
+// The figures of the unfinished run that is right most often with a correct key, or those of the only run.
+std::vector<KeyFigure> figures_of_open(const RunCollection& collection) {
+  const auto correct = [](const RunRecord& run) { return number_at(run.last_evaluation, "correct_key.accuracy"); };
+  const auto best = std::max_element(collection.runs.begin(), collection.runs.end(),
+                                     [&](const auto& a, const auto& b) { return correct(a) < correct(b); });
+  if (collection.runs.size() > 1 && !correct(*best)) return {};
+  auto figures = key_figures(*best);
+  if (collection.runs.size() > 1) figures.front().note += fmt::format(", of {}, the highest so far", best->name());
+  return figures;
 }
 
 // Draws unfinished runs as far as they came, and the furthest ones where there are many.
@@ -243,7 +284,7 @@ Document describe_runs(const RunCollection& collection, const std::vector<DataSt
     document.summary =
         fmt::format("{}, none of which has come to its end: {}. What they have reached stands below.",
                     counted(static_cast<std::int64_t>(collection.runs.size()), "run"), counts_text(collection));
-  if (studies.empty() && collection.runs.size() == 1) document.figures = key_figures(collection.runs.front());
+  if (studies.empty()) document.figures = figures_of_open(collection);
   if (studies.size() == 1) {
     const auto& group = withholding_most(studies.front());
     document.figures = key_figures(group);
@@ -264,9 +305,13 @@ Document describe_runs(const RunCollection& collection, const std::vector<DataSt
     add_open_curves(open, collection, folder);
     document.sections.push_back(std::move(open));
   }
-  Section cost{"Cost", {}};
-  add_cost(cost, collection);
-  add_section(document, std::move(cost));
+  if (auto table = early_stop_table(collection, out); !table.rows.empty())
+    document.sections.push_back({"Runs that stopped early", {std::move(table)}});
+  if (!studies.empty()) {
+    Section cost{"Cost", {}};
+    add_cost(cost, collection);
+    add_section(document, std::move(cost));
+  }
   return document;
 }
 
@@ -305,6 +350,7 @@ Document describe_run(const RunCollection& collection, const std::vector<DataStu
   facts.blocks.emplace_back(
       Paragraph{fmt::format("Data {}; configuration `{}`; weights `{}`.", studies.front().data, run.hash,
                             run.result.value("weights_sha256", std::string("not recorded")))});
+  if (!run.reason.empty()) facts.blocks.emplace_back(Paragraph{fmt::format("It {}.", run.reason)});
   const auto differing = config_diff(Config{}, run.config, /*hashed_only=*/false);
   facts.blocks.emplace_back(
       Listing{"Settings that differ from the defaults", fmt::format("{}", fmt::join(differing, "\n"))});

@@ -349,7 +349,7 @@ Table open_runs_table(const RunCollection& collection, const std::filesystem::pa
       "which tries one key.",
       {{"status", false},
        {"seed"},
-       {"run directory", false},
+       {"run", false},
        {"steps done"},
        {"epochs evaluated"},
        {"correct key"},
@@ -368,7 +368,7 @@ Table open_runs_table(const RunCollection& collection, const std::filesystem::pa
     table.rows.push_back(
         {{to_string(run.status)},
          {fmt::format("{}", run.config.run.seed)},
-         {run.directory.filename().string(), link_to(run.directory, out)},
+         {run.name(), link_to(run.directory, out)},
          {fmt::format("{}", run.steps_done)},
          {fmt::format("{} of {}", run.epochs_done, run.config.train.epochs)},
          cell("correct_key.accuracy"),
@@ -385,6 +385,20 @@ Table open_runs_table(const RunCollection& collection, const std::filesystem::pa
     row[9] = {damaged.reason};
     row[10] = {""};
   }
+  return table;
+}
+
+Table early_stop_table(const RunCollection& collection, const std::filesystem::path& out) {
+  Table table{"Runs that train.early_stop ended. Their figures, in the tables above, are those of their last epoch.",
+              {{"seed"}, {"run directory", false}, {"epochs"}, {"reason", false}},
+              {}};
+  for (const auto& run : collection.runs)
+    if (run.status == RunStatus::done && !run.reason.empty())
+      table.rows.push_back(
+          {{fmt::format("{}", run.config.run.seed)},
+           {run.directory.filename().string(), link_to(run.directory, out)},
+           {fmt::format("{:g} of {}", number_at(run.result, "epochs").value_or(0.0), run.config.train.epochs)},
+           {run.reason}});
   return table;
 }
 

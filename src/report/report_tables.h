@@ -21,6 +21,8 @@ Table published_table(const DataStudy& study, const std::string& source);
 Table extremes_table(const DataStudy& study, const std::filesystem::path& out);
 // Runs that are not finished, with the known reason.
 Table open_runs_table(const RunCollection& collection, const std::filesystem::path& out);
+// Finished runs that ended before their last epoch, with the reason.
+Table early_stop_table(const RunCollection& collection, const std::filesystem::path& out);
 // Access with no key, correct keys and wrong keys of one run.
 Table run_table(const RunRecord& run);
 

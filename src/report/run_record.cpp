@@ -13,9 +13,11 @@
 #include "base/lease.h"
 #include "base/log.h"
 #include "record/attack_record.h"
+#include "record/early_stop.h"
 #include "record/halving.h"
 #include "record/ledger.h"
 #include "record/run_directory.h"
+#include "record/run_progress.h"
 #include "record/sweep_plan.h"
 #include "record/verdict.h"
 
@@ -109,6 +111,7 @@ class Collector {
       RunRecord record;
       record.directory = directory;
       if (trial) record.hash = trial->hash;
+      if (trial) record.label = trial->label;
       read = RunDirectory{directory}.config();
       record.config = find_config(directory, plan, trial);
       read = RunDirectory{directory}.result();
@@ -147,11 +150,13 @@ class Collector {
     record.attacks = read_attacks(run, record.result.value("weights_sha256", ""));
     count_attacks(record.result, record.attacks);
     record.status = RunStatus::done;
+    record.reason = early_stop_text(record.result);
     record.hash = record.result.at("config_hash").get<std::string>();
     record.data_digest = find_data_digest(run, record.result);
   }
 
   static void read_state(RunRecord& record) {
+    const RunDirectory run{record.directory};
     const Ledger ledger(record.directory.parent_path());
     const auto id = record.directory.filename().string();
     const auto entry = ledger.read(id);
@@ -161,9 +166,12 @@ class Collector {
       record.log = ledger.output_log(id);
     } else if (entry.state == TrialState::running || Lease::held(record.directory)) {
       record.status = RunStatus::running;
+    } else if (auto error = is_trial(record.directory) ? std::string() : last_error(run); !error.empty()) {
+      record.status = RunStatus::failed;
+      record.reason = std::move(error);
+      record.log = run.log() / "rank0.log";
     } else {
-      const bool begun = is_there(RunDirectory{record.directory}.config());
-      record.status = begun ? RunStatus::unfinished : RunStatus::waiting;
+      record.status = is_there(run.config()) ? RunStatus::unfinished : RunStatus::waiting;
     }
   }
 
@@ -204,6 +212,10 @@ std::string folder_name(const fs::path& directory) {
 std::string to_string(RunStatus status) {
   constexpr std::array words{"done", "unfinished", "running", "failed", "waiting", "stopped"};
   return words.at(static_cast<std::size_t>(status));
+}
+
+std::string RunRecord::name() const {
+  return label.empty() ? directory.filename().string() : label;
 }
 
 double RunRecord::seconds() const {

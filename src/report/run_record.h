@@ -19,8 +19,9 @@ std::string to_string(RunStatus status);
 
 struct RunRecord {
   std::filesystem::path directory;
+  std::string label;  // what a sweep varies in it, empty for a run that belongs to none
   RunStatus status = RunStatus::unfinished;
-  std::string reason;         // of a failure or of halving, otherwise empty
+  std::string reason;         // of a failure, of halving or of an early stop, otherwise empty
   std::filesystem::path log;  // of a failure, otherwise empty
   Config config;
   std::string hash;         // config_hash, empty where unknown
@@ -33,6 +34,8 @@ struct RunRecord {
   std::int64_t steps_done = 0, epochs_done = 0;
   nlohmann::json last_evaluation;  // in the form of result.json
 
+  // What people know it by: the label, or else the name of the folder.
+  std::string name() const;
   // Seconds of training, 0 unless done.
   double seconds() const;
   // Ranks x compute threads x seconds / 3600. nullopt on GPUs, and where the number of threads was not recorded.

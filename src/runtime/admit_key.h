@@ -28,10 +28,10 @@ struct KeyedModel {
 // the key is opened before it has been found usable.
 UserKey admit_key(const KeyRequest& request, const KeyedModel& model, std::int64_t now);
 
-// Whether a key file is sealed, and how, so that a program knows what to ask for.
+// Returns whether and how a key file is sealed, so that a program knows what to ask for.
 KeySeal seal_of(const std::filesystem::path& key);
 
-// One line that says whose key it is and how long it is valid.
+// Returns one line that says whose key it is and how long it is valid.
 std::string key_text(const UserKey& key);
 
 }  // namespace spankey

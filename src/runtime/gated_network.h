@@ -12,7 +12,7 @@
 
 namespace spankey {
 
-// What a network says of n samples, in host memory.
+// What a network answers to n samples, in host memory.
 struct GatedAnswers {
   at::Tensor logits;              // (n, classes) float32, of the classes alone
   at::Tensor rejected;            // (n) bool, the answer is "reject"; false where the network cannot reject

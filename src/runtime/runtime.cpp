@@ -8,9 +8,10 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/secret.h"
 #include "keyring/model_file.h"
+#include "keyring/recipient.h"
+#include "keyring/secret_file.h"
 #include "runtime/admit_key.h"
 #include "runtime/gated_network.h"
 
@@ -69,9 +70,9 @@ struct Model::State {
   template <class T>
   at::Tensor samples(std::span<const T> values, std::size_t n, at::ScalarType type) const {
     const auto& shape = network.description().sample_shape;
-    if (values.size() != n * static_cast<std::size_t>(network.description().sample_size()))
-      fail_input("{} values are not {} samples of {} values each", values.size(), n,
-                 network.description().sample_size());
+    const auto size = static_cast<std::size_t>(network.description().sample_size());
+    if (values.size() % size != 0 || values.size() / size != n)  // n * size may not fit
+      fail_input("{} values are not {} samples of {} values each", values.size(), n, size);
     std::vector<std::int64_t> sizes{static_cast<std::int64_t>(n)};
     sizes.insert(sizes.end(), shape.begin(), shape.end());
     return at::from_blob(const_cast<T*>(values.data()), sizes, at::TensorOptions(type));
@@ -98,7 +99,7 @@ Model& Model::operator=(Model&&) noexcept = default;
 Model Model::open(const std::string& file) {
   return translated([&] {
     start_cryptography();
-    auto opened = open_model(read_bytes(file), file);
+    auto opened = open_model(read_model_bytes(file), file);
     const auto info = info_of(opened);
     return Model(std::make_unique<State>(std::move(opened), info));
   });
@@ -112,8 +113,15 @@ KeyInfo Model::use_key(const std::string& file, const KeyOptions& options) {
   return translated([&] {
     SecretBytes passphrase;
     if (!options.passphrase.empty()) passphrase = SecretBytes::copy_of(std::as_bytes(std::span(options.passphrase)));
-    const auto key =
-        admit_key({.key = file, .revoked = options.revoked, .passphrase = &passphrase}, state_->keyed, now());
+    RecipientPair recipient;
+    KeyRequest request{.key = file, .revoked = options.revoked, .passphrase = &passphrase};
+    if (!options.recipient.empty()) {
+      constexpr std::size_t most_bytes = std::size_t{1} << 20;
+      const auto bytes = read_secret_file(options.recipient, most_bytes);
+      recipient = read_recipient_secret(bytes.bytes(), passphrase, options.recipient);
+      request.recipient = &recipient;
+    }
+    const auto key = admit_key(request, state_->keyed, now());
     state_->network.use_key(key.sites, key.vectors.floats(), file);
     return KeyInfo{key.serial, key.name, key.not_before, key.not_after};
   });

@@ -56,9 +56,9 @@ nlohmann::json settings_json(const Settings& settings) {
   return json;
 }
 
-// A plan whose only trials are these rows, in their order. Equal rows are one trial.
-SweepPlan plan_of(SweepFile file, const PlanOptions& options, std::vector<Settings> rows, const std::string& name) {
-  file.grid.dimensions.clear();
+// `name` is where the rows come from, which errors about their keys name.
+PlanOfRows plan_of(SweepFile file, const PlanOptions& options, const std::vector<Settings>& rows,
+                   const std::string& name) {
   for (const auto& row : rows)
     for (const auto& [key, value] : row) {
       if (const auto known = file.grid.places.find(key); known != file.grid.places.end() && known->second != name)
@@ -66,17 +66,7 @@ SweepPlan plan_of(SweepFile file, const PlanOptions& options, std::vector<Settin
                    known->second);
       file.grid.places[key] = name;
     }
-  // One after the other, so that two wishes for one trial are no axis without effect.
-  SweepPlan plan;
-  for (auto& row : rows) {
-    file.grid.dimensions = {{name, {std::move(row)}}};
-    auto one = make_plan(file, options);
-    if (plan.trials.empty())
-      plan = std::move(one);
-    else
-      plan.trials.push_back(std::move(one.trials.front()));
-  }
-  return plan;
+  return make_plan_of(file, options, rows);
 }
 
 }  // namespace
@@ -88,15 +78,16 @@ std::string ask_for_trials(const SweepFile& file, const PlanOptions& options, co
         "{}: has trials or limits of its own; accepted with ask: [sweep] without seeds, [set], [attack] and "
         "budget.max_hours",
         file.path.string());
-  auto asked = plan_of(file, options, read_wishes(wishes, name), name);
+  const auto asked = plan_of(file, options, read_wishes(wishes, name), name);
   make_writable_folder(options.directory);
   const Lease lease(options.directory);  // two that ask at once would lose trials
   std::error_code error;
-  auto plan = asked;
+  auto plan = asked.plan;
   plan.trials.clear();
   if (std::filesystem::exists(plan_path(options.directory), error)) plan.trials = load_plan(options.directory).trials;
   auto told = nlohmann::json::array();
-  for (const auto& trial : asked.trials) {
+  for (const auto wanted : asked.trial_of) {
+    const auto& trial = asked.plan.trials[wanted];
     const bool known = std::any_of(plan.trials.begin(), plan.trials.end(),
                                    [&](const PlannedTrial& other) { return other.id == trial.id; });
     told.push_back({{"id", trial.id}, {"settings", settings_json(trial.settings)}, {"new", !known}});

@@ -100,6 +100,7 @@ TrialEntry outcome_of_attempt(Ledger& ledger, const PlannedTrial& trial, const T
   if (!trial.attack.empty()) end.units = ledger.attack_units(trial.id);
   auto entry = after_attempt(before, end, ledger.has_result(trial), ledger.checkpoint_step(trial.id),
                              [&] { return last_complaint(ledger.output_log(trial.id)); });
+  if (entry.state == TrialState::done) entry.reason = ledger.stopped_early(trial.id);
   if (entry.state == TrialState::done && !trial.attack.empty()) entry.attack = trial.attack;
   return entry;
 }

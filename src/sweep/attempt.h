@@ -41,7 +41,7 @@ void link_trial(const SweepPlan& plan, const std::filesystem::path& directory, c
 
 // The file that asks every worker of a sweep to stop.
 std::filesystem::path cancel_marker(const std::filesystem::path& directory);
-// Whether that file exists. False where the file system cannot say now. The caller asks again later.
+// True where that file exists. False where the file system cannot say now, in which case the caller asks again later.
 bool is_cancelled(const std::filesystem::path& directory);
 
 }  // namespace spankey

@@ -10,7 +10,12 @@
 namespace spankey {
 namespace {
 
-constexpr const char* place = "command line";
+constexpr const char* command_line_place = "command line";
+
+struct Choice {
+  std::string key;
+  std::vector<std::string> values;  // as TOML text, at least one
+};
 
 // Where the value that begins at `begin` ends.
 std::size_t end_of_value(std::string_view text, std::size_t begin) {
@@ -33,6 +38,27 @@ std::size_t end_of_value(std::string_view text, std::size_t begin) {
   return text.size();
 }
 
+// Splits at commas outside of brackets and quotation marks. Error(bad_input) where there is no "=" or a value is
+// missing.
+Choice parse_choice(const std::string& word) {
+  const auto equals = word.find('=');
+  if (equals == std::string::npos || equals == 0)
+    fail_input("{}: {}: accepted: table.key=value, or table.key=value,value for several, such as key.gamma=0.5,1.0",
+               command_line_place, shown(word));
+  Choice choice{word.substr(0, equals), {}};
+  for (std::size_t begin = equals + 1; begin <= word.size();) {
+    const auto end = end_of_value(word, begin);
+    const auto value = word.substr(begin, end - begin);
+    if (value.find_first_not_of(" \t") == std::string::npos)
+      fail_input("{}: {}: a value is missing; accepted: values with commas between them, such as {}=1,2",
+                 command_line_place, shown(word), choice.key);
+    const auto typed = typed_value(value);
+    choice.values.push_back(node_text(*typed.get("value")));
+    begin = end + 1;
+  }
+  return choice;
+}
+
 // Removes what a sweep file says about a key by itself.
 void forget(Grid& grid, const std::string& key) {
   const auto known = grid.places.find(key);
@@ -44,7 +70,7 @@ void forget(Grid& grid, const std::string& key) {
       for (const auto& setting : row) keys.insert(setting.key);
     if (keys.contains(key) && keys.size() > 1)
       fail_input("{}: {}: varies together with other keys at {}; accepted: keys that the sweep sets or varies alone",
-                 place, key, dimension.place);
+                 command_line_place, key, dimension.place);
   }
   std::erase_if(grid.dimensions, [&](const Dimension& dimension) {
     return std::any_of(dimension.rows.begin(), dimension.rows.end(),
@@ -56,38 +82,20 @@ void forget(Grid& grid, const std::string& key) {
 
 }  // namespace
 
-Choice parse_choice(const std::string& word) {
-  const auto equals = word.find('=');
-  if (equals == std::string::npos || equals == 0)
-    fail_input("{}: {}: accepted: table.key=value, or table.key=value,value for several, such as key.gamma=0.5,1.0",
-               place, shown(word));
-  Choice choice{word.substr(0, equals), {}};
-  for (std::size_t begin = equals + 1; begin <= word.size();) {
-    const auto end = end_of_value(word, begin);
-    const auto value = word.substr(begin, end - begin);
-    if (value.find_first_not_of(" \t") == std::string::npos)
-      fail_input("{}: {}: a value is missing; accepted: values with commas between them, such as {}=1,2", place,
-                 shown(word), choice.key);
-    const auto typed = typed_value(value);
-    choice.values.push_back(node_text(*typed.get("value")));
-    begin = end + 1;
-  }
-  return choice;
-}
-
 void apply_choices(SweepFile& file, const std::vector<std::string>& words) {
   std::set<std::string> given;
   for (const auto& word : words) {
     auto choice = parse_choice(word);
     if (!given.insert(choice.key).second)
-      fail_input("{}: {} is given more than once; accepted: once, with commas between its values", place, choice.key);
+      fail_input("{}: {} is given more than once; accepted: once, with commas between its values", command_line_place,
+                 choice.key);
     forget(file.grid, choice.key);
-    file.grid.places[choice.key] = place;
+    file.grid.places[choice.key] = command_line_place;
     if (choice.values.size() == 1) {
       file.grid.fixed.push_back({choice.key, choice.values.front()});
       continue;
     }
-    Dimension dimension{place, {}};
+    Dimension dimension{command_line_place, {}};
     for (auto& value : choice.values) dimension.rows.push_back({{choice.key, std::move(value)}});
     file.grid.dimensions.push_back(std::move(dimension));
   }
@@ -95,7 +103,7 @@ void apply_choices(SweepFile& file, const std::vector<std::string>& words) {
 
 SweepFile one_off_sweep(const std::filesystem::path& config, const std::vector<std::string>& words) {
   SweepFile file;
-  file.path = place;
+  file.path = command_line_place;
   file.name = config.stem().string();
   file.base = config;
   apply_choices(file, words);

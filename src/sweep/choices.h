@@ -9,15 +9,6 @@
 
 namespace spankey {
 
-struct Choice {
-  std::string key;
-  std::vector<std::string> values;  // as TOML text, at least one
-};
-
-// Splits at commas outside of brackets and quotation marks. Error(bad_input) where there is no "=" or a value is
-// missing.
-Choice parse_choice(const std::string& word);
-
 // Sets each key to its value in every trial, or makes it an axis where it has several. What the sweep file sets for the
 // key, alone in [set], [axes] or seeds, no longer counts. Throws Error(bad_input) for a key that the file varies
 // together with others.

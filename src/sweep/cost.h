@@ -50,8 +50,8 @@ class CostModel {
 
   // The seconds that the planned attacks took on a finished trial.
   void add_attacked(const Subject& trial, double seconds);
-  // Of attacks that send so many images through the network: the mean of the attacked trials of the same network and
-  // data, or the same rule.
+  // Estimates the seconds of attacks that send so many images through the network. It is the mean of the attacked
+  // trials of the same network and data, or follows from the same rule.
   double attack_seconds(const Subject& subject, double images) const;
 
  private:

@@ -213,7 +213,8 @@ class TrialGroup {
       return static_cast<int>(error.code());
     } catch (const std::exception& error) {
       if (group_->size() > 1) throw;
-      log::error("{}", error.what());
+      const std::string_view text = error.what();  // of LibTorch with a list of frames behind the first line
+      log::error("{}", text.substr(0, text.find('\n')));
       return static_cast<int>(ExitCode::run_failed);
     }
   }

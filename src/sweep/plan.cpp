@@ -19,11 +19,12 @@
 #include "config/entries.h"
 #include "config/law.h"
 #include "data/dataset.h"
+#include "record/attack_record.h"
 #include "record/objective.h"
 #include "record/run_directory.h"
 #include "sweep/cost.h"
+#include "train/access_report.h"
 #include "train/experiment.h"
-#include "train/sample_evaluation.h"
 
 namespace spankey {
 namespace {
@@ -81,7 +82,8 @@ class Planner {
     for (const auto& dimension : file.grid.dimensions) require_difference(dimension);
   }
 
-  void add(const Settings& varied) {
+  // Returns the position of the trial among those of the plan.
+  std::size_t add(const Settings& varied) {
     PlannedTrial trial;
     trial.settings = file_.grid.fixed;
     trial.settings.insert(trial.settings.end(), varied.begin(), varied.end());
@@ -89,22 +91,24 @@ class Planner {
     const auto config = at_its_place([&] { return trial_config(plan_, trial); });
     const auto& data = known_data(config);
     at_its_place([&] { check_data(config, data.facts); });
-    note_halving(config);
+    note_metrics(config);
     if (file_.halving) trial.epochs = config.train.epochs;
     trial.hash = config_hash(config, data.digest);
     trial.id = trial.hash.substr(0, id_digits);
     if (plan_.attack && config.train.twin != Twin::vanilla)
       trial.attack = fmt::format("{}", fmt::join(options_of(*plan_.attack), " "));
     const auto [known, fresh] = known_.emplace(trial.id, plan_.trials.size());
-    if (!fresh) return note_merged(plan_.trials[known->second], trial);
+    if (!fresh) {
+      note_merged(plan_.trials[known->second], trial);
+      return known->second;
+    }
     note_law(config, trial, data.digest);
     const auto samples =
         config.data.limit > 0 ? std::min(config.data.limit, data.facts.train_samples) : data.facts.train_samples;
     subjects_.push_back(costs_.describe(config, samples));
-    const bool attacked = !trial.attack.empty() && options_.attack_images;
-    attack_images_.push_back(
-        attacked ? options_.attack_images(*plan_.attack, data.facts.train_samples, data.test_samples) : 0.0);
+    attack_images_.push_back(trial.attack.empty() ? 0.0 : attack_images(data));
     plan_.trials.push_back(std::move(trial));
+    return known->second;
   }
 
   // Notes on trials that are equal because they use different names of one law.
@@ -152,13 +156,17 @@ class Planner {
     std::set<std::string> reasons;
   };
 
-  // Refuses a metric that this trial does not have.
-  void note_halving(const Config& config) {
+  // Refuses a metric that this trial does not have. Its evaluation depends on its deny loss and on its families of
+  // keys.
+  void note_metrics(const Config& config) {
+    if (file_.halving) most_epochs_ = std::max(most_epochs_, config.train.epochs);
+    auto figures = config.eval.families;
+    figures.insert(figures.end(), {canonical(config).deny.mode, config.train.early_stop.metric});
+    if (!figures_.insert(std::move(figures)).second) return;
+    at_its_place([&] { check_early_stop(config); });
     if (!file_.halving) return;
-    most_epochs_ = std::max(most_epochs_, config.train.epochs);
-    if (!families_.insert(config.eval.families).second) return;
     const auto place = fmt::format("{}: halving.metric", file_.halving->place);
-    const auto attacks = plan_.attack ? sample_attack_summary() : nlohmann::json();
+    const auto attacks = plan_.attack ? example_attack_summary() : nlohmann::json();
     const auto objective = parse_objective(file_.halving->rule.metric, place);
     if (objective.uses_attack() && !plan_.attack)
       fail_input("{}: \"{}\" is a figure of an attack: accepted: with a table [attack]", place, objective.text);
@@ -262,6 +270,15 @@ class Planner {
     }
   }
 
+  double attack_images(const KnownData& data) const {
+    if (!options_.attack_images) return 0.0;
+    try {
+      return options_.attack_images(*plan_.attack, data.facts.train_samples, data.test_samples);
+    } catch (const Error& error) {
+      throw Error(error.code(), fmt::format("{}: {}", file_.attack_place, error.what()));
+    }
+  }
+
   const KnownData& known_data(const Config& config) {
     const std::pair key(config.data.file, config.data.limit);
     const auto known = data_.find(key);
@@ -284,7 +301,7 @@ class Planner {
   std::map<std::string, SameLaw> same_law_;                         // by the hash of with_first_names()
   std::unordered_map<std::string, std::size_t> known_;              // position by id
   std::int64_t most_epochs_ = 0;                                    // of a trial
-  std::set<std::vector<std::string>> families_;                     // with which halving.metric has been looked for
+  std::set<std::vector<std::string>> figures_;  // what decides which figures there are, where it has been looked at
   std::map<std::string, std::int64_t> merged_;  // combinations, by why they are no trials of their own
 };
 
@@ -295,10 +312,8 @@ void require_reasonable(const SweepFile& file, bool many_trials) {
                most_trials_unasked);
 }
 
-}  // namespace
-
-SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
-  require_reasonable(file, options.many_trials);
+// A plan without trials.
+SweepPlan begin_plan(const SweepFile& file, const PlanOptions& options) {
   load_config(file.base);  // checked by itself first, so that no axis is blamed for its mistakes
   SweepPlan plan;
   plan.name = file.name;
@@ -311,6 +326,14 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   plan.max_hours = file.max_hours;
   plan.attack = file.attack;
   plan.sbatch = file.sbatch;
+  return plan;
+}
+
+}  // namespace
+
+SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
+  require_reasonable(file, options.many_trials);
+  auto plan = begin_plan(file, options);
   auto rows = expand(file.grid);
   if (rows.empty())
     fail_input("{}: no trial is left: accepted: [[exclude]] that leaves at least one", file.path.string());
@@ -322,6 +345,16 @@ SweepPlan make_plan(const SweepFile& file, const PlanOptions& options) {
   planner.set_halving();
   planner.finish();
   return plan;
+}
+
+PlanOfRows make_plan_of(const SweepFile& file, const PlanOptions& options, const std::vector<Settings>& rows) {
+  SPANKEY_CHECK(file.grid.dimensions.empty() && !file.halving);
+  PlanOfRows made{begin_plan(file, options), {}};
+  Planner planner(file, made.plan, options);
+  made.plan.combinations = rows.size();
+  for (const auto& row : rows) made.trial_of.push_back(planner.add(row));
+  planner.finish();
+  return made;
 }
 
 }  // namespace spankey

@@ -1,9 +1,11 @@
 // Plans a sweep, which gives every trial its identity and its estimated cost.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <vector>
 
 #include "record/sweep_plan.h"
 #include "sweep/sweep_file.h"
@@ -23,5 +25,13 @@ struct PlanOptions {
 // `merged` says why. An axis whose values all give the same trial is refused. Error(bad_input) names the place in the
 // sweep file, the key and the value.
 SweepPlan make_plan(const SweepFile& file, const PlanOptions& options);
+
+struct PlanOfRows {
+  SweepPlan plan;
+  std::vector<std::size_t> trial_of;  // position of each row's trial. Rows with the same result have one trial
+};
+
+// Does the same with these settings in place of a product of axes. `file` has neither axes nor halving.
+PlanOfRows make_plan_of(const SweepFile& file, const PlanOptions& options, const std::vector<Settings>& rows);
 
 }  // namespace spankey

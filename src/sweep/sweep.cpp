@@ -33,9 +33,10 @@ std::string halving_text(const SweepPlan& plan) {
     left = std::max<std::int64_t>(1, left / plan.halving->factor);
   }
   for (std::int64_t i = 0; i < left; ++i) least += plan.trials.front().epochs - before;
-  return fmt::format("halving by {} ({}): pauses after {} epochs, 1 of {} goes on; about {} of {} epochs are trained\n",
-                     plan.halving->metric, goal_word(*plan.halving), fmt::join(plan.halving->rungs, ", "),
-                     plan.halving->factor, least, all);
+  return fmt::format(
+      "halving by {} ({}): pauses after {} epoch{}, 1 of {} goes on; about {} of {} epochs are trained\n",
+      plan.halving->metric, goal_word(*plan.halving), fmt::join(plan.halving->rungs, ", "),
+      plan.halving->rungs == std::vector<std::int64_t>{1} ? "" : "s", plan.halving->factor, least, all);
 }
 
 std::int64_t reopen_failed(const SweepPlan& plan, Ledger& ledger, RetryFailed which) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/error.h"
+#include "base/standard_streams.h"
 #include "base/text.h"
 
 namespace spankey {
@@ -14,7 +15,8 @@ constexpr std::chrono::seconds between_plain_lines{15};
 
 }  // namespace
 
-SweepProgress::SweepProgress(bool redraw) : redraws_(redraw && redraws_lines(STDOUT_FILENO)) {}
+SweepProgress::SweepProgress(bool redraw)
+    : redraws_(redraw && redraws_lines(STDOUT_FILENO)), quiet_(standard_streams::are_quiet()) {}
 
 double SweepProgress::seconds_left(const TrialQueue& queue) const {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
@@ -23,7 +25,7 @@ double SweepProgress::seconds_left(const TrialQueue& queue) const {
 
 void SweepProgress::show(const TrialQueue& queue, int running) {
   const auto now = std::chrono::steady_clock::now();
-  if (!redraws_ && now - shown_ < between_plain_lines) return;
+  if (quiet_ || (!redraws_ && now - shown_ < between_plain_lines)) return;
   shown_ = now;
   const auto waiting = static_cast<std::int64_t>(queue.left()) - running;
   auto line = fmt::format("[{}/{} done, {} failed, {} running, {} waiting", queue.done(), queue.trials(),
@@ -36,6 +38,10 @@ void SweepProgress::show(const TrialQueue& queue, int running) {
 }
 
 void SweepProgress::note(const std::string& line) {
+  if (!quiet_) print(line);
+}
+
+void SweepProgress::print(const std::string& line) {
   fmt::print("{}{}\n", line_open_ ? "\r\033[K" : "", line);
   line_open_ = false;
   std::fflush(stdout);
@@ -49,7 +55,7 @@ void SweepProgress::ended(const PlannedTrial& trial, const TrialEntry& entry, do
     note(fmt::format("done in {:.1f} s: {}", seconds, name));
   } else if (entry.state == TrialState::failed) {
     planned_seconds_ended_ += trial.seconds;
-    note(fmt::format("FAILED with {}: {}: {} (log: {})", entry.exit_code, name, entry.reason, log.string()));
+    print(fmt::format("FAILED with {}: {}: {} (log: {})", entry.exit_code, name, entry.reason, log.string()));
   } else if (entry.exit_code == 0) {
     note(fmt::format("paused in {:.1f} s at step {}: {}", seconds, entry.step, name));
   } else {
@@ -60,8 +66,8 @@ void SweepProgress::ended(const PlannedTrial& trial, const TrialEntry& entry, do
 void SweepProgress::summary(const TrialQueue& queue) {
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started_;
   const auto stopped = queue.stopped() > 0 ? fmt::format(", {} stopped", queue.stopped()) : std::string();
-  note(fmt::format("{} of {} trials done, {} failed{}, {} left, after {}", queue.done(), queue.trials(), queue.failed(),
-                   stopped, queue.left(), duration_text(elapsed.count())));
+  print(fmt::format("{} of {} trials done, {} failed{}, {} left, after {}", queue.done(), queue.trials(),
+                    queue.failed(), stopped, queue.left(), duration_text(elapsed.count())));
 }
 
 }  // namespace spankey

@@ -7,6 +7,7 @@
 
 #include "base/statistics.h"
 #include "record/verdict.h"
+#include "spankey/deny/deny.h"
 
 namespace spankey {
 namespace {
@@ -85,6 +86,24 @@ nlohmann::json to_json(const AccessReport& report) {
   json["multiplier_saturation"] = saturation_to_json(report);
   if (report.train) json["train"] = to_json(*report.train);
   if (!report.test.correct_key.empty()) json["verdict"] = to_json(judge_access(json));
+  return json;
+}
+
+nlohmann::json sample_evaluation(const Config& config) {
+  const bool rejects = find_deny_loss(canonical(config).deny.mode).reject != RejectKind::none;
+  const AccessFigures one{.accuracy = 0.5,
+                          .strip_accuracy = 0.5,
+                          .reject_fraction = rejects ? std::optional(0.0) : std::nullopt,
+                          .samples = 1.0};
+  AccessReport report;
+  report.test.no_key = one;
+  report.test.correct_key = {one, one};
+  for (const auto& family : config.eval.families) report.test.families.push_back({family, {one, one}});
+  report.majority_rate = report.minority_rate = 0.1;
+  report.test_samples = 1;
+  report.correct_saturation = report.wrong_saturation = Saturation{};
+  auto json = to_json(report);
+  for (const char* name : {"loss", "ce", "deny"}) json[name] = 0.0;
   return json;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "config/config.h"
 #include "spankey/keys/key_maker.h"
 
 namespace spankey {
@@ -58,12 +59,15 @@ struct AccessReport {
 // was measured, "norm_sweep": [{"norm", "correct_key", "wrong_key"}]. No key has plain numbers. Keys have {mean, sd,
 // min, max, keys, quantiles: {q05, q25, q50, q75, q95}, ci95: [low, high]} for each figure. The mean is over samples,
 // the rest is over keys. ci95 is the interval of the mean key, which mean_share_interval() computes from the accuracies
-// of the keys. It is null for a single key. A kind of key
-// that was not tried is null as a whole.
+// of the keys. It is null for a single key. A kind of key that was not tried is null as a whole.
 nlohmann::json to_json(const SplitAccess& access);
 // Returns the object of the test split, with "majority_rate", "minority_rate", "test_samples", "key_for_each_batch",
 // "train", "multiplier_saturation": {"correct_key": {low, high}, "wrong_key": {low, high}} or null, and "verdict" (see
 // record/verdict.h).
 nlohmann::json to_json(const AccessReport& report);
+
+// An evaluation as a run of this configuration writes it after an epoch, with made-up figures, and with "loss", "ce"
+// and "deny" of a step.
+nlohmann::json sample_evaluation(const Config& config);
 
 }  // namespace spankey

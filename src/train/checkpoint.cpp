@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/sealed_file.h"
 #include "record/run_directory.h"
+#include "train/averaged_weights.h"
 
 namespace spankey {
 namespace {
@@ -76,6 +77,23 @@ h5::File open_checkpoint(std::span<const std::byte> bytes, const std::string& na
   return file;
 }
 
+void write_early_stop(h5::File& file, const EarlyStopState& state) {
+  file.set_attribute("/", "early_stop_rule", state.rule);
+  file.set_attribute("/", "early_stop_seen_epoch", state.seen_epoch);
+  file.set_attribute("/", "early_stop_best_epoch", state.best_epoch);
+  if (state.best) file.set_attribute("/", "early_stop_best", *state.best);
+}
+
+std::optional<EarlyStopState> read_early_stop(const h5::File& file) {
+  if (!file.has_attribute("/", "early_stop_rule")) return std::nullopt;
+  EarlyStopState state{.rule = file.string_attribute("/", "early_stop_rule"),
+                       .seen_epoch = file.int_attribute("/", "early_stop_seen_epoch"),
+                       .best_epoch = file.int_attribute("/", "early_stop_best_epoch"),
+                       .best = {}};
+  if (file.has_attribute("/", "early_stop_best")) state.best = file.double_attribute("/", "early_stop_best");
+  return state;
+}
+
 // Format 1 has the configuration as bytes.
 std::string text_of(const std::vector<std::uint8_t>& bytes) {
   return {bytes.begin(), bytes.end()};
@@ -96,6 +114,7 @@ std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint) {
   file.set_attribute("/", "program", checkpoint.program);
   file.set_attribute("/", "computed_on", checkpoint.computed_on);
   file.set_attribute("/", "train_seconds", checkpoint.train_seconds);
+  if (checkpoint.early_stop) write_early_stop(file, *checkpoint.early_stop);
   file.write_string("config", checkpoint.config_toml);
   write_tensors(file, "parameters", checkpoint.parameters);
   write_tensors(file, "buffers", checkpoint.buffers);
@@ -124,7 +143,20 @@ Checkpoint decode_checkpoint(std::span<const std::byte> bytes, const std::string
   checkpoint.parameters = read_tensors(file, "parameters");
   checkpoint.buffers = read_tensors(file, "buffers");
   checkpoint.optimizer = read_optimizer(file);
+  checkpoint.early_stop = read_early_stop(file);
   return checkpoint;
+}
+
+PublishedWeights published_weights(const Checkpoint& checkpoint) {
+  PublishedWeights weights{checkpoint.parameters, checkpoint.buffers};
+  for (auto* group : {&weights.parameters, &weights.buffers})
+    for (auto& [name, value] : *group) {
+      const auto averaged = std::find_if(
+          checkpoint.optimizer.begin(), checkpoint.optimizer.end(),
+          [wanted = std::string(average_prefix) + name](const NamedTensor& tensor) { return tensor.name == wanted; });
+      if (averaged != checkpoint.optimizer.end()) value = averaged->value;
+    }
+  return weights;
 }
 
 std::optional<FoundCheckpoint> newest_valid_checkpoint(const std::filesystem::path& folder) {

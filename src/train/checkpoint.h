@@ -1,9 +1,11 @@
 // A checkpoint is one HDF5 file, the same for every number of ranks, with a footer that covers all of it.
 //
 // The attributes of "/" are kind, format_version, epoch, step, global_step, config_hash, basis_digest, data_digest,
-// program, computed_on and train_seconds. "config" is the resolved TOML, a string (bytes in format 1). The groups
-// "parameters", "buffers" and "optimizer/<state>" have one data set per tensor. The footer of base/sealed_file.h comes
-// last.
+// program, computed_on and train_seconds. With train.early_stop there are early_stop_rule, early_stop_seen_epoch,
+// early_stop_best_epoch and, once there is one, early_stop_best. "config" is the resolved TOML, a string (bytes in
+// format 1). The groups "parameters", "buffers" and "optimizer/<state>" have one data set per tensor. With
+// train.ema_decay the state "average" has one for each parameter and each buffer. The footer of base/sealed_file.h
+// comes last.
 #pragma once
 
 #include <filesystem>
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "record/cursor.h"
+#include "record/early_stop.h"
 #include "spankey/models/named_tensor.h"
 
 namespace spankey {
@@ -31,7 +34,15 @@ struct Checkpoint {
   double train_seconds = 0.0;  // training seconds of all attempts so far, evaluation excluded
   std::vector<NamedTensor> parameters, buffers;
   std::vector<NamedTensor> optimizer;  // "<state>/<parameter>", for example "exp_avg/conv1.weight"
+  std::optional<EarlyStopState> early_stop = {};
 };
+
+// Returns the parameters and the buffers that are evaluated, exported and attacked: the averaged ones where there are
+// some, else those that are trained.
+struct PublishedWeights {
+  std::vector<NamedTensor> parameters, buffers;
+};
+PublishedWeights published_weights(const Checkpoint& checkpoint);
 
 std::vector<std::byte> encode_checkpoint(const Checkpoint& checkpoint);
 

@@ -28,9 +28,10 @@ std::int64_t elements(const std::vector<NamedTensor>& tensors) {
   return count;
 }
 
-// The number of values that the optimiser keeps for each weight.
+// The number of values that the optimiser and an average keep for each weight.
 std::int64_t states(const Config& config) {
-  return std::ssize(make_optimizer(config, at::empty({0}), at::empty({0}))->state());
+  const auto average = config.train.ema_decay > 0.0 ? 1 : 0;
+  return std::ssize(make_optimizer(config, at::empty({0}), at::empty({0}))->state()) + average;
 }
 
 std::string megabytes(std::int64_t floats) {

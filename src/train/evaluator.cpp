@@ -16,19 +16,12 @@
 namespace spankey {
 namespace {
 
+// Behind the samples in the order of access_counts().
 enum Count : std::int64_t { count_samples, count_correct, count_strip_correct, count_rejected, counts };
 constexpr std::int64_t saturation_keys = 16;
 
 // Every rank holds the figures of all keys at once, at most half a GiB of them.
 constexpr std::int64_t most_figures = std::int64_t{1} << 24;
-
-void add(const at::Tensor& row, const AccessCounts& found) {
-  auto* values = row.mutable_data_ptr<std::int64_t>();
-  values[count_samples] += found.samples;
-  values[count_correct] += found.correct;
-  values[count_strip_correct] += found.strip;
-  values[count_rejected] += found.rejected;
-}
 
 AccessFigures figures(const at::Tensor& row, bool can_reject) {
   const auto* values = row.const_data_ptr<std::int64_t>();
@@ -100,9 +93,11 @@ class Evaluator::Plan {
     std::int64_t key;
   };
 
-  Plan(const Config& config, std::int64_t samples, const EvaluationRequest& request, std::int64_t correct_keys)
+  // `most_rows` are fed to the network at once.
+  Plan(const Config& config, std::int64_t samples, std::int64_t most_rows, const EvaluationRequest& request,
+       std::int64_t correct_keys)
       : fresh_keys_(request.keys == 0),
-        rows_(cut(samples, fresh_keys_ ? config.train.global_batch : evaluation_batch)),
+        rows_(cut(samples, fresh_keys_ ? config.train.global_batch : most_rows, most_rows)),
         key_count_(fresh_keys_ ? (rows_.empty() ? 0 : rows_.back().batch + 1) : request.keys) {
     const auto keys = [&](std::int64_t count, bool tried = true) {
       if (tried) pieces_a_row_ += fresh_keys_ ? 1 : count;
@@ -139,12 +134,12 @@ class Evaluator::Plan {
 
  private:
   // The cut is the same for every number of ranks, because the bits of an answer may depend on the rows beside it.
-  static std::vector<Rows> cut(std::int64_t samples, std::int64_t batch) {
+  static std::vector<Rows> cut(std::int64_t samples, std::int64_t batch, std::int64_t most_rows) {
     std::vector<Rows> all;
     for (std::int64_t b = 0; b * batch < samples; ++b) {
       const auto end = std::min(samples, (b + 1) * batch);
-      for (auto row = b * batch; row < end; row += evaluation_batch)
-        all.push_back({row, std::min(end, row + evaluation_batch), b, end - b * batch});
+      for (auto row = b * batch; row < end; row += most_rows)
+        all.push_back({row, std::min(end, row + most_rows), b, end - b * batch});
     }
     return all;
   }
@@ -196,7 +191,8 @@ AccessReport Evaluator::evaluate(const EvaluationRequest& request) const {
 }
 
 Evaluator::Plan Evaluator::plan(const SplitWork& work, const EvaluationRequest& request) const {
-  return {experiment_.config, work.samples(), request, keys_.correct_keys(request.keys)};
+  return {experiment_.config, work.samples(), evaluation_batch_on(experiment_.placement.device), request,
+          keys_.correct_keys(request.keys)};
 }
 
 std::vector<Evaluator::Series> Evaluator::series(std::int64_t keys, const EvaluationRequest& request) const {
@@ -226,7 +222,11 @@ SplitAccess Evaluator::evaluate_split(const SplitWork& work, const EvaluationReq
   const auto plan = this->plan(work, request);
   SplitReader reader(experiment_, work.split, work.subset, work.augment);
   const auto all = series(plan.key_count(), request);
-  auto table = at::zeros({plan.series(), plan.key_count(), counts}, at::kLong);
+  // On a device the host does not wait for the counts before the end.
+  const auto device = experiment_.placement.device;
+  const auto samples = at::zeros({plan.series(), plan.key_count(), 1}, at::kLong);
+  const auto counted =
+      at::zeros({plan.series(), plan.key_count(), counts - 1}, at::TensorOptions(device).dtype(at::kLong));
 
   const int rank = communicator_.rank(), ranks = communicator_.size();
   const auto begin = plan.begin(rank, ranks), end = plan.begin(rank + 1, ranks);
@@ -237,9 +237,11 @@ SplitAccess Evaluator::evaluate_split(const SplitWork& work, const EvaluationReq
     const auto answers = [&](const at::Tensor& x) {
       return experiment_.model->forward(x, all[piece.series].make(piece.key, rows.batch_rows));
     };
-    add(table[static_cast<std::int64_t>(piece.series)][piece.key],
-        measure(answers, reader, rows.begin, rows.end, experiment_.deny->reject));
+    const auto row = static_cast<std::int64_t>(piece.series);
+    samples[row][piece.key].add_(rows.end - rows.begin);
+    counted[row][piece.key].add_(measure(answers, reader, rows.begin, rows.end, experiment_.deny->reject));
   }
+  auto table = at::cat({samples, counted.to(at::kCPU)}, 2);
   communicator_.all_reduce(table);
 
   const bool can_reject = experiment_.deny->reject != RejectKind::none;

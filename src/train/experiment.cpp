@@ -1,5 +1,7 @@
 #include "train/experiment.h"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 
 #include "base/digest.h"
@@ -7,8 +9,10 @@
 #include "base/log.h"
 #include "data/sampler.h"
 #include "dist/on_all_ranks.h"
+#include "record/early_stop.h"
 #include "spankey/models/precision.h"
 #include "spankey/models/registry.h"
+#include "train/access_report.h"
 
 namespace spankey {
 namespace {
@@ -84,6 +88,14 @@ void tell_classes(const Experiment& experiment) {
   warn_of_absent_classes("test", data.class_counts(data.test()), data.info().class_names);
 }
 
+void check_early_stop(const Config& config) {
+  const EarlyStop rule(config);
+  if (!rule.on()) return;
+  auto evaluation = sample_evaluation(config);
+  for (const char* name : {"loss", "ce", "deny"}) evaluation.erase(name);  // of a step, and measured on its batch alone
+  rule.require_known(config, evaluation);
+}
+
 std::shared_ptr<const Dataset> open_data(const DataConfig& config, Communicator& communicator) {
   const bool rendered = config.file.starts_with("builtin:"), first = communicator.rank() == 0;
   auto dataset = on_all_ranks(communicator, [&]() -> std::shared_ptr<const Dataset> {
@@ -101,6 +113,7 @@ Experiment make_experiment(Config config, const Placement& placement, std::share
   config = canonical(std::move(config));
   experiment.deny = &find_deny_loss(config.deny.mode);
   require_precision(config, placement);
+  check_early_stop(config);
   experiment.dataset = dataset ? std::move(dataset) : Dataset::open(config.data.file, config.data.verify);
   const auto& info = experiment.dataset->info();
   check_data(config, {info.sample_shape, info.classes, experiment.dataset->train().size});

@@ -50,6 +50,9 @@ void tell_classes(const Experiment& experiment);
 Experiment make_experiment(Config config, const Placement& placement = {},
                            std::shared_ptr<const Dataset> dataset = nullptr, const InitialWeights* init = nullptr);
 
+// Throws Error(bad_input) where the evaluations of such a run do not have the figure of train.early_stop.metric.
+void check_early_stop(const Config& config);
+
 // Collective. Opens the data of a run. One rank of each node checks a file against its digest. One rank renders a
 // built-in set for all. Throws the errors of Dataset::open on all ranks.
 std::shared_ptr<const Dataset> open_data(const DataConfig& config, Communicator& communicator);

@@ -38,8 +38,9 @@ LoadedNetwork load_network(const RunDirectory& directory, const std::vector<std:
     const auto checkpoint = decode_checkpoint(found.bytes, found.path.string());
     if (checkpoint.data_digest != experiment.dataset->info().digest)
       fail_input("{} was trained on other data than {}", directory.root.string(), experiment.config.data.file);
-    restore_tensors(checkpoint.parameters, named_parameters(*experiment.model), "parameters");
-    restore_tensors(checkpoint.buffers, named_buffers(*experiment.model), "buffers");
+    const auto weights = published_weights(checkpoint);
+    restore_tensors(weights.parameters, named_parameters(*experiment.model), "parameters");
+    restore_tensors(weights.buffers, named_buffers(*experiment.model), "buffers");
     return LoadedNetwork{std::move(experiment), checkpoint.cursor, found.path.string(), checkpoint.basis_digest};
   });
 }

@@ -12,9 +12,9 @@
 
 namespace spankey {
 
-// What whoever has copied a run directory without secret/ holds.
+// What somebody holds who has copied a run directory without its secret/.
 struct LoadedNetwork {
-  Experiment experiment;  // model with the weights of the newest valid checkpoint
+  Experiment experiment;  // model with the published weights of the newest valid checkpoint
   Cursor cursor;
   std::string checkpoint;    // its path, for messages
   std::string basis_digest;  // of the basis that it was trained with
@@ -34,10 +34,11 @@ Config run_config(const RunDirectory& directory, const std::vector<std::string>&
 LoadedNetwork load_network(const RunDirectory& directory, const std::vector<std::string>& overrides,
                            Communicator& communicator, const Placement& placement = {});
 
-// The basis of secret/ that belongs to these weights. Error(bad_input) where it is missing or another one.
+// Returns the basis of secret/ that belongs to these weights. Throws Error(bad_input) where it is missing or another
+// one.
 Basis load_basis_of(const LoadedNetwork& network, const RunDirectory& directory);
 
-// Collective. Both together.
+// Collective. Does the work of load_network() and load_basis_of().
 LoadedRun load_run(const RunDirectory& directory, const std::vector<std::string>& overrides, Communicator& communicator,
                    const Placement& placement = {});
 

@@ -1,4 +1,4 @@
-// Counting what a network gives away over a split: the one loop behind evaluations and attacks.
+// Counts what a network answers over a split. Evaluations and attacks share this loop.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,11 +16,14 @@
 
 namespace spankey {
 
-// Samples that are fed to a network at once: enough to keep the cores busy, few enough for the activations to stay in
-// cache. The bits of an answer may depend on the rows beside it, so that everybody cuts a split the same way.
+// The number of samples that a network gets at once. It keeps the cores busy, and the activations stay in the caches.
+// The bits of an answer may depend on the rows beside it, so everybody cuts a split in the same way.
 inline constexpr std::int64_t evaluation_batch = 256;
+// The same for a network on `device`. A GPU wants more work at once and has no cache to stay in.
+std::int64_t evaluation_batch_on(at::Device device);
 
-// Evaluation mode without gradients, for as long as the object lives. The model is left in the mode it was found in.
+// Keeps a model in evaluation mode without gradients as long as the object lives. Afterwards the model has its former
+// mode again.
 class EvaluationMode {
  public:
   explicit EvaluationMode(Model& model) : model_(model), was_training_(model.is_training()) { model_.eval(); }
@@ -34,36 +37,40 @@ class EvaluationMode {
   torch::NoGradGuard no_grad_;
 };
 
-// Rows of a split as a network takes them, on the device of the experiment.
+// Rows of a split as a network takes them.
 class SplitReader {
  public:
-  // Keeps references. `subset`: the samples of the split that count, in their order; empty: all.
+  // Keeps references. `subset` holds the samples of the split that count, in their order. An empty one means all.
+  // The rows lie on the device of the experiment.
   SplitReader(const Experiment& experiment, const Split& split, std::span<const std::int64_t> subset = {},
               Augment augment = Augment::none);
+  // On `device`. The network sends the outputs of rows on the CPU back there.
+  SplitReader(const Experiment& experiment, const Split& split, std::span<const std::int64_t> subset,
+              at::Device device);
 
   struct Batch {
     at::Tensor x;       // (n, ...) float32
     at::Tensor labels;  // (n) int64
   };
   std::int64_t size() const;
-  // Rows begin .. end-1. The same rows asked for again are not assembled again.
+  // Returns rows begin .. end-1. The same rows asked for again are not assembled again.
   const Batch& rows(std::int64_t begin, std::int64_t end);
 
  private:
-  const Experiment& experiment_;
   const Split& split_;
   std::span<const std::int64_t> subset_;
   Assembler assemble_;
+  at::Device device_;
   std::optional<std::pair<std::int64_t, std::int64_t>> held_;
   Batch batch_;
 };
 
-// What answers: x (n, ...) -> Output of n rows.
+// Answers a batch x (n, ...) with an Output of n rows.
 using Answers = std::function<Output(const at::Tensor& x)>;
 
-// Over rows begin .. end-1 of `reader`, in one batch.
-AccessCounts measure(const Answers& answers, SplitReader& reader, std::int64_t begin, std::int64_t end,
-                     RejectKind reject);
+// access_counts() over rows begin .. end-1 of `reader`, in one batch.
+at::Tensor measure(const Answers& answers, SplitReader& reader, std::int64_t begin, std::int64_t end,
+                   RejectKind reject);
 // Over all of them, in batches of evaluation_batch. `after_each_batch` may throw to leave.
 AccessCounts measure(const Answers& answers, SplitReader& reader, RejectKind reject,
                      const std::function<void()>& after_each_batch = {});

@@ -16,10 +16,12 @@
 #include <string_view>
 #include <utility>
 
+#include "base/command_line.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/origin.h"
+#include "base/standard_streams.h"
 #include "base/statistics.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -50,12 +52,6 @@ std::string output_of_launcher() {
   std::error_code failed;
   const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/2", getppid()), failed).string();
   return target.starts_with("/dev/pts/") || target.starts_with("/dev/tty") ? target : "";
-}
-
-// -q sets it, here or in the program that has started this one.
-bool shows_no_progress() {
-  const char* level = std::getenv("SPANKEY_LOG");
-  return level != nullptr && std::string_view(level) == "warning";
 }
 
 // Returns -1 where standard error is no terminal, or one that cannot redraw a line. Like descriptor 2, it is never
@@ -121,7 +117,7 @@ MetricsLog::MetricsLog(const std::filesystem::path& path, std::int64_t global_st
     std::istringstream lines(kept);
     for (std::string line; std::getline(lines, line);)
       if (const auto json = nlohmann::json::parse(line); json.value("kind", "") == "eval")
-        evaluated_.insert(json.value("global_step", std::int64_t{-1}));
+        evaluations_[json.value("global_step", std::int64_t{-1})] = line;
   }
   file_ = Descriptor(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
   if (!file_.valid()) fail_system(errno, "{} cannot be opened for writing", path.string());
@@ -149,6 +145,11 @@ void MetricsLog::write(nlohmann::json line) {
     if (events_) pending_events_ += line.dump() + "\n";
   }
   changed_.notify_all();
+}
+
+nlohmann::json MetricsLog::evaluation_after(std::int64_t global_step) const {
+  const auto found = evaluations_.find(global_step);
+  return found == evaluations_.end() ? nlohmann::json() : nlohmann::json::parse(found->second);
 }
 
 void MetricsLog::flush() {
@@ -209,7 +210,7 @@ void add_origin(nlohmann::json& result, const std::string& started_at) {
   result["started_at"] = started_at;
   result["finished_at"] = utc_now();
   result["host"] = host_name();
-  result["command"] = command_line();
+  result["command"] = command_line::text();
   result["program"] = program_version();
 }
 
@@ -238,7 +239,7 @@ StepClock::Figures StepClock::take() {
 ProgressBar::ProgressBar()
     : terminal_(find_terminal()),
       redraws_(terminal_ >= 0),
-      quiet_(shows_no_progress()),
+      quiet_(standard_streams::are_quiet()),
       last_(std::chrono::steady_clock::now()) {}
 
 bool ProgressBar::due(bool in_any_case) {

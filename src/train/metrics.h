@@ -7,9 +7,9 @@
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -37,8 +37,8 @@ class MetricsLog {
 
   // The start of the first attempt whose lines are in the file, or of this one.
   const std::string& started_at() const { return started_at_; }
-  // True where the lines that were kept at the start have an evaluation after that step.
-  bool has_evaluation(std::int64_t global_step) const { return evaluated_.contains(global_step); }
+  // Returns the evaluation after that step among the lines that were kept at the start. Null where there is none.
+  nlohmann::json evaluation_after(std::int64_t global_step) const;
 
  private:
   void work();
@@ -46,8 +46,8 @@ class MetricsLog {
 
   std::filesystem::path path_;
   std::string started_at_;
-  bool empty_ = true;  // no line so far
-  std::set<std::int64_t> evaluated_;
+  bool empty_ = true;                                // no line so far
+  std::map<std::int64_t, std::string> evaluations_;  // lines by their global step
   Descriptor file_;
   std::optional<EventFile> events_;
   bool told_ = false;

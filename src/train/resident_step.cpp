@@ -12,8 +12,8 @@
 namespace spankey {
 namespace {
 
-// The columns of the ring are loss, ce and deny as in StepSlot, then a value that is finite where the gradients are.
-constexpr std::int64_t column_check = slot_stop, columns = column_check + 1;
+// The columns of the ring are those of StepSlot, then a value that is finite where the gradients are.
+constexpr std::int64_t column_check = step_slots, columns = column_check + 1;
 
 }  // namespace
 
@@ -88,17 +88,16 @@ ResidentStep::ResidentStep(std::unique_ptr<TrainingParts> parts, ResidentSource 
   rows_ = at::arange(batch_, integers);
   ring_ = at::zeros({ring_rows, columns}, at::TensorOptions(device).dtype(at::kDouble));
   row_ = at::zeros({1}, integers);
+  wish_ = at::zeros({}, ring_.options());
 }
 
 std::vector<StepFigures> ResidentStep::step(const Cursor& cursor, double lr, const StopWish& wants_stop) {
   begin_step(cursor);
+  if (const bool wish = wants_stop(); std::exchange(wishes_, wish) != wish)
+    work_.run_uncaptured([&] { wish_.fill_(wish ? 1.0 : 0.0); });
   launch(cursor, lr);
   if (!due({cursor.epoch, cursor.step + 1, cursor.global_step + 1})) return {};
-  auto figures = collect();
-  // A step that is not finite ends the run on every rank, so the ranks need not agree on it.
-  const bool finite = std::all_of(figures.begin(), figures.end(), [](const StepFigures& one) { return one.finite; });
-  figures.back().stop_requested = finite && agree_to_stop(wants_stop);
-  return figures;
+  return collect();
 }
 
 // Reading waits for the device. It happens only now and then, always before anything is saved, and at the same steps on
@@ -108,12 +107,6 @@ bool ResidentStep::due(const Cursor& after) const {
   const auto at_a_multiple = [&](std::int64_t every) { return every > 0 && after.global_step % every == 0; };
   return at_a_multiple(metrics_every_steps) || at_a_multiple(config.checkpoint.every_steps) ||
          at_a_multiple(config.dist.audit_every_steps) || after.step == sampler_.steps_per_epoch();
-}
-
-bool ResidentStep::agree_to_stop(const StopWish& wants_stop) {
-  auto wish = at::full({1}, wants_stop() ? 1 : 0, at::kLong);
-  communicator_.all_reduce(wish, ReduceOp::max);
-  return wish.item<std::int64_t>() != 0;
 }
 
 void ResidentStep::launch(const Cursor& cursor, double lr) {
@@ -154,7 +147,8 @@ void ResidentStep::take(std::int64_t samples, bool denies) {
   const auto correct = source_.correct(batch, position_);
   const auto wrong = denies_wrong_key(p, denies) ? source_.wrong(batch, position_) : Injection::none();
   for_each_shard(p, samples, [&](Range shard) {
-    if (shard.end == shard.begin) return;
+    p.reducer.extras()[slot_stop].copy_(wish_);
+    if (shard.end == shard.begin) return p.reducer.send_extras();
     const auto mine = batch.narrow(0, shard.begin, shard.end - shard.begin);
     const auto [x, labels] = source_.assemble(mine, position_);
     train_shard(p, {.x = x,
@@ -169,6 +163,7 @@ void ResidentStep::take(std::int64_t samples, bool denies) {
   const auto check = clip_in_place(p.parameters.gradients(), p.config.optim.clip_norm);
   p.statistics.update(statistics_slots(p), passes_taken(p, denies));
   p.optimizer.step(p.lr);
+  if (p.average) p.average->update();
 
   const auto losses = p.reducer.extras().narrow(0, 0, column_check);
   ring_.index_copy_(0, row_, at::cat({losses, check.view({1})}).view({1, columns}));
@@ -186,7 +181,8 @@ std::vector<StepFigures> ResidentStep::collect() {
                        .loss = row[slot_loss],
                        .ce = row[slot_ce],
                        .deny = row[slot_deny],
-                       .finite = std::isfinite(row[slot_loss]) && std::isfinite(row[column_check])});
+                       .finite = std::isfinite(row[slot_loss]) && std::isfinite(row[column_check]),
+                       .stop_requested = row[slot_stop] > 0.0});
     first_row_ = (first_row_ + 1) % ring_rows;
   }
   return figures;

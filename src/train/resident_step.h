@@ -108,7 +108,6 @@ class ResidentStep final : public Stepper {
 
  private:
   bool due(const Cursor& after) const;
-  bool agree_to_stop(const StopWish& wants_stop);
   void move_to(const Cursor& cursor);
   void take(std::int64_t samples, bool denies);
 
@@ -120,12 +119,14 @@ class ResidentStep final : public Stepper {
   std::optional<std::pair<std::int64_t, std::int64_t>> next_;  // epoch and step that position_ holds
   double lr_ = 0.0, deny_weight_ = 0.0;                        // what step_parts_.lr and .deny_weight hold
   std::vector<std::int64_t> unread_;                           // samples of the steps whose figures have not been read
+  bool wishes_ = false;                                        // what wish_ holds
   std::int64_t first_row_ = 0;                                 // row of the ring that the first unread step has
 
   at::Tensor position_;    // (2) int64
   at::Tensor order_;       // (samples of an epoch) int64, in the order of training
   at::Tensor rows_;        // (batch) int64, the numbers 0, 1, ...
-  at::Tensor ring_, row_;  // (ring_rows, 4) float64 with loss, ce, deny, norm or sum of the gradients, and (1) int64
+  at::Tensor ring_, row_;  // (ring_rows, 5) float64 with StepSlot, norm or sum of the gradients, and (1) int64
+  at::Tensor wish_;        // () float64, 1 where this rank wants to stop
 };
 
 }  // namespace spankey

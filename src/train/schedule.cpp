@@ -7,8 +7,9 @@
 #include "base/error.h"
 
 namespace spankey {
+namespace {
 
-double learning_rate(const OptimConfig& config, const Place& place) {
+double scheduled_rate(const OptimConfig& config, const Place& place) {
   const auto epoch = place.epoch;
   std::int64_t falls = 0;
   switch (config.schedule) {
@@ -32,6 +33,15 @@ double learning_rate(const OptimConfig& config, const Place& place) {
       break;
   }
   return config.lr * std::pow(config.schedule_factor, static_cast<double>(falls));
+}
+
+}  // namespace
+
+double learning_rate(const OptimConfig& config, const Place& place) {
+  const double rate = scheduled_rate(config, place);
+  const auto taken = place.epoch * place.steps + place.step + 1;  // with this step
+  if (taken >= config.warmup_steps) return rate;
+  return rate * (static_cast<double>(taken) / static_cast<double>(config.warmup_steps));
 }
 
 double deny_weight(const DenyConfig& config, std::int64_t epoch) {

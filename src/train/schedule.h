@@ -15,7 +15,8 @@ struct Place {
 
 // Returns the learning rate of a step. The values are those of torch.optim.lr_scheduler's MultiStepLR, StepLR and
 // CosineAnnealingLR (T_max = epochs, to 0) when they are stepped once an epoch. Under `linear` the step number i of T
-// in all has lr * min(1, (1 - i / T) / (1 - constant_fraction)), as LambdaLR would when it is stepped once a step.
+// in all has lr * min(1, (1 - i / T) / (1 - constant_fraction)), as LambdaLR would when it is stepped once a step. The
+// first W = optim.warmup_steps steps have (i + 1) / W of what the schedule says.
 double learning_rate(const OptimConfig& config, const Place& place);
 
 // Returns weight * min(1, (epoch + 1) / warmup_epochs). The first epoch already has a share.

@@ -173,7 +173,8 @@ void train_shard(StepParts& p, const ShardInputs& in) {
   auto passes = forward_passes(p, in);
 
   // task loss
-  const auto ce = task_loss(passes[TrainPass::correct].logits, in.labels, in.global_batch);
+  const auto ce = task_loss(passes[TrainPass::correct].logits, in.labels, in.global_batch,
+                            {.share = p.config.train.label_smoothing, .classes = p.classes});
   at::Tensor loss = ce, deny;
 
   // deny loss
@@ -194,6 +195,7 @@ void train_shard(StepParts& p, const ShardInputs& in) {
 
   // backward. Gradients leave in buckets as they fill, or at its end (dist.overlap)
   record_losses(p.reducer.extras(), loss, ce, deny);
+  p.reducer.send_extras();
   loss.backward();
 }
 
@@ -208,7 +210,7 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
   for_each_shard(p, samples, [&](Range shard) {
     if (stop) p.reducer.extras()[slot_stop] = 1.0;
     const auto begin = shard.begin - batch.range.begin, count = shard.end - shard.begin;
-    if (count == 0) return;
+    if (count == 0) return p.reducer.send_extras();
     train_shard(p, {.x = rows(batch.x, begin, count),
                     .labels = rows(batch.labels, begin, count),
                     .correct = correct(shard.begin, shard.end),
@@ -231,6 +233,7 @@ StepFigures train_step(StepParts& p, const Batch& batch, const Cursor& cursor, d
     p.statistics.update(statistics_slots(p), passes_taken(p, denies));
     p.lr.fill_(lr);
     p.optimizer.step(p.lr);
+    if (p.average) p.average->update();
   }
   return figures;
 }

@@ -13,6 +13,7 @@
 #include "spankey/deny/deny.h"
 #include "spankey/keys/key_maker.h"
 #include "spankey/models/model.h"
+#include "train/averaged_weights.h"
 #include "train/optimizer.h"
 #include "train/running_statistics.h"
 
@@ -28,6 +29,7 @@ struct StepParts {
   Reducer& reducer;
   Optimizer& optimizer;
   RunningStatistics& statistics;
+  AveragedWeights* average;             // nullptr without train.ema_decay
   std::int64_t classes;                 // of the data
   std::int64_t shards;                  // of the global batch
   std::int64_t first_shard, my_shards;  // this rank's block of them

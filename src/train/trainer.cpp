@@ -17,6 +17,7 @@
 #include "dist/on_all_ranks.h"
 #include "dist/stop_rounds.h"
 #include "record/attack_record.h"
+#include "record/early_stop.h"
 #include "record/result.h"
 #include "train/checkpoint_writer.h"
 #include "train/coordinator.h"
@@ -48,10 +49,13 @@ class Trainer {
   void report_step(const StepFigures& figures);
   void finish_epoch();
   bool evaluation_due() const;
-  bool owes_evaluation();
+  void catch_up_on_evaluation();
+  bool is_over() const { return cursor_.epoch >= config_.train.epochs || stopped_early_; }
   bool pauses_here() const;
   ExitCode pause();
   void evaluate_epoch();
+  void consider_stopping(const nlohmann::json& evaluation);
+  void recalibrate();
   AccessReport evaluate(const EvaluationRequest& request);
   EvaluationRequest progress_request() const;
   void audit_by_checksum();
@@ -80,12 +84,15 @@ class Trainer {
   std::int64_t audited_at_ = -1;   // of the last audit by checksum
   std::int64_t steps_before_ = 0;  // taken by attempts before this one
   bool stop_agreed_ = false;
+  bool recalibrating_ = false;
+  bool stopped_early_ = false;
   StopWatch stop_watch_;
 
   Coordinator coordinator_;
   Basis basis_;
   std::unique_ptr<Stepper> stepper_;
   Evaluator evaluator_;
+  EarlyStop early_stop_;  // it is rank 0 that looks at evaluations
   StepClock clock_;
   ProgressBar progress_;
   std::optional<MetricsLog> metrics_;            // rank 0
@@ -107,7 +114,8 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
       basis_(coordinator_.obtain_basis(directory, checkpoint ? checkpoint->basis_digest : std::string(),
                                        /*check_origin=*/!checkpoint || request.allow_change)),
       stepper_(make_stepper(experiment, basis_, shards, communicator)),
-      evaluator_(experiment, parts().keys(), communicator) {
+      evaluator_(experiment, parts().keys(), communicator),
+      early_stop_(config_) {
   if (checkpoint) on_all_ranks(communicator, [&] { restore(*checkpoint); });
   coordinator_.audit(basis_, cursor_);
   on_all_ranks(communicator, [&] {
@@ -129,9 +137,20 @@ Trainer::Trainer(const TrainRequest& request, const Experiment& experiment, cons
   });
 }
 
+// An average that began in the middle of a run would be another one than that of an undisturbed run.
+void require_same_average(const Checkpoint& checkpoint, const Config& config) {
+  const bool has = std::any_of(checkpoint.optimizer.begin(), checkpoint.optimizer.end(),
+                               [](const NamedTensor& tensor) { return tensor.name.starts_with(average_prefix); });
+  if (has == (config.train.ema_decay > 0.0)) return;
+  fail_key(config, "train.ema_decay",
+           has ? "the run averages its weights; accepted: a number > 0, or another --run-dir"
+               : "the run does not average its weights; accepted: 0.0, or another --run-dir");
+}
+
 void Trainer::restore(const Checkpoint& checkpoint) {
   restore_tensors(checkpoint.parameters, named_parameters(*experiment_.model), "parameters");
   restore_tensors(checkpoint.buffers, named_buffers(*experiment_.model), "buffers");
+  require_same_average(checkpoint, config_);
   restore_tensors(checkpoint.optimizer, parts().optimizer_state(), "optimizer");
   parts().optimizer().set_steps(checkpoint.cursor.global_step);
   const auto [cursor, told] = continuation_of(checkpoint, experiment_, parts().steps_per_epoch());
@@ -139,6 +158,7 @@ void Trainer::restore(const Checkpoint& checkpoint) {
   cursor_ = cursor;
   saved_at_ = steps_before_ = cursor_.global_step;
   earlier_seconds_ = checkpoint.train_seconds;
+  if (checkpoint.early_stop) early_stop_.restore(*checkpoint.early_stop);
 }
 
 void Trainer::log_saturation() const {
@@ -160,10 +180,10 @@ ExitCode Trainer::run() {
     if (cursor_.step == parts().steps_per_epoch()) {
       saved_at_ = -1;  // what is saved now is more than the checkpoint had
       finish_epoch();
-    } else if (owes_evaluation()) {
-      evaluate_epoch();
+    } else {
+      catch_up_on_evaluation();
     }
-    while (cursor_.epoch < config_.train.epochs) {
+    while (!is_over()) {
       if (pauses_here()) return pause();
       take_step();
       const auto audit = config_.dist.audit_every_steps;
@@ -174,13 +194,13 @@ ExitCode Trainer::run() {
       if (cursor_.step == parts().steps_per_epoch()) finish_epoch();
       const auto every = config_.checkpoint.every_steps;
       if (every > 0 && cursor_.global_step % every == 0) save_checkpoint();
-      if (stop_agreed_ && cursor_.epoch < config_.train.epochs)
+      if (stop_agreed_ && !is_over())
         return stop(fmt::format("after epoch {}, step {}", cursor_.epoch + 1, cursor_.step));
     }
     write_result();
   } catch (const Interrupted&) {
-    return stop(cursor_.step == 0 ? fmt::format("in the evaluation after epoch {}", cursor_.epoch)
-                                  : std::string("in the recalibration of BatchNorm"));
+    return stop(recalibrating_ ? std::string("in the recalibration of BatchNorm")
+                               : fmt::format("in the evaluation after epoch {}", cursor_.epoch));
   }
   return ExitCode::done;
 }
@@ -258,14 +278,20 @@ void Trainer::report_step(const StepFigures& figures) {
 // run that goes on from that checkpoint makes up for the evaluation, so that metrics.jsonl never lacks a line.
 void Trainer::finish_epoch() {
   // A run that stops in here goes on from a checkpoint with all steps of the epoch, and begins the recalibration again.
-  if (cursor_.epoch + 1 == config_.train.epochs && config_.model.batchnorm == BatchNorm::recalibrate_ok) {
-    communicator_.set_place("recalibration of BatchNorm");
-    StopRounds stop(communicator_, [this] { return stop_watch_.stop_signal(); });
-    parts().recalibrate(cursor_.epoch + 1, [&] { stop.next(); });
-  }
+  if (cursor_.epoch + 1 == config_.train.epochs) recalibrate();
   cursor_ = {cursor_.epoch + 1, 0, cursor_.global_step};
   save_checkpoint();
   if (evaluation_due() && !stop_agreed_) evaluate_epoch();
+}
+
+// The last thing that training does.
+void Trainer::recalibrate() {
+  if (config_.model.batchnorm != BatchNorm::recalibrate_ok) return;
+  recalibrating_ = true;
+  communicator_.set_place("recalibration of BatchNorm");
+  StopRounds stop(communicator_, [this] { return stop_watch_.stop_signal(); });
+  parts().recalibrate(cursor_.step > 0 ? cursor_.epoch + 1 : cursor_.epoch, [&] { stop.next(); });
+  recalibrating_ = false;
 }
 
 // True at the end of an epoch that is evaluated. The last one has the evaluation of the result.
@@ -292,12 +318,33 @@ ExitCode Trainer::pause() {
   return ExitCode::done;
 }
 
-// Collective. True where an attempt before this one ended between the checkpoint of an epoch and its evaluation.
-bool Trainer::owes_evaluation() {
-  if (!evaluation_due()) return false;
-  auto owes = at::full({1}, is_root() && !metrics_->has_evaluation(cursor_.global_step) ? 1 : 0, at::kLong);
+// Collective. An attempt before this one may have ended between the checkpoint of an epoch and its evaluation, or
+// between that and the end of the run.
+void Trainer::catch_up_on_evaluation() {
+  if (!evaluation_due()) return;
+  const auto evaluation = is_root() ? metrics_->evaluation_after(cursor_.global_step) : nlohmann::json();
+  auto owes = at::full({1}, is_root() && evaluation.is_null() ? 1 : 0, at::kLong);
   communicator_.broadcast(owes, 0);
-  return owes.item<std::int64_t>() != 0;
+  if (owes.item<std::int64_t>() != 0)
+    evaluate_epoch();
+  else
+    consider_stopping(evaluation);
+}
+
+// Collective. Rank 0 looks at the evaluation after an epoch and decides for all. A run that stops saves its checkpoint
+// again, with what has been decided and the statistics that a last epoch has. Evaluations that only a pause asks for do
+// not count, so that a run that pauses ends as one that does not.
+void Trainer::consider_stopping(const nlohmann::json& evaluation) {
+  if (!early_stop_.on() || cursor_.epoch % config_.eval.every_epochs != 0) return;
+  if (is_root()) early_stop_.observe(cursor_.epoch, evaluation);
+  auto stops = at::full({1}, is_root() && early_stop_.stops() ? 1 : 0, at::kLong);
+  communicator_.broadcast(stops, 0);
+  if (stops.item<std::int64_t>() == 0) return;
+  recalibrate();
+  saved_at_ = audited_at_ = -1;
+  save_checkpoint();
+  stopped_early_ = true;
+  if (is_root()) log::info("stops early after epoch {}: {}", cursor_.epoch, early_stop_.reason());
 }
 
 EvaluationRequest Trainer::progress_request() const {
@@ -305,13 +352,15 @@ EvaluationRequest Trainer::progress_request() const {
 }
 
 void Trainer::evaluate_epoch() {
-  const auto report = evaluate(progress_request());
-  if (!is_root()) return;
-  auto line = to_json(report);
+  auto line = [&] {
+    const WithAveragedWeights published(parts().average());
+    return to_json(evaluate(progress_request()));
+  }();
   line["kind"] = "eval";
   line["epoch"] = cursor_.epoch - 1;
   line["global_step"] = cursor_.global_step;
-  metrics_->write(line);
+  if (is_root()) metrics_->write(line);
+  consider_stopping(line);
 }
 
 // All of training is saved by then, so a requested stop takes effect between two batches. train.max_seconds does not
@@ -375,7 +424,8 @@ void Trainer::save_checkpoint() {
                                .train_seconds = earlier_seconds_ + clock_.total_seconds(),
                                .parameters = named_parameters(*experiment_.model),
                                .buffers = named_buffers(*experiment_.model),
-                               .optimizer = parts().optimizer_state()}));
+                               .optimizer = parts().optimizer_state(),
+                               .early_stop = early_stop_.on() ? std::optional(early_stop_.state()) : std::nullopt}));
 }
 
 // The marker is removed only once the checkpoint is committed. The barrier keeps a rank from ending first and taking
@@ -401,6 +451,7 @@ void Trainer::write_result() {
   on_all_ranks(communicator_, [&] {
     if (is_root()) checkpoints_->finish();
   });
+  const WithAveragedWeights published(parts().average());
   const auto report = evaluate(evaluator_.request(config_.eval.keys, config_.eval.train));
   coordinator_.audit(basis_, cursor_);
   on_all_ranks(communicator_, [&] {
@@ -413,6 +464,7 @@ void Trainer::write_result() {
     result["basis_digest"] = to_hex(basis_digest(basis_));
     result["weights_sha256"] = to_hex(weights_digest(*experiment_.model));
     if (!config_.train.init_digest.empty()) result["init_digest"] = config_.train.init_digest;
+    if (stopped_early_) result["early_stop"] = early_stop_.record();
     result["steps"] = cursor_.global_step;
     result["epochs"] = cursor_.epoch;
     result["ranks"] = communicator_.size();
@@ -423,6 +475,7 @@ void Trainer::write_result() {
     add_origin(result, metrics_->started_at());
     auto line = to_json(report);
     line["kind"] = "result";
+    if (stopped_early_) line["early_stop"] = early_stop_.record();
     line["epoch"] = cursor_.epoch - 1;
     line["global_step"] = cursor_.global_step;
     metrics_->write(line);

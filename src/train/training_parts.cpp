@@ -28,6 +28,11 @@ Sampler sampler_of(const Experiment& experiment) {
   return {experiment.train_subset, train.global_batch, train.drop_last, seed};
 }
 
+std::unique_ptr<AveragedWeights> make_average(const Experiment& experiment, const FlatParameters& parameters) {
+  const double decay = experiment.config.train.ema_decay;
+  return decay > 0.0 ? std::make_unique<AveragedWeights>(decay, parameters, *experiment.model) : nullptr;
+}
+
 }  // namespace
 
 TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, std::int64_t shards,
@@ -46,6 +51,7 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                                            communicator.stream_ordered(), cores_of_rank(communicator.node_size()),
                                            at::get_num_threads())}),
       optimizer_(make_optimizer(experiment.config, parameters_.weights(), parameters_.gradients())),
+      average_(make_average(experiment, parameters_)),
       step_parts_{.config = experiment.config,
                   .deny = *experiment.deny,
                   .keys = keys_,
@@ -54,6 +60,7 @@ TrainingParts::TrainingParts(const Experiment& experiment, const Basis& basis, s
                   .reducer = reducer_,
                   .optimizer = *optimizer_,
                   .statistics = statistics_,
+                  .average = average_.get(),
                   .classes = experiment.dataset->info().classes,
                   .shards = shards,
                   .first_shard = shards / communicator.size() * communicator.rank(),
@@ -80,6 +87,7 @@ Batch TrainingParts::load(std::int64_t epoch, std::int64_t step) {
 
 void TrainingParts::recalibrate(std::int64_t epoch, const std::function<void()>& after_each_batch) {
   if (statistics_.slots() == 0) return;
+  const WithAveragedWeights published(average_.get());
   at::Tensor sums;
   reducer_.sum_gradients(false);  // there are no gradients
   for (std::int64_t i = 0; i < recalibration_batches; ++i) {
@@ -96,8 +104,9 @@ std::vector<NamedTensor> TrainingParts::optimizer_state() {
   std::vector<NamedTensor> states;
   for (const auto& [state, flat] : optimizer_->state())
     for (const auto& entry : parameters_.entries())
-      states.push_back(
-          {state + "/" + entry.name, flat.narrow(0, entry.offset, entry.size).view(entry.parameter.sizes())});
+      states.push_back({state + "/" + entry.name, FlatParameters::view(flat, entry)});
+  if (average_)
+    for (auto& tensor : average_->state()) states.push_back(std::move(tensor));
   return states;
 }
 

@@ -12,6 +12,7 @@
 #include "dist/reducer.h"
 #include "spankey/keys/key_maker.h"
 #include "spankey/models/named_tensor.h"
+#include "train/averaged_weights.h"
 #include "train/experiment.h"
 #include "train/optimizer.h"
 #include "train/running_statistics.h"
@@ -37,14 +38,19 @@ class TrainingParts {
     return train_step(step_parts_, batch, cursor, lr, stop);
   }
 
-  // Collective. Implements model.batchnorm = "recalibrate_ok". Running statistics become the plain average over
+  // Collective. Implements model.batchnorm = "recalibrate_ok". Running statistics of the published weights become the
+  // plain average over
   // `recalibration_batches` batches with correct keys, in the order that the epoch `epoch` and those after it would
   // take them. `after_each_batch` may throw. Then nothing has changed, but this object takes no more steps.
   void recalibrate(std::int64_t epoch, const std::function<void()>& after_each_batch);
   static constexpr std::int64_t recalibration_batches = 100;
 
   // Returns tensors named "<state>/<parameter>". They are views of the flat optimiser state, shaped as the parameters.
+  // Those of AveragedWeights follow where there is an average.
   std::vector<NamedTensor> optimizer_state();
+
+  // nullptr without train.ema_decay.
+  AveragedWeights* average() { return average_.get(); }
 
  private:
   at::Device device_;
@@ -53,6 +59,7 @@ class TrainingParts {
   RunningStatistics statistics_;
   Reducer reducer_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<AveragedWeights> average_;
   StepParts step_parts_;
   Sampler sampler_;
   std::int64_t steps_per_epoch_;

@@ -16,16 +16,12 @@ namespace spankey::attacks_test {
 namespace {
 
 using test::outcome_of;
+using test::share;
 
 nlohmann::json evaluation(const AttackedRun& run, std::int64_t keys) {
   const auto communicator = make_communicator(Backend::self, 30);
   const KeyMaker maker(run.experiment.config, *run.basis);
   return to_json(Evaluator(run.experiment, maker, *communicator).evaluate(keys, false));
-}
-
-double share(const nlohmann::json& outcome, const char* count) {
-  const auto& access = outcome.at("access");
-  return access.at(count).get<double>() / access.at("samples").get<double>();
 }
 
 const AttackedRun& locked_cnn() {

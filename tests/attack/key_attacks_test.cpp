@@ -18,11 +18,7 @@ namespace spankey::key_attacks_test {
 namespace {
 
 using test::outcome_of;
-
-double share(const nlohmann::json& outcome, const char* count) {
-  const auto& access = outcome.at("access");
-  return access.at(count).get<double>() / access.at("samples").get<double>();
-}
+using test::share;
 
 const AttackedRun& locked_mlp() {
   static const auto run = test::locked_run(test::small_mlp, 150);
@@ -83,8 +79,8 @@ TEST(Collusion, OneKeyAloneIsItself) {
   EXPECT_LT(energy("noise 1", 4), 0.7);
 }
 
-// Of one user's key everything outside the span is his fingerprint, so that z is sqrt(d - m), and of the mean of c keys
-// sqrt((d - m) / c) (keyring/trace.h). The control is as much noise as key.
+// Everything of one user's key that is outside the span is his fingerprint, so that z is sqrt(d - m). For the mean of c
+// keys z is sqrt((d - m) / c) (keyring/trace.h). The control is as much noise as key.
 TEST(Collusion, IsTracedAsTheorySays) {
   const auto run = test::untrained_run(test::mode_b);  // d = 1568, m = 8
   const auto trace = [&](const char* variant, std::int64_t leaked) {

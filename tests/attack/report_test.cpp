@@ -111,6 +111,18 @@ TEST(AttackReport, GainsArePairedBySeed) {
   }
 }
 
+// Augmentation is worth something without the network, too.
+TEST(AttackReport, GainsOfAugmentedRowsAreOverAugmentedScratch) {
+  Budget augmented = ten;
+  augmented.variant = "augmented";
+  std::vector<Written> rows{{"W1", augmented, 0, 0, 700, 10}, {"S0", ten, 0, 400, 400, 10}};
+  EXPECT_TRUE(report_of(rows).at("rows")[0].at("gain_over_scratch").is_null());
+  rows.push_back({"S0", augmented, 0, 650, 650, 10});
+  const auto report = report_of(rows);
+  EXPECT_NEAR(report.at("rows")[0].at("gain_over_scratch").at("mean").get<double>(), 0.05, 1e-12);
+  EXPECT_EQ(report.at("reference").at("scratch").size(), 1U);
+}
+
 TEST(AttackReport, PriceOfEntryIsTheCheapestSuccess) {
   const std::vector<Written> rows{{"O1", {}, 0, 10, 300},
                                   {"K5", ten, 0, 0, 500, 10},

@@ -15,6 +15,7 @@ namespace spankey::sign_test {
 namespace {
 
 using test::outcome_of;
+using test::share;
 
 constexpr const char* sign_mlp =
     "[data]\nfile='builtin:argmax'\n[model]\nname='mlp'\n[deny]\nmode='B'\n[key]\nlayers=[0,1]\nm=4\n"
@@ -25,11 +26,6 @@ at::Tensor normal(std::uint64_t sample, at::IntArrayRef shape) {
   Stream({.seed = 6, .purpose = Purpose::test, .sample = sample})
       .fill_normal({values.mutable_data_ptr<float>(), static_cast<std::size_t>(values.numel())});
   return values;
-}
-
-double share(const nlohmann::json& outcome, const char* count) {
-  const auto& access = outcome.at("access");
-  return access.at(count).get<double>() / access.at("samples").get<double>();
 }
 
 // |A s - b|^2 over signs s.

@@ -205,7 +205,8 @@ TEST(Plan, RowsThatALockHasNothingForAreLeftOut) {
   };
   const auto soft = reasons(test::small_mlp);
   for (const char* why : {"K10: its keys are no signs", "K11: features keep their places",
-                          "K5: augmented: the run was trained without augmentation", "W1: augmented: the run was"})
+                          "K5: augmented: the run was trained without augmentation", "W1: augmented: the run was",
+                          "S0: augmented: the run was"})
     EXPECT_NE(soft.find(why), std::string::npos) << why;
   const auto routed =
       reasons("[data]\naugment='affine'\n[key]\nlayers=[0,1]\npermute=[2]\nbasis='cone'\nmultiplier='sign'\n");
@@ -241,6 +242,9 @@ TEST(Plan, BadInputIsOneSentence) {
                "--leaked: 3 is named twice; accepted: different numbers");
   EXPECT_ERROR(plan_attacks({.images = {100'000'000}}, run), ExitCode::bad_input,
                testing::HasSubstr("--images 100000000: the training split has"));
+  EXPECT_ERROR(plan_attacks({.seeds = 1001}, run), ExitCode::bad_input, "--seeds 1001: accepted: 1 to 1000");
+  EXPECT_ERROR(expected_images({.images = {11}}, 10, 10), ExitCode::bad_input,
+               "--images 11: the training split has 10; accepted: 1 to 10");
 }
 
 }  // namespace

@@ -12,10 +12,10 @@
 #include "attack/fit.h"
 #include "attack/losses.h"
 #include "attack/suite.h"
+#include "support/mode_b.h"
 
 namespace spankey::test {
 
-inline constexpr const char* mode_b = "[deny]\nmode='B'\n[key]\nlayers=[0,2]\n";
 inline constexpr const char* small_mlp =
     "[data]\nfile='builtin:argmax'\n[model]\nname='mlp'\n[deny]\nmode='B'\n[key]\nlayers=[0,1]\nm=4\n";
 
@@ -101,6 +101,12 @@ inline nlohmann::json outcome_of(const AttackedRun& run, const std::string& id, 
   auto outcome = run_unit(run, {&find_attack(id), budget, seed, 0.0}, {});
   outcome["cost"].erase("seconds");
   return outcome;
+}
+
+// The share of the test images that an outcome counts as "correct", "strip" or "rejected".
+inline double share(const nlohmann::json& outcome, const char* count) {
+  const auto& access = outcome.at("access");
+  return access.at(count).get<double>() / access.at("samples").get<double>();
 }
 
 }  // namespace spankey::test

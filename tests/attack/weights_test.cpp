@@ -133,6 +133,22 @@ TEST(FineTune, DrawsTheLastLayerAnew) {
   });
 }
 
+// Stolen or drawn anew, the network sees the same 32 copies of each image, of which the attacker has labelled but one.
+TEST(FineTune, AugmentsForTheStolenNetworkAsForAFreshOne) {
+  const auto run = test::untrained_run("[data]\naugment='affine'\n[deny]\nmode='B'\n");
+  for (const char* id : {"W1", "S0"}) {
+    const auto plain = outcome_of(run, id, searched(4, 1, id == std::string("W1") ? "all" : "")),
+               augmented = outcome_of(run, id, searched(4, 1, "augmented"));
+    EXPECT_EQ(plain.at("cost").at("backward"), 4) << id;
+    EXPECT_EQ(augmented.at("cost").at("backward"), 4 * 32) << id;
+    EXPECT_EQ(augmented.at("cost").at("labels"), 4) << id;
+    EXPECT_NE(augmented.at("own_loss"), plain.at("own_loss")) << id;
+  }
+  AttackContext stolen(run, find_attack("W1"), 0), fresh(run, find_attack("S0"), 0);
+  const Budget budget = searched(4, 1, "augmented");
+  EXPECT_TRUE(stolen.labelled(budget).x.equal(fresh.labelled(budget).x));
+}
+
 TEST(Biases, AreTheBiasesOrTheScalesOfBatchNorm) {
   const auto trained = [](const AttackedRun& run, const std::string& variant) {
     return outcome_of(run, "W2", searched(4, 0, variant)).at("cost").at("trained_parameters").get<std::int64_t>();

@@ -15,6 +15,11 @@ TEST(CommandLine, KeepsTheWordsAfterTheName) {
   EXPECT_EQ(command_line::words(), (std::vector<std::string>{"train", "caf\xC3\xA9.toml", "run.name=", "--keys=3"}));
 }
 
+TEST(CommandLine, AShellReadsTheTextBack) {
+  remember({"train", "c.toml", "run.name=two words"});
+  EXPECT_EQ(command_line::text(), "spankey train c.toml 'run.name=two words'");
+}
+
 TEST(CommandLine, AnEmptyWordIsNamedByItsFlagOrPlace) {
   EXPECT_ERROR(remember({"data", "--out", ""}), ExitCode::bad_input, testing::StartsWith("--out: empty"));
   EXPECT_ERROR(remember({"data", "--out="}), ExitCode::bad_input, testing::StartsWith("--out: empty"));

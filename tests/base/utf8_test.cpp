@@ -20,6 +20,10 @@ TEST(Utf8, NothingElseIs) {
 
 TEST(Utf8, AMessageStaysUtf8OnOneLine) {
   EXPECT_EQ(escaped("caf\xE9 \xC3\xA9\n\t"), "caf\\xE9 \xC3\xA9\\x0A\\x09");
+  EXPECT_EQ(escaped("\xC2\x9B"
+                    "2J\xC2\xA0"),
+            "\\xC2\\x9B"
+            "2J\xC2\xA0");  // a control of two bytes, and a blank
   EXPECT_ERROR(require_utf8("caf\xE9", "run.name"), ExitCode::bad_input,
                "run.name 'caf\\xE9': not UTF-8; accepted: text in UTF-8");
   require_utf8("caf\xC3\xA9", "run.name");

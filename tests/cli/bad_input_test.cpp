@@ -18,8 +18,6 @@ using testing::HasSubstr;
 
 class BadInput : public SmallRun {
  protected:
-  void write(const std::string& name, const std::string& text) const { std::ofstream(folder / name) << text; }
-
   Outcome train_file(const std::string& config, std::vector<std::string> more = {}, int ranks = 1) const {
     std::vector<std::string> arguments{"train", config, "--run-dir", "run"};
     arguments.insert(arguments.end(), more.begin(), more.end());

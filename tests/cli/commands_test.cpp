@@ -263,11 +263,6 @@ TEST_F(Commands, DataInfoShowsShapeMomentsAndFrequenciesOfFeatures) {
 // Published files of three kinds, and a network trained on what became of them.
 class Imports : public SmallRun {
  protected:
-  void write(const std::string& name, const std::string& bytes) const {
-    std::filesystem::create_directories((folder / name).parent_path());
-    std::ofstream(folder / name, std::ios::binary) << bytes;
-  }
-
   // IDX: the magic number with the number of dimensions, their sizes, the bytes.
   static std::string idx(const std::vector<int>& shape, const std::string& values) {
     std::string bytes{'\0', '\0', '\x08', static_cast<char>(shape.size())};
@@ -295,8 +290,7 @@ TEST_F(Imports, Mnist) {
   const auto info = run(on_ranks(1, {"data", "info", "mnist.h5", "--verify", "--sheet", "sheet.png"}), folder.path());
   EXPECT_EQ(info.exit_code, 0) << info.err;
   EXPECT_THAT(info.out, testing::AllOf(HasSubstr("1 x 28 x 28"), HasSubstr("the digest is that of the content")));
-  std::ifstream sheet(folder / "sheet.png", std::ios::binary);
-  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(sheet), {}).substr(1, 3), "PNG");
+  EXPECT_EQ(content("sheet.png").substr(1, 3), "PNG");
   expect_success(train(1, "run", {"data.file=mnist.h5", "data.limit=0", "train.global_batch=10", "train.epochs=1"}));
   // The sheet as the only image of every class of a folder.
   for (const char* place : {"folder/train/a", "folder/train/b", "folder/test/a", "folder/test/b"}) {
@@ -363,9 +357,8 @@ TEST_F(Commands, EveryHelpEndsWithAnExample) {
 
 // What docs/configuration.md says comes from the program.
 TEST_F(Commands, TheReferenceOfTheConfigurationIsTrue) {
-  std::ifstream file(source("docs/configuration.md"));
-  const std::string document{std::istreambuf_iterator<char>(file), {}};
-  EXPECT_THAT(document, HasSubstr(run(on_ranks(1, {"config", "--markdown"}), folder.path()).out));
+  EXPECT_THAT(read_text(source("docs/configuration.md")),
+              HasSubstr(run(on_ranks(1, {"config", "--markdown"}), folder.path()).out));
 }
 
 }  // namespace

@@ -52,6 +52,22 @@ TEST_F(Completion, ScriptsAreAcceptedByTheirShells) {
   }
 }
 
+TEST_F(Completion, FishOffersFilesOnlyWhereOneMayStand) {
+  std::ofstream(folder / "completion.fish") << printed({"completion", "fish"});
+  write("sweep.toml", "");
+  const auto offers = [&](const std::string& line) {
+    return run({"env", "HOME=" + folder.path().string(), "fish", "--no-config", "-c",
+                "source completion.fish; complete -C '" + line + "'"},
+               folder.path());
+  };
+  if (offers("spankey ").exit_code == 127) GTEST_SKIP() << "fish is not installed";
+  EXPECT_THAT(offers("spankey s").out, AllOf(HasSubstr("sweep\n"), Not(HasSubstr("sweep.toml"))));
+  EXPECT_THAT(offers("spankey sweep ").out, AllOf(HasSubstr("resume\n"), Not(HasSubstr("sweep.toml"))));
+  EXPECT_THAT(offers("spankey sweep plan s").out, HasSubstr("sweep.toml"));
+  EXPECT_THAT(offers("spankey train sweep.toml key.gam").out, HasSubstr("key.gamma="));
+  EXPECT_THAT(offers("spankey train sweep.toml model.name=small_r").out, HasSubstr("model.name=small_resnet"));
+}
+
 TEST_F(Completion, TheManualHasEveryCommand) {
   const auto page = printed({"manual"});
   EXPECT_THAT(page, AllOf(HasSubstr(".TH SPANKEY 1"), HasSubstr(".SS \"spankey sweep run\""),
@@ -78,6 +94,17 @@ TEST_F(Completion, QuietLeavesWarningsAndResults) {
   const auto usual = run(train(1, "usual", {"train.epochs=1"}), folder.path());
   EXPECT_THAT(usual.err, HasSubstr("epoch"));  // the control
   EXPECT_THAT(usual.out, HasSubstr("correct key"));
+}
+
+TEST_F(Completion, AQuietSweepTellsOfFailuresAndItsEnd) {
+  write("sweep.toml",
+        "[sweep]\nbase = \"small.toml\"\n[set]\n\"train.epochs\" = 1\n[axes]\n\"optim.lr\" = [1e-3, 1e30]\n");
+  const auto quiet = run({program(), "-q", "sweep", "run", "sweep.toml", "--dir", "quiet"}, folder.path());
+  EXPECT_EQ(quiet.exit_code, 3) << quiet.err;
+  EXPECT_THAT(quiet.out, AllOf(HasSubstr("FAILED with 3"), HasSubstr("1 of 2 trials done, 1 failed"),
+                               Not(HasSubstr("done in")), Not(HasSubstr("running"))));
+  const auto usual = run({program(), "sweep", "run", "sweep.toml", "--dir", "usual"}, folder.path());
+  EXPECT_THAT(usual.out, AllOf(HasSubstr("done in"), HasSubstr("running")));  // the control
 }
 
 }  // namespace

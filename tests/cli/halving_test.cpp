@@ -31,8 +31,6 @@ class Halving : public SmallRun {
                             "\"correct_key.accuracy\"\nrungs = [1, 2]\n");
   }
 
-  void write(const std::string& name, const std::string& text) const { std::ofstream(folder / name) << text; }
-
   Outcome spankey(std::vector<std::string> words) const {
     words.insert(words.begin(), program());
     return run(words, folder.path());
@@ -108,13 +106,13 @@ TEST_F(Halving, TheBestTrialGoesOnAsIfAloneAndTheOthersSayWhyNot) {
                                 HasSubstr("stopped by halving:"), HasSubstr("correct_key.accuracy = "),
                                 HasSubstr("the best 1 of 3 trials go on")));
   EXPECT_EQ(nlohmann::json::parse(spankey({"sweep", "status", "--dir", "d", "--json"}).out).at("stopped"), 2);
+  EXPECT_EQ(nlohmann::json::parse(spankey({"ls", ".", "--json"}).out).at("sweeps").at(0).at("stopped"), 2);
+  EXPECT_THAT(spankey({"ls", "."}).out, testing::ContainsRegex("failed +\\| +halved +\\| +waiting"));
   // A watch of it ends by itself, although not every trial is done.
   const auto watched = nlohmann::json::parse(spankey({"watch", "d", "--json", "--every", "1"}).out);
   EXPECT_EQ(watched.at("counts"), (nlohmann::json{{"done", 1}, {"halved", 2}}));
   expect_success({program(), "report", "d", "--out", "page"});
-  std::ifstream page(folder / "page/report.md");
-  const std::string text(std::istreambuf_iterator<char>(page), {});
-  EXPECT_THAT(text, AllOf(HasSubstr("2 stopped"), HasSubstr("the best 1 of 3 trials go on")));
+  EXPECT_THAT(content("page/report.md"), AllOf(HasSubstr("2 stopped"), HasSubstr("the best 1 of 3 trials go on")));
 
   // Another sweep of the store without halving trains the others to their end.
   write("rest.toml", std::string("[sweep]\nbase = \"small.toml\"\nstore = \"d/trials\"\n") + settings +
@@ -136,6 +134,10 @@ TEST_F(Halving, MistakesAreNamed) {
   refused("[halving]\nmetric = \"corect_key.accuracy\"\nrungs = [1]\n",
           "bad.toml:8: halving.metric: no run writes \"corect_key.accuracy\"");
   refused("[halving]\nmetric = \"corect_key.accuracy\"\nrungs = [1]\n", "did you mean 'correct_key.accuracy'?");
+  const std::string rejections = "[halving]\nmetric = \"wrong_key.reject_fraction\"\nrungs = [1]\n";
+  write("reject.toml", std::string("[sweep]\nbase = \"small.toml\"\n") + settings + rejections);
+  expect_success({program(), "sweep", "plan", "reject.toml", "--dir", "bad"});
+  refused("\"deny.mode\" = \"none\"\n" + rejections, "no run writes \"wrong_key.reject_fraction\"");
   refused("[halving]\nmetric = \"withheld\"\nrungs = [1, 4]\n", "halving.rungs = 4: no trial pauses");
   refused("[halving]\nmetric = \"withheld\"\nrungs = [3, 2]\n", "each more than the one before");
   refused("[halving]\nmetric = \"withheld\"\nrung = [1]\n", "did you mean 'rungs'?");
@@ -275,7 +277,18 @@ TEST_F(Steering, OptunaDrivesTheExample) {
       run({python.string(), source("examples/python/optuna_sweep.py").string(), program(), "outside.toml", "d", "3"},
           folder.path());
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_THAT(outcome.out, HasSubstr("optim.lr"));
+  // The best value that it was told is that of one of its trials, as the runs themselves tell it.
+  const auto best = nlohmann::json::parse(outcome.out);
+  std::vector<double> measured;
+  for (const auto& trial : std::filesystem::directory_iterator(folder / "d/trials")) {
+    std::ifstream file(trial.path() / "result.json");
+    const auto result = nlohmann::json::parse(file);
+    measured.push_back(result["correct_key"]["accuracy"]["mean"].get<double>() -
+                       result["no_key"]["strip_accuracy"].get<double>());
+  }
+  ASSERT_EQ(measured.size(), 3U);
+  EXPECT_DOUBLE_EQ(best.at("value").get<double>(), *std::max_element(measured.begin(), measured.end()));
+  EXPECT_THAT(best.at("optim.lr").get<double>(), testing::AllOf(testing::Ge(1e-4), testing::Le(1e-2)));
 }
 
 }  // namespace

@@ -60,10 +60,6 @@ class Key : public SmallRun {
   nlohmann::json issue(const std::string& name, const std::string& file) const {
     return json(with_passphrase({"issue", "owner", "--name", name, "--days", "30", "--out", file}));
   }
-  std::string content(const std::string& name) const {
-    std::ifstream file(folder / name, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
 };
 
 TEST_F(Key, IsIssuedRevokedAndReturned) {
@@ -78,6 +74,9 @@ TEST_F(Key, IsIssuedRevokedAndReturned) {
                                         "owner/model.skm", "--revoked", "owner/revoked.skl"};
   EXPECT_EQ(json(key(verify))["usable"], true);
 
+  for (const char* day : {"2027-02-29", "2027-13-01", "2027-01-01x", "tomorrow"})
+    refused(with_passphrase({"issue", "owner", "--name", "Bob", "--days", "1", "--from", day, "--out", "bob.skk"}),
+            "accepted: a day such as 2026-12-31");
   const std::vector<std::string> revoke{"revoke", "owner", "1", "--reason", "lost"};
   refused(with_passphrase(revoke), "accepted: --yes to do it");
   auto dry = revoke;
@@ -132,12 +131,32 @@ TEST_F(Key, PassphrasesComeFromDescriptorsAndPairsOpenKeys) {
   EXPECT_EQ(json(key({"show", "ann.pub"}))["name"], "Ann");
   std::ofstream(folder / "short") << "1234567\n";
   refused(key({"pair", "Bob", "--out", "bob", "--passphrase-file", "short"}), "accepted: at least 8");
+  refused(key({"pair", "Bob", "--out", "bob", "--passphrase-fd", "99"}),
+          "it is not open; accepted: an open descriptor");
   // No terminal to ask: the test has none, or takes it away.
   const auto asked =
       test::run({"/usr/bin/setsid", "-w", program(), "key", "pair", "Bob", "--out", "bob"}, folder.path());
   EXPECT_EQ(asked.exit_code, 2);
   EXPECT_THAT(asked.err, HasSubstr("no terminal to ask for it; accepted: --passphrase-file FILE"));
   EXPECT_FALSE(std::filesystem::exists(folder / "bob.sec"));
+}
+
+// A rotation that was killed between its switch and its end leaves the old folder beside the new one.
+TEST_F(Key, ADryRunDoesNotFinishARotation) {
+  train_private();
+  init("run");
+  expect_success(train(1, "earlier", {"key.private=true", "train.epochs=1"}));
+  json(with_passphrase({"init", "earlier", "--out", "old", "--argon2-passes", "1", "--argon2-memory", "1"}));
+  const std::string old_model = result("earlier")["weights_sha256"];
+  const auto rotation = folder / "owner.rotation";
+  std::filesystem::create_directory(rotation);
+  std::filesystem::rename(folder / "old", rotation / "next");
+  std::ofstream(rotation / "plan.json") << nlohmann::json{{"model_id", old_model}};
+  EXPECT_EQ(json(key({"rotate", "owner", "--dry-run"}))["switched"], true);
+  EXPECT_TRUE(std::filesystem::exists(rotation / "next/owner.sks"));
+  EXPECT_EQ(json(key({"rotate", "owner"}))["model_id"], result("run")["weights_sha256"]);
+  EXPECT_FALSE(std::filesystem::exists(rotation));
+  EXPECT_TRUE(std::filesystem::exists(folder / "owner/retired" / old_model.substr(0, 16) / "owner.sks"));
 }
 
 // Every run of 16 numbers of a row of the basis and the coefficients of a key, as float32 and as float16.

@@ -1,17 +1,14 @@
 // What a person sees on a terminal of some width while the program works; results go elsewhere.
 #include <gmock/gmock.h>
-#include <pty.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
 #include "small_run.h"
+#include "support/terminal.h"
 
 namespace spankey::test::progress_test {
 namespace {
@@ -20,38 +17,16 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-class OnATerminal : public SmallRun {
+class ShownProgress : public SmallRun {
  protected:
   // Everything that the command writes to standard error, which is a terminal of so many columns. Standard output goes
   // to the file "out".
   std::string run_on(int columns, const std::vector<std::string>& variables, const std::vector<std::string>& command) {
-    std::vector<std::string> all_words{"env", "-u", "NO_COLOR", "TERM=xterm"};
-    all_words.insert(all_words.end(), variables.begin(), variables.end());
-    all_words.insert(all_words.end(), command.begin(), command.end());
-    std::vector<char*> arguments;
-    for (auto& word : all_words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    winsize size{};
-    size.ws_col = static_cast<unsigned short>(columns);
-    size.ws_row = 24;
-    int master = -1, slave = -1;
-    EXPECT_EQ(openpty(&master, &slave, nullptr, nullptr, &size), 0);
-    const pid_t child = fork();
-    if (child == 0) {
-      const bool ready = chdir(folder.path().c_str()) == 0 && freopen("out", "w", stdout) != nullptr;
-      if (ready && dup2(slave, STDERR_FILENO) == STDERR_FILENO) execvp(arguments[0], arguments.data());
-      _exit(127);
-    }
-    close(slave);
-    std::string said;
-    char part[4096];
-    for (ssize_t count = 0; (count = read(master, part, sizeof part)) > 0;)
-      said.append(part, static_cast<std::size_t>(count));
-    close(master);
-    int status = 0;
-    waitpid(child, &status, 0);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << said;
-    return said;
+    std::vector<std::string> with_output{"sh", "-c", "exec \"$@\" >out", "sh"};
+    with_output.insert(with_output.end(), command.begin(), command.end());
+    OnTerminal terminal(with_output, folder.path(), columns, variables);
+    EXPECT_EQ(terminal.exit_code(), 0) << terminal.said;
+    return terminal.said;
   }
 
   // The lines that are drawn one over the other.
@@ -70,7 +45,7 @@ class OnATerminal : public SmallRun {
   const std::vector<std::string> words = train(1, "run", {"train.epochs=2", "eval.keys=10"});
 };
 
-TEST_F(OnATerminal, TheLineFitsAndTellsOfEvaluations) {
+TEST_F(ShownProgress, TheLineFitsAndTellsOfEvaluations) {
   for (const int columns : {40, 200}) {
     const auto said = run_on(columns, {}, words);
     const auto lines = drawn(said);
@@ -92,7 +67,7 @@ TEST_F(OnATerminal, TheLineFitsAndTellsOfEvaluations) {
 }
 
 // The control is the terminal above: there colours are, and lines are drawn anew.
-TEST_F(OnATerminal, ColoursAndRedrawingAreLeftOutWhereTheyAreNotWanted) {
+TEST_F(ShownProgress, ColoursAndRedrawingAreLeftOutWhereTheyAreNotWanted) {
   constexpr const char *colour = "\033[32m", *redraw = "\033[K";
   EXPECT_THAT(run_on(200, {}, words), AllOf(HasSubstr(colour), HasSubstr(redraw)));
   std::filesystem::remove_all(folder / "run");

@@ -1,3 +1,5 @@
+#include <gmock/gmock.h>
+
 #include <algorithm>
 #include <csignal>
 #include <thread>
@@ -32,6 +34,36 @@ TEST_F(Report, InspectBeginsWithTheFigures) {
   ASSERT_NE(text.find("basis_digest"), std::string::npos) << text;
   EXPECT_LT(text.find("correct key"), text.find("basis_digest")) << text;
   EXPECT_LT(text.find("correct key"), text.find("conv1.weight")) << text;
+}
+
+// Four commands tell the same of a run that has failed.
+TEST_F(Report, ARunThatFailedBeforeItsFirstCheckpointIsShown) {
+  ASSERT_EQ(run(train(1, "runs/run", {"optim.lr=1e30"}), folder.path()).exit_code, 3);
+  const auto said = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), program());
+    const auto outcome = run(words, folder.path());
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  };
+  const std::string reason = "loss or gradient is not finite";
+  EXPECT_EQ(said({"inspect", "runs/run"}).find("failed: epoch 1, step 1: " + reason), 0U);
+  for (const auto& words : {std::vector<std::string>{"ls", "runs"}, {"watch", "runs", "--once"}}) {
+    const auto text = said(words);
+    EXPECT_THAT(text, testing::AllOf(testing::HasSubstr("failed"), testing::HasSubstr(reason)));
+  }
+  said({"report", "runs", "--out", "out"});
+  EXPECT_THAT(read_text(folder / "out/report.md"),
+              testing::AllOf(testing::HasSubstr("| failed | 42 |"), testing::HasSubstr(reason),
+                             testing::HasSubstr("rank0.log")));
+}
+
+TEST_F(Report, InspectShowsAResultWhoseCheckpointsAreGone) {
+  expect_success(train(1, "run", {"train.epochs=1"}));
+  std::filesystem::remove_all(folder / "run/checkpoints");
+  const auto text = run({program(), "inspect", "run"}, folder.path()).out;
+  EXPECT_LT(text.find("correct key"), text.find("none that is valid")) << text;
+  std::filesystem::create_directories(folder / "empty");
+  expect_refused({"inspect", "empty"}, "neither a configuration nor a valid checkpoint");
 }
 
 TEST_F(Report, WithoutGnuplotTablesAreWritten) {

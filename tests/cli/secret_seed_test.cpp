@@ -44,7 +44,7 @@ class SecretSeed : public SmallRun {
 
   static bool stopped(int pid) { return state_of("/proc/" + std::to_string(pid)) == 'T'; }
 
-  // Of a run that has just made its private basis.
+  // Counts the copies in a run that has just made its private basis.
   int copies_in_run(const std::string& run, const std::vector<std::string>& before) {
     std::vector<std::string> command{"env", "LD_PRELOAD=" SPANKEY_KNOWN_SEED_LIBRARY,
                                      "ASAN_OPTIONS=verify_asan_link_order=0"};

@@ -90,11 +90,7 @@ TEST_F(Secret, PrivateBasisStandsInItsFileAlone) {
   EXPECT_EQ(status.st_mode & 0777U, 0600U);
   ASSERT_EQ(stat((folder / "run/secret").c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777U, 0700U);
-  const auto bytes = [](const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return std::string{std::istreambuf_iterator<char>(file), {}};
-  };
-  const auto secret = bytes(folder / "run/secret/basis.h5");
+  const auto secret = content("run/secret/basis.h5");
   // A run of values from its middle: bytes that no other file has by chance.
   const auto values = secret.substr(secret.size() / 2 / 16 * 16, 16);
   ASSERT_NE(values, std::string(16, '\0'));
@@ -102,7 +98,7 @@ TEST_F(Secret, PrivateBasisStandsInItsFileAlone) {
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path()))
     if (entry.is_regular_file()) {
       ++files;
-      holders += bytes(entry.path()).find(values) != std::string::npos;
+      holders += read_text(entry.path()).find(values) != std::string::npos;
     }
   EXPECT_GT(files, 5);
   EXPECT_EQ(holders, 1) << "1: secret/basis.h5 itself";

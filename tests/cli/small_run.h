@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/file.h"
 #include "support/program.h"
 #include "support/temporary_folder.h"
 
@@ -42,7 +43,15 @@ inline constexpr int steps = 64;  // of small_config
 
 class SmallRun : public testing::Test {
  protected:
-  void SetUp() override { std::ofstream(folder / "small.toml") << small_config; }
+  void SetUp() override { write("small.toml", small_config); }
+
+  // Writes a file below the folder of the test, together with the folders above it.
+  void write(const std::string& name, const std::string& bytes, std::ios::openmode mode = std::ios::trunc) const {
+    const auto file = folder / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary | std::ios::out | mode) << bytes;
+  }
+  std::string content(const std::string& name) const { return read_text(folder / name); }
 
   std::vector<std::string> train(int ranks, const std::string& run, std::vector<std::string> more = {}) const {
     std::vector<std::string> arguments{"train", "small.toml", "--run-dir", run};
@@ -92,7 +101,7 @@ class SmallRun : public testing::Test {
   // The ranks that mpirun has started, in rank order.
   static std::vector<pid_t> ranks_of(const Child& child) { return children_of(child.pid()); }
 
-  // Of the newest checkpoint of a run; 0: none yet.
+  // Returns the step of the newest checkpoint of a run, 0 where there is none yet.
   int newest_step(const std::string& run) const {
     int newest = 0;
     std::error_code none;

@@ -36,8 +36,6 @@ class Sweep : public SmallRun {
                             "[axes]\n\"key.gamma\" = [0.5, 1.0]\n");
   }
 
-  void write(const std::string& name, const std::string& text) const { std::ofstream(folder / name) << text; }
-
   std::vector<std::string> sweep(const std::string& step, const std::string& directory,
                                  std::vector<std::string> more = {}) const {
     std::vector<std::string> command{program(), "sweep", step, "sweep.toml", "--dir", directory};
@@ -213,8 +211,7 @@ TEST_F(Sweep, SqueueIsAskedOnceForAllTrials) {
     command.insert(command.begin(), word);
   expect_success(command);
   expect_finished("d", 2);
-  std::ifstream asked(folder / "asked");
-  EXPECT_EQ(std::count(std::istreambuf_iterator<char>(asked), {}, '\n'), 1);
+  EXPECT_EQ(content("asked"), "asked\n");
 }
 
 // What the ranks say of one that was stopped names the time-out.
@@ -233,11 +230,32 @@ TEST_F(Sweep, UnderMpiTheTimeoutIsThatOfTheSweep) {
   EXPECT_FALSE(outcome.timed_out);
   // The first rank trains: it says it in the log of its trial.
   std::string said = outcome.out + outcome.err;
-  for (const auto& trial : std::filesystem::directory_iterator(folder / "d/trials")) {
-    std::ifstream log(trial.path() / "log/output.log");
-    said.append(std::istreambuf_iterator<char>(log), {});
-  }
+  for (const auto& trial : std::filesystem::directory_iterator(folder / "d/trials"))
+    said += read_text(trial.path() / "log/output.log");
   EXPECT_THAT(said, HasSubstr("dist.timeout_seconds = 2"));
+}
+
+// Root may write anywhere, so the disk has to be read-only itself.
+TEST_F(Sweep, AStoreOnAReadOnlyDiskIsOneSentence) {
+  expect_success(sweep("run", "d"));
+  const auto on_read_only = [&](const std::string& words) {
+    const std::string script =
+        "mount --bind . /mnt && mount -o remount,ro,bind /mnt && cd /mnt && ! touch x 2>/dev/null && exec \"$0\" " +
+        words;
+    return run({"unshare", "-rm", "sh", "-c", script, program()}, folder.path());
+  };
+  const auto shown = on_read_only("sweep status --dir d");
+  if (shown.exit_code != 0 && shown.err.find("spankey") == std::string::npos)
+    GTEST_SKIP() << "no disk can be made read-only here: " << shown.err;
+  EXPECT_THAT(shown.out, HasSubstr("4 done"));
+  for (const auto& words : {"sweep run sweep.toml --dir d", "sweep run sweep.toml --dir new", "sweep resume --dir d",
+                            "sweep cancel --dir d", "report d"}) {
+    const auto outcome = on_read_only(words);
+    EXPECT_EQ(outcome.exit_code, 3) << words << outcome.err;
+    EXPECT_THAT(outcome.err, AllOf(HasSubstr("Read-only file system"), testing::Not(HasSubstr("filesystem error"))))
+        << words;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
 }
 
 TEST_F(Sweep, CancelAndCtrlCStopWithCheckpoints) {
@@ -356,16 +374,18 @@ TEST_F(Sweep, AnAttackIsAPartOfEveryTrial) {
   // What was done stays done, and is shown.
   EXPECT_THAT(run(sweep("run", "local"), folder.path()).out, HasSubstr("2 done before"));
   expect_success({program(), "report", "local", "--out", "report"});
-  std::ifstream page(folder / "report/report.md");
-  const std::string report{std::istreambuf_iterator<char>(page), {}};
-  EXPECT_THAT(report, AllOf(HasSubstr("## Attacks"), HasSubstr("from 2 of 2 groups"), HasSubstr("price of entry"),
-                            testing::Not(HasSubstr("training from scratch."))));
+  EXPECT_THAT(content("report/report.md"),
+              AllOf(HasSubstr("## Attacks"), HasSubstr("from 2 of 2 groups"), HasSubstr("price of entry"),
+                    testing::Not(HasSubstr("training from scratch."))));
 }
 
 TEST_F(Sweep, AWrongAttackIsRefusedBeforeAnythingRuns) {
   for (const auto& [attack, sentence] :
        {std::pair("preset = \"quik\"", "did you mean 'quick'"), std::pair("attacks = [\"K55\"]", "did you mean 'K5'"),
-        std::pair("image = [1]", "did you mean 'images'")}) {
+        std::pair("image = [1]", "did you mean 'images'"), std::pair("attacks = [\"O1\", \"o1\"]", "O1 is named twice"),
+        std::pair("images = [10, 10]", "10 is named twice"),
+        std::pair("images = [5000]", "the training split has 4096"),
+        std::pair("seeds = 1001", "accepted: 1 to 1000")}) {
     write("sweep.toml", std::string("[sweep]\nbase = \"small.toml\"\n[attack]\n") + attack + "\n");
     expect_refused(sweep("run", "d"), AllOf(HasSubstr("sweep.toml:"), HasSubstr(sentence)));
   }

@@ -1,19 +1,12 @@
 // `spankey watch` as a person sees it on a terminal, and as another program reads it.
 #include <gmock/gmock.h>
-#include <poll.h>
-#include <pty.h>
-#include <sys/ioctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <csignal>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "base/text.h"
 #include "small_run.h"
+#include "support/terminal.h"
 
 namespace spankey::test::watch_test {
 namespace {
@@ -22,70 +15,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-// A command whose standard streams are a terminal of so many columns.
-class OnTerminal {
- public:
-  OnTerminal(int columns, std::vector<std::string> words, const std::filesystem::path& folder) {
-    words.insert(words.begin(), {"env", "-u", "NO_COLOR", "-u", "COLUMNS", "TERM=xterm", "LC_ALL=C.UTF-8"});
-    std::vector<char*> arguments;
-    for (auto& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
-    winsize size{};
-    size.ws_col = static_cast<unsigned short>(columns);
-    size.ws_row = 24;
-    pid_ = forkpty(&master_, nullptr, nullptr, &size);
-    if (pid_ == 0) {
-      if (chdir(folder.c_str()) == 0) execvp(arguments[0], arguments.data());
-      _exit(127);
-    }
-  }
-  ~OnTerminal() {
-    if (pid_ > 0) kill(pid_, SIGKILL);
-    if (pid_ > 0) waitpid(pid_, nullptr, 0);
-    close(master_);
-  }
-  OnTerminal(const OnTerminal&) = delete;
-  OnTerminal& operator=(const OnTerminal&) = delete;
-
-  // Reads until what was said has `text`, or the program ends.
-  bool read_until(const std::string& text) {
-    while (said.find(text) == std::string::npos)
-      if (!read_some()) return false;
-    return true;
-  }
-  void type(char key) const { EXPECT_EQ(::write(master_, &key, 1), 1); }
-  void resize(int columns) const {
-    winsize size{};
-    size.ws_col = static_cast<unsigned short>(columns);
-    size.ws_row = 24;
-    EXPECT_EQ(ioctl(master_, TIOCSWINSZ, &size), 0);
-  }
-  int exit_code() {
-    while (read_some()) {
-    }
-    int status = 0;
-    waitpid(pid_, &status, 0);
-    pid_ = -1;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-
-  std::string said;
-
- private:
-  bool read_some() {
-    char part[4096];
-    pollfd ready{master_, POLLIN, 0};
-    if (poll(&ready, 1, 60'000) != 1) return false;
-    const auto count = read(master_, part, sizeof part);
-    if (count > 0) said.append(part, static_cast<std::size_t>(count));
-    return count > 0;
-  }
-
-  pid_t pid_ = -1;
-  int master_ = -1;
-};
-
-// The lines that such a terminal shows in the end. It knows the codes that the program uses, and no others.
+// The lines that a terminal shows in the end. It knows the codes that the program uses, and no others.
 std::vector<std::string> screen_of(const std::string& said) {
   std::vector<std::string> lines{""};
   std::size_t row = 0, column = 0;
@@ -135,11 +65,6 @@ class Watching : public SmallRun {
     write("trials/" + second + "/config.toml", "[train]\nepochs = 4\n");
     write("trials/" + second + "/metrics.jsonl", step(10, 2.5));
   }
-  void write(const std::string& name, const std::string& text, std::ios::openmode mode = std::ios::trunc) const {
-    const auto file = folder / name;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file, std::ios::out | mode) << text;
-  }
   static std::string trial(const std::string& id, const std::string& label) {
     return R"({"id": ")" + id + R"(", "hash": ")" + id + R"(", "settings": [["run.seed", "1"]], "label": ")" + label +
            R"(", "seconds": 2.0})";
@@ -155,14 +80,16 @@ class Watching : public SmallRun {
            R"(, "steps_per_epoch": 50, "epoch": 0, "loss": )" + std::to_string(loss) +
            R"(, "samples_per_second": 1000})" + "\n";
   }
-  static std::vector<std::string> words() { return {program(), "watch", "grid", "--every", "0.1"}; }
+  OnTerminal watch(int columns, const std::string& every = "0.1") const {
+    return {{program(), "watch", "grid", "--every", every}, folder.path(), columns, {"LC_ALL=C.UTF-8"}};
+  }
 
   const std::string first = "0000000000000001", second = "0000000000000002";
 };
 
 TEST_F(Watching, TheTableFitsAndRenewsItself) {
   for (const int columns : {20, 40, 80, 200}) {
-    OnTerminal terminal(columns, words(), folder.path());
+    auto terminal = watch(columns);
     ASSERT_TRUE(terminal.read_until("running")) << terminal.said;
     ASSERT_TRUE(terminal.read_until("\033[J")) << terminal.said;
     write("trials/" + second + "/metrics.jsonl", step(20, 1.5), std::ios::app);
@@ -179,15 +106,23 @@ TEST_F(Watching, TheTableFitsAndRenewsItself) {
   }
 }
 
+TEST_F(Watching, TrialsThatWaitAreShown) {
+  std::filesystem::remove_all(folder / "trials" / second);
+  auto terminal = watch(80);
+  ASSERT_TRUE(terminal.read_until("waiting\033[0m")) << terminal.said;
+  terminal.press_interrupt();
+  EXPECT_EQ(terminal.exit_code(), 0) << terminal.said;
+}
+
 TEST_F(Watching, CtrlCEndsIt) {
-  OnTerminal terminal(80, words(), folder.path());
+  auto terminal = watch(80);
   ASSERT_TRUE(terminal.read_until("running"));
-  terminal.type('\003');
+  terminal.press_interrupt();
   EXPECT_EQ(terminal.exit_code(), 0) << terminal.said;
 }
 
 TEST_F(Watching, AnotherWidthIsTaken) {
-  OnTerminal terminal(200, {program(), "watch", "grid", "--every", "3600"}, folder.path());
+  auto terminal = watch(200, "3600");
   ASSERT_TRUE(terminal.read_until("samples/s"));
   ASSERT_TRUE(terminal.read_until("\033[J"));
   // Again and again, since a change that comes while the program draws is missed by some programs.
@@ -201,7 +136,7 @@ TEST_F(Watching, AnotherWidthIsTaken) {
 }
 
 TEST_F(Watching, AFolderThatVanishesEndsIt) {
-  OnTerminal terminal(80, words(), folder.path());
+  auto terminal = watch(80);
   ASSERT_TRUE(terminal.read_until("running"));
   std::filesystem::remove_all(folder / "grid");
   EXPECT_EQ(terminal.exit_code(), 2) << terminal.said;

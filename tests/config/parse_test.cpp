@@ -132,11 +132,12 @@ TEST(Parse, UnknownNames) {
             "mean 'checkpoint.keep'?");
   EXPECT_EQ(refusal("[checkpoint.keep]\nfirst = 1\n"), "f.toml:1: checkpoint.keep = {...}: accepted: an integer >= 1");
   EXPECT_EQ(refusal("\n[trian]\nepochs = 3\n"),
-            "f.toml:2: [trian]: unknown table; accepted: run, data, model, key, deny, optim, train, dist, checkpoint, "
+            "f.toml:2: [trian]: unknown table; accepted: run, data, model, key, deny, optim, train, train.early_stop, "
+            "dist, checkpoint, "
             "eval; did you mean 'train'?");
   EXPECT_EQ(refusal("gamma = 1.0\n"),
             "f.toml:1: gamma = 1.0: unknown key; accepted: keys inside the tables run, data, model, key, deny, optim, "
-            "train, dist, checkpoint, eval; did you mean 'key.gamma'?");
+            "train, train.early_stop, dist, checkpoint, eval; did you mean 'key.gamma'?");
 }
 
 // The first mistake of the file is the one that is named, whatever the order of the names.
@@ -317,6 +318,44 @@ TEST(Parse, Lists) {
                              testing::EndsWith(" or \"near_miss\", none twice, not empty")));
 }
 
+TEST(Parse, ATableInATable) {
+  const auto written = parse_config(
+      "[train]\nepochs = 3\n[train.early_stop]\nmetric = \"withheld\"\ngoal = \"MIN\"\npatience = 2\n", "f.toml",
+      {"train.early_stop.min_epochs=1", "train.early_stop.metric=correct_key.accuracy - no_key.accuracy"});
+  const auto& rule = written.train.early_stop;
+  EXPECT_EQ(written.train.epochs, 3);
+  EXPECT_EQ(rule.metric, "correct_key.accuracy - no_key.accuracy");
+  EXPECT_EQ(rule.goal, Goal::min);
+  EXPECT_EQ(rule.patience, 2);
+  EXPECT_EQ(rule.min_epochs, 1);
+  EXPECT_EQ(written.origins.at("train.early_stop.patience"), "f.toml:6");
+  const auto inline_table = parse_config("[train]\nearly_stop = { metric = \"withheld\" }\n", "f.toml");
+  EXPECT_EQ(inline_table.train.early_stop.metric, "withheld");
+  EXPECT_EQ(
+      refusal("[train.early_stop]\nmetrik = \"withheld\"\n"),
+      "f.toml:2: train.early_stop.metrik = \"withheld\": unknown key; accepted in [train.early_stop]: metric, goal, "
+      "patience, min_improvement, min_epochs; did you mean 'train.early_stop.metric'?");
+  EXPECT_EQ(refusal("[train]\nearly_stop = 3\n"),
+            "f.toml:2: train.early_stop = 3: accepted: a table, [train.early_stop]");
+  EXPECT_EQ(refusal("", {"train.early_stop=3"}),
+            "command line: train.early_stop = 3: accepted: a table, [train.early_stop]");
+  EXPECT_THAT(refusal("[train.erly_stop]\npatience = 3\n"),
+              testing::AllOf(testing::HasSubstr("f.toml:1: [train.erly_stop]: unknown table"),
+                             testing::HasSubstr("did you mean 'train.early_stop'?")));
+  EXPECT_EQ(refusal("[train.early_stop]\nmetric = \"withheld\"\npatience = 0\n"),
+            "f.toml:3: train.early_stop.patience = 0: accepted: an integer from 1 to 1000000");
+}
+
+TEST(Parse, AnEarlyStopThatCannotBeIsRefused) {
+  EXPECT_EQ(refusal("[train.early_stop]\npatience = 3\n"),
+            "f.toml:2: train.early_stop.patience = 3: nothing stops the run; accepted: together with "
+            "train.early_stop.metric");
+  EXPECT_EQ(refusal("[train.early_stop]\nmetric = \"withheld\"\n[eval]\nevery_epochs = 0\n"),
+            "f.toml:4: eval.every_epochs = 0: no epoch but the last is evaluated; accepted with "
+            "train.early_stop.metric: eval.every_epochs >= 1");
+  EXPECT_EQ(refusal("[train.early_stop]\nmetric = \"withheld\"\npatience = 3\nmin_improvement = 0.01\n"), "");
+}
+
 TEST(Parse, RulesBetweenKeys) {
   EXPECT_EQ(refusal("[deny]\non = [\"none\"]\n"), "");
   EXPECT_EQ(refusal("[deny]\nmode = \"U\"\non = [\"none\"]\nadversarial_steps = 3\n"),
@@ -450,7 +489,7 @@ TEST(Parse, Overrides) {
   EXPECT_EQ(
       refusal("", {"gamma=1"}),
       "command line: gamma = 1: unknown key; accepted: keys inside the tables run, data, model, key, deny, optim, "
-      "train, dist, checkpoint, eval; did you mean 'key.gamma'?");
+      "train, train.early_stop, dist, checkpoint, eval; did you mean 'key.gamma'?");
   EXPECT_EQ(
       refusal("", {"checkpoint.kep=1"}),
       "command line: checkpoint.kep = 1: unknown key; accepted in [checkpoint]: every_steps, keep, async; did you "
@@ -458,7 +497,7 @@ TEST(Parse, Overrides) {
   EXPECT_EQ(
       refusal("", {"trian.epochs=1"}),
       "command line: trian.epochs = 1: unknown table 'trian'; accepted: run, data, model, key, deny, optim, train, "
-      "dist, checkpoint, eval; did you mean 'train'?");
+      "train.early_stop, dist, checkpoint, eval; did you mean 'train'?");
   EXPECT_EQ(refusal("[dist]\nreduction = \"elastic\"\n", {"dist.shards=6"}),
             "command line: dist.shards = 6: accepted under dist.reduction = \"elastic\": a power of two, or 0 for "
             "automatic");

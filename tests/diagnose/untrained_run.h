@@ -3,12 +3,12 @@
 
 #include <string>
 
+#include "support/mode_b.h"
 #include "train/coordinator.h"
 #include "train/loaded_run.h"
 
 namespace spankey::test {
 
-inline constexpr const char* mode_b = "[deny]\nmode='B'\n[key]\nlayers=[0,2]\n";
 inline constexpr const char* added_keys = "[key]\nlayers=[1,2]\ninject='add'\ngamma=0.3\nlayout='per_layer'\n";
 
 // `more` follows the table [train] of a configuration with the built-in data.

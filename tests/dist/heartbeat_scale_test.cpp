@@ -65,10 +65,10 @@ bool readable(const Heartbeat& side, milliseconds patience) {
   return poll(&wanted, 1, static_cast<int>(patience.count())) == 1;
 }
 
-// What `side` takes in until it has a verdict.
-std::optional<Verdict> listen(Heartbeat& side) {
+// What `side` takes in until it learns why the run ends.
+std::optional<RunEnd> listen(Heartbeat& side) {
   while (readable(side, seconds(30)))
-    if (auto verdict = side.receive(training)) return verdict;
+    if (auto run_end = side.receive(training)) return run_end;
   return {};
 }
 
@@ -134,9 +134,9 @@ TEST_F(ThousandRanks, OnlyWhoHasSpokenIsListenedTo) {
 
   // All of it has arrived: the judge knows who is behind.
   guests_[3]->complain(training);
-  const auto verdict = listen(*host_);
-  ASSERT_TRUE(verdict);
-  EXPECT_THAT(verdict->sentence, HasSubstr("ranks late: rank 18 (at epoch 2, step 3, in all_reduce)"));
+  const auto run_end = listen(*host_);
+  ASSERT_TRUE(run_end);
+  EXPECT_THAT(run_end->sentence, HasSubstr("ranks late: rank 18 (at epoch 2, step 3, in all_reduce)"));
 }
 
 // The mutant: all connections are tried after every word.
@@ -160,14 +160,14 @@ TEST_F(ThousandRanks, AHostThatTriesAllConnectionsIsCaught) {
 TEST_F(ThousandRanks, ALossIsToldToAllAtOnce) {
   const std::size_t lost = guests_.size() / 2;
   guests_[lost].reset();
-  const auto verdict = listen(*host_);
-  ASSERT_TRUE(verdict);
-  EXPECT_THAT(verdict->sentence, HasSubstr("rank " + std::to_string(lost + 1) + " is gone"));
+  const auto run_end = listen(*host_);
+  ASSERT_TRUE(run_end);
+  EXPECT_THAT(run_end->sentence, HasSubstr("rank " + std::to_string(lost + 1) + " is gone"));
   std::int64_t told = 0;
   for (const auto& guest : guests_)
     if (guest) {
       const auto word = listen(*guest);
-      told += word && word->sentence == verdict->sentence;
+      told += word && word->sentence == run_end->sentence;
     }
   EXPECT_EQ(told, static_cast<std::int64_t>(guests_.size()) - 1);
   test::report("R24", "ranks that learned of a loss among them", told, wanted - 1);
@@ -176,7 +176,7 @@ TEST_F(ThousandRanks, ALossIsToldToAllAtOnce) {
 // ---------------------------------------------------------------------------------------------------------------------
 // Connections that take or give little
 
-TEST(HeartbeatConnection, WhoDoesNotReadHoldsNobodyUpAndLearnsTheVerdict) {
+TEST(HeartbeatConnection, WhoDoesNotReadHoldsNobodyUpAndLearnsWhyTheRunEnds) {
   const auto host = host_heartbeat(timeout_seconds);
   const auto slow = join(*host, 1, host->invitation());
   ASSERT_NE(slow, nullptr);
@@ -184,14 +184,14 @@ TEST(HeartbeatConnection, WhoDoesNotReadHoldsNobodyUpAndLearnsTheVerdict) {
   constexpr int more_than_any_buffer = 60'000;  // 30 MB
   for (int i = 0; i < more_than_any_buffer; ++i) host->send(training);
   host->announce({75, "rank 0 has had enough"});
-  std::optional<Verdict> verdict;
-  for (int i = 0; i < 100'000 && !verdict; ++i) {  // it wakes up
-    verdict = slow->receive(training);
+  std::optional<RunEnd> run_end;
+  for (int i = 0; i < 100'000 && !run_end; ++i) {  // it wakes up
+    run_end = slow->receive(training);
     host->receive(training);
   }
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->exit_code, 75);
-  EXPECT_EQ(verdict->sentence, "rank 0 has had enough");
+  ASSERT_TRUE(run_end);
+  EXPECT_EQ(run_end->exit_code, 75);
+  EXPECT_EQ(run_end->sentence, "rank 0 has had enough");
 }
 
 // A wire between a rank and rank 0 that passes on a few bytes at a time.
@@ -262,9 +262,9 @@ TEST(HeartbeatConnection, MessagesInPiecesArePutTogether) {
   host->stop_accepting();
   guest->send(training);
   guest->announce({75, "rank 1 has had enough"});
-  const auto verdict = listen(*host);
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->sentence, "rank 1 has had enough");
+  const auto run_end = listen(*host);
+  ASSERT_TRUE(run_end);
+  EXPECT_EQ(run_end->sentence, "rank 1 has had enough");
   const auto back = listen(*guest);
   ASSERT_TRUE(back);
   EXPECT_EQ(back->sentence, "rank 1 has had enough");
@@ -286,7 +286,7 @@ class Busy final : public Heartbeat {
 
   int descriptor() const override { return -1; }
   void send(const RankState&) override {}
-  std::optional<Verdict> receive(const RankState&) override {
+  std::optional<RunEnd> receive(const RankState&) override {
     const auto held = shared_ ? std::unique_lock(*shared_) : std::unique_lock<std::mutex>();
     std::unique_lock lock(talk_.mutex);
     talk_.begun = true;
@@ -297,7 +297,7 @@ class Busy final : public Heartbeat {
   bool root_in_step() const override { return true; }
   void extend_deadlines(Clock::duration) override {}
   void complain(const RankState&) override {}
-  void announce(const Verdict&) override {}
+  void announce(const RunEnd&) override {}
   void leave() override {}
 
  private:

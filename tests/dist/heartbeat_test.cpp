@@ -38,10 +38,10 @@ class HeartbeatTest : public testing::Test {
   }
 
   // What `side` says within two timeouts, while the others go on.
-  std::optional<Verdict> listen(Heartbeat& side, const std::vector<Heartbeat*>& alive) {
+  std::optional<RunEnd> listen(Heartbeat& side, const std::vector<Heartbeat*>& alive) {
     for (int i = 0; i < 80; ++i) {
       for (auto* rank : alive) rank->send(training);
-      if (auto verdict = side.receive(training)) return verdict;
+      if (auto run_end = side.receive(training)) return run_end;
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     return {};
@@ -57,14 +57,14 @@ TEST_F(HeartbeatTest, WhoSpeaksIsNotMissed) {
 
 TEST_F(HeartbeatTest, SilenceIsNamedToAll) {
   guests_[1]->send(training);
-  const auto verdict = listen(*host_, {guests_[0].get(), host_.get()});
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->exit_code, 3);
-  EXPECT_THAT(verdict->sentence, HasSubstr("rank 2 has given no sign of life"));
-  EXPECT_THAT(verdict->sentence, HasSubstr("epoch 2, step 3, in all_reduce"));
+  const auto run_end = listen(*host_, {guests_[0].get(), host_.get()});
+  ASSERT_TRUE(run_end);
+  EXPECT_EQ(run_end->exit_code, 3);
+  EXPECT_THAT(run_end->sentence, HasSubstr("rank 2 has given no sign of life"));
+  EXPECT_THAT(run_end->sentence, HasSubstr("epoch 2, step 3, in all_reduce"));
   const auto told = listen(*guests_[0], {});
   ASSERT_TRUE(told);
-  EXPECT_EQ(told->sentence, verdict->sentence);
+  EXPECT_EQ(told->sentence, run_end->sentence);
 }
 
 TEST_F(HeartbeatTest, SilenceOfASuspendedProcessIsForgiven) {
@@ -78,16 +78,16 @@ TEST_F(HeartbeatTest, AClosedConnectionIsALossAtOnceUnlessItSaidFarewell) {
   guests_[0].reset();
   EXPECT_FALSE(listen(*host_, {guests_[1].get()}));
   guests_[1].reset();
-  const auto verdict = listen(*host_, {});
-  ASSERT_TRUE(verdict);
-  EXPECT_THAT(verdict->sentence, HasSubstr("rank 2 is gone"));
+  const auto run_end = listen(*host_, {});
+  ASSERT_TRUE(run_end);
+  EXPECT_THAT(run_end->sentence, HasSubstr("rank 2 is gone"));
 }
 
 TEST_F(HeartbeatTest, TheLostJudgeIsNamedByTheOthers) {
   host_.reset();
-  const auto verdict = listen(*guests_[1], {});
-  ASSERT_TRUE(verdict);
-  EXPECT_THAT(verdict->sentence, HasSubstr("rank 0 is gone"));
+  const auto run_end = listen(*guests_[1], {});
+  ASSERT_TRUE(run_end);
+  EXPECT_THAT(run_end->sentence, HasSubstr("rank 0 is gone"));
 }
 
 TEST_F(HeartbeatTest, AComplaintNamesWhoHasEnteredTheFewestCollectives) {
@@ -96,9 +96,9 @@ TEST_F(HeartbeatTest, AComplaintNamesWhoHasEnteredTheFewestCollectives) {
   late.place = "epoch 2, step 3, at work";
   guests_[0]->send(late);
   guests_[1]->complain(training);
-  const auto verdict = listen(*host_, {});
-  ASSERT_TRUE(verdict);
-  EXPECT_THAT(verdict->sentence, HasSubstr("1 of 3 ranks late: rank 1 (at epoch 2, step 3, at work)"));
+  const auto run_end = listen(*host_, {});
+  ASSERT_TRUE(run_end);
+  EXPECT_THAT(run_end->sentence, HasSubstr("1 of 3 ranks late: rank 1 (at epoch 2, step 3, at work)"));
 }
 
 TEST_F(HeartbeatTest, OfTheSameCollectiveTheOneAtWorkIsLate) {
@@ -106,18 +106,18 @@ TEST_F(HeartbeatTest, OfTheSameCollectiveTheOneAtWorkIsLate) {
   late.waiting = false;
   guests_[1]->send(late);
   guests_[0]->complain(training);
-  const auto verdict = listen(*host_, {});
-  ASSERT_TRUE(verdict);
-  EXPECT_THAT(verdict->sentence, HasSubstr("1 of 3 ranks late: rank 2"));
+  const auto run_end = listen(*host_, {});
+  ASSERT_TRUE(run_end);
+  EXPECT_THAT(run_end->sentence, HasSubstr("1 of 3 ranks late: rank 2"));
 }
 
 TEST_F(HeartbeatTest, AnAnnouncedEndReachesTheOthersWithItsCode) {
   guests_[0]->announce({75, "rank 1 has had enough"});
   ASSERT_TRUE(listen(*host_, {}));
-  const auto verdict = listen(*guests_[1], {});
-  ASSERT_TRUE(verdict);
-  EXPECT_EQ(verdict->exit_code, 75);
-  EXPECT_EQ(verdict->sentence, "rank 1 has had enough");
+  const auto run_end = listen(*guests_[1], {});
+  ASSERT_TRUE(run_end);
+  EXPECT_EQ(run_end->exit_code, 75);
+  EXPECT_EQ(run_end->sentence, "rank 1 has had enough");
 }
 
 TEST(HeartbeatDoor, AStrangerIsNotLetIn) {

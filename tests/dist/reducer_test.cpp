@@ -261,6 +261,47 @@ TEST(Reducer, WithoutOverlapNoBucketLeavesDuringBackward) {
     }
 }
 
+// Returns how many ranks find the sum of both ranks' extras before backward is over.
+int ranks_with_early_extras(Reduction reduction, bool stream_ordered, bool send, milliseconds limit) {
+  std::atomic<int> found = 0;
+  run_ranks(2, [&](Communicator& world) {
+    std::atomic<int> finished = 0;
+    CountingCommunicator counting(world.split(0, world.rank()), finished, stream_ordered);
+    Leaves leaves(3);
+    FlatParameters flat(leaves.named);
+    Reducer reducer(flat, counting, {.reduction = reduction, .shards = 2, .bucket_bytes = 1, .extra = 1});
+    leaves.named[0].second.register_hook([&](const at::Tensor&) {
+      // The extras and two buckets. Where the extras leave at the end, nobody writes to them before.
+      if (reached(finished, 3, limit) && reducer.extras()[0].item<double>() == 3.0) ++found;
+    });
+    reducer.begin_shard(true);
+    reducer.extras()[0] = world.rank() + 1;
+    if (send) reducer.send_extras();
+    chained_loss(leaves, {0, 1, 2}, world.rank() + 1).backward();
+    reducer.end_shard();
+    reducer.finish();
+    EXPECT_EQ(reducer.extras()[0].item<double>(), 3.0);
+  });
+  return found;
+}
+
+TEST(Reducer, ExtrasThatAreFinalLeaveBeforeTheGradients) {
+  for (const auto reduction : {Reduction::fast, Reduction::elastic})
+    for (const bool stream_ordered : {false, true}) {
+      EXPECT_EQ(ranks_with_early_extras(reduction, stream_ordered, true, milliseconds(10'000)), 2);
+      EXPECT_EQ(ranks_with_early_extras(reduction, stream_ordered, false, milliseconds(200)), 0);  // the control
+    }
+}
+
+TEST(Reducer, ExtrasHaveTheSameBitsWheneverTheyLeave) {
+  for (const auto reduction : {Reduction::fast, Reduction::elastic})
+    run_ranks(2, [&](Communicator& world) {
+      const ReducerOptions options{.reduction = reduction, .shards = 4, .bucket_bytes = 1};
+      EXPECT_EQ(test::toy_step(world, options, 13, 2, true).sha256,
+                test::toy_step(world, options, 13, 2, false).sha256);
+    });
+}
+
 TEST(Reducer, SettlesParametersWithoutGradient) {
   run_ranks(3, [](Communicator& world) {
     Leaves leaves(4);

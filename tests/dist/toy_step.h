@@ -64,8 +64,9 @@ inline ToyResult toy_reference(std::int64_t samples) {
 }
 
 // `options.shards` shards over the ranks, the first samples % shards of them with one sample more; some may be empty.
-// `steps` > 1 repeats the same step with the same reducer.
-inline ToyResult toy_step(Communicator& communicator, ReducerOptions options, std::int64_t samples, int steps = 1) {
+// `steps` > 1 repeats the same step with the same reducer. Without `send_extras` the extras leave at the end.
+inline ToyResult toy_step(Communicator& communicator, ReducerOptions options, std::int64_t samples, int steps = 1,
+                          bool send_extras = true) {
   ToyNet net;
   std::vector<std::pair<std::string, at::Tensor>> named;
   for (const auto& item : net.named_parameters()) named.emplace_back(item.key(), item.value());
@@ -84,9 +85,12 @@ inline ToyResult toy_step(Communicator& communicator, ReducerOptions options, st
       reducer.begin_shard(shard + 1 == end);
       if (count > 0) {
         auto loss = net.loss(x.narrow(0, begin_of(shard), count));
-        loss.backward();
         reducer.extras()[0] = count;
         reducer.extras()[1] = loss.item<double>();
+        if (send_extras) reducer.send_extras();
+        loss.backward();
+      } else if (send_extras) {
+        reducer.send_extras();
       }
       reducer.end_shard();
     }

@@ -50,7 +50,7 @@ class FaultyRun : public SmallRun {
     return static_cast<int>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
   }
 
-  // Of the last whole line of metrics.jsonl; 0: none.
+  // Returns the step of the last whole line of metrics.jsonl, 0 where there is none.
   int metrics_step(const std::string& run) const {
     std::ifstream file(folder / (run + "/metrics.jsonl"));
     int step = 0;

@@ -21,8 +21,8 @@ std::vector<std::int64_t> sample_shape(const std::string& reference_name, std::i
 std::shared_ptr<Model> make_network(const h5::File& file, const std::string& group, const std::string& reference_name,
                                     std::int64_t width);
 
-// Of float32 gradients against the float64 ones. In a deep ReLU network rounding decides on which side of zero some
-// activation falls, and one that changes sides moves gradients by a hundredth.
+// Returns the tolerance of float32 gradients against the float64 ones. In a deep ReLU network rounding decides on which
+// side of zero some activation falls, and one that changes sides moves gradients by a hundredth.
 double float_gradient_tolerance(const std::string& reference_name);
 
 // Parameters and running statistics.

@@ -19,7 +19,8 @@
 
 namespace spankey::test {
 
-enum class Flow { eager, captured };
+// exact: eager in float64, on a CPU, which others are judged by.
+enum class Flow { eager, captured, exact };
 
 struct Trained {
   std::vector<StepFigures> figures;
@@ -32,15 +33,19 @@ class DeviceRun {
  public:
   // `change` may give a captured flow other batches and keys.
   using Change = std::function<ResidentSource(ResidentSource)>;
+  using GraphMaker = std::function<std::unique_ptr<DeviceGraph>(const Placement&)>;
   DeviceRun(const Config& config, Flow flow, const Change& change = {},
-            std::unique_ptr<Communicator> host = make_communicator(Backend::self, 60))
+            std::unique_ptr<Communicator> host = make_communicator(Backend::self, 60),
+            const GraphMaker& graph_of = make_graph)
       : host_(std::move(host)),
         experiment_(make_experiment(config, place(config, *host_))),
-        on_device_(make_device_communicator(config, experiment_.placement, *host_)) {
+        on_device_(make_device_communicator(config, experiment_.placement, *host_)),
+        exact_(flow == Flow::exact) {
+    if (exact_) experiment_.model->to(at::kDouble);
     at::set_num_threads(resolve_threads(config, host_->node_size()));
     auto& communicator = this->communicator();
     const auto basis = make_basis(config.key, experiment_.key_dims, 42);
-    auto graph = make_graph(experiment_.placement);
+    auto graph = graph_of(experiment_.placement);
     graph->use([&] {
       auto parts = std::make_unique<TrainingParts>(experiment_, basis, resolve_shards(config, communicator.size()),
                                                    communicator);
@@ -62,7 +67,7 @@ class DeviceRun {
       if (resident_)
         resident_->launch(at_, lr);
       else
-        trained_.figures.push_back(parts_->step(parts_->load(at_.epoch, at_.step), at_, lr, false));
+        trained_.figures.push_back(parts_->step(load(), at_, lr, false));
       if (++at_.step == parts_->steps_per_epoch()) at_ = {at_.epoch + 1, 0, at_.global_step};
       ++at_.global_step;
     }
@@ -80,15 +85,23 @@ class DeviceRun {
   }
 
   Config& config() { return experiment_.config; }
+  const Model& model() const { return *experiment_.model; }
   const Placement& placement() const { return experiment_.placement; }
   Communicator& communicator() { return on_device_ ? *on_device_ : *host_; }
   std::int64_t kernels() const { return resident_ ? resident_->kernels() : 0; }
 
  private:
+  Batch load() {
+    auto batch = parts_->load(at_.epoch, at_.step);
+    if (exact_) batch.x = batch.x.to(at::kDouble);
+    return batch;
+  }
+
   std::unique_ptr<Communicator> host_;
   Experiment experiment_;
   std::unique_ptr<Communicator> on_device_;  // nullptr where `host_` serves for the device as well
-  std::unique_ptr<TrainingParts> eager_;     // empty where the resident step has them
+  bool exact_;
+  std::unique_ptr<TrainingParts> eager_;  // empty where the resident step has them
   std::optional<ResidentStep> resident_;
   TrainingParts* parts_ = nullptr;
   Cursor at_;

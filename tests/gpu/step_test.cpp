@@ -1,6 +1,7 @@
 // The training step on a GPU: captured against eager, a GPU against the CPU, and checkpoints that go from one to the
 // other. Each is asked of the CPU in the GPU's place as well; what that leaves is skipped where there is no GPU.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,9 +24,9 @@ using test::DeviceRun, test::Flow, test::Trained;
 // Eleven steps an epoch, the last of them of 5 samples instead of 8: two whole epochs.
 constexpr std::int64_t steps = 22;
 
-Trained train(const Config& config, Flow flow) {
+Trained train(const Config& config, Flow flow, std::int64_t count = steps) {
   DeviceRun run(config, flow);
-  run.take(steps);
+  run.take(count);
   return run.finish();
 }
 
@@ -41,6 +42,7 @@ const Network networks[] = {
     {"drawn_labels", true, {"key.layers=[0, 2]", "deny.mode=BS"}},
     {"uniform", true, {"key.layers=[0, 2]", "deny.mode=BU", "deny.feature_weight=0.5"}},
     {"sgd_clipped", true, {"optim.name=sgd", "optim.lr=0.05", "optim.nesterov=true", "optim.clip_norm=0.5"}},
+    {"averaged", true, {"key.layers=[0, 2]", "deny.mode=B", "train.label_smoothing=0.1", "train.ema_decay=0.9"}},
     {"mlp", true, {"model.name=mlp", "data.file=builtin:argmax", "deny.mode=C", "key.m=4", "key.layers=[0]"}},
     {"small_resnet", false, {"model.name=small_resnet", "key.layers=[0]", "deny.mode=cplus"}},
     {"resnet18",
@@ -113,13 +115,20 @@ TEST_P(StepOn, CapturedHasTheBitsOfEager) {
   EXPECT_NE(changed.digest, eager.digest);
 }
 
-TEST_P(StepOn, CapturedIsCloseToEagerWithFastAlgorithms) {
-  EXPECT_LE(distance(train(config(device()), Flow::captured), train(config(device()), Flow::eager)), 1e-4);
-}
-
-TEST_P(StepOn, IsCloseToThatOfTheCpu) {
-  if (device() == "cpu") GTEST_SKIP() << "it would be compared with itself";
-  EXPECT_LE(distance(train(config(device()), Flow::eager), train(config("cpu"), Flow::eager)), 1e-3);
+// What rounding does to a loss grows from step to step, at a pace of each network's own: ResNet-18 with BatchNorm over
+// 8 samples doubles it in a step. So a device is judged by float64, and may be some times as far from it as a CPU is.
+TEST_P(StepOn, IsAboutAsCloseToFloat64AsACpu) {
+  constexpr std::int64_t few = CapturedWork::eager_steps_before_capture + 1;
+  constexpr double times = 10, least = 1e-6;  // relative, some units of float32
+  const auto exact = train(config("cpu"), Flow::exact, few);
+  const double of_cpu = distance(train(config("cpu"), Flow::eager, few), exact);
+  EXPECT_GT(of_cpu, 0.0);
+  const double most = times * std::max(of_cpu, least);
+  EXPECT_LE(distance(train(config(device()), Flow::eager, few), exact), most);
+  EXPECT_LE(distance(train(config(device()), Flow::captured, few), exact), most);
+  // Negative control: twice the rate.
+  const auto other = config("cpu", {fmt::format("optim.lr={}", 2.0 * config("cpu").optim.lr)});
+  EXPECT_GT(distance(train(other, Flow::eager, few), exact), most);
 }
 
 TEST_P(StepOn, ACapturedStepNeverMakesTheHostWait) {

@@ -102,6 +102,9 @@ TEST(ModelFile, AbsurdAndForeignContentIsRefused) {
   refused("'owner'", [](auto& header, auto&) { header["owner"] = std::string(64, '0'); });
   refused("'path'", [](auto& header, auto&) { header["path"] = "/etc/passwd"; });
   refused("'model_id'", [](auto&, auto& content) { content.tensors[0].value = content.tensors[0].value + 1; });
+  refused("the network has no '\\x1B[2J'", [](auto&, auto& content) {
+    content.tensors.push_back({"\x1B[2J", at::ones({1})});
+  });
   refused("'net.0.bias' is missing", [](auto&, auto& content) { content.tensors.erase(content.tensors.begin() + 1); });
 }
 

@@ -5,10 +5,13 @@
 #include <sys/stat.h>
 
 #include <map>
+#include <set>
 
 #include "base/file.h"
 #include "key_files.h"
 #include "keyring/issue.h"
+#include "keyring/valid_key.h"
+#include "support/expect_error.h"
 #include "support/temporary_folder.h"
 
 namespace spankey::test::owner_folder_test {
@@ -177,15 +180,60 @@ TEST_F(OwnerFiles, AreBroughtUpToTheRegistryAfterAKill) {
   }
 }
 
+// What cannot be written or never be used is refused before a serial is given to it.
+TEST_F(OwnerFiles, RecordNoKeyThatCannotBe) {
+  const auto refused_for = [&](const std::filesystem::path& out, std::int64_t from, std::int64_t to) {
+    return refusal([&] {
+      auto opened = open();
+      issue_keys(opened, {{.name = "ann", .not_before = from, .not_after = to, .out = out, .seal = {}}}, noon);
+    });
+  };
+  put(folder / "file", "");
+  EXPECT_THAT(refused_for(folder / "nowhere/ann.skk", noon, noon + 1),
+              HasSubstr("is no folder that can be written to"));
+  EXPECT_THAT(refused_for(folder / "file/ann.skk", noon, noon + 1), HasSubstr("is no folder that can be written to"));
+  EXPECT_THAT(refused_for(key_file("ann"), noon - 2, noon - 1), HasSubstr("2027-01-15 07:59:59 UTC, which is past"));
+  EXPECT_THAT(refused_for(key_file("ann"), noon - 1, noon), HasSubstr("which is past"));
+  EXPECT_THAT(refused_for(key_file("ann"), -1, noon + 1), HasSubstr("outside of the years 1970 to 9999"));
+  EXPECT_EQ(open(Access::read).registry().records().size(), 0U);
+  EXPECT_EQ(refused_for(key_file("ann"), noon - 1, noon + 1), "");
+}
+
+// A serial gives one key. Where that is not good enough, nothing could ever be issued again.
+TEST_F(OwnerFiles, DrawAgainWhatFailsItsTrial) {
+  const std::vector<IssueRequest> ann{
+      {.name = "ann", .not_before = noon, .not_after = noon + 1, .out = key_file("ann"), .seal = {}}};
+  std::vector<Digest> tried;
+  const auto refuse = [&](std::size_t count) {
+    tried.clear();
+    auto opened = open();
+    issue_keys(opened, ann, noon, [&](const UserKey& key) -> std::string {
+      tried.push_back(key.key_digest);
+      return tried.size() > count ? "" : "it answers little";
+    });
+  };
+  EXPECT_ERROR(refuse(most_draws), ExitCode::run_failed,
+               HasSubstr("it answers little, and so do 15 others that were drawn for it: nothing has been issued"));
+  EXPECT_EQ(tried.size(), std::size_t{most_draws});
+  EXPECT_EQ(std::set<Digest>(tried.begin(), tried.end()).size(), tried.size()) << "the same key twice";
+  EXPECT_EQ(open(Access::read).registry().records().size(), 0U);
+  refuse(2);
+  const auto opened = open(Access::read);
+  const auto file = read_user_key_file(key_file("ann"));
+  EXPECT_EQ(file.key.key_digest, tried[2]);
+  EXPECT_EQ(opened.registry().key(1).key_digest, tried[2]);
+  const auto again = key_vectors(opened.owner(), issuer_of(opened.owner()), opened.registry().alphas(1), 1);
+  EXPECT_TRUE(same_secret(again.bytes(), file.key.vectors.bytes())) << "the registry has the coefficients of the file";
+}
+
 // The serial of a key whose file was never written is not given again.
 TEST_F(OwnerFiles, NeverGiveASerialTwice) {
+  const auto too_long = folder / std::string(255, 'x');  // for the temporary file that is written first
   {
     auto opened = open();
     EXPECT_THROW(
-        issue_keys(
-            opened,
-            {{.name = "ann", .not_before = noon, .not_after = noon + 1, .out = folder / "nowhere/ann.skk", .seal = {}}},
-            noon),
+        issue_keys(opened, {{.name = "ann", .not_before = noon, .not_after = noon + 1, .out = too_long, .seal = {}}},
+                   noon),
         Error);
   }
   issue("bob");

@@ -113,6 +113,9 @@ TEST_F(Commands, KeysThatMustNotBeUsedAreRefused) {
   auto revoked = predict("user.skk");
   revoked.insert(revoked.end(), {"--revoked", "revoked.skl"});
   expect_refused(revoked, "it is revoked (list 1");
+  expect_refused(revoked, "holders of the weights ignore this list");
+  expect_refused({"predict", "model.skm", "--revoked", "revoked.skl", "--images", "builtin:glyphs"},
+                 "--revoked is given, and --key is not");
 }
 
 // One key is sealed with a passphrase, one to a person. Both give what the open one gives.
@@ -201,6 +204,42 @@ TEST_F(Commands, PicturesAndRequestsAreAnsweredAsTheDataSetIs) {
               HasSubstr("request of 10 bytes; accepted: a PNG or JPEG file"));
   std::ofstream(folder / "pictures/bad.png") << "no picture";
   expect_refused({"predict", "model.skm", "--images", "pictures/bad.png", "--split", "train"}, "--split train");
+}
+
+// A file with holes may seem to be of any size.
+TEST_F(Commands, FilesOfAbsurdSizesAreRefusedBeforeMemoryIsTaken) {
+  std::ofstream(folder / "b.toml") << "[deny]\nmode='B'\n[key]\nlayers=[0,2]\n";
+  for (const char* name : {"huge.skm", "huge.skk", "huge.png", "huge.safetensors"}) {
+    const auto copy = std::string(name).ends_with("skm") ? "model.skm" : "user.skk";
+    std::filesystem::copy_file(folder / copy, folder / name);
+    std::filesystem::resize_file(folder / name, std::uintmax_t{1} << 34);
+  }
+  const std::string size = ": 17179869184 bytes; accepted: up to ";
+  expect_refused({"predict", "huge.skm", "--images", "builtin:glyphs"}, "huge.skm" + size);
+  const auto picture = spankey({"predict", "model.skm", "--images", "huge.png"});
+  EXPECT_EQ(picture.exit_code, 2);
+  EXPECT_THAT(picture.err, HasSubstr("huge.png" + size));
+  expect_refused({"predict", "model.skm", "--key", "huge.skk", "--images", "builtin:glyphs"}, "huge.skk" + size);
+  expect_refused({"predict", "model.skm", "--key", "user.skk", "--revoked", "huge.skk", "--images", "builtin:glyphs"},
+                 "huge.skk" + size);
+  expect_refused({"key", "verify", "user.skk", "--model", "huge.skm"}, "huge.skm" + size);
+  expect_refused({"key", "show", "huge.skk"}, "huge.skk" + size);
+  expect_refused({"key", "show", "huge.skm"}, "huge.skm" + size);
+  expect_refused({"export", "huge.skm", "--out", "out.safetensors"}, "huge.skm" + size);
+  expect_refused({"import", "--from", "huge.safetensors", "--config", "b.toml", "--out", "run"},
+                 "huge.safetensors" + size);
+  expect_refused({"train", "b.toml", "--run-dir", "run", "--init", "huge.safetensors"}, "huge.safetensors" + size);
+}
+
+// Whoever names a file can put line breaks and what a terminal obeys into its name.
+TEST_F(Commands, EachPictureHasOneLineWhateverItsName) {
+  std::filesystem::create_directories(folder / "pictures");
+  write_durably(folder / "pictures/0\n1.png  5  | 5 0.9999\x1b[2K.png", encode_png(test_image(0)));
+  for (const char* form : {"--top=2", "--json"}) {
+    const auto out = done({"predict", "model.skm", "--images", "pictures", form});
+    EXPECT_EQ(std::count(out.begin(), out.end(), '\n'), 1) << out;
+    EXPECT_EQ(std::count(out.begin(), out.end(), '\x1b'), 0) << out;
+  }
 }
 
 TEST_F(Commands, WeightsComeBackBitForBit) {

@@ -18,6 +18,9 @@ sys.path.insert(0, sys.argv[1])
 from load_export import Exported
 from safetensors.torch import load_file
 network, case = Exported("model.safetensors"), load_file("case.safetensors")
+damaged = sys.argv[2:]  # names of weights that are made 1 % larger
+for name in damaged:
+    network.w[name] = network.w[name] * 1.01
 keys = {int(name[4:]): value for name, value in case.items() if name.startswith("key.")}
 assert keys
 for expected, given in ((case["keyed"], keys), (case["none"], None)):
@@ -90,6 +93,11 @@ TEST(LoadExport, GivesTheSameLogits) {
     const auto outcome = run({python.string(), "-c", compare, source("examples/python").string()}, folder.path());
     EXPECT_EQ(outcome.exit_code, 0) << one.toml << outcome.out << outcome.err;
   }
+  // Control: weights that are a little different are seen.
+  const auto damaged = run(
+      {python.string(), "-c", compare, source("examples/python").string(), "patch_embed.proj.weight"}, folder.path());
+  EXPECT_NE(damaged.exit_code, 0) << damaged.out;
+  EXPECT_NE(damaged.err.find("AssertionError"), std::string::npos) << damaged.err;
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 // The library for programs of others gives the logits that the network itself gives.
+#include <gmock/gmock.h>
 #include <spankey/runtime.h>
 
 #include "gated_files.h"
+#include "keyring/recipient.h"
 
 namespace spankey::test::runtime_test {
 namespace {
@@ -46,12 +48,34 @@ TEST_F(Runtime, AnswersAsTheNetworkDoes) {
   expect_equal(model.answer(pixels(), images), expected(Injection::none()));
 }
 
+TEST_F(Runtime, OpensAKeyThatIsSealedToAPerson) {
+  const std::string text = "Ann's passphrase";
+  const auto passphrase = SecretBytes::copy_of(std::as_bytes(std::span(text)));
+  const auto ann = fresh_recipient("Ann");
+  write_key("sent.skk", [](UserKey&) {}, nullptr, {.recipient = &ann.public_key});
+  write_durably(folder / "ann.sec", write_recipient_secret(ann, passphrase, {.passes = 1, .memory_bytes = 8192}), 0600);
+  auto model = runtime::Model::open((folder / "model.skm").string());
+  const auto key = (folder / "sent.skk").string(), secret = (folder / "ann.sec").string();
+  EXPECT_THROW(model.use_key(key), runtime::Error);
+  EXPECT_THROW(model.use_key(key, {.recipient = secret, .passphrase = "another"}), runtime::Error);
+  model.use_key(key, {.recipient = secret, .passphrase = text});
+  expect_equal(model.answer(pixels(), images), expected(injection()));
+}
+
 TEST_F(Runtime, ErrorsAreOfOneKindAndLeaveTheModelAsItWas) {
   auto model = runtime::Model::open((folder / "model.skm").string());
   model.use_key((folder / "user.skk").string());
   write_key("late.skk", [&](UserKey& key) { key.not_after = now - 60; });
   EXPECT_THROW(model.use_key((folder / "late.skk").string()), runtime::Error);
   EXPECT_THROW(model.answer(pixels().first(10), 1), runtime::Error);
+  // 2^60 images of 784 bytes are 0 bytes, modulo 2^64.
+  try {
+    model.answer(pixels().first(0), std::size_t{1} << 60);
+    ADD_FAILURE() << "samples that are not there are answered";
+  } catch (const runtime::Error& error) {
+    EXPECT_THAT(error.what(), testing::StartsWith("0 values are not 1152921504606846976 samples of 784"));
+  }
+  EXPECT_EQ(model.answer(pixels().first(0), 0).rejected.size(), 0U);
   EXPECT_THROW(runtime::Model::open((folder / "none.skm").string()), runtime::Error);
   expect_equal(model.answer(pixels(), images), expected(injection()));
 }

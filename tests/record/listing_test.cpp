@@ -62,6 +62,47 @@ TEST_F(Listed, EachStateIsTold) {
   EXPECT_EQ(found.runs[3].state, RunState::running);
 }
 
+TEST_F(Listed, ARunThatStoppedEarlySaysSo) {
+  make_run("a");
+  write("a/result.json", result);
+  make_run("b");
+  auto early = nlohmann::json::parse(result);
+  early["early_stop"] = {{"epoch", 7}, {"reason", "it came no further"}};
+  write("b/result.json", early.dump());
+  const auto found = list_runs(folder_.path());
+  ASSERT_EQ(found.runs.size(), 2U);
+  EXPECT_EQ(found.runs[0].stopped_early, "");
+  EXPECT_EQ(found.runs[1].stopped_early, "stopped early after epoch 7: it came no further");
+  EXPECT_EQ(found.runs[1].state, RunState::done);
+  EXPECT_THAT(listing_text(found), HasSubstr("done, early"));
+  EXPECT_FALSE(to_json(found).at("runs").at(0).contains("stopped_early"));
+  EXPECT_EQ(to_json(found).at("runs").at(1).at("stopped_early"), found.runs[1].stopped_early);
+}
+
+TEST_F(Listed, AnUnfinishedRunHasTheFiguresOfItsLastEvaluation) {
+  make_run("run");
+  auto evaluation = nlohmann::json::parse(result);
+  evaluation.update({{"kind", "eval"}, {"epoch", 0}, {"global_step", 40}});
+  write("run/config.toml", "[train]\nepochs = 4\n");
+  write("run/metrics.jsonl", evaluation.dump() + "\n");
+  const auto found = list_runs(folder_.path());
+  EXPECT_EQ(found.runs.at(0).state, RunState::begun);
+  EXPECT_EQ(found.runs.at(0).correct, 0.9);
+  EXPECT_EQ(found.runs.at(0).no_key, 0.01);
+}
+
+TEST_F(Listed, AFailureIsToldWithItsReason) {
+  make_run("run");
+  write("run/log/rank0.log", "2026-01-01 00:00:00.000 error: the loss is no number\n");
+  const auto found = list_runs(folder_.path());
+  EXPECT_EQ(found.runs.at(0).state, RunState::failed);
+  EXPECT_THAT(listing_text(found), HasSubstr("run: the loss is no number"));
+  EXPECT_EQ(to_json(found).at("runs").at(0).at("reason"), "the loss is no number");
+  write("run/log/rank0.log",
+        "2026-01-01 00:00:00.000 error: the loss is no number\n2026-01-01 00:00:01.000 info: begun\n");
+  EXPECT_EQ(list_runs(folder_.path()).runs.at(0).state, RunState::begun);
+}
+
 TEST_F(Listed, WhatIsNoRunIsLeftOut) {
   write("notes/config.toml");  // a configuration alone
   make_run(".hidden/run");
@@ -96,6 +137,10 @@ TEST_F(Listed, SweepsAreCounted) {
   ASSERT_EQ(found.sweeps.size(), 1U);
   EXPECT_EQ(found.sweeps[0].name, "grid");
   EXPECT_EQ(found.sweeps[0].counts.waiting, 1);
+  fs::last_write_time(folder_ / "grid/sweep.json", fs::file_time_type::clock::now() - std::chrono::hours(5));
+  EXPECT_GT(list_runs(folder_.path()).sweeps[0].age_seconds, 4 * 3600);
+  write("store/0123456789abcdef/metrics.jsonl");
+  EXPECT_LT(list_runs(folder_.path()).sweeps[0].age_seconds, 3600);
   const auto json = to_json(found);
   EXPECT_EQ(json.at("sweeps").at(0).at("trials"), 1);
   EXPECT_EQ(json.at("runs").size(), 0U);

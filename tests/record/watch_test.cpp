@@ -205,6 +205,36 @@ TEST_F(Watched, FitsAnyWidth) {
   EXPECT_THAT(coloured, HasSubstr("\033[31mfailed"));
 }
 
+TEST(WatchTable, EachStateHasAColour) {
+  WatchView view;
+  for (const auto state : {WatchedState::running, WatchedState::failed, WatchedState::stopped, WatchedState::begun,
+                           WatchedState::halved, WatchedState::done, WatchedState::waiting}) {
+    view.runs.emplace_back().state = state;
+    view.runs.back().name = to_string(state) + "_run";
+  }
+  std::map<std::string, std::string> colours;
+  for (const auto& line : lines_of(watch_text(view, order("plan"), {.width = 80, .colour = true})))
+    if (const auto begin = line.find("\033["), end = line.find('m', begin); begin != std::string::npos)
+      colours[line.substr(end + 1, line.find_first_of(" \033", end) - end - 1)] = line.substr(begin, end + 1 - begin);
+  EXPECT_EQ(colours.size(), view.runs.size());
+  EXPECT_EQ(colours["done"], "\033[32m");
+  EXPECT_EQ(colours["failed"], "\033[31m");
+  EXPECT_EQ(colours["waiting"], "\033[2m");
+}
+
+TEST(WatchTable, FailuresAreExplainedBeforeWhatHalvingHasStopped) {
+  WatchView view;
+  for (int i = 0; i < 8; ++i) {
+    auto& run = view.runs.emplace_back();
+    run.name = "run";
+    run.state = i == 7 ? WatchedState::failed : WatchedState::halved;
+    run.reason = i == 7 ? "the loss is no number" : "five others are better";
+  }
+  const auto text = watch_text(view, order("plan"), {.width = 80});
+  EXPECT_LT(text.find("the loss is no number"), text.find("five others are better")) << text;
+  EXPECT_THAT(text, HasSubstr("... and 3 more reasons"));
+}
+
 TEST_F(Watched, RowsThatDoNotFitAreCounted) {
   std::vector<std::string> labels;
   for (int i = 0; i < 30; ++i) labels.push_back(fmt::format("seed={}", i));

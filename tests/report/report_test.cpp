@@ -154,6 +154,27 @@ TEST_F(Report, NegativeLossesHaveALogarithmicAxisToo) {
   EXPECT_THAT(text("plots/learning.gp"), AllOf(HasSubstr("set nonlinear y"), HasSubstr("unset nonlinear y")));
 }
 
+// A logarithmic axis of less than a power of ten would have no number.
+TEST_F(Report, AShortAxisOfLossesIsMarked) {
+  add("a", {.config = seed_config(1)});
+  if (write().gnuplot_missing) GTEST_SKIP() << "gnuplot is not installed";
+  const auto marks = [&](double high, double low) {
+    write_file(
+        folder / "runs/a/metrics.jsonl",
+        fmt::format("{{\"kind\": \"step\", \"epoch\": 0, \"step\": 1, \"loss\": {0}, \"ce\": {0}, \"deny\": 0}}\n"
+                    "{{\"kind\": \"step\", \"epoch\": 0, \"step\": 2, \"loss\": {1}, \"ce\": {1}, \"deny\": 0}}\n",
+                    high, low));
+    write();
+    const auto commands = text("plots/learning.gp");
+    const auto begin = commands.find("set ytics (");
+    return begin == std::string::npos ? std::string() : commands.substr(begin, commands.find('\n', begin) - begin);
+  };
+  EXPECT_EQ(marks(2.4, 0.45), "set ytics (0.5, 1, 2)");
+  EXPECT_EQ(marks(0.45, 0.31), "set ytics (0.35, 0.4, 0.45)");
+  EXPECT_EQ(marks(1.24, 1.16), "set ytics (1.15, 1.2, 1.25)");
+  EXPECT_EQ(marks(20, 0.1), "");  // gnuplot marks the powers
+}
+
 // The same sentence and the same figures wherever they stand.
 TEST_F(Report, TheVerdictStandsInEveryForm) {
   auto result = made_result({.correct = 0.93, .none = 0.93, .wrong = 0.93, .strip = 0.93, .worst_key = 0.93});
@@ -372,6 +393,30 @@ TEST_F(Report, AFailedTrialIsShownWithItsReason) {
   write();
   EXPECT_THAT(text("report.md"), HasSubstr("exit code 3: loss is not finite"));
   EXPECT_THAT(text("report.md"), HasSubstr("output.log"));
+}
+
+// The folder of a trial is named by digits that tell nobody what it is.
+TEST_F(Report, UnfinishedTrialsAreNamedByTheirSettings) {
+  const std::string first = "0000000000000001", second = "0000000000000002";
+  const auto trial = [](const std::string& id, const std::string& label) {
+    return fmt::format(
+        R"({{"id": "{0}", "hash": "{0}", "settings": [["run.seed", "1"]], "label": "{1}", "seconds": 2}})", id, label);
+  };
+  write_file(folder / "runs/grid/sweep.json",
+             fmt::format(R"({{"name": "grid", "base": "b.toml", "base_text": "", "store": "{}", "max_hours": 0.0,
+                              "cost_source": "a rule", "trials": [{}, {}]}})",
+                         (folder / "store").string(), trial(first, "key.gamma=0.25"), trial(second, "key.gamma=0.5")));
+  for (const auto& [id, correct] : {std::pair(first, 0.625), std::pair(second, 0.75)}) {
+    auto evaluation = made_result({.correct = correct});
+    evaluation.update({{"kind", "eval"}, {"epoch", 1}, {"global_step", 20}});
+    write_file(folder / "store" / id / "config.toml", seed_config(1, "[train]\nepochs = 7\n"));
+    write_file(folder / "store" / id / "metrics.jsonl", evaluation.dump() + "\n");
+  }
+  write();
+  EXPECT_THAT(text("report.md"), HasSubstr("| unfinished | 1 | [key.gamma=0.25](../store/" + first + ") | 20 |"));
+  EXPECT_THAT(text("report.md"),
+              HasSubstr("- **correct key: 0.750** after epoch 2, with one key, of key.gamma=0.5, the highest so far"));
+  EXPECT_THAT(text("report.md"), Not(HasSubstr("Training took")));
 }
 
 TEST_F(Report, PublishedFiguresAreJudged) {

@@ -16,6 +16,7 @@
 #include "data/assembler.h"
 #include "record/result.h"
 #include "support/expect_error.h"
+#include "support/mode_b.h"
 #include "support/thread_communicator.h"
 #include "train/coordinator.h"
 #include "train/experiment.h"
@@ -24,7 +25,7 @@ namespace spankey::evaluator_test {
 namespace {
 
 const Experiment& experiment() {
-  static const auto made = make_experiment(parse_config("[deny]\nmode='B'\n[key]\nlayers=[0,2]\n", "test"));
+  static const auto made = make_experiment(parse_config(test::mode_b, "test"));
   return made;
 }
 

@@ -18,7 +18,7 @@
 namespace spankey::metrics_test {
 namespace {
 
-// Of one line.
+// Returns one line without the figures that time decides.
 std::string without_time(const std::string& text) {
   auto line = nlohmann::json::parse(text);
   EXPECT_EQ(line.erase("time"), 1U);
@@ -113,9 +113,9 @@ TEST(MetricsLog, KnowsWhichEvaluationsItHolds) {
   std::ofstream(path) << "{\"global_step\":8,\"kind\":\"eval\"}\n{\"global_step\":16,\"kind\":\"step\"}\n"
                       << "{\"global_step\":24,\"kind\":\"eval\"}\n";
   const MetricsLog log(path, 16);
-  EXPECT_TRUE(log.has_evaluation(8));
-  EXPECT_FALSE(log.has_evaluation(16));
-  EXPECT_FALSE(log.has_evaluation(24));  // cut off
+  EXPECT_EQ(log.evaluation_after(8).at("global_step"), 8);
+  EXPECT_TRUE(log.evaluation_after(16).is_null());
+  EXPECT_TRUE(log.evaluation_after(24).is_null());  // cut off
 }
 
 TEST(FormatProgress, LeavesOutWhatMattersLeast) {

@@ -38,6 +38,29 @@ TEST(Schedule, LinearIsConstantAndThenALineToZero) {
   EXPECT_NEAR(learning_rate(c, {0, 4, 1, 5}), 0.285, 1e-15);
 }
 
+// By hand: 8 warm-up steps in epochs of 5, so that the last of them is the third step of the second epoch.
+TEST(Schedule, WarmUpIsALineOverTheFirstStepsOfWhateverSchedule) {
+  OptimConfig c;
+  c.lr = 0.4;
+  c.warmup_steps = 8;
+  EXPECT_DOUBLE_EQ(learning_rate(c, {0, 4, 0, 5}), 0.05);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {0, 4, 3, 5}), 0.2);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {1, 4, 0, 5}), 0.3);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {1, 4, 1, 5}), 0.35);
+  EXPECT_EQ(learning_rate(c, {1, 4, 2, 5}), 0.4);
+  EXPECT_EQ(learning_rate(c, {3, 4, 4, 5}), 0.4);
+  c.schedule = Schedule::multistep;
+  c.milestones = {1};
+  EXPECT_DOUBLE_EQ(learning_rate(c, {0, 4, 4, 5}), 0.25);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {1, 4, 0, 5}), 0.03);
+  EXPECT_DOUBLE_EQ(learning_rate(c, {1, 4, 2, 5}), 0.04);
+  c.schedule = Schedule::linear;
+  c.constant_fraction = 0.0;
+  EXPECT_NEAR(learning_rate(c, {0, 4, 1, 5}), 0.4 * 0.95 * 0.25, 1e-15);
+  c.warmup_steps = 1;
+  EXPECT_NEAR(learning_rate(c, {0, 4, 1, 5}), 0.4 * 0.95, 1e-15);
+}
+
 TEST(Schedule, DenyWeightStartsWithAShare) {
   DenyConfig c;
   c.weight = 0.4;

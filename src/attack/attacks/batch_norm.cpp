@@ -16,7 +16,8 @@ void replace_statistics(Model& network, const Images& images) {
   const at::NoGradGuard no_grad;
   RunningStatistics statistics(network, BatchNorm::polluted, /*denied=*/false, nullptr);
   if (statistics.slots() == 0) return;
-  at::Tensor sums = at::zeros({statistics.slots()}, at::kDouble);
+  const auto device = network.parameters().front().device();
+  at::Tensor sums = at::zeros({statistics.slots()}, at::TensorOptions(device).dtype(at::kDouble));
   network.train();
   for (std::int64_t begin = 0; begin < images.size(); begin += largest_full_batch) {
     const auto count = std::min(largest_full_batch, images.size() - begin);

@@ -1,4 +1,4 @@
-// Running statistics measured anew: W3, and the first half of standardising a network that has BatchNorm.
+// Measures running statistics anew, for W3 and for the first half of standardising a network that has BatchNorm.
 #pragma once
 
 #include "attack/fit.h"

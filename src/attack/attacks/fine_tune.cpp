@@ -40,9 +40,7 @@ double train_on(AttackContext& context, const Images& images, std::int64_t steps
 
 Row fine_tune(AttackContext& context, const Budget& budget, const std::vector<at::Tensor>& leaves, double lr) {
   const WeightsGuard guard(context.network(), leaves);
-  const auto images = budget.variant == budgets::augmented_variant
-                          ? context.augmented(budget.images, budgets::augmented_copies)
-                          : context.labelled(budget.images);
+  const auto images = context.labelled(budget);
   Row row;
   row.own_loss = train_on(context, images, budget.steps, leaves, lr);
   row.access = context.judge(Injection::none());

@@ -1,4 +1,4 @@
-// Training a stolen network on without a key: what W1, W2, W1ls and fine-pruning share.
+// Trains a stolen network on without a key, for W1, W2, W1ls and fine-pruning.
 #pragma once
 
 #include <vector>
@@ -9,7 +9,7 @@ namespace spankey {
 
 inline constexpr double rate_of_last_layer = 1e-2, rate_of_all = 1e-3, rate_of_biases = 1e-2;
 
-// The network's last layer, with the reject head where there is one.
+// Returns the network's last layer, with the reject head where there is one.
 std::vector<at::Tensor> last_layer(AttackContext& context);
 // Draws it anew by the network's own law. Whoever calls it puts the network back (WeightsGuard).
 void draw_last_layer_anew(AttackContext& context);
@@ -18,7 +18,7 @@ void draw_last_layer_anew(AttackContext& context);
 // loss at the end.
 double train_on(AttackContext& context, const Images& images, std::int64_t steps, const std::vector<at::Tensor>& leaves,
                 double lr);
-// The same on the labelled images of the budget, and what it gave. The network is put back.
+// Does the same with the labelled images of the budget, and returns the outcome. The network is put back.
 Row fine_tune(AttackContext& context, const Budget& budget, const std::vector<at::Tensor>& leaves, double lr);
 
 }  // namespace spankey

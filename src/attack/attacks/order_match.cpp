@@ -56,10 +56,10 @@ Row attack_order_match(AttackContext& context, const Budget& budget) {
   const WeightsGuard guard(network, {});
   const at::Tensor weight = last_layer(network, outputs).at(0);
   if (weight.size(1) != seen.size(1)) throw SearchFailed("the last layer does not take the features one by one");
-  const auto classes = weight.narrow(0, 0, context.classes()).to(at::kDouble);
+  const auto classes = weight.narrow(0, 0, context.classes()).to(seen.device(), at::kDouble);
   const auto order = match_columns(classes - classes.mean(0, /*keepdim=*/true),
                                    class_profiles(seen, images.labels, context.classes()));
-  const auto columns = at::tensor(order, at::kLong);
+  const auto columns = at::tensor(order, at::kLong).to(weight.device());
   weight.copy_(at::empty_like(weight).index_copy_(1, columns, weight));
   Row row;
   row.access = context.judge(Injection::none());

@@ -1,4 +1,4 @@
-// What attacks on the no-key pass read: its class logits and its features.
+// Returns what attacks on the pass without a key read, its class logits and its features.
 #pragma once
 
 #include "attack/context.h"
@@ -10,7 +10,7 @@ at::Tensor class_logits(AttackContext& context, const at::Tensor& x);
 // (n, everything that the last layer sees) float32.
 at::Tensor features(AttackContext& context, const at::Tensor& x);
 
-// Over the test split, of whatever makes (n, classes) logits of a batch.
+// Counts over the test split what a function answers that makes (n, classes) logits of a batch.
 AccessCounts judge_readout(AttackContext& context, const std::function<at::Tensor(const at::Tensor& x)>& logits);
 
 }  // namespace spankey

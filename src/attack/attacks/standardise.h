@@ -1,5 +1,5 @@
-// Standardised channels (W1ls): what a deny loss has done to the scale and the place of activations is undone without
-// any label.
+// Standardises channels (W1ls). That undoes, without any label, what a deny loss has done to the scale and the mean of
+// activations.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,10 +10,11 @@
 namespace spankey {
 
 // Changes the network so that over `images`, without a key, every output channel of a linear layer or of a convolution
-// has mean 0 and standard deviation 1 before its activation function: layer after layer in the order of the forward
-// pass, by weight / std and (bias - mean) / std. Over the images, and over the positions of a convolution or the tokens
-// of a transformer. A channel without spread keeps its weight. Convolutions in front of BatchNorm are standardised by
-// it: its statistics are measured anew (replace_statistics), its weight becomes 1 and its bias 0. Layer norms stay.
+// has mean 0 and standard deviation 1 before its activation function. Layer after layer, in the order of the forward
+// pass, gets weight / std and (bias - mean) / std. Mean and std are over the images, and over the positions of a
+// convolution or the tokens of a transformer. A channel without spread keeps its weight. BatchNorm standardises the
+// convolutions in front of it. Its statistics are measured anew (replace_statistics), its weight becomes 1 and its bias
+// 0. Layer norms stay.
 void standardise_channels(Model& network, const Images& images);
 
 }  // namespace spankey

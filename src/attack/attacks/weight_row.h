@@ -5,8 +5,8 @@
 
 namespace spankey {
 
-// The network as it now is, without a key. `detail`: what share of the answers it denies as shipped, and what the owner
-// sees with valid keys.
+// Judges the network as it now is, without a key. `detail` has the share of the answers that it denies as shipped, and
+// what the owner gets with valid keys.
 Row row_of_weights(AttackContext& context);
 
 }  // namespace spankey

@@ -14,9 +14,7 @@ namespace spankey {
 Row attack_free_key(AttackContext& context, const Budget& budget) {
   SPANKEY_CHECK(budget.variant.empty() || budget.variant == "zero" || budget.variant == "clamp" ||
                 budget.variant == "slot" || budget.variant == budgets::augmented_variant);
-  const auto images = budget.variant == budgets::augmented_variant
-                          ? context.augmented(budget.images, budgets::augmented_copies)
-                          : context.labelled(budget.images);
+  const auto images = context.labelled(budget);
   auto start = context.normal_keys(0);
   if (budget.variant == "zero")
     for (at::Tensor& key : start) key.zero_();

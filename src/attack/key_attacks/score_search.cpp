@@ -17,7 +17,7 @@ class Scores {
   Scores(AttackContext& context, const Images& images) : context_(context), images_(images) {}
 
   std::int64_t images_a_query() const { return std::min(most_images, images_.size()); }
-  // Of the images of a pair, which both of its keys are asked about.
+  // Returns the loss over the images of a pair, about which both of its keys are asked.
   double loss(const at::Tensor& vector, std::int64_t pair) {
     const auto count = images_a_query();
     const auto begin = pair * count % (images_.size() - count + 1);

@@ -1,4 +1,4 @@
-// What the command line says of a `spankey key` command, and the commands. Each prints its result and returns the exit
+// The arguments of the `spankey key` commands, and the commands. Each command prints its result and returns the exit
 // code.
 #pragma once
 

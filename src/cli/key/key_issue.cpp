@@ -18,13 +18,17 @@ namespace spankey::cli {
 namespace {
 
 constexpr std::int64_t seconds_a_day = 86'400;
+constexpr std::size_t most_challenge_bytes = std::size_t{1} << 30;
 
 // The first second of a day "YYYY-MM-DD" (UTC).
 std::int64_t day_begin(const std::string& text) {
   std::tm day{};
   const char* end = strptime(text.c_str(), "%Y-%m-%d", &day);
-  if (end == nullptr || *end != '\0') fail_input("--from {}: accepted: a day such as 2026-12-31", text);
-  return timegm(&day);
+  auto found = day;  // timegm() makes the 1st of March of a 29th of February that its year does not have
+  const auto begin = timegm(&found);
+  if (end == nullptr || *end != '\0' || found.tm_mday != day.tm_mday)
+    fail_input("--from {}: accepted: a day such as 2026-12-31", text);
+  return begin;
 }
 
 std::vector<std::string> names_of(const KeyArguments& arguments) {
@@ -67,21 +71,23 @@ class Trial {
  public:
   explicit Trial(const OwnerFolder& folder)
       : owner_(folder.owner()),
-        model_(open_model(read_bytes(folder.paths().model()), folder.paths().model().string())) {
+        model_(open_model(read_model_bytes(folder.paths().model()), folder.paths().model().string())) {
     if (model_.owner != owner_.public_key || model_.model_id != owner_.model_id)
       fail_input("{}: the model is not that of this owner", folder.paths().model().string());
     const auto path = folder.paths().challenge();
-    challenge_ = read_challenge(read_bytes(path), model_.description, path.string());
+    challenge_ = read_challenge(read_sealed_file(path, most_challenge_bytes), model_.description, path.string());
   }
 
-  void operator()(const UserKey& key) {
+  // Why the key is not handed out, or nothing.
+  std::string operator()(const UserKey& key) {
     const double accuracy = challenge_accuracy(*model_.model, model_.description, challenge_, &key).shipped;
     if (accuracy < owner_.correct_accuracy - most_accuracy_lost)
-      fail_run(
-          "the key for {} answers only {:.3f} of {} test samples right, valid keys {:.3f}: it is not issued; a smaller "
-          "--phi at key init costs less accuracy",
+      return fmt::format(
+          "a key for {} answers only {:.3f} of {} test samples right, valid keys {:.3f} (a smaller --phi at key init "
+          "costs less accuracy)",
           key.name, accuracy, challenge_.labels.size(0), owner_.correct_accuracy);
     accuracies_.push_back(accuracy);
+    return {};
   }
   const std::vector<double>& accuracies() const { return accuracies_; }
 

@@ -289,6 +289,20 @@ void print_plan(const KeyArguments& arguments, const Rotation& rotation, const O
       header.laboratory);
 }
 
+void print_rest(const KeyArguments& arguments, const Rotation& rotation, const Owner& header) {
+  print_key_result(
+      arguments,
+      {{"dry_run", true},
+       {"owner", rotation.owner().string()},
+       {"model_id", header.model_id},
+       {"folder", rotation.root().string()},
+       {"switched", true}},
+      fmt::format("{0} holds the new model {1:.12} already: would move the folder of the old one to {0}/retired, and "
+                  "remove {2}\n",
+                  rotation.owner().string(), header.model_id, rotation.root().string()),
+      header.laboratory);
+}
+
 // Does what was left to do after the switch. `together`: all ranks of the launch are here, and rank 0 does it.
 ExitCode finish_switched(const KeyArguments& arguments, const Rotation& rotation, bool together) {
   DistConfig dist;
@@ -314,7 +328,11 @@ ExitCode key_rotate(const KeyArguments& arguments) {
   const Rotation rotation(arguments.target);
   const auto header = read_owner_header_of({rotation.owner()});
   const auto stage = rotation.stage(header.model_id);
-  if (stage == Rotation::Stage::switched) return finish_switched(arguments, rotation, trains);
+  if (stage == Rotation::Stage::switched) {
+    if (!arguments.dry_run) return finish_switched(arguments, rotation, trains);
+    print_rest(arguments, rotation, header);
+    return ExitCode::done;
+  }
   if (arguments.discard) {
     rotation.discard();
     print_key_result(arguments, {{"discarded", rotation.root().string()}},

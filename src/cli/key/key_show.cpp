@@ -154,7 +154,7 @@ ExitCode key_show(const KeyArguments& arguments) {
   const auto type = container_type(MappedFile(path).bytes());
   // A model is large and no secret.
   const auto shown = type == FileType::model
-                         ? show_model(open_model(MappedFile(path).bytes(), path.string()))
+                         ? show_model(open_model(read_model_bytes(path), path.string()))
                          : show_file(read_secret_file(path, most_file_bytes).bytes(), path.string());
   print_key_result(arguments, shown.json, shown.text, shown.laboratory);
   return ExitCode::done;
@@ -162,7 +162,7 @@ ExitCode key_show(const KeyArguments& arguments) {
 
 ExitCode key_verify(const KeyArguments& arguments) {
   const auto file = read_user_key_file(arguments.target);
-  const auto model = open_model(read_bytes(arguments.model), arguments.model);
+  const auto model = open_model(read_model_bytes(arguments.model), arguments.model);
   KeyUse use{.model_id = model.model_id, .owner = model.owner, .now = current_time(), .revoked = nullptr};
   RevocationList list;
   if (!arguments.revoked.empty()) {
@@ -172,6 +172,7 @@ ExitCode key_verify(const KeyArguments& arguments) {
   require_usable(file.key, file.owner, use, arguments.target);
   auto shown = show_user_key(file);
   shown.json["usable"] = true;
+  shown.json["worth_of_a_revocation"] = worth_of_a_revocation;
   shown.text += arguments.revoked.empty() ? "usable; no list of revoked keys was looked at (--revoked revoked.skl)\n"
                                           : fmt::format("usable, and not on list {} of {}\n{}\n", list.sequence,
                                                         time_text(list.issued_at), worth_of_a_revocation);

@@ -7,7 +7,6 @@
 #include <array>
 #include <optional>
 
-#include "base/file.h"
 #include "base/text.h"
 #include "cli/key/key_arguments.h"
 #include "keyring/container.h"
@@ -46,7 +45,7 @@ Evidence evidence_of_key_file(const std::string& path) {
 }
 
 Evidence evidence_of(const std::string& path) {
-  const auto bytes = read_bytes(path);
+  const auto bytes = read_model_bytes(path);
   if (container_type(bytes)) return evidence_of_key_file(path);
   Evidence evidence;
   for (const auto& tensor : decode_safetensors(bytes, path).tensors) evidence.vectors.push_back(tensor.value);
@@ -214,7 +213,7 @@ std::string report_text(const TraceReport& report, const Owner& owner, const Key
 ExitCode key_trace(const KeyArguments& arguments) {
   const auto evidence = evidence_of(arguments.file);
   std::string model_id = evidence.label ? evidence.label->key.model_id : "";
-  if (!arguments.model.empty()) model_id = open_model(read_bytes(arguments.model), arguments.model).model_id;
+  if (!arguments.model.empty()) model_id = open_model(read_model_bytes(arguments.model), arguments.model).model_id;
   const auto root = folder_of_model(arguments.target, model_id);
   const OwnerFolder folder({root}, read_passphrase(arguments.passphrase, "the owner of " + root.string()),
                            OwnerFolder::Access::read, current_time());

@@ -75,6 +75,8 @@ SecretBytes read_line(int descriptor, const std::string& where) {
     wait_for_input(descriptor);
     const ssize_t count = ::read(descriptor, line.bytes().data() + size, 1);
     if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && errno == EBADF)
+      fail_input("cannot read the passphrase from {}: it is not open; accepted: an open descriptor", where);
     if (count < 0) fail_system(errno, "cannot read the passphrase from {}", where);
     if (count == 0 || line.bytes()[size] == std::byte{'\n'}) break;
     ++size;

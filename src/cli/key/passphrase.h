@@ -1,5 +1,5 @@
-// Where a passphrase comes from: a file, an open descriptor, or the terminal without echo. Never from the command line,
-// which everybody on the machine can read.
+// Reads passphrases from a file, an open descriptor, or the terminal without echo. They never come from the command
+// line, which everybody on the machine can read.
 #pragma once
 
 #include <string>
@@ -17,11 +17,11 @@ struct PassphraseSource {
 inline constexpr std::size_t least_passphrase_bytes = 8;  // of a new one
 inline constexpr std::size_t most_passphrase_bytes = 4096;
 
-// The passphrase of something that exists. `whose` completes "passphrase of ...". A line break at its end does not
-// belong to it. Error(bad_input) where there is none.
+// Returns the passphrase of something that exists. `whose` completes "passphrase of ...". A line break at its end does
+// not belong to it. Error(bad_input) where there is none.
 SecretBytes read_passphrase(const PassphraseSource& source, const std::string& whose);
 
-// A passphrase for something new. The terminal asks twice.
+// Returns a passphrase for something new. The terminal asks twice.
 SecretBytes read_new_passphrase(const PassphraseSource& source, const std::string& whose);
 
 }  // namespace spankey::cli

@@ -11,9 +11,17 @@
 namespace spankey::cli {
 namespace {
 
+// A command such as "sweep run" with the words that may follow it.
+struct CommandWords {
+  std::string path;                // empty for the program itself
+  std::vector<std::string> words;  // its sub-commands, then its options
+  bool takes_keys = false;         // settings such as key.gamma=1.0 may follow
+  bool takes_command = false;      // a sub-command follows, and no file
+};
+
 void collect(const CLI::App& app, const std::string& path, std::vector<CommandWords>& found) {
-  CommandWords command{path, {}, false};
   const auto below = app.get_subcommands([](const CLI::App*) { return true; });
+  CommandWords command{.path = path, .words = {}, .takes_command = !below.empty()};
   for (const auto* sub : below) command.words.push_back(sub->get_name());
   for (const auto* option : app.get_options([](const CLI::Option*) { return true; })) {
     for (const auto& name : option->get_lnames()) command.words.push_back("--" + name);
@@ -21,6 +29,13 @@ void collect(const CLI::App& app, const std::string& path, std::vector<CommandWo
   }
   found.push_back(std::move(command));
   for (const auto* sub : below) collect(*sub, path.empty() ? sub->get_name() : path + " " + sub->get_name(), found);
+}
+
+// The program and all its commands, each behind the one it belongs to.
+std::vector<CommandWords> command_words(const CLI::App& app) {
+  std::vector<CommandWords> found;
+  collect(app, "", found);
+  return found;
 }
 
 // The words that may stand behind "key=", which the accepted text has in quotes.
@@ -40,8 +55,8 @@ std::vector<std::string> values_of(const Entry& entry) {
 std::string case_lines(const std::vector<CommandWords>& commands) {
   std::string text;
   for (const auto& command : commands)
-    text += fmt::format("    '{}') found='{}'{} ;;\n", command.path, fmt::join(command.words, " "),
-                        command.takes_keys ? " keys=1" : "");
+    text += fmt::format("    '{}') found='{}'{}{} ;;\n", command.path, fmt::join(command.words, " "),
+                        command.takes_keys ? " keys=1" : "", command.takes_command ? " files=0" : "");
   return text;
 }
 
@@ -69,7 +84,7 @@ std::string paths_pattern(const std::vector<CommandWords>& commands) {
 // The functions that bash and zsh share: both have case, local and word lists.
 std::string shared_functions(const std::vector<CommandWords>& commands) {
   return fmt::format(
-      R"(# The words that may follow a command, in `found`. `keys` is 1 where settings may follow as well.
+      R"(# The words that may follow a command, in `found`. `keys` is 1 where settings may follow as well, `files` 0 where no file may.
 _spankey_words() {{
   case "$1" in
 {}  esac
@@ -94,7 +109,7 @@ _spankey_keys='{}'
 }
 
 constexpr const char* bash_function = R"(_spankey() {
-  local current="${COMP_WORDS[COMP_CWORD]}" place='' found='' keys=0 key=''
+  local current="${COMP_WORDS[COMP_CWORD]}" place='' found='' keys=0 files=1 key=''
   # bash takes the sign = for a word of its own.
   if [[ "$current" == '=' ]]; then
     key="${COMP_WORDS[COMP_CWORD - 1]}" current=''
@@ -113,19 +128,20 @@ constexpr const char* bash_function = R"(_spankey() {
     mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "$_spankey_keys" -- "$current")
     [[ "${COMPREPLY[0]-}" == *= ]] && compopt -o nospace
   fi
+  ((files)) || compopt +o default
 }
 complete -o default -F _spankey spankey
 )";
 
 constexpr const char* zsh_function = R"(_spankey() {
-  local place='' words_before=("${words[@]:1:$((CURRENT - 2))}") current="${words[CURRENT]}" keys=0
+  local place='' words_before=("${words[@]:1:$((CURRENT - 2))}") current="${words[CURRENT]}" keys=0 files=1
   local -a reply_words
   local line="$current"
   () {
     local found=''
     if [[ "$line" == *.*=* ]]; then
       _spankey_values "${line%%=*}"
-      reply_words=("${line%%=*}="${=^found})
+      if [[ -n "$found" ]]; then reply_words=("${line%%=*}="${=^found}) files=0; else compset -P '*='; fi
     else
       _spankey_path "${words_before[@]}"
       _spankey_words "$place"
@@ -134,7 +150,7 @@ constexpr const char* zsh_function = R"(_spankey() {
   }
   compadd -- "${reply_words[@]}"
   ((keys)) && compadd -S '' -- ${=_spankey_keys}
-  _files
+  ((files)) && _files
 }
 # As a file of fpath this text is the function itself, the first time.
 if [[ "${funcstack[1]-}" == _spankey ]]; then _spankey "$@"; else compdef _spankey spankey; fi
@@ -157,6 +173,7 @@ end
   for (const auto& command : commands) {
     text += fmt::format("complete -c spankey -n \"__spankey_at '{}'\" -a '{}'\n", command.path,
                         fmt::join(command.words, " "));
+    if (command.takes_command) text += fmt::format("complete -c spankey -n \"__spankey_at '{}'\" -f\n", command.path);
     if (!command.takes_keys) continue;
     text += fmt::format("complete -c spankey -n \"__spankey_at '{}'\" -a '{}'\n", command.path, key_list());
     for (const auto& entry : entries(Config{}))
@@ -190,12 +207,6 @@ void add_help(const CLI::App& app, const std::string& path, std::string& text) {
 }
 
 }  // namespace
-
-std::vector<CommandWords> command_words(const CLI::App& app) {
-  std::vector<CommandWords> found;
-  collect(app, "", found);
-  return found;
-}
 
 std::string completion_script(const CLI::App& app, std::string_view shell) {
   constexpr std::array<std::string_view, 3> shells{"bash", "zsh", "fish"};

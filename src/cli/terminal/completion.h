@@ -9,16 +9,6 @@
 
 namespace spankey::cli {
 
-// A command such as "sweep run" with the words that may follow it.
-struct CommandWords {
-  std::string path;                // empty for the program itself
-  std::vector<std::string> words;  // its sub-commands, then its options
-  bool takes_keys = false;         // settings such as key.gamma=1.0 may follow
-};
-
-// The program and all its commands, each behind the one it belongs to.
-std::vector<CommandWords> command_words(const CLI::App& app);
-
 // A script that completes commands, options, configuration keys and the names that a key may have. `shell` is bash, zsh
 // or fish. Throws Error(bad_input) for any other.
 std::string completion_script(const CLI::App& app, std::string_view shell);

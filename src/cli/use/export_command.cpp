@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/key/key_arguments.h"
 #include "cli/key/passphrase.h"
+#include "cli/number_option.h"
 #include "dist/self_communicator.h"
 #include "keyring/model_file.h"
 #include "predict/open_network.h"
@@ -61,6 +62,9 @@ void add_export(CLI::App& app, Action& action) {
   command->add_option("--out", arguments->out, "file to write; default: model.FORMAT in the run directory");
   command->add_option("--owner", arguments->owner, "folder of the owner, for --format skm");
   command->add_option("--passphrase-file", arguments->passphrase.file, "what opens it; default: the terminal");
+  command->add_option("--passphrase-fd", arguments->passphrase.descriptor, "an open descriptor in place of a file")
+      ->transform(integer_between(0, 1 << 20))
+      ->default_str("");
   end_help(*command, "export runs/demo --format safetensors --out model.safetensors",
            "The file holds neither the basis nor a key.");
   command->callback([arguments, &action] { action = [arguments] { return write_export(*arguments); }; });

@@ -1,11 +1,11 @@
 #include <ATen/Parallel.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
 #include "base/error.h"
-#include "base/secret.h"
 #include "base/standard_streams.h"
 #include "base/text.h"
 #include "cli/command.h"
@@ -14,11 +14,13 @@
 #include "cli/network_command.h"
 #include "cli/number_option.h"
 #include "dist/on_all_ranks.h"
+#include "keyring/key_facts.h"
 #include "keyring/secret_file.h"
 #include "predict/open_network.h"
 #include "predict/predict.h"
 #include "predict/requests.h"
 #include "runtime/admit_key.h"
+#include "spankey/keys/basis.h"
 #include "train/metrics.h"
 #include "train/placement.h"
 #include "train/resources.h"
@@ -77,26 +79,28 @@ std::string about_the_key(const OpenedNetwork& opened, const UserKey* key) {
 }
 
 // Collective. Gives the network the key that the arguments name, and tells of it. One rank opens the key, so that one
-// passphrase is asked for.
+// passphrase is asked for. No copy of it stays behind.
 void use_key(const PredictArguments& arguments, const OpenedNetwork& opened, GatedNetwork& network,
              Communicator& communicator) {
+  const auto& sites = opened.description.sites;
   const bool first = communicator.rank() == 0, keyed = !arguments.key.empty();
-  std::vector<std::byte> vectors;
+  auto vectors = secret_matrix(1, keyed ? key_elements(sites) : 0);
+  auto* values = vectors.mutable_data_ptr<float>();
   on_all_ranks(communicator, [&] {
     if (!first) return;
     UserKey key;
     if (keyed) {
       key = admit(arguments, opened);
       network.use_key(key.sites, key.vectors.floats(), arguments.key);
-      vectors.assign(key.vectors.bytes().begin(), key.vectors.bytes().end());
+      std::copy(key.vectors.floats().begin(), key.vectors.floats().end(), values);
     }
     standard_streams::complain(about_the_key(opened, keyed ? &key : nullptr));
+    if (keyed && !arguments.revoked.empty())
+      standard_streams::complain(fmt::format("it is not revoked; {}", worth_of_a_revocation));
   });
-  vectors = communicator.broadcast_bytes(vectors, 0);
-  const WipedAtEnd wiped(vectors);
-  if (first || !keyed) return;
-  const auto* values = reinterpret_cast<const float*>(vectors.data());
-  network.use_key(opened.description.sites, {values, vectors.size() / sizeof(float)}, arguments.key);
+  if (!keyed) return;
+  communicator.broadcast(vectors, 0);
+  if (!first) network.use_key(sites, {values, static_cast<std::size_t>(vectors.numel())}, arguments.key);
 }
 
 std::string summary(const PredictionCounts& counts, bool labels) {
@@ -160,6 +164,7 @@ void add_options(CLI::App& command, PredictArguments& arguments) {
   command.add_option("--revoked", arguments.revoked, "revoked.skl, the list of keys that are no longer accepted");
   command.add_option("--passphrase-file", arguments.passphrase.file, "what opens a sealed key; default: the terminal");
   command.add_option("--passphrase-fd", arguments.passphrase.descriptor, "an open descriptor in place of a file")
+      ->transform(integer_between(0, 1 << 20))
       ->default_str("");
   command.add_option("--recipient", arguments.recipient, "NAME.sec, for a key that is sealed to a person");
   auto* images = command.add_option("--images", arguments.images,
@@ -192,6 +197,9 @@ void add_predict(CLI::App& app, Action& action) {
     action = [arguments] {
       if (arguments->images.empty() && !arguments->from_stdin)
         fail_input("predict: --images is missing; accepted: --images FILE|DIR|DATASET.h5, or --stdin");
+      if (arguments->key.empty() && !(arguments->revoked + arguments->recipient).empty())
+        fail_input("predict: {} is given, and --key is not; accepted: --key USER.skk",
+                   arguments->revoked.empty() ? "--recipient" : "--revoked");
       auto config = config_of_network(arguments->model, arguments->overrides);
       return with_communicator(
           config.dist, [&](Communicator& communicator) { return predict_with(*arguments, config, communicator); });

@@ -5,14 +5,6 @@
 #include "base/error.h"
 
 namespace spankey {
-namespace {
-
-std::int64_t count(const at::Tensor& mask) {
-  return mask.sum().item<std::int64_t>();
-}
-
-}  // namespace
-
 AccessCounts& AccessCounts::operator+=(const AccessCounts& other) {
   samples += other.samples;
   correct += other.correct;
@@ -21,13 +13,10 @@ AccessCounts& AccessCounts::operator+=(const AccessCounts& other) {
   return *this;
 }
 
-AccessCounts count_access(const Output& output, const at::Tensor& labels, RejectKind reject) {
+at::Tensor access_counts(const Output& output, const at::Tensor& labels, RejectKind reject) {
   const at::NoGradGuard no_grad;
   const at::Tensor& logits = output.logits;  // (n, C)
   SPANKEY_CHECK_EQ(logits.size(0), labels.size(0));
-  AccessCounts counts;
-  counts.samples = labels.size(0);
-  if (counts.samples == 0) return counts;
   const std::int64_t classes = logits.size(1) - (reject == RejectKind::reject_class ? 1 : 0);
   const at::Tensor stripped_right = logits.narrow(1, 0, classes).argmax(1).eq(labels);
   at::Tensor rejected = at::zeros_like(stripped_right);
@@ -36,10 +25,13 @@ AccessCounts count_access(const Output& output, const at::Tensor& labels, Reject
   } else if (reject == RejectKind::reject_head) {
     rejected = output.reject.to(at::kDouble).sigmoid().gt(0.5);
   }
-  counts.strip = count(stripped_right);
-  counts.rejected = count(rejected);
-  counts.correct = count(stripped_right.logical_and(rejected.logical_not()));
-  return counts;
+  return at::stack({stripped_right.logical_and(rejected.logical_not()), stripped_right, rejected}).sum(1);
+}
+
+AccessCounts count_access(const Output& output, const at::Tensor& labels, RejectKind reject) {
+  const auto counts = access_counts(output, labels, reject).to(at::kCPU);
+  const auto* values = counts.const_data_ptr<std::int64_t>();
+  return {.samples = labels.size(0), .correct = values[0], .strip = values[1], .rejected = values[2]};
 }
 
 }  // namespace spankey

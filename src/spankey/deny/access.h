@@ -20,6 +20,10 @@ struct AccessCounts {
   AccessCounts& operator+=(const AccessCounts& other);
 };
 
+// The same counts but for the samples, in their order, (3) int64, on the device of `output`. The host waits for
+// nothing.
+at::Tensor access_counts(const Output& output, const at::Tensor& labels, RejectKind reject);
+
 // `labels` is (n) int64 in 0 .. classes-1. If several logits are largest, the first index counts.
 AccessCounts count_access(const Output& output, const at::Tensor& labels, RejectKind reject);
 

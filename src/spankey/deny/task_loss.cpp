@@ -51,10 +51,20 @@ bool in_range(const at::Tensor& labels, std::int64_t classes) {
   return std::all_of(all.begin(), all.end(), [&](std::int64_t label) { return 0 <= label && label < classes; });
 }
 
+at::Tensor smoothed_loss(const at::Tensor& logits, const at::Tensor& labels, double global_batch,
+                         const LabelSmoothing& smoothing) {
+  const at::Tensor logs = logits.log_softmax(1);
+  const at::Tensor of_labels = at::nll_loss(logs, labels, {}, at::Reduction::Sum);
+  const at::Tensor of_all = -logs.narrow(1, 0, smoothing.classes).sum() / static_cast<double>(smoothing.classes);
+  return ((1.0 - smoothing.share) * of_labels + smoothing.share * of_all) / global_batch;
+}
+
 }  // namespace
 
 // Inputs that the fused loss does not take, such as bad labels, go to ATen and its errors.
-at::Tensor task_loss(const at::Tensor& logits, const at::Tensor& labels, double global_batch) {
+at::Tensor task_loss(const at::Tensor& logits, const at::Tensor& labels, double global_batch,
+                     const LabelSmoothing& smoothing) {
+  if (smoothing.share > 0.0) return smoothed_loss(logits, labels, global_batch, smoothing);
   if (logits.is_cpu() && logits.scalar_type() == at::kFloat && in_range(labels, logits.size(1)))
     return TaskLoss::apply(logits, labels, global_batch);
   return at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) / global_batch;

@@ -17,8 +17,8 @@ struct Basis {
   bool known = true;               // false for unknown_basis()
 };
 
-// Stands in where there is no secret. It tells the widths of the layers alone: whatever is made from its values is
-// refused by KeyRules.
+// Returns a basis that stands in where there is no secret. It tells only the widths of the layers. KeyRules refuses to
+// make keys of its values.
 Basis unknown_basis(std::int64_t m, const std::vector<std::int64_t>& dims);
 
 // Makes the basis, a function of the arguments alone. `dims` holds the widths d_l of the configured layers. The law
@@ -59,8 +59,8 @@ class LayerBasis {
   explicit LayerBasis(const at::Tensor& basis);  // (m, d), columns in (C, H, W) order
   const at::Tensor& flat() const;
 
-  // The basis as the kernels read it for activation `h`, in the type of h (float32 for bfloat16), on its device, and
-  // with columns in the order of h's memory.
+  // Returns the basis as the kernels read it for activation `h`, in the type of h (float32 for bfloat16), on its
+  // device, and with columns in the order of h's memory.
   at::Tensor matching(const at::Tensor& h) const;
 
  private:

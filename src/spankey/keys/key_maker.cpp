@@ -241,13 +241,12 @@ at::Tensor KeyMaker::deviations(const at::Tensor& alphas) const {
 
 Injection KeyMaker::device_keyed(const at::Tensor& alphas, const at::Tensor& deviations, std::int64_t begin,
                                  std::int64_t end) const {
-  std::vector<at::Tensor> scaled;
-  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
-    const at::Tensor alpha = slot_alphas(alphas, static_cast<std::size_t>(slot));
-    scaled.push_back(deviations.defined() ? scale_alphas(alpha, deviations[slot], rules_.target(), begin, end)
-                                          : alpha.narrow(0, begin, end - begin));
-  }
-  return Injection::of_alphas(config_.layers, scaled, device_bases_, kind_, valid_order_);
+  const at::Tensor scaled = deviations.defined() ? scale_alphas(alphas, deviations, rules_.target(), begin, end)
+                                                 : alphas.narrow(1, begin, end - begin);
+  std::vector<at::Tensor> slots;
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot)
+    slots.push_back(slot_alphas(scaled, static_cast<std::size_t>(slot)));
+  return Injection::of_alphas(config_.layers, slots, device_bases_, kind_, valid_order_);
 }
 
 at::Tensor KeyMaker::wrong_target(const at::Tensor& samples, const at::Tensor& position) const {
@@ -260,11 +259,9 @@ Injection KeyMaker::wrong(const at::Tensor& samples, const at::Tensor& position)
   SPANKEY_CHECK(!device_bases_.empty());
   const at::Tensor target = wrong_target(samples, position);
   const std::int64_t repeats = config_.rescale == Rescale::key ? 1 : samples.numel();
-  std::vector<at::Tensor> slots;
-  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) {
-    const at::Tensor gauss = draw_normals(position, rules_.wrong_width(slot), slot, seed_, Purpose::wrong_key);
-    slots.push_back(rescale_key(gauss, target, slot, repeats));
-  }
+  std::vector<std::int64_t> widths;
+  for (std::int64_t slot = 0; slot < rules_.key_slots(); ++slot) widths.push_back(rules_.wrong_width(slot));
+  const auto slots = draw_wrong_keys(position, widths, target, repeats, seed_, Purpose::wrong_key);
   return Injection::of_keys(config_.layers, rules_.layer_keys(slots), kind_);
 }
 

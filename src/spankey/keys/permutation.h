@@ -28,11 +28,11 @@ struct PermutedPoint {
 
 // The points of key.permute in the network of the configuration.
 std::vector<PermutedPoint> permuted_points(const Config& config);
-// The same of a network by its name. `points` are injection points that it has.
+// Does the same for a network by its name. `points` are injection points that it has.
 std::vector<PermutedPoint> permuted_points(const std::string& network, const std::vector<std::int64_t>& points);
 
-// The seed that the signs of a key tell. `keys` is (n, d_l) for each keyed layer, on any device. All n rows must have
-// the same signs, as the valid keys of a cone have.
+// Returns the seed that follows from the signs of a key. `keys` is (n, d_l) for each keyed layer, on any device. All n
+// rows must have the same signs, as the valid keys of a cone have.
 std::uint64_t sign_seed(const std::vector<at::Tensor>& keys);
 
 // The orders of one key. Copies share what they have made, so that one object may serve many batches and threads.
@@ -42,8 +42,8 @@ class Permutation {
 
   bool at(std::int64_t point) const;
 
-  // The order of the elements of one sample of `h` (n, ...) at a permuted point, (d) int64 on the device of h, counted
-  // in the order of h's memory, which is dense. This is what permute_elements() takes.
+  // Returns the order of the elements of one sample of `h` (n, ...) at a permuted point, (d) int64 on the device of h,
+  // counted in the order of h's memory, which is dense. This is what permute_elements() takes.
   at::Tensor order(std::int64_t point, const at::Tensor& h) const;
 
  private:
@@ -53,10 +53,10 @@ class Permutation {
   std::shared_ptr<Orders> orders_;
 };
 
-// The permutation of a whole key, as sign_seed() takes it. Null where `points` is empty.
+// Returns the permutation of a whole key, as sign_seed() takes it. Null where `points` is empty.
 std::shared_ptr<const Permutation> permutation_of(const std::vector<at::Tensor>& keys,
                                                   const std::vector<PermutedPoint>& points);
-// That of all valid keys of a cone, whose signs are those of the sum of the rows of each basis.
+// Returns the permutation of all valid keys of a cone, whose signs are those of the sum of the rows of each basis.
 std::shared_ptr<const Permutation> cone_permutation(const std::vector<LayerBasis>& bases,
                                                     const std::vector<PermutedPoint>& points);
 

@@ -1,5 +1,5 @@
-// What the layers of a network give, for whoever examines or changes a network from outside. LibTorch's modules have no
-// forward hooks in C++.
+// Shows the outputs of a network's layers to code outside of the network, which may change them. It exists because
+// LibTorch's modules have no forward hooks in C++.
 #pragma once
 
 #include <ATen/Functions.h>
@@ -21,7 +21,8 @@ class LayerFilter {
   LayerFilter(const LayerFilter&) = delete;
   LayerFilter& operator=(const LayerFilter&) = delete;
 
-  // Whether this thread has one: fused kernels, which never form the output of a layer, then give way.
+  // True where this thread has a filter. Fused kernels, which never form the output of a layer, then give way to
+  // separate operators.
   static bool active();
 
  private:
@@ -31,7 +32,7 @@ class LayerFilter {
   LayerFilter* before_;
 };
 
-// What a network goes on with after a layer: `output` itself where there is no filter.
+// Returns what a network goes on with after a layer, which is `output` itself where there is no filter.
 at::Tensor through_filter(const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& output);
 
 // at::linear of a layer with a weight and a bias, through the filter.

@@ -1,4 +1,4 @@
-// What every network that takes keys is.
+// The base class of every network that takes keys.
 #pragma once
 
 #include <torch/nn/module.h>

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace spankey {
 namespace {
@@ -105,7 +106,7 @@ void load_weights(const std::vector<NamedTensor>& from, const torch::nn::Module&
   }
   for (const auto& [key, value] : given)
     if (std::none_of(wanted.begin(), wanted.end(), [&key = key](const auto& t) { return t.name == key; }))
-      differences.push_back(fmt::format("the network has no '{}'", key));
+      differences.push_back(fmt::format("the network has no '{}'", escaped(key)));
   if (!differences.empty()) fail_input("{}: other weights than the network's: {}", name, fmt::join(differences, "; "));
   for (const auto& [key, target] : wanted) at::Tensor(target).copy_(given.at(key));
 }

@@ -1,85 +1,25 @@
-// spankey::batch_norm_act for CUDA with channels_last memory, float32 or bfloat16 activations, and float32 parameters,
-// statistics and keys. A group is a matrix of rows (n, H, W) and C channels. A thread handles a few neighbouring
-// channels and walks down rows. The forward pass reads the data once for the statistics and once to apply them together
-// with residual, ReLU and key. The backward pass reads it once for the two sums and once for the gradients. Between
-// them a small kernel combines the blocks' results, in an order that is always the same.
+// The kernels of spankey::batch_norm_act, with channels_last memory, float32 or bfloat16 activations, and float32
+// parameters, statistics and keys. A group is a matrix of rows (n, H, W) and C channels. A thread handles a few
+// neighbouring channels and walks down rows. The forward pass reads the data once for the statistics and once to apply
+// them together with residual, ReLU and key. The backward pass reads it once for the two sums and once for the
+// gradients. Between them a small kernel combines the blocks' results, in an order that is always the same.
 //
 // The backward pass computes the value before the ReLU, and the key, again. Its first pass applies everything that
 // follows the normalisation to the incoming gradient. It stores the result where the residual's gradient is wanted, or
 // where a key multiplied. A ReLU alone is computed again in the second pass.
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-#include <c10/util/BFloat16.h>
-#include <torch/library.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <optional>
-#include <tuple>
 #include <type_traits>
-#include <vector>
 
-#include "spankey/ops/batch_norm_body.h"
-#include "spankey/ops/batch_norm_op.h"
-#include "spankey/ops/inject_parts.h"
+#include "spankey/ops/batch_norm_cuda.h"
 #include "spankey/ops/key_tile.cuh"
 #include "spankey/ops/pack.h"
 
-namespace spankey {
+namespace spankey::batch_norm {
 namespace {
 
-using OptionalTensor = std::optional<at::Tensor>;
-using Four = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+static_assert(tile_lanes == key_tile::columns / key_tile::own_columns && tile_samples == key_tile::rows);
 
-constexpr int threads = 256;
-constexpr int most_lanes = 32;  // threads side by side over channels
-// Blocks of a pass that sums, and the rows of a thread in it and in the others. These are fixed numbers that do not
-// depend on the device's number of multiprocessors, because the order of the sums must not depend on the device.
-constexpr std::int64_t most_blocks = 1024, least_rows_per_thread = 8, rows_per_thread = 16;
 constexpr int rows_at_once = 4;  // that a thread loads before it uses them, of up to two tensors
 constexpr int slices = 128;      // threads that add the results of a channel's chunks
-// Where a key enters, a thread takes a few samples at the same place, and threads of a block a few such sets. In
-// bfloat16 a warp takes a tile of samples and channels together.
-constexpr int samples_at_once = 4, sets_of_block = 4;
-template <class T, int width>
-constexpr bool tiled = sizeof(T) == 2 && width == key_tile::own_columns;
-
-// How a matrix is shared out: blocks are (chunk of steps, tile of channels, group). A step is a row, or where a key
-// enters one of a KeyedWalk.
-struct Shape {
-  std::int64_t groups, rows, channels;  // rows of one group
-  batch_norm::KeyedWalk walk;           // of one group
-  std::int64_t steps;
-  std::int64_t first_group;  // of this launch
-  int lanes, width;          // threads over channels, channels of a thread
-  int lines_at_once;         // lines of threads that take a step together
-  std::int64_t chunks, chunk_steps;
-
-  int lines() const { return threads / lanes; }
-  std::int64_t tiles() const { return (channels + lanes * width - 1) / (lanes * width); }
-  dim3 block() const { return dim3(static_cast<unsigned>(lanes), static_cast<unsigned>(lines())); }
-  dim3 grid(std::int64_t of_groups) const {
-    return dim3(static_cast<unsigned>(chunks), static_cast<unsigned>(tiles()), static_cast<unsigned>(of_groups));
-  }
-  dim3 grid() const { return grid(groups); }
-
-  // Where the results of a channel's chunks stand in the partial results (2, groups, channels, chunks).
-  __device__ std::int64_t partial(std::int64_t which, std::int64_t group, std::int64_t channel) const {
-    return ((which * groups + group) * channels + channel) * chunks;
-  }
-};
-
-// The tensors that the forward and the backward pass read.
-template <class T>
-struct Source {
-  const T *x, *residual;  // `residual` may be null
-  const float *weight, *bias, *mean, *inverse;
-  bool relu;
-};
 
 // The place of a thread. `step`s of its chunk are taken `stride` apart. A thread beyond the last channel is not inside
 // and takes steps for its warp's sake alone.
@@ -104,10 +44,10 @@ __device__ Place place(const Shape& s) {
 }
 
 template <int width, class T>
-__device__ batch_norm::Channels<width> channels_at(const Source<T>& in, const Place& p) {
+__device__ Channels<width> channels_at(const Source<T>& in, const Place& p) {
   if (!p.inside) return {};
-  return batch_norm::channels_of<width>(in.mean + p.statistic, in.inverse + p.statistic, in.weight + p.channel,
-                                        in.bias + p.channel);
+  return channels_of<width>(in.mean + p.statistic, in.inverse + p.statistic, in.weight + p.channel,
+                            in.bias + p.channel);
 }
 
 // `count` rows of a thread, `stride` elements apart.
@@ -195,7 +135,7 @@ template <class T, int width, bool keyed, int together, class Work>
 __device__ void for_rows(const Shape& s, const Place& p, const inject_body::KeySource& keys, Work&& work) {
   if constexpr (!keyed)
     for_rows<together>(s, p, work);
-  else if constexpr (tiled<T, width>)
+  else if constexpr (Kernels<T, width>::tiled)
     for_tiled_rows<together / 2>(s, p, keys, work);
   else
     for_keyed_rows<width>(s, p, keys, work);
@@ -203,10 +143,10 @@ __device__ void for_rows(const Shape& s, const Place& p, const inject_body::KeyS
 
 // The key of row k, where `factors` are those of some rows, or null.
 template <int width>
-__device__ batch_norm::Entry entry_of(const float (*factors)[width], int k, bool adds) {
+__device__ Entry entry_of(const float (*factors)[width], int k, bool adds) {
   return {factors[k], adds};
 }
-__device__ batch_norm::Entry entry_of(std::nullptr_t, int, bool) {
+__device__ Entry entry_of(std::nullptr_t, int, bool) {
   return {};
 }
 
@@ -259,7 +199,7 @@ __global__ void __launch_bounds__(threads) measure(const T* x, Shape s, double* 
   const Place p = place(s);
   double sums[width] = {}, squares[width] = {};
   if (p.inside && p.step < p.end) {
-    batch_norm::ShiftedSums own[width];
+    ShiftedSums own[width];
     const auto first = load<T, width>(x + p.base + p.step * s.channels);
 #pragma unroll
     for (int i = 0; i < width; ++i) own[i].shift = static_cast<float>(first.values[i]);
@@ -291,12 +231,11 @@ __global__ void __launch_bounds__(slices)
   const double sum = sum_of_chunks(partial + s.partial(0, group, channel), s.chunks);
   const double squares = sum_of_chunks(partial + s.partial(1, group, channel), s.chunks);
   if (threadIdx.x != 0) return;
-  const auto all =
-      batch_norm::Differences{sum, squares}.moments(origin_of(x, s, group, channel), static_cast<double>(s.rows));
+  const auto all = Differences{sum, squares}.moments(origin_of(x, s, group, channel), static_cast<double>(s.rows));
   const std::int64_t index = group * s.channels + channel;
   mean[index] = static_cast<float>(all.mean);
-  variance[index] = batch_norm::unbiased_variance(all);
-  inverse[index] = batch_norm::inverse_deviation(all, epsilon);
+  variance[index] = unbiased_variance(all);
+  inverse[index] = inverse_deviation(all, epsilon);
 }
 
 template <class T, int width, bool keyed>
@@ -312,7 +251,7 @@ __global__ void __launch_bounds__(threads, 2) apply(Source<T> in, Shape s, injec
 #pragma unroll
         for (int k = 0; k < count; ++k)
           store(y + at + k * stride,
-                batch_norm::forward_row(x.row[k], residual.row[k], channels, in.relu, entry_of(factors, k, adds)));
+                forward_row(x.row[k], residual.row[k], channels, in.relu, entry_of(factors, k, adds)));
       });
 }
 
@@ -331,8 +270,8 @@ __global__ void __launch_bounds__(threads, 2)
                    residual = load_rows<width, count>(in.residual, at, stride);
 #pragma unroll
         for (int k = 0; k < count; ++k) {
-          const auto before = batch_norm::sum_row(gradient.row[k], x.row[k], residual.row[k], channels, in.relu,
-                                                  entry_of(factors, k, /*adds=*/false), sums, products);
+          const auto before = sum_row(gradient.row[k], x.row[k], residual.row[k], channels, in.relu,
+                                      entry_of(factors, k, /*adds=*/false), sums, products);
           if (prepared) store(prepared + at + k * stride, before);
         }
       });
@@ -376,220 +315,72 @@ __global__ void __launch_bounds__(threads, 2)
     const auto gradient = load_rows<width, count>(g, at, stride), x = load_rows<width, count>(in.x, at, stride);
 #pragma unroll
     for (int k = 0; k < count; ++k)
-      store(of_x + at + k * stride, batch_norm::input_row(gradient.row[k], x.row[k], channels, in.relu, plain, slope));
+      store(of_x + at + k * stride, input_row(gradient.row[k], x.row[k], channels, in.relu, plain, slope));
   });
 }
 
-enum class Pass { applies, sums };
-enum class Walk { rows, keyed, tiles };
-
-template <class T, int width>
-Walk walk_of(bool keyed) {
-  return !keyed ? Walk::rows : tiled<T, width> ? Walk::tiles : Walk::keyed;
+dim3 block_of(const Shape& s) {
+  return dim3(static_cast<unsigned>(s.lanes), static_cast<unsigned>(threads / s.lanes));
 }
 
-Shape shape_of(const at::Tensor& x, std::int64_t groups, int width, Walk walk, Pass pass) {
-  Shape s;
-  s.groups = groups;
-  s.first_group = 0;
-  s.channels = x.size(1);
-  s.width = width;
-  s.lanes = most_lanes;
-  while (s.lanes > 1 && (s.lanes / 2) * width >= s.channels) s.lanes /= 2;
-  if (walk == Walk::tiles) s.lanes = key_tile::columns / key_tile::own_columns;
-  s.lines_at_once = walk == Walk::tiles ? 32 / s.lanes : 1;
-  s.walk = {.samples = x.size(0) / groups, .places = x.size(2) * x.size(3)};
-  const int walkers = s.lines() / s.lines_at_once;
-  s.walk.places_at_once = walk == Walk::tiles ? walkers : std::max(1, walkers / sets_of_block);
-  s.walk.samples_at_once = walk == Walk::tiles ? key_tile::rows : samples_at_once;
-  s.rows = s.walk.samples * s.walk.places;
-  s.steps = walk == Walk::rows ? s.rows : s.walk.steps();
-  const std::int64_t rows_of_step = walk == Walk::rows ? 1 : s.walk.samples_at_once / s.lines_at_once;
-  if (pass == Pass::applies) {
-    s.chunk_steps = rows_per_thread / rows_of_step * walkers;
-  } else {
-    const std::int64_t wanted = std::max<std::int64_t>(1, most_blocks / (s.groups * s.tiles()));
-    s.chunk_steps = std::max((s.steps + wanted - 1) / wanted, least_rows_per_thread / rows_of_step * walkers);
-  }
-  s.chunks = (s.steps + s.chunk_steps - 1) / s.chunk_steps;
-  return s;
-}
-
-// The keys of a forward or backward pass, part by part.
-struct Parts {
-  std::vector<inject_body::KeySource> sources;
-
-  Parts(const at::Tensor& x, std::int64_t groups, at::TensorList coefficients, at::TensorList bases,
-        at::IntArrayRef rows, double gamma, InjectMode mode) {
-    TORCH_CHECK(coefficients.size() == rows.size() && bases.size() == rows.size());
-    std::int64_t all = 0;
-    for (std::size_t p = 0; p < rows.size(); all += rows[p], ++p) {
-      TORCH_CHECK(rows[p] % (x.size(0) / groups) == 0, "a part of the batch is not made of whole groups");
-      sources.push_back(key_source(coefficients[p], bases[p], rows[p], x.numel() / x.size(0), gamma, mode, x.device()));
-    }
-    TORCH_CHECK(rows.empty() || all == x.size(0));
-  }
-
-  bool whole_packs(int width) const {
-    return std::all_of(sources.begin(), sources.end(),
-                       [&](const auto& s) { return !s.coefficients || reads_whole_packs(s, width); });
-  }
-
-  // Calls work(shape, grid, keys) for the groups of each part.
-  template <class Work>
-  void for_each(Shape s, Work&& work) const {
-    for (const auto& source : sources) {
-      const std::int64_t groups = source.rows / s.walk.samples;
-      if (groups > 0) work(s, s.grid(groups), source);
-      s.first_group += groups;
-    }
-  }
-};
-
-at::Tensor dense(const at::Tensor& t, at::ScalarType type) {
-  return t.to(type).contiguous(at::MemoryFormat::ChannelsLast);
-}
-
-bool aligned(const at::Tensor& t) {
-  return !t.defined() || reinterpret_cast<std::uintptr_t>(t.const_data_ptr()) % 16 == 0;
-}
-
-// Calls work(T(), width) with the type of `x` and as many channels a thread as 16 bytes hold, or one.
-template <class Work>
-void dispatch(const at::Tensor& x, const Parts& keys, bool aligned_tensors, Work&& work) {
-  const auto with = [&]<class T>(T) {
-    constexpr int most = static_cast<int>(16 / sizeof(T));
-    if (aligned_tensors && x.size(1) % most == 0 && keys.whole_packs(most))
-      work(T(), std::integral_constant<int, most>());
-    else
-      work(T(), std::integral_constant<int, 1>());
-  };
-  if (x.scalar_type() == at::kBFloat16)
-    with(c10::BFloat16());
-  else
-    with(float());
-}
-
-void require(const at::Tensor& x, const at::Tensor& weight, std::int64_t groups) {
-  TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16,
-              "batch_norm_act on CUDA takes float32 and bfloat16, not ", x.scalar_type());
-  TORCH_CHECK(weight.scalar_type() == at::kFloat, "batch_norm_act on CUDA takes float32 parameters");
-  TORCH_CHECK(x.dim() == 4 && x.size(0) % groups == 0 && x.numel() > 0);
-}
-
-template <class T>
-const T* read(const at::Tensor& t) {
-  return t.defined() ? t.const_data_ptr<T>() : nullptr;
-}
-
-template <class T>
-Source<T> source_of(const at::Tensor& x, const at::Tensor& residual, const at::Tensor& weight, const at::Tensor& bias,
-                    const at::Tensor& mean, const at::Tensor& inverse, bool relu) {
-  return {
-      read<T>(x), read<T>(residual), read<float>(weight), read<float>(bias), read<float>(mean), read<float>(inverse),
-      relu};
-}
-
-Four forward_cuda(const at::Tensor& given, const at::Tensor& weight, const at::Tensor& bias,
-                  const OptionalTensor& given_residual, std::int64_t groups, bool relu, at::TensorList coefficients,
-                  at::TensorList bases, at::IntArrayRef rows, double gamma, std::int64_t mode) {
-  require(given, weight, groups);
-  const c10::cuda::OptionalCUDAGuard guard(given.device());
-  const auto stream = c10::cuda::getCurrentCUDAStream();
-  const at::Tensor x = dense(given, given.scalar_type());
-  const at::Tensor residual = given_residual ? dense(*given_residual, x.scalar_type()) : at::Tensor();
-  const Parts keys(x, groups, coefficients, bases, rows, gamma, static_cast<InjectMode>(mode));
-  const at::Tensor y = at::empty_like(x);
-  const at::Tensor mean = at::empty({groups, x.size(1)}, weight.options()), variance = at::empty_like(mean),
-                   inverse = at::empty_like(mean);
-  dispatch(x, keys, aligned(x) && aligned(residual), [&]<class T, class Width>(T, Width) {
-    constexpr int width = Width::value;
-    const Shape s = shape_of(x, groups, width, Walk::rows, Pass::sums);
-    const at::Tensor partial = at::empty({2, groups, s.channels, s.chunks}, weight.options().dtype(at::kDouble));
-    measure<T, width><<<s.grid(), s.block(), 0, stream>>>(read<T>(x), s, partial.mutable_data_ptr<double>());
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
-    const dim3 each_channel(static_cast<unsigned>(s.channels), static_cast<unsigned>(groups));
-    conclude_statistics<T><<<each_channel, slices, 0, stream>>>(
-        read<T>(x), partial.const_data_ptr<double>(), s, batch_norm_epsilon, mean.mutable_data_ptr<float>(),
-        variance.mutable_data_ptr<float>(), inverse.mutable_data_ptr<float>());
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
-    const auto in = source_of<T>(x, residual, weight, bias, mean, inverse, relu);
-    T* to = y.mutable_data_ptr<T>();
-    if (keys.sources.empty()) {
-      const Shape rows_of_all = shape_of(x, groups, width, Walk::rows, Pass::applies);
-      apply<T, width, false><<<rows_of_all.grid(), rows_of_all.block(), 0, stream>>>(in, rows_of_all, {}, to);
-      C10_CUDA_KERNEL_LAUNCH_CHECK();
-    }
-    keys.for_each(shape_of(x, groups, width, walk_of<T, width>(true), Pass::applies),
-                  [&](const Shape& part, dim3 grid, const auto& source) {
-                    apply<T, width, true><<<grid, part.block(), 0, stream>>>(in, part, source, to);
-                    C10_CUDA_KERNEL_LAUNCH_CHECK();
-                  });
-  });
-  return {y, mean, variance, inverse};
-}
-
-// Runs both passes of backward. `prepared`, if defined, holds the result of the first for the second.
-template <class T, int width>
-void backward_passes(const at::Tensor& g, const Source<T>& in, const Parts& keys, const at::Tensor& x,
-                     std::int64_t groups, const at::Tensor& prepared, const at::Tensor& of_x,
-                     const at::Tensor& of_weight, const at::Tensor& of_bias) {
-  const auto stream = c10::cuda::getCurrentCUDAStream();
-  const at::Tensor means = at::empty({2, groups, x.size(1)}, of_weight.options());
-  const Shape s = shape_of(x, groups, width, walk_of<T, width>(!keys.sources.empty()), Pass::sums);
-  const at::Tensor partial = at::empty({2, groups, s.channels, s.chunks}, of_weight.options().dtype(at::kDouble));
-  T* to = prepared.defined() ? prepared.mutable_data_ptr<T>() : nullptr;
-  double* sums = partial.mutable_data_ptr<double>();
-  if (keys.sources.empty()) {
-    sum_gradients<T, width, false><<<s.grid(), s.block(), 0, stream>>>(read<T>(g), in, s, {}, to, sums);
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
-  }
-  keys.for_each(s, [&](const Shape& part, dim3 grid, const auto& source) {
-    sum_gradients<T, width, true><<<grid, part.block(), 0, stream>>>(read<T>(g), in, part, source, to, sums);
-    C10_CUDA_KERNEL_LAUNCH_CHECK();
-  });
-  conclude_gradients<<<dim3(static_cast<unsigned>(s.channels), 2), slices, 0, stream>>>(
-      sums, s, means.mutable_data_ptr<float>(), of_weight.mutable_data_ptr<float>(), of_bias.mutable_data_ptr<float>());
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-  Source<T> rest = in;
-  if (to) rest.relu = false;
-  const Shape rows = shape_of(x, groups, width, Walk::rows, Pass::applies);
-  apply_gradients<T, width><<<rows.grid(), rows.block(), 0, stream>>>(to ? to : read<T>(g), rest, read<float>(means),
-                                                                      rows, of_x.mutable_data_ptr<T>());
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-}
-
-// `seen`: the residual, where there was one and a ReLU.
-Four backward_cuda(const at::Tensor& given_g, const at::Tensor& given_x, const OptionalTensor& seen,
-                   const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& mean, const at::Tensor& inverse,
-                   bool relu, bool with_residual, at::TensorList coefficients, at::TensorList bases,
-                   at::IntArrayRef rows, double gamma, std::int64_t mode) {
-  const std::int64_t groups = mean.size(0);
-  require(given_x, weight, groups);
-  const c10::cuda::OptionalCUDAGuard guard(given_x.device());
-  const auto type = given_x.scalar_type();
-  const at::Tensor g = dense(given_g, type), x = dense(given_x, type);
-  const at::Tensor residual = seen ? dense(*seen, type) : at::Tensor();
-  TORCH_CHECK(residual.defined() == (relu && with_residual));
-  const auto key_mode = static_cast<InjectMode>(mode);
-  const bool multiplied = !rows.empty() && key_mode != InjectMode::add;
-  const Parts keys = multiplied ? Parts(x, groups, coefficients, bases, rows, gamma, key_mode)
-                                : Parts(x, groups, {}, {}, {}, gamma, key_mode);
-  const at::Tensor of_x = at::empty_like(x), of_weight = at::empty_like(weight), of_bias = at::empty_like(weight);
-  const bool stored = multiplied || (relu && with_residual);
-  const at::Tensor prepared = !stored ? at::Tensor() : with_residual ? at::empty_like(x) : of_x;
-  dispatch(x, keys, aligned(g) && aligned(x) && aligned(residual), [&]<class T, class Width>(T, Width) {
-    const auto in = source_of<T>(x, residual, weight, bias, mean, inverse, relu);
-    backward_passes<T, Width::value>(g, in, keys, x, groups, prepared, of_x, of_weight, of_bias);
-  });
-  // Without a ReLU or a multiplying key, the residual's gradient is the incoming one.
-  return {of_x, of_weight, of_bias, !with_residual ? at::Tensor() : stored ? prepared : g};
-}
-
-TORCH_LIBRARY_IMPL(spankey, CUDA, library) {
-  library.impl("batch_norm_act", forward_cuda);
-  library.impl("batch_norm_act_backward", backward_cuda);
+// The grid for the groups of a part, or for all.
+dim3 grid_of(const Shape& s, const inject_body::KeySource* keys = nullptr) {
+  return dim3(static_cast<unsigned>(s.chunks), static_cast<unsigned>(s.tiles()),
+              static_cast<unsigned>(keys ? keys->rows / s.walk.samples : s.groups));
 }
 
 }  // namespace
-}  // namespace spankey
+
+template <class T, int width>
+void Kernels<T, width>::launch_measure(const T* x, const Shape& shape, double* partial, cudaStream_t stream) {
+  measure<T, width><<<grid_of(shape), block_of(shape), 0, stream>>>(x, shape, partial);
+}
+
+template <class T, int width>
+void Kernels<T, width>::launch_conclude_statistics(const T* x, const double* partial, const Shape& shape,
+                                                   double epsilon, float* mean, float* variance, float* inverse,
+                                                   cudaStream_t stream) {
+  const dim3 each_channel(static_cast<unsigned>(shape.channels), static_cast<unsigned>(shape.groups));
+  conclude_statistics<T><<<each_channel, slices, 0, stream>>>(x, partial, shape, epsilon, mean, variance, inverse);
+}
+
+template <class T, int width>
+void Kernels<T, width>::launch_apply(const Source<T>& in, const Shape& shape, const inject_body::KeySource* keys, T* y,
+                                     cudaStream_t stream) {
+  const dim3 grid = grid_of(shape, keys);
+  if (keys)
+    apply<T, width, true><<<grid, block_of(shape), 0, stream>>>(in, shape, *keys, y);
+  else
+    apply<T, width, false><<<grid, block_of(shape), 0, stream>>>(in, shape, {}, y);
+}
+
+template <class T, int width>
+void Kernels<T, width>::launch_sum_gradients(const T* g, const Source<T>& in, const Shape& shape,
+                                             const inject_body::KeySource* keys, T* prepared, double* partial,
+                                             cudaStream_t stream) {
+  const dim3 grid = grid_of(shape, keys);
+  if (keys)
+    sum_gradients<T, width, true><<<grid, block_of(shape), 0, stream>>>(g, in, shape, *keys, prepared, partial);
+  else
+    sum_gradients<T, width, false><<<grid, block_of(shape), 0, stream>>>(g, in, shape, {}, prepared, partial);
+}
+
+template <class T, int width>
+void Kernels<T, width>::launch_conclude_gradients(const double* partial, const Shape& shape, float* means,
+                                                  float* of_weight, float* of_bias, cudaStream_t stream) {
+  const dim3 each_sum(static_cast<unsigned>(shape.channels), 2);
+  conclude_gradients<<<each_sum, slices, 0, stream>>>(partial, shape, means, of_weight, of_bias);
+}
+
+template <class T, int width>
+void Kernels<T, width>::launch_apply_gradients(const T* g, const Source<T>& in, const float* means, const Shape& shape,
+                                               T* of_x, cudaStream_t stream) {
+  apply_gradients<T, width><<<grid_of(shape), block_of(shape), 0, stream>>>(g, in, means, shape, of_x);
+}
+
+template struct Kernels<float, 4>;
+template struct Kernels<float, 1>;
+template struct Kernels<BFloat16, 8>;
+template struct Kernels<BFloat16, 1>;
+
+}  // namespace spankey::batch_norm

@@ -61,12 +61,7 @@ SPANKEY_HOST_DEVICE inline void draw_four(AlphaLaw law, const Source& source, co
   for (int i = 0; i < 4 && begin + i < m; ++i) out[begin + i] = normal ? four[i] : philox::uniform(words.v[i]);
 }
 
-// Whether the raw draws are the coefficients.
-SPANKEY_HOST_DEVICE constexpr bool is_raw(AlphaLaw law) {
-  return law == AlphaLaw::u01 || law == AlphaLaw::gauss;
-}
-
-// Normals 4 block .. 4 block + 3 of the stream of sample 0, as far as there are `d`.
+// Draws normals 4 block .. 4 block + 3 of the stream of sample 0, as far as there are `d`.
 SPANKEY_HOST_DEVICE inline void draw_normals(const Source& source, const std::int64_t* position, std::int64_t slot,
                                              std::int64_t block, float* out, std::int64_t d) {
   const philox::Key key = philox::stream_key(source.seed, source.purpose, static_cast<std::uint32_t>(position[0]),
@@ -77,7 +72,7 @@ SPANKEY_HOST_DEVICE inline void draw_normals(const Source& source, const std::in
   for (std::int64_t i = 0; i < 4 && 4 * block + i < d; ++i) out[4 * block + i] = four[i];
 }
 
-// 0 .. bound-1, the first integer of the sample's stream.
+// Returns the first integer of the sample's stream, 0 .. bound-1.
 SPANKEY_HOST_DEVICE inline std::int64_t draw_below(const Source& source, const std::int64_t* position,
                                                    std::int64_t sample, std::uint32_t bound) {
   const philox::Key key = philox::stream_key(source.seed, source.purpose, static_cast<std::uint32_t>(position[0]), 0);
@@ -88,7 +83,7 @@ SPANKEY_HOST_DEVICE inline std::int64_t draw_below(const Source& source, const s
   return static_cast<std::int64_t>((std::uint64_t{words.v[0]} * bound + low) >> 32);
 }
 
-// Term i of alpha G alpha^T. `g` is row or column i of the symmetric G, whose elements are `step` apart.
+// Returns term i of alpha G alpha^T. `g` is row or column i of the symmetric G, whose elements are `step` apart.
 template <class T>
 SPANKEY_HOST_DEVICE double gram_term(const double* g, std::int64_t step, const T* alpha, std::int64_t i,
                                      std::int64_t m) {
@@ -151,7 +146,7 @@ SPANKEY_HOST_DEVICE double expanded_std(Sum&& sum, const T* key, std::int64_t d,
   return count < 2 ? 0.0 : std::sqrt(static_cast<double>(times) * squares / (count - 1));
 }
 
-// The same standard deviation or, where it is 0, the root mean square.
+// Returns the same standard deviation or, where it is 0, the root mean square.
 template <class Sum, class T>
 SPANKEY_HOST_DEVICE double key_deviation(Sum&& sum, const T* key, std::int64_t d, std::int64_t times) {
   const double std = expanded_std(sum, key, d, times);

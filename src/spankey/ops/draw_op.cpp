@@ -28,16 +28,6 @@ at::Tensor draw_alphas_cpu(const at::Tensor& samples, const at::Tensor& position
   return alphas;
 }
 
-at::Tensor draw_normals_cpu(const at::Tensor& position, std::int64_t d, std::int64_t slot, std::int64_t seed,
-                            std::int64_t purpose) {
-  at::Tensor key = at::empty({d}, at::kFloat);
-  const draw_body::Source source{std::bit_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(purpose)};
-  for (std::int64_t block = 0; block < (d + 3) / 4; ++block)
-    draw_body::draw_normals(source, position.const_data_ptr<std::int64_t>(), slot, block, key.mutable_data_ptr<float>(),
-                            d);
-  return key;
-}
-
 at::Tensor draw_below_cpu(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::int64_t seed,
                           std::int64_t purpose) {
   at::Tensor drawn = at::empty({samples.numel()}, at::kLong);
@@ -66,37 +56,50 @@ at::Tensor alpha_std_cpu(const at::Tensor& alphas, const at::Tensor& products, c
 
 at::Tensor scale_alphas_cpu(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,
                             std::int64_t end) {
-  const std::int64_t m = alphas.size(1), step = std.numel() == 1 ? 0 : 1;
-  at::Tensor scaled = at::empty({end - begin, m}, at::kFloat);
-  for (std::int64_t i = 0; i < scaled.numel(); ++i)
-    scaled.mutable_data_ptr<float>()[i] =
-        draw_body::scaled(alphas.const_data_ptr<float>()[begin * m + i],
-                          draw_body::factor_to(std.const_data_ptr<double>()[(begin + i / m) * step], target));
+  const std::int64_t slots = std.size(0), rows = end - begin, m = alphas.size(2), step = std.size(1) == 1 ? 0 : 1;
+  at::Tensor scaled = at::empty({slots, rows, m}, at::kFloat);
+  for (std::int64_t slot = 0; slot < slots; ++slot) {
+    const float* from = alphas[alphas.size(0) == 1 ? 0 : slot].const_data_ptr<float>() + begin * m;
+    const double* deviations = std[slot].const_data_ptr<double>();
+    float* to = scaled[slot].mutable_data_ptr<float>();
+    for (std::int64_t i = 0; i < rows * m; ++i)
+      to[i] = draw_body::scaled(from[i], draw_body::factor_to(deviations[(begin + i / m) * step], target));
+  }
   return scaled;
 }
 
-at::Tensor rescale_key_cpu(const at::Tensor& key, const at::Tensor& target, std::int64_t index, std::int64_t repeats) {
-  const double factor = rescale_factor(key_deviation(key, repeats), target.const_data_ptr<double>()[index]);
-  return key.reshape({1, -1}) * factor;
+at::Tensor draw_wrong_keys_cpu(const at::Tensor& position, at::IntArrayRef begins, at::IntArrayRef widths,
+                               const at::Tensor& target, std::int64_t repeats, std::int64_t seed,
+                               std::int64_t purpose) {
+  const draw_body::Source source{std::bit_cast<std::uint64_t>(seed), static_cast<std::uint32_t>(purpose)};
+  at::Tensor keys = at::empty({begins[widths.size()]}, at::kFloat);
+  for (std::size_t slot = 0; slot < widths.size(); ++slot) {
+    at::Tensor key = keys.narrow(0, begins[slot], widths[slot]);
+    for (std::int64_t block = 0; block < (widths[slot] + 3) / 4; ++block)
+      draw_body::draw_normals(source, position.const_data_ptr<std::int64_t>(), static_cast<std::int64_t>(slot), block,
+                              key.mutable_data_ptr<float>(), widths[slot]);
+    key.mul_(rescale_factor(key_deviation(key, repeats), target.const_data_ptr<double>()[slot]));
+  }
+  return keys;
 }
 
 TORCH_LIBRARY_FRAGMENT(spankey, library) {
   library.def(
       "draw_alphas(Tensor samples, Tensor position, int law, int m, int slots, int seed, int purpose) -> Tensor");
-  library.def("draw_normals(Tensor position, int d, int slot, int seed, int purpose) -> Tensor");
   library.def("draw_below(Tensor samples, Tensor position, int bound, int seed, int purpose) -> Tensor");
   library.def("alpha_std(Tensor alphas, Tensor products, Tensor sums, Tensor widths, bool each) -> Tensor");
   library.def("scale_alphas(Tensor alphas, Tensor std, float target, int begin, int end) -> Tensor");
-  library.def("rescale_key(Tensor key, Tensor target, int index, int repeats) -> Tensor");
+  library.def(
+      "draw_wrong_keys(Tensor position, int[] begins, int[] widths, Tensor target, int repeats, int seed, int purpose) "
+      "-> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(spankey, CPU, library) {
   library.impl("draw_alphas", draw_alphas_cpu);
-  library.impl("draw_normals", draw_normals_cpu);
   library.impl("draw_below", draw_below_cpu);
   library.impl("alpha_std", alpha_std_cpu);
   library.impl("scale_alphas", scale_alphas_cpu);
-  library.impl("rescale_key", rescale_key_cpu);
+  library.impl("draw_wrong_keys", draw_wrong_keys_cpu);
 }
 
 }  // namespace
@@ -107,12 +110,6 @@ at::Tensor draw_alphas(const at::Tensor& samples, const at::Tensor& position, Al
   static const auto handle = operator_named<decltype(draw_alphas_cpu)>("spankey::draw_alphas");
   return handle.call(samples, position, static_cast<std::int64_t>(law), m, slots, std::bit_cast<std::int64_t>(seed),
                      static_cast<std::int64_t>(purpose));
-}
-
-at::Tensor draw_normals(const at::Tensor& position, std::int64_t d, std::int64_t slot, std::uint64_t seed,
-                        Purpose purpose) {
-  static const auto handle = operator_named<decltype(draw_normals_cpu)>("spankey::draw_normals");
-  return handle.call(position, d, slot, std::bit_cast<std::int64_t>(seed), static_cast<std::int64_t>(purpose));
 }
 
 at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::uint64_t seed,
@@ -130,16 +127,27 @@ at::Tensor alpha_std(const at::Tensor& alphas, const SlotGrams& grams, bool each
 
 at::Tensor scale_alphas(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,
                         std::int64_t end) {
-  SPANKEY_CHECK(0 <= begin && begin <= end && end <= alphas.size(0));
-  SPANKEY_CHECK(std.numel() == 1 || std.numel() == alphas.size(0));
+  SPANKEY_CHECK(alphas.dim() == 3 && (alphas.size(0) == 1 || alphas.size(0) == std.size(0)));
+  SPANKEY_CHECK(0 <= begin && begin <= end && end <= alphas.size(1));
+  SPANKEY_CHECK(std.dim() == 2 && (std.size(1) == 1 || std.size(1) == alphas.size(1)));
   static const auto handle = operator_named<decltype(scale_alphas_cpu)>("spankey::scale_alphas");
   return handle.call(alphas, std, target, begin, end);
 }
 
-at::Tensor rescale_key(const at::Tensor& key, const at::Tensor& target, std::int64_t index, std::int64_t repeats) {
-  SPANKEY_CHECK(0 <= index && index < target.numel());
-  static const auto handle = operator_named<decltype(rescale_key_cpu)>("spankey::rescale_key");
-  return handle.call(key, target, index, repeats);
+std::vector<at::Tensor> draw_wrong_keys(const at::Tensor& position, const std::vector<std::int64_t>& widths,
+                                        const at::Tensor& target, std::int64_t repeats, std::uint64_t seed,
+                                        Purpose purpose) {
+  SPANKEY_CHECK_EQ(std::ssize(widths), target.numel());
+  constexpr std::int64_t pack = 8;  // floats that kernels read at once
+  std::vector<std::int64_t> begins{0};
+  for (const std::int64_t width : widths) begins.push_back(begins.back() + (width + pack - 1) / pack * pack);
+  static const auto handle = operator_named<decltype(draw_wrong_keys_cpu)>("spankey::draw_wrong_keys");
+  const at::Tensor keys = handle.call(position, begins, widths, target, repeats, std::bit_cast<std::int64_t>(seed),
+                                      static_cast<std::int64_t>(purpose));
+  std::vector<at::Tensor> slots;
+  for (std::size_t slot = 0; slot < widths.size(); ++slot)
+    slots.push_back(keys.narrow(0, begins[slot], widths[slot]).view({1, -1}));
+  return slots;
 }
 
 }  // namespace spankey

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "base/stream.h"
 #include "config/enums.h"
@@ -17,10 +18,6 @@ namespace spankey {
 at::Tensor draw_alphas(const at::Tensor& samples, const at::Tensor& position, AlphaLaw law, std::int64_t m,
                        std::int64_t slots, std::uint64_t seed, Purpose purpose);
 
-// Normals (d) float32 of the stream of sample 0 and `slot`.
-at::Tensor draw_normals(const at::Tensor& position, std::int64_t d, std::int64_t slot, std::uint64_t seed,
-                        Purpose purpose);
-
 // Integers (n) int64 of 0 .. bound-1, one from the stream of each sample, equal to Stream::below(0, bound). bound <
 // 2^32.
 at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std::int64_t bound, std::uint64_t seed,
@@ -31,12 +28,16 @@ at::Tensor draw_below(const at::Tensor& samples, const at::Tensor& position, std
 // the device of `alphas`.
 at::Tensor alpha_std(const at::Tensor& alphas, const SlotGrams& grams, bool each);
 
-// Rows begin .. end-1 of `alphas` (n, m), each brought from its `std` ((n) or (1)) to `target`.
+// Rows begin .. end-1 of `alphas` ((slots, n, m), or (1, n, m) for the same in all slots), each brought from its `std`,
+// as alpha_std() returns it, to `target`. Returns (slots, end - begin, m).
 at::Tensor scale_alphas(const at::Tensor& alphas, const at::Tensor& std, double target, std::int64_t begin,
                         std::int64_t end);
 
-// Returns `key` (d) float32 as (1, d), brought to the standard deviation target[index] (float64) that it has when
-// expanded to `repeats` rows. A key without a standard deviation is scaled by its root mean square.
-at::Tensor rescale_key(const at::Tensor& key, const at::Tensor& target, std::int64_t index, std::int64_t repeats);
+// A key (1, widths[slot]) float32 for each slot, drawn as normals of the stream of sample 0 and that slot. Each is
+// brought to the standard deviation target[slot] (float64) that it has when expanded to `repeats` rows. A key without a
+// standard deviation is scaled by its root mean square.
+std::vector<at::Tensor> draw_wrong_keys(const at::Tensor& position, const std::vector<std::int64_t>& widths,
+                                        const at::Tensor& target, std::int64_t repeats, std::uint64_t seed,
+                                        Purpose purpose);
 
 }  // namespace spankey

@@ -37,7 +37,7 @@ at::Tensor key_std_rows(const Gram& gram, const at::Tensor& alphas);
 // Unbiased standard deviation of the elements of `key` (d), expanded to `repeats` rows.
 double expanded_std(const at::Tensor& key, std::int64_t repeats);
 
-// The same standard deviation or, where it is 0, the root mean square.
+// Returns the same standard deviation or, where it is 0, the root mean square.
 double key_deviation(const at::Tensor& key, std::int64_t repeats);
 
 // Factor that brings `std` to `target`, or 1 where target <= 0. (Reference implementation, rescale_key_to_std.)

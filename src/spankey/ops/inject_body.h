@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "base/portable_math.h"
-#include "spankey/ops/inject_op.h"
+#include "spankey/ops/inject_mode.h"
 #include "spankey/ops/pack.h"
 
 namespace spankey::inject_body {
@@ -20,6 +20,12 @@ struct KeySource {
   float gamma = 0.0F;       // the mode's effective_gamma
   InjectMode mode = InjectMode::add;
 };
+
+// Whether packs of `width` floats can be read from `source`.
+inline bool reads_whole_packs(const KeySource& source, int width) {
+  const auto* first = source.basis ? source.basis : source.coefficients;
+  return source.d % width == 0 && reinterpret_cast<std::uintptr_t>(first) % (sizeof(float) * width) == 0;
+}
 
 template <int rows, int width>
 struct Keys {

@@ -1,21 +1,13 @@
-// spankey::inject for CUDA with float32 or bfloat16 activations and float32 keys. In float32 a thread has a few
-// neighbouring columns of a few rows, and a block the same columns of several such sets of rows, so that each number of
-// the basis is fetched once for many rows. Coefficients are read through shared memory. In bfloat16 a warp has the
-// tiles of key_tile.cuh below each other, unless what it reads is not aligned.
-#include <ATen/core/Tensor.h>
-#include <ATen/ops/empty_like.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
-#include <c10/util/BFloat16.h>
-#include <torch/library.h>
-
+// The kernels of spankey::inject. In float32 a thread has a few neighbouring columns of a few rows, and a block the
+// same columns of several such sets of rows, so that each number of the basis is fetched once for many rows.
+// Coefficients are read through shared memory. In bfloat16 a warp has the tiles of key_tile.cuh below each other,
+// unless what it reads is not aligned.
 #include <algorithm>
 #include <cstdint>
 
+#include "base/portable_math.h"
 #include "spankey/ops/inject_body.h"
-#include "spankey/ops/inject_op.h"
-#include "spankey/ops/inject_parts.h"
+#include "spankey/ops/inject_cuda.h"
 #include "spankey/ops/key_tile.cuh"
 
 namespace spankey {
@@ -25,14 +17,6 @@ constexpr int rows_at_once = 4;
 constexpr int chunk = 256;  // coefficients of a row in shared memory
 constexpr int lines = 4;    // sets of rows in a block
 constexpr std::int64_t most_columns = 64, most_groups = 65535;
-
-// One pass of the batch: rows of the dense (rows, d) matrices h and out.
-template <class T>
-struct Part {
-  const T* h;
-  T* out;
-  inject_body::KeySource keys;
-};
 
 // Keys of the rows from `first` on. All threads of a block must call this, because a row of threads loads its
 // coefficients together.
@@ -54,7 +38,7 @@ __device__ void form_keys(const inject_body::KeySource& s, std::int64_t first, s
 }
 
 template <InjectMode mode, class T, int width>
-__global__ void __launch_bounds__(most_columns* lines) inject_rows(Part<T> p) {
+__global__ void __launch_bounds__(most_columns* lines) inject_rows(InjectedPart<T> p) {
   __shared__ float alpha[lines][rows_at_once * chunk];
   const inject_body::KeySource& s = p.keys;
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * width;
@@ -78,7 +62,7 @@ constexpr int warps = 8;                      // of a block of tiles, side by si
 constexpr std::int64_t wanted_blocks = 1024;  // more than one GPU holds at a time, with several tiles for each warp
 
 template <InjectMode mode>
-__global__ void __launch_bounds__(32 * warps, 3) inject_tiles(Part<c10::BFloat16> p) {
+__global__ void __launch_bounds__(32 * warps, 3) inject_tiles(InjectedPart<BFloat16> p) {
   using namespace key_tile;
   const inject_body::KeySource& s = p.keys;
   const std::int64_t column = (static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / 32) * columns;
@@ -100,28 +84,26 @@ bool aligned(const void* pointer) {
 }
 
 template <InjectMode mode, class T, int width>
-void launch(const Part<T>& p, cudaStream_t stream) {
+void launch(const InjectedPart<T>& p, cudaStream_t stream) {
   const std::int64_t columns = (p.keys.d + width - 1) / width;
   const std::int64_t threads = std::min(most_columns, (columns + 31) / 32 * 32), rows = lines * rows_at_once;
   const dim3 block(static_cast<unsigned>(threads), lines);
   const dim3 grid(static_cast<unsigned>((columns + threads - 1) / threads),
                   static_cast<unsigned>(std::min(most_groups, (p.keys.rows + rows - 1) / rows)));
   inject_rows<mode, T, width><<<grid, block, 0, stream>>>(p);
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
 template <InjectMode mode>
-void launch_tiles(const Part<c10::BFloat16>& p, cudaStream_t stream) {
+void launch_tiles(const InjectedPart<BFloat16>& p, cudaStream_t stream) {
   const std::int64_t columns = (p.keys.d + warps * key_tile::columns - 1) / (warps * key_tile::columns);
   const std::int64_t tiles = (p.keys.rows + key_tile::rows - 1) / key_tile::rows;
   const dim3 grid(static_cast<unsigned>(columns),
                   static_cast<unsigned>(std::min(tiles, (wanted_blocks + columns - 1) / columns)));
   inject_tiles<mode><<<grid, 32 * warps, 0, stream>>>(p);
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
 }
 
 template <InjectMode mode, class T>
-void launch(const Part<T>& p, cudaStream_t stream) {
+void launch(const InjectedPart<T>& p, cudaStream_t stream) {
   constexpr int width = 16 / sizeof(T);
   const bool whole = aligned<Pack<T, width>>(p.h) && aligned<Pack<T, width>>(p.out) && reads_whole_packs(p.keys, width);
   if (!whole) return launch<mode, T, 1>(p, stream);
@@ -131,64 +113,27 @@ void launch(const Part<T>& p, cudaStream_t stream) {
     launch<mode, T, width>(p, stream);
 }
 
-template <class T>
-void launch_mode(const Part<T>& p, cudaStream_t stream) {
-  switch (p.keys.mode) {
-    case InjectMode::add:
-      return launch<InjectMode::add>(p, stream);
-    case InjectMode::clamp:
-      return launch<InjectMode::clamp>(p, stream);
-    case InjectMode::exp:
-      return launch<InjectMode::exp>(p, stream);
-    case InjectMode::sym:
-      return launch<InjectMode::sym>(p, stream);
-    case InjectMode::sign:
-      return launch<InjectMode::sign>(p, stream);
-    case InjectMode::product:
-      return launch<InjectMode::product>(p, stream);
-  }
-}
-
-template <class T>
-void inject_parts(const at::Tensor& h, at::Tensor& out, at::TensorList coefficients, at::TensorList bases,
-                  at::IntArrayRef rows, double gamma, InjectMode mode) {
-  const auto stream = c10::cuda::getCurrentCUDAStream();
-  const std::int64_t d = h.numel() / h.size(0);
-  std::int64_t first = 0;
-  for (std::size_t p = 0; p < rows.size(); first += rows[p], ++p) {
-    if (rows[p] == 0) continue;
-    TORCH_CHECK(first + rows[p] <= h.size(0));
-    const T* from = h.const_data_ptr<T>() + first * d;
-    T* to = out.mutable_data_ptr<T>() + first * d;
-    if (coefficients[p].numel() == 0) {
-      const auto bytes = static_cast<std::size_t>(rows[p] * d) * sizeof(T);
-      C10_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream));
-      continue;
-    }
-    const auto keys = key_source(coefficients[p], bases[p], rows[p], d, gamma, mode, h.device());
-    launch_mode<T>({.h = from, .out = to, .keys = keys}, stream);
-  }
-  TORCH_CHECK(first == h.size(0));
-}
-
-at::Tensor inject_cuda(const at::Tensor& h, at::TensorList coefficients, at::TensorList bases, at::IntArrayRef rows,
-                       double gamma, std::int64_t mode) {
-  const c10::cuda::OptionalCUDAGuard guard(h.device());
-  TORCH_CHECK(h.is_contiguous() || (h.dim() == 4 && h.is_contiguous(at::MemoryFormat::ChannelsLast)));
-  TORCH_CHECK(h.scalar_type() == at::kFloat || h.scalar_type() == at::kBFloat16, "keys enter float32 or bfloat16");
-  TORCH_CHECK(coefficients.size() == rows.size() && bases.size() == rows.size());
-  at::Tensor out = at::empty_like(h);
-  if (h.numel() == 0) return out;
-  if (h.scalar_type() == at::kBFloat16)
-    inject_parts<c10::BFloat16>(h, out, coefficients, bases, rows, gamma, static_cast<InjectMode>(mode));
-  else
-    inject_parts<float>(h, out, coefficients, bases, rows, gamma, static_cast<InjectMode>(mode));
-  return out;
-}
-
-TORCH_LIBRARY_IMPL(spankey, CUDA, library) {
-  library.impl("inject", inject_cuda);
-}
-
 }  // namespace
+
+template <class T>
+void launch_injection(const InjectedPart<T>& part, cudaStream_t stream) {
+  switch (part.keys.mode) {
+    case InjectMode::add:
+      return launch<InjectMode::add>(part, stream);
+    case InjectMode::clamp:
+      return launch<InjectMode::clamp>(part, stream);
+    case InjectMode::exp:
+      return launch<InjectMode::exp>(part, stream);
+    case InjectMode::sym:
+      return launch<InjectMode::sym>(part, stream);
+    case InjectMode::sign:
+      return launch<InjectMode::sign>(part, stream);
+    case InjectMode::product:
+      return launch<InjectMode::product>(part, stream);
+  }
+}
+
+template void launch_injection(const InjectedPart<float>&, cudaStream_t);
+template void launch_injection(const InjectedPart<BFloat16>&, cudaStream_t);
+
 }  // namespace spankey

@@ -4,34 +4,15 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <vector>
 
-namespace spankey {
+#include "spankey/ops/inject_mode.h"
 
-constexpr double multiplier_low = 0.1;
-constexpr double multiplier_high = 2.0;
-constexpr double sym_limit = 0.9;
-constexpr double sign_slope = 5.0;  // keys of deviation 0.5 are mostly where tanh is flat
+namespace spankey {
 
 // An activation of more elements than this is evicted from the caches before it is read again.
 constexpr std::int64_t larger_than_cache_elements = 4 << 20;
-
-// How h' is formed from activation h and key k, element by element.
-enum class InjectMode : std::int64_t {
-  add,      // h + gamma k
-  clamp,    // h * clamp(1 + gamma tanh k, multiplier_low, multiplier_high)
-  exp,      // h * exp(gamma tanh k), the exponent within +-126 ln 2
-  sym,      // h * (1 + min(gamma, sym_limit) tanh k)
-  sign,     // h * tanh(sign_slope k), whatever gamma
-  product,  // h * k, where k is the multiplier itself
-};
-
-// The gamma that a mode uses.
-inline double effective_gamma(InjectMode mode, double gamma) {
-  return mode == InjectMode::sym ? std::min(gamma, sym_limit) : gamma;
-}
 
 // Injects keys into one batch of several passes. Part p is the next rows[p] rows of `h`. It has one of these.
 //   - coefficients[p] (rows or 1, m) and bases[p] (m, d), which give keys coefficients * basis

@@ -31,10 +31,4 @@ inline inject_body::KeySource key_source(const at::Tensor& coefficients, const a
   return source;
 }
 
-// Whether packs of `width` floats can be read from `source`.
-inline bool reads_whole_packs(const inject_body::KeySource& source, int width) {
-  const auto* first = source.basis ? source.basis : source.coefficients;
-  return source.d % width == 0 && reinterpret_cast<std::uintptr_t>(first) % (sizeof(float) * width) == 0;
-}
-
 }  // namespace spankey

@@ -2,10 +2,9 @@
 // tensor cores, with factors in TF32 and sums in float32, whose error is below the rounding of the activations.
 #pragma once
 
-#include <c10/util/BFloat16.h>
-
 #include <cstdint>
 
+#include "base/portable_math.h"
 #include "spankey/ops/inject_body.h"
 #include "spankey/ops/pack.h"
 #include "spankey/ops/tensor_core.cuh"
@@ -104,7 +103,7 @@ __device__ inline OwnKeys keys_of(const inject_body::KeySource& s, std::int64_t 
 __device__ inline OwnKeys factors_of(const inject_body::KeySource& s, std::int64_t first, std::int64_t column) {
   if (!s.coefficients) return inject_body::idle_factors<own_rows, own_columns>(s.mode);
   OwnKeys keys = keys_of(s, first, column);
-  inject_body::make_factors<c10::BFloat16>(s.mode, s.gamma, keys);
+  inject_body::make_factors<BFloat16>(s.mode, s.gamma, keys);
   return keys;
 }
 

@@ -1,4 +1,4 @@
-// The features of an activation in another order.
+// Puts the features of an activation into another order.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -34,11 +34,11 @@ using BatchNormBackward = FourTensors(const at::Tensor&, const at::Tensor&, cons
                                       at::TensorList, at::TensorList, at::IntArrayRef, double, std::int64_t);
 using DrawAlphas = at::Tensor(const at::Tensor&, const at::Tensor&, std::int64_t, std::int64_t, std::int64_t,
                               std::int64_t, std::int64_t);
-using DrawNormals = at::Tensor(const at::Tensor&, std::int64_t, std::int64_t, std::int64_t, std::int64_t);
 using DrawBelow = at::Tensor(const at::Tensor&, const at::Tensor&, std::int64_t, std::int64_t, std::int64_t);
 using AlphaStd = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, bool);
 using ScaleAlphas = at::Tensor(const at::Tensor&, const at::Tensor&, double, std::int64_t, std::int64_t);
-using RescaleKey = at::Tensor(const at::Tensor&, const at::Tensor&, std::int64_t, std::int64_t);
+using DrawWrongKeys = at::Tensor(const at::Tensor&, at::IntArrayRef, at::IntArrayRef, const at::Tensor&, std::int64_t,
+                                 std::int64_t, std::int64_t);
 using Assemble = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, std::int64_t,
                             std::int64_t, std::int64_t, double, bool, at::ScalarType);
 

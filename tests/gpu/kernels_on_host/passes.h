@@ -52,7 +52,7 @@ struct Passes {
     bases.push_back(none);
   }
 
-  // Of h as (5 count, d).
+  // Returns what the kernels make of h, (5 count, d).
   at::Tensor expected(const at::Tensor& h, InjectMode mode) const {
     std::vector<at::Tensor> parts;
     for (std::size_t p = 0; p < rows.size(); ++p) {

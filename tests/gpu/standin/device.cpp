@@ -1,8 +1,11 @@
 #include "device.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,15 +18,29 @@ namespace {
 constexpr std::size_t page = 4096;
 constexpr std::size_t most_kept_violations = 1000;
 
-// What a program leaves that was run on the stand-in, in the file SPANKEY_STANDIN_LOG: a line for each process.
-void report() {
-  const char* file = std::getenv("SPANKEY_STANDIN_LOG");
-  const Locked device;
-  const Counts& c = device->counts;
-  if (!file || (c.launches == 0 && device->violations.empty())) return;
-  std::ofstream(file, std::ios::app) << "launches " << c.launches << ", replays " << c.replays << ", host waits "
-                                     << c.host_waits << ", peak MiB " << (c.peak_bytes >> 20) << ", violations "
-                                     << device->violations.size() << std::endl;
+// What a program leaves that was run on the stand-in, in the file SPANKEY_STANDIN_LOG: a line for each process. It is
+// written anew at each wait of the host, because programs may end without a farewell.
+void report(const Counts& c, std::size_t violations) {
+  static const char* file = std::getenv("SPANKEY_STANDIN_LOG");
+  if (!file || (c.launches == 0 && violations == 0)) return;
+  std::array<char, 200> line;
+  const auto length = static_cast<std::size_t>(std::snprintf(
+      line.data(), line.size(),
+      "launches %lld, replays %lld, host waits %lld, copies to the host %lld, peak MiB %lld, violations %zu",
+      static_cast<long long>(c.launches), static_cast<long long>(c.replays), static_cast<long long>(c.host_waits),
+      static_cast<long long>(c.copies_to_host), static_cast<long long>(c.peak_bytes >> 20), violations));
+  std::fill(line.begin() + static_cast<std::ptrdiff_t>(length), line.end(), ' ');
+  line.back() = '\n';
+  static const off_t place = [&] {
+    const int end = open(file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    const auto written = write(end, line.data(), line.size());
+    const auto behind = lseek(end, 0, SEEK_CUR);
+    close(end);
+    return behind - written;
+  }();
+  const int whole = open(file, O_WRONLY | O_CLOEXEC);
+  if (pwrite(whole, line.data(), line.size(), place) < 0) std::perror(file);
+  close(whole);
 }
 
 // In the file SPANKEY_STANDIN_GRAPHS: what each captured graph launches, and how often.
@@ -36,10 +53,6 @@ void report(const Capture& capture) {
   out << "graph " << capture.id << " of " << capture.nodes.size() << " nodes\n";
   for (const auto& [what, count] : times) out << count << '\t' << what << '\n';
 }
-
-struct ReportAtExit {
-  ~ReportAtExit() { report(); }
-} const report_at_exit;
 
 }  // namespace
 
@@ -65,6 +78,10 @@ Counts counts() {
 
 std::vector<std::string> violations() {
   return Locked()->violations;
+}
+
+std::set<std::string> captured_kernels() {
+  return Locked()->captured_kernels;
 }
 
 void restart() {
@@ -126,6 +143,7 @@ bool Memory::free_pinned(void* address) {
 cudaError_t Device::violate(const std::string& sentence, cudaError_t error) {
   std::fprintf(stderr, "stand-in of CUDA: %s\n", sentence.c_str());
   if (violations.size() < most_kept_violations) violations.push_back(sentence);
+  report(counts, violations.size());
   return error;
 }
 
@@ -144,6 +162,7 @@ cudaError_t Device::forbid_in_capture(const std::string& call) {
 
 cudaError_t Device::wait(const std::string& call) {
   ++counts.host_waits;
+  report(counts, violations.size());
   return forbid_in_capture(call);
 }
 
@@ -164,6 +183,7 @@ cudaError_t Device::copy(void* to, const void* from, std::size_t bytes, cudaStre
   const bool to_device = memory.is_device(to), from_device = memory.is_device(from);
   const bool pageable = !(to_device && from_device) && !(to_device ? memory.is_pinned(from) : memory.is_pinned(to));
   if (pageable) ++counts.host_waits;
+  if (from_device && !to_device) ++counts.copies_to_host;
   add(stream, cudaGraphNodeTypeMemcpy, "a copy");
   if (!is_capturing(stream)) {
     arrive(to, from, bytes);
@@ -213,6 +233,9 @@ cudaError_t Device::end_capture(cudaStream_t stream, std::shared_ptr<Capture>& g
     return violate(std::to_string(capture->nodes.size() - joined.size()) + " captured nodes were never joined",
                    cudaErrorStreamCaptureUnjoined);
   report(*capture);
+  captured_kernels.clear();
+  for (const auto& node : capture->nodes)
+    if (node.type == cudaGraphNodeTypeKernel) captured_kernels.insert(node.what);
   graph = capture;
   return cudaSuccess;
 }

@@ -85,6 +85,7 @@ class Device {
   Counts counts;
   std::vector<std::string> violations;
   std::set<void*> communicators;
+  std::set<std::string> captured_kernels;  // of the last graph
 
  private:
   std::map<cudaStream_t, Place> streams_;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -49,7 +50,9 @@ class Inside {
   bool alone_;
 };
 
-ncclResult_t begin(ncclComm* communicator, const std::string& name, cudaStream_t stream, bool on_stream) {
+// `last`: done by the call's own thread, before the call is complete.
+ncclResult_t begin(ncclComm* communicator, const std::string& name, cudaStream_t stream, bool on_stream,
+                   std::function<void()> last = {}) {
   const Inside inside(communicator);
   if (!inside.alone()) return ncclInvalidUsage;
   if (communicator->job) {
@@ -58,12 +61,13 @@ ncclResult_t begin(ncclComm* communicator, const std::string& name, cudaStream_t
   }
   communicator->job = std::make_unique<ncclComm::Job>();
   auto& job = *communicator->job;
-  job.thread = std::thread([&job, name, stream, on_stream] {
+  job.thread = std::thread([&job, name, stream, on_stream, last = std::move(last)] {
     std::this_thread::sleep_for(work);
     if (on_stream) {
       spankey::standin::launch(name, stream);
       ++Locked()->counts.collectives;
     }
+    if (last) last();
     job.done = true;
   });
   return ncclInProgress;
@@ -84,6 +88,16 @@ ncclResult_t collective(const char* name, ncclComm* communicator, cudaStream_t s
   group.name += name;
   group.stream = stream;
   return ncclSuccess;
+}
+
+ncclComm* make(int ranks, const ncclConfig_t* config) {
+  auto* communicator = new ncclComm;
+  communicator->ranks = ranks;
+  const Locked device;
+  device->communicators.insert(communicator);
+  if (!config || config->blocking != 0)
+    device->violate("a communicator of NCCL that blocks: a lost rank would hang it");
+  return communicator;
 }
 
 void destroy(ncclComm* communicator) {
@@ -110,14 +124,16 @@ const char* ncclGetLastError(ncclComm_t) {
   return "";
 }
 ncclResult_t ncclCommInitRankConfig(ncclComm_t* communicator, int ranks, ncclUniqueId, int, ncclConfig_t* config) {
-  *communicator = new ncclComm;
-  (*communicator)->ranks = ranks;
-  {
-    const Locked device;
-    device->communicators.insert(*communicator);
-    if (config->blocking != 0) device->violate("a communicator of NCCL that blocks: a lost rank would hang it");
-  }
+  *communicator = make(ranks, config);
+  ++Locked()->counts.bootstraps;
   return begin(*communicator, "init", nullptr, false);
+}
+// As in NCCL, the part is there when the call on the whole is complete. How many ranks it has is not known here: as
+// many as the whole.
+ncclResult_t ncclCommSplit(ncclComm_t whole, int color, int, ncclComm_t* part, ncclConfig_t* config) {
+  *part = nullptr;
+  ncclComm* made = color == NCCL_SPLIT_NOCOLOR ? nullptr : make(whole->ranks, config);
+  return begin(whole, "split", nullptr, false, [part, made] { *part = made; });
 }
 ncclResult_t ncclCommGetAsyncError(ncclComm_t communicator, ncclResult_t* state) {
   const Inside inside(communicator);

@@ -72,6 +72,29 @@ INSTANTIATE_TEST_SUITE_P(Networks, StandinRunOf,
 
 const std::vector<std::string> over_nccl{"deny.mode=B", "dist.backend=nccl"};
 
+// Ranks find each other once. What is split off a communicator uses the connections of the whole.
+TEST_F(StandinRun, PartsOfACommunicatorAreSplitOff) {
+  DeviceRun run(config_of(networks[1], over_nccl), Flow::captured, {}, world());
+  EXPECT_EQ(standin::counts().bootstraps, 1);
+  EXPECT_EQ(standin::nccl_communicators().size(), 2U);  // the reducer has a part of its own
+  auto& whole = run.communicator();
+  const auto reversed = whole.split(0, -whole.rank());
+  EXPECT_EQ(reversed->rank(), whole.size() - 1 - whole.rank());
+  const auto alone = whole.split(whole.rank(), 0);
+  EXPECT_EQ(alone->size(), 1);
+  EXPECT_EQ(standin::nccl_communicators().size(), 4U);
+  const auto first = whole.split(whole.rank() == 0 ? 0 : -1, 0);
+  EXPECT_EQ(first != nullptr, whole.rank() == 0);
+  auto tensor = at::zeros({8}, at::TensorOptions(run.placement().device).dtype(at::kFloat));
+  for (auto* communicator : {reversed.get(), alone.get(), &whole}) {
+    communicator->all_reduce(tensor);
+    communicator->join();
+  }
+  run.take(CapturedWork::eager_steps_before_capture + 1);
+  EXPECT_EQ(standin::counts().bootstraps, 1);
+  EXPECT_THAT(standin::violations(), IsEmpty());
+}
+
 // A sum that is started within the step and never waited for.
 TEST_F(StandinRun, MutantAMissingJoinIsNoticed) {
   if (world()->size() == 1) GTEST_SKIP() << "NCCL puts nothing on the stream of a single rank";

@@ -9,16 +9,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
 namespace spankey::standin {
 
 struct Counts {
-  std::int64_t launches = 0;     // of kernels, one by one, in captures too
-  std::int64_t replays = 0;      // of captured graphs
-  std::int64_t host_waits = 0;   // for a stream, an event, the device, or a copy that is not asynchronous
+  std::int64_t launches = 0;    // of kernels, one by one, in captures too
+  std::int64_t replays = 0;     // of captured graphs
+  std::int64_t host_waits = 0;  // for a stream, an event, the device, or a copy that is not asynchronous
+  std::int64_t copies_to_host = 0;
   std::int64_t collectives = 0;  // of NCCL that reached a stream
+  std::int64_t bootstraps = 0;   // communicators of NCCL whose ranks had to find each other
   std::int64_t bytes = 0;        // of device memory now
   std::int64_t peak_bytes = 0;   // of device memory since restart()
 };
@@ -28,6 +31,8 @@ Counts counts();
 std::vector<std::string> violations();
 // Forgets the violations. Counts begin at 0 and the peak at what is allocated now.
 void restart();
+// The names of the kernels in the graph that was captured last.
+std::set<std::string> captured_kernels();
 // The communicators of NCCL that live now (ncclComm_t).
 std::vector<void*> nccl_communicators();
 

@@ -43,7 +43,7 @@ at::Tensor labels() {
   return at::arange(n, at::kLong).remainder(classes - 1);
 }
 
-// Of samples 0 .. n-1 in a step of epoch 2 of a run with the seed 42.
+// Draws the labels of samples 0 .. n-1 in a step of epoch 2 of a run with the seed 42.
 at::Tensor drawn_labels(std::int64_t samples, std::int64_t real, std::int64_t step = 3) {
   return draw_deny_labels(at::arange(samples, at::kLong), at::tensor({std::int64_t{2}, step}, at::kLong), real, 42);
 }

@@ -283,7 +283,7 @@ TEST(BatchNormAct, ADeviceGetsTheKeysBothWays) {
   const auto options = at::TensorOptions(at::kMeta);
   const auto leaf = [&](at::IntArrayRef shape) { return at::empty(shape, options).requires_grad_(); };
   const at::Tensor x = leaf({30, 8, 3, 5}), weight = leaf({8}), bias = leaf({8});
-  // Of another type, to be known again; LibTorch's kernels would take none such.
+  // Its other type tells it from x. LibTorch's kernels would not take it.
   const at::Tensor residual = at::empty({30, 8, 3, 5}, options.dtype(at::kDouble)).requires_grad_();
   InjectArguments keys = every_key(InjectMode::exp, 0.75);
   for (auto* list : {&keys.coefficients, &keys.bases})
